@@ -1,0 +1,32 @@
+"""Installation: `pip install -e .`, or with extras: `pip install -e '.[test]'`."""
+
+from setuptools import find_packages, setup
+
+setup(
+  name='posjax',
+  version='0.1.0',
+  description='Positional encodings in Transformers, implemented once and compared fairly, in JAX.',
+  license='Apache-2.0',
+  python_requires='>=3.11,<3.14',
+  packages=find_packages(include=['posjax', 'posjax.*']),
+  install_requires=[
+    'absl-py>=2.1',
+    'array_record>=0.8',
+    'flax>=0.12.8,<0.13',
+    'grain>=0.2.18,<0.3',
+    'jax>=0.10.2,<0.13',  # pins its jaxlib
+    'matplotlib>=3.8',
+    'ml_collections>=1.1',
+    'optax>=0.2.8,<0.3',
+    'orbax-checkpoint>=0.12.8,<0.13',
+    'tensorboardX>=2.6',
+    'tensorflow-datasets>=4.9.10',  # without TensorFlow: datasets are read as array_record
+    'tqdm>=4.66',
+  ],
+  extras_require={
+    'test': ['pytest>=8', 'ruff>=0.6'],
+    'cuda': ['jax[cuda13]'],
+    'tpu': ['jax[tpu]'],
+    'bpe': ['tokenizers>=0.20'],
+  },
+)
