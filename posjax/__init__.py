@@ -1,0 +1,1 @@
+"""posjax: positional encodings in Transformers, implemented once and compared fairly."""

@@ -1,0 +1,39 @@
+"""The letters of posjax: one for each kind of axis, in names, einsums, shapes and shardings alike.
+
+  B batch   T queries   S keys   N heads   K key/value heads   G = N/K   H head size   D width
+  F hidden width of the MLP   V vocabulary   R rows of a table   P position axes
+
+An array's name ends in its letters, `x_BTD`. So does a weight's, `query_DNH`, and there the letters
+alone give its shape (here) and its sharding (`sharding.py`).
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Dims:
+  """Sizes of a model's axes."""
+
+  D: int
+  N: int
+  K: int
+  H: int
+  F: int = 0
+  V: int = 0
+
+  @property
+  def scale(self):
+    """The factor that a query already carries when an encoding sees it."""
+    return self.H**-0.5
+
+
+def letters(name):
+  """'query_DNH' -> 'DNH'; '' for a name that ends in no letters, such as 'scale'."""
+  suffix = name.rpartition('_')[2]
+  return suffix if suffix.isalpha() and suffix.isupper() else ''
+
+
+def weight(module, name, init, dims, **sizes):
+  """Makes `module`'s float32 parameter `name`; `sizes` are letters that `dims` does not hold."""
+  sizes = dataclasses.asdict(dims) | sizes
+  return module.param(name, init, tuple(sizes[letter] for letter in letters(name)), 'float32')

@@ -1,0 +1,72 @@
+"""RoPE: queries and keys are rotated by angles proportional to their positions.
+
+Su et al. 2021, "RoFormer", arXiv 2104.09864, equations 14 to 16 and 34.
+
+  q'_m . k'_n = q_m^T R(n - m) k_n        R rotates plane i by (n - m) theta_i
+  theta_i = base^(-2i/d),  i = 0 .. d/2 - 1
+
+The planes are pairs of channels: 'half' pairs (i, i + d/2), as GPT-NeoX and the usual Llama
+checkpoints do; 'interleaved' pairs (2i, 2i + 1), as the paper and GPT-J do. A permutation of
+channels turns one into the other, so weights of one read as the other are silently wrong. With
+`fraction` < 1 only the first d = H fraction channels turn (GPT-NeoX); d also sets the frequencies.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from posjax.encodings.encoding import Encoding, wide
+
+LAYOUTS = ('half', 'interleaved')
+
+
+def frequencies(width, base=10_000.0):
+  """theta_i in radians per position: [width / 2], float64."""
+  return base ** -(np.arange(0, width, 2) / width)
+
+
+def rotate(x_BTNH, pos_BT, theta, layout='half'):
+  """Turns the first 2 len(theta) channels of each head by pos * theta; the rest pass unchanged."""
+  dtype = wide(x_BTNH)
+  # A product, not an einsum: accelerators would round its operands to bfloat16.
+  angle = pos_BT[:, :, None, None].astype(dtype) * jnp.asarray(theta, dtype)
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  width = 2 * len(theta)
+  x = x_BTNH[..., :width].astype(dtype)
+  if layout == 'half':
+    a, b = jnp.split(x, 2, axis=-1)
+    x = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+  else:
+    a, b = x[..., 0::2], x[..., 1::2]
+    x = jnp.stack([a * cos - b * sin, b * cos + a * sin], axis=-1).reshape(x.shape)
+  return jnp.concatenate([x.astype(x_BTNH.dtype), x_BTNH[..., width:]], axis=-1)
+
+
+class Rope(Encoding):
+  base: float = 10_000.0
+  fraction: float = 1.0
+  layout: str = 'half'
+
+  def check(self, dims):
+    if self.layout not in LAYOUTS:
+      raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
+    width = dims.H * self.fraction
+    if not 0 < self.fraction <= 1 or int(width) % 2 or not int(width):
+      raise ValueError(
+        f'fraction {self.fraction} of head size {dims.H} is {width:g} channels; '
+        'it must be an even number of them, from 2 to the head size'
+      )
+
+  def query(self, q):
+    return q.replace(h=self._rotate(q.h, q))
+
+  def key(self, k):
+    return k.replace(h=self._rotate(k.h, k))
+
+  def _rotate(self, h_BTNH, at):
+    theta = frequencies(int(self.dims.H * self.fraction), self.base)
+    return rotate(h_BTNH, at.pos[..., 0], theta, self.layout)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Rope(), Rope(layout='interleaved', fraction=0.5)

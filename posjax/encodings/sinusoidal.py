@@ -1,0 +1,51 @@
+"""Sinusoidal absolute positions, added to the token embeddings.
+
+Vaswani et al. 2017, "Attention is all you need", NeurIPS, arXiv 1706.03762, section 3.5.
+
+  PE(p, 2k) = sin(p / base^(2k/D))        PE(p, 2k+1) = cos(p / base^(2k/D))
+
+Three tables go by this name. 'interleaved' is the paper's. 'half' (Transformer-XL, Marian) has all
+sines first: a permutation of channels. 'tensor2tensor' (also fairseq, Whisper) has all sines first
+and wavelengths that end at exactly 2 pi base: another set of frequencies, base^(-k / (D/2 - 1)).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from posjax.encodings.encoding import Encoding, wide
+
+LAYOUTS = ('interleaved', 'half', 'tensor2tensor')
+
+
+def sinusoid(pos_BT, width, base=10_000.0, layout='interleaved', dtype=jnp.float32):
+  """The table's rows at `pos_BT`, any numbers: [B, T, width]."""
+  half = width // 2
+  steps = half - 1 if layout == 'tensor2tensor' else half
+  frequency = base ** -(np.arange(half) / steps)
+  angle = pos_BT[..., None].astype(dtype) * jnp.asarray(frequency, dtype)
+  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  if layout == 'interleaved':
+    return jnp.stack([sin, cos], axis=-1).reshape(*pos_BT.shape, width)
+  return jnp.concatenate([sin, cos], axis=-1)
+
+
+class Sinusoidal(Encoding):
+  base: float = 10_000.0
+  layout: str = 'interleaved'
+  shift_invariant = False
+
+  def check(self, dims):
+    if self.layout not in LAYOUTS:
+      raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
+    if dims.D % 2:
+      raise ValueError(f'the width must be even, so that sines pair with cosines; it is {dims.D}')
+
+  def embed(self, x_BTD, at):
+    dtype = wide(x_BTD)
+    pe_BTD = sinusoid(at.pos[..., 0], self.dims.D, self.base, self.layout, dtype)
+    return (x_BTD.astype(dtype) + pe_BTD).astype(x_BTD.dtype)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Sinusoidal(), Sinusoidal(layout='tensor2tensor', base=100.0)
