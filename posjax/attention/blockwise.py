@@ -1,0 +1,81 @@
+"""Attention block by block with online softmax: memory linear in the length, any encoding.
+
+Milakov and Gimelshein 2018, arXiv 1805.02867 (online softmax); Rabe and Staats 2021,
+arXiv 2112.05682 (linear memory); Dao et al. 2022, arXiv 2205.14135 (blocks). For each key block:
+
+  m' = max(m, max_j s_j)    p_j = exp(s_j - m')    l' = l e^(m - m') + sum_j p_j
+  o' = o e^(m - m') + sum_j p_j v_j                                    in the end: o / l
+
+Key blocks come in descending order, nearest first: a carry (`Encoding.init_carry`) relies on it.
+Gradients are autodiff's. Both checkpoints are needed for linear memory: without the inner one, all
+T x S scores are kept for the backward pass; without the outer one, a row of running sums for every
+query block.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from posjax.attention.mask import reachable, visible
+from posjax.attention.reference import largest, mix, nonzero, scores, weigh
+from posjax.encodings.encoding import Pair, wide
+
+
+def blockwise(q, k, encoding, *, causal, window, block):
+  """softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
+  T = q.h.shape[1]
+  k_blocks = _split(k, block)
+
+  @jax.checkpoint
+  def query_block(q):
+    @jax.checkpoint
+    def key_block(sums, k):
+      def visit(sums):
+        return _visit(sums, q, k, encoding, causal=causal, window=window)
+
+      reach = reachable(q, k, causal=causal, window=window)
+      return lax.cond(reach, visit, lambda sums: sums, sums), None
+
+    sums, _ = lax.scan(key_block, _empty(q, k.v.shape[-1], encoding), k_blocks, reverse=True)
+    o_BTNH, _, l_BNT, _ = sums
+    return (o_BTNH / nonzero(l_BNT).swapaxes(1, 2)[..., None]).astype(q.h.dtype)
+
+  o = lax.map(query_block, _split(q, block))  # [blocks, B, block, N, H]
+  return o.swapaxes(0, 1).reshape(o.shape[1], -1, *o.shape[3:])[:, :T]
+
+
+def _visit(sums, q, k, encoding, *, causal, window):
+  """Takes one block of keys into the running sums of one block of queries."""
+  o_BTNH, m_BNT, l_BNT, carry = sums
+  mask = visible(q, k, causal=causal, window=window)
+  s_BNTS, carry = encoding.score(scores(q.h, k.h), Pair(q, k, mask), carry)
+  m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask))
+  p_BNTS = weigh(s_BNTS, mask, m_new)
+  shrink_BNT = jnp.exp(m_BNT - m_new)
+  o_BTNH = o_BTNH * shrink_BNT.swapaxes(1, 2)[..., None] + mix(p_BNTS, k.v)
+  return o_BTNH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
+
+
+def _empty(q, width, encoding):
+  B, T, N, _ = q.h.shape
+  dtype = wide(q.h)
+  return (
+    jnp.zeros((B, T, N, width), dtype),
+    jnp.full((B, N, T), jnp.finfo(dtype).min, dtype),
+    jnp.zeros((B, N, T), dtype),
+    encoding.init_carry(q),
+  )
+
+
+def _split(tokens, block):
+  """Cuts the token axis of every leaf into blocks, [blocks, B or 1, block, ...]; pads the last."""
+  T = tokens.h.shape[1]
+  blocks = -(-T // block)
+  padding = blocks * block - T
+
+  def cut(x, fill=0):
+    x = jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2), constant_values=fill)
+    return x.reshape(x.shape[0], blocks, block, *x.shape[2:]).swapaxes(0, 1)
+
+  split = jax.tree.map(cut, tokens)
+  return split.replace(segment_ids=cut(tokens.segment_ids, fill=-1))

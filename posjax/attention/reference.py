@@ -1,0 +1,54 @@
+"""Attention as the papers write it, all T x S scores at once: fastest when short."""
+
+import jax
+import jax.numpy as jnp
+
+from posjax.attention.mask import visible
+from posjax.encodings.encoding import Pair, wide
+
+
+def scores(q_BTNH, k_BSKH):
+  """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
+  B, T, N, H = q_BTNH.shape
+  S, K = k_BSKH.shape[1:3]
+  q = q_BTNH.reshape(B, T, K, N // K, H)
+  s = jnp.einsum('BTKGH,BSKH->BKGTS', q, k_BSKH, preferred_element_type=wide(q_BTNH))
+  return s.reshape(B, N, T, S)
+
+
+def mix(p_BNTS, v_BSKH):
+  """Values weighted by `p`, in the dtype of `p`: [B, T, N, H]."""
+  B, N, T, S = p_BNTS.shape
+  K, H = v_BSKH.shape[2:]
+  p = p_BNTS.reshape(B, K, N // K, T, S)
+  # The weights are narrowed to the values: a product of bfloat16 numbers, summed in float32.
+  o = jnp.einsum(
+    'BKGTS,BSKH->BTKGH', p.astype(v_BSKH.dtype), v_BSKH, preferred_element_type=p_BNTS.dtype
+  )
+  return o.reshape(B, T, N, H)
+
+
+def largest(s_BNTS, mask):
+  """The largest visible score of each query, a constant to autodiff: the softmax ignores it."""
+  s_BNTS = jax.lax.stop_gradient(s_BNTS)
+  return jnp.max(s_BNTS, axis=-1, where=mask, initial=jnp.finfo(s_BNTS.dtype).min)
+
+
+def weigh(s_BNTS, mask, m_BNT):
+  """exp(s - m) where `mask` holds, 0 elsewhere; masked before the exponential, for its gradient."""
+  return jnp.where(mask, jnp.exp(jnp.where(mask, s_BNTS - m_BNT[..., None], 0)), 0)
+
+
+def reference(q, k, encoding, *, causal, window):
+  """softmax(score) v; see `attend`."""
+  mask = visible(q, k, causal=causal, window=window)
+  s_BNTS, _ = encoding.score(scores(q.h, k.h), Pair(q, k, mask), encoding.init_carry(q))
+  p_BNTS = weigh(s_BNTS, mask, largest(s_BNTS, mask))
+  total_BNT = jnp.sum(p_BNTS, axis=-1)
+  o_BTNH = mix(p_BNTS, k.v) / nonzero(total_BNT).swapaxes(1, 2)[..., None]
+  return o_BTNH.astype(q.h.dtype)
+
+
+def nonzero(total):
+  """A query that sees nothing has total weight 0, and output 0."""
+  return jnp.where(total > 0, total, 1)
