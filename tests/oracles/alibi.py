@@ -1,0 +1,46 @@
+"""Attention with linear biases: a penalty per head that grows with the distance.
+
+Paper: Press, Smith, Lewis 2021, 'Train Short, Test Long: Attention with Linear Biases Enables
+Input Length Extrapolation', ICLR 2022, arXiv 2108.12409, section 3:
+a_ij = q_i . k_j / sqrt(H) - m_n (i - j), with m_n = 2^(-8n/N), n = 1..N, and no factor 1/sqrt(H) on
+the bias. Here |i - j|, which is the paper's i - j under a causal mask, and symmetric without one.
+"""
+
+import math
+
+import numpy as np
+
+from tests.oracles import attention
+
+
+def slopes(heads, bias_max):
+  """m_n for n = 1..heads; bias_max is the paper's 8."""
+  count = 2 ** math.floor(math.log2(heads))
+  out = [2.0 ** (-bias_max * n / count) for n in range(1, count + 1)]
+  # The authors' code fills up to a head count that is no power of two with every other slope of
+  # the next power of two, which lie between those already there.
+  between = [2.0 ** (-bias_max * n / (2 * count)) for n in range(1, 2 * count, 2)]
+  return out + between[: heads - count]
+
+
+def bias(slope, i, j):
+  """What a head of this slope adds to the logit of query position i and key position j."""
+  return -slope * abs(i - j)
+
+
+def embed(x, pos, args, weights):
+  """x [B,T,D] as it is: the positions enter in the attention."""
+  return np.array(x, np.float64)
+
+
+def attend(q, k, v, q_pos, k_pos, visible, args, weights):
+  """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H]."""
+  heads = np.shape(q)[2]
+  q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
+  content = attention.dot(q, k)
+  slope = slopes(heads, args['bias_max'])
+
+  def score(b, n, i, j):
+    return content(b, n, i, j) + bias(slope[n], q_pos[b, i], k_pos[b, j])
+
+  return attention.attend(score, v, visible, heads)

@@ -1,0 +1,47 @@
+"""Fixed sines and cosines added to the input.
+
+Paper: Vaswani et al. 2017, 'Attention Is All You Need', NeurIPS, arXiv 1706.03762, section 3.5:
+PE(p, 2k) = sin(p base^(-2k/D)), PE(p, 2k+1) = cos(p base^(-2k/D)).
+Layouts: 'interleaved' is the paper's; 'half' puts all sines first; 'tensor2tensor' does too, with
+base^(-k/(D/2-1)), so that the last frequency is exactly 1/base.
+The token embedding's factor sqrt(D) is no part of this.
+"""
+
+import math
+
+import numpy as np
+
+from tests.oracles import attention
+
+
+def table(pos, width, base, layout):
+  """Positions [P], integers or fractions -> [P, width]; width is even."""
+  assert width % 2 == 0, width
+  half = width // 2
+  out = np.zeros((len(pos), width))
+  for t in range(len(pos)):
+    for k in range(half):
+      exponent = 2 * k / width
+      if layout == 'tensor2tensor':
+        # One frequency alone has no last one to end on: tensor2tensor gives it frequency 1.
+        exponent = k / max(half - 1, 1)
+      angle = pos[t] * base ** -exponent
+      sine, cosine = {
+        'interleaved': (2 * k, 2 * k + 1),
+        'half': (k, half + k),
+        'tensor2tensor': (k, half + k),
+      }[layout]
+      out[t, sine], out[t, cosine] = math.sin(angle), math.cos(angle)
+  return out
+
+
+def embed(x, pos, args, weights):
+  """x [B,T,D] and pos [B,T] -> x plus the table's rows at pos."""
+  x, pos = np.asarray(x, np.float64), np.asarray(pos, np.float64)
+  rows = [table(pos[b], x.shape[2], args['base'], args['layout']) for b in range(len(x))]
+  return x + np.stack(rows)
+
+
+def attend(q, k, v, q_pos, k_pos, visible, args, weights):
+  """q [B,T,N,H] (scaled), k and v [B,S,K,H], visible [B,T,S] -> o [B,T,N,H]."""
+  return attention.attend(attention.dot(q, k), v, visible, np.shape(q)[2])
