@@ -1,0 +1,121 @@
+"""One layer of a Transformer: attention, then an MLP, each adding to a stream that it normalises.
+
+Pre-norm form (Xiong et al. 2020, arXiv 2002.04745), RMSNorm (Zhang and Sennrich 2019, arXiv
+1910.07467), SwiGLU (Shazeer 2020, arXiv 2002.05202), grouped-query heads (Ainslie et al. 2023,
+arXiv 2305.13245). Weights are float32; the computation is in `dtype`.
+"""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax import dims as dims_lib
+from posjax.attention import attend
+from posjax.dims import Dims
+from posjax.sharding import spread_rows
+
+
+def fan_in(inputs, scale=1.0):
+  """Normal, variance scale / fan-in; the first `inputs` axes are summed over."""
+
+  def init(rng, shape, dtype):
+    stddev = math.sqrt(scale / math.prod(shape[:inputs]))
+    return stddev * jax.random.normal(rng, shape, dtype)
+
+  return init
+
+
+class Attention(nn.Module):
+  """Projections, the encoding's hooks, attention, and the way back into the stream."""
+
+  dims: Dims
+  depth: int
+  dtype: str
+  causal: bool
+  window: int
+  attention: Mapping
+
+  @nn.compact
+  def __call__(self, x_BTD, keys, slot, at, encoding):
+    """`keys` are cached ones to which those of `x_BTD` are appended at `slot`, or None."""
+
+    def weight(name, init):
+      return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
+
+    q_BTNH = jnp.einsum('BTD,DNH->BTNH', x_BTD, weight('query_DNH', fan_in(1)))
+    k_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, weight('key_DKH', fan_in(1)))
+    v_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, weight('value_DKH', fan_in(1)))
+    q = encoding.query(at.tokens(q_BTNH * self.dims.scale))
+    k = encoding.key(at.tokens(k_BTKH, v_BTKH))
+    if keys is not None:
+      k = keys = append(keys, k, slot)
+    o_BTNH = attend(q, k, encoding, causal=self.causal, window=self.window, **self.attention)
+    out = weight('output_NHD', fan_in(2, 0.5 / self.depth))
+    return jnp.einsum('BTNH,NHD->BTD', o_BTNH, out), keys
+
+
+class Mlp(nn.Module):
+  dims: Dims
+  depth: int
+  dtype: str
+  activation: str
+
+  @nn.compact
+  def __call__(self, x_BTD):
+    def weight(name, init):
+      return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
+
+    h_BTF = x_BTD @ weight('up_DF', fan_in(1))
+    if self.activation == 'swiglu':
+      h_BTF *= nn.silu(x_BTD @ weight('gate_DF', fan_in(1)))
+    else:
+      h_BTF = nn.gelu(h_BTF)
+    return h_BTF @ weight('down_FD', fan_in(1, 0.5 / self.depth))
+
+
+def make_norm(kind, dtype, name):
+  norm = {'rmsnorm': nn.RMSNorm, 'layernorm': nn.LayerNorm}[kind]
+  return norm(epsilon=1e-6, dtype=dtype, name=name)
+
+
+class Block(nn.Module):
+  """One layer. Attention, then MLP; each reads the normalised stream and adds to it."""
+
+  dims: Dims
+  depth: int  # of the whole stack: what L layers add has the variance of one
+  dtype: str
+  norm: str
+  activation: str
+  dropout: float
+  train: bool
+  causal: bool
+  window: int
+  attention: Mapping  # implementation and block size, see `attend`
+
+  @nn.compact
+  def __call__(self, x_BTD, keys, slot, at, encoding):
+    drop = nn.Dropout(self.dropout, deterministic=not self.train)
+    attention = Attention(
+      self.dims, self.depth, self.dtype, self.causal, self.window, self.attention,
+      name='attention',
+    )
+    mlp = Mlp(self.dims, self.depth, self.dtype, self.activation, name='mlp')
+    h_BTD = make_norm(self.norm, self.dtype, 'attention_norm')(x_BTD)
+    o_BTD, keys = attention(h_BTD, keys, slot, at, encoding)
+    x_BTD = x_BTD + drop(o_BTD)
+    h_BTD = make_norm(self.norm, self.dtype, 'mlp_norm')(x_BTD)
+    x_BTD = x_BTD + drop(mlp(h_BTD))
+    return spread_rows(x_BTD), keys
+
+
+def append(keys, new, slot):
+  """Writes the tokens `new` into the cached `keys` from `slot` on."""
+
+  def write(stored, x):
+    x = jnp.broadcast_to(x, (len(stored), *x.shape[1:])).astype(stored.dtype)
+    return jax.lax.dynamic_update_slice_in_dim(stored, x, slot, axis=1)
+
+  return jax.tree.map(write, keys, new)

@@ -1,0 +1,50 @@
+"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with warm-up, decay and clipping."""
+
+import jax
+import optax
+
+from posjax.dims import letters
+
+
+def make_schedule(steps, *, learning_rate, warmup, schedule, decay, final):
+  """Learning rate of each step: linear warm-up, then 'cosine', or 'wsd': stable, linear decay.
+
+  Cosine: arXiv 1608.03983. Warm-up, stable, decay: arXiv 2404.06395.
+  """
+  end = learning_rate * final
+  if schedule == 'cosine':
+    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, steps, end)
+  cooling = round(decay * steps)
+  return optax.join_schedules(
+    [
+      optax.linear_schedule(0.0, learning_rate, warmup),
+      optax.constant_schedule(learning_rate),
+      optax.linear_schedule(learning_rate, end, cooling),
+    ],
+    boundaries=[warmup, steps - cooling],
+  )
+
+
+def make_optimizer(schedule, *, b1, b2, eps, weight_decay, clip):
+  return optax.chain(
+    optax.clip_by_global_norm(clip),
+    optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=is_decayed),
+  )
+
+
+def from_config(config):
+  """(optimizer, schedule) of a resolved config."""
+  arguments = dict(config.optimizer)
+  keys = ('learning_rate', 'warmup', 'schedule', 'decay', 'final')
+  schedule = make_schedule(config.train.steps, **{key: arguments.pop(key) for key in keys})
+  return make_optimizer(schedule, **arguments), schedule
+
+
+def is_decayed(params):
+  """True for matrices; scalars, norms and all that belongs to an encoding keep their size."""
+
+  def matrix(path, _):
+    keys = [key.key for key in path]
+    return 'encoding' not in keys and len(letters(keys[-1])) > 1
+
+  return jax.tree_util.tree_map_with_path(matrix, params)

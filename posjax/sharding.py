@@ -1,0 +1,94 @@
+"""Devices to a mesh, and letters to its axes: the one table that says where an array lies.
+
+The mesh has the axes (data, fsdp, tensor), all Auto: the compiler propagates shardings and inserts
+the communication. Rows of a batch are spread over data and fsdp together; a weight over fsdp and
+tensor by the letters its name ends in, whichever tree it is part of: the moments of AdamW lie where
+their weights do.
+"""
+
+import math
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from posjax.config import UserError
+from posjax.dims import letters
+
+MESH_AXES = ('data', 'fsdp', 'tensor')
+
+# H, R and a stacked axis of layers are never sharded. Nor is V: a token table sharded on both of
+# its axes would be gathered whole for every look-up.
+AXES = {'B': ('data', 'fsdp'), 'D': 'fsdp', 'N': 'tensor', 'K': 'tensor', 'F': 'tensor'}
+
+
+def make_mesh(shape, devices=None):
+  """The mesh of `shape`, devices along (data, fsdp, tensor); -1 takes all that are left.
+
+  Raises:
+    UserError: the shape does not use all devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  known = math.prod(n for n in shape if n != -1)
+  shape = tuple(len(devices) // known if n == -1 else n for n in shape)
+  if math.prod(shape) != len(devices):
+    raise UserError(
+      f'config.mesh: {" x ".join(map(str, shape))} (data x fsdp x tensor) is '
+      f'{math.prod(shape)} devices and there are {len(devices)}; -1 takes all that are left, '
+      f'for example --config.mesh=-1,1,1'
+    )
+  return jax.make_mesh(
+    shape, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
+  )
+
+
+def check(mesh, dims, rows):
+  """Raises UserError if a size is not divisible by the mesh axis that it is spread over.
+
+  `rows` are those of one microbatch.
+  """
+  keys = {'N': 'model.heads', 'K': 'model.kv_heads', 'F': 'model.hidden', 'D': 'model.dim'}
+  sizes = [(key, getattr(dims, letter), (AXES[letter],)) for letter, key in keys.items()]
+  for key, size, axes in [*sizes, ('train.batch / train.accumulate', rows, AXES['B'])]:
+    parts = math.prod(mesh.shape[axis] for axis in axes)
+    if size % parts:
+      raise UserError(
+        f'config.mesh: {key} is {size}, which is not divisible by the {parts} devices along '
+        f'{" and ".join(axes)}; choose a divisor of {size}'
+      )
+
+
+def of_state(tree, mesh):
+  """The sharding of each leaf of a tree of weights, or of anything that holds such trees."""
+
+  def sharding(path, leaf):
+    name = next((key.key for key in reversed(path) if isinstance(key, jax.tree_util.DictKey)), '')
+    axes = [AXES.get(letter) for letter in letters(name)] if leaf.ndim else []
+    return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - len(axes)), *axes))
+
+  return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def row_parts(mesh):
+  """How many parts the rows of a batch are spread over."""
+  return math.prod(mesh.shape[axis] for axis in AXES['B'])
+
+
+def of_batch(mesh):
+  return NamedSharding(mesh, PartitionSpec(AXES['B']))
+
+
+def spread_rows(x_B):
+  """Keeps the leading axis spread like a batch's rows, if there is a mesh and they divide it.
+
+  Without it the compiler may rather keep activations sharded by the weights' D.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or len(x_B) % row_parts(mesh):
+    return x_B
+  return jax.lax.with_sharding_constraint(x_B, PartitionSpec(AXES['B']))
+
+
+def place(batch, mesh):
+  """This host's rows of numpy arrays as part of global arrays."""
+  sharding = of_batch(mesh)
+  return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
