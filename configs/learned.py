@@ -1,0 +1,15 @@
+"""Learned absolute positions (Gehring et al. 2017, arXiv 1705.03122; GPT-2)."""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('learned',),
+    learned=dict(
+      length=config.train.length,  # rows of the table: no later position can be represented
+      stddev=0.02,  # of the table at the start
+    ),
+  )
+  return config

@@ -1,0 +1,16 @@
+"""RoPE (Su et al. 2021, arXiv 2104.09864)."""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('rope',),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

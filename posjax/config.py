@@ -1,0 +1,274 @@
+"""A config: found, loaded, overridden, named and printed, all of it without jax.
+
+configs/base.py is the schema: nothing may stand in a config that does not stand there, but for the
+arguments of encodings. ml_collections parses the overrides; what it lets pass is caught here, and
+whatever a user gets wrong becomes a UserError of one line.
+"""
+
+import ast
+import contextlib
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import itertools
+import json
+import re
+import sys
+import traceback
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What decides the trained weights, and with them the name of the run.
+IDENTITY = ('seed', 'encoding', 'model', 'data', 'train', 'optimizer')
+NOT_IDENTITY = ('data.directory', 'train.log_every')
+
+KINDS = {
+  bool: 'true or false', int: 'an integer', float: 'a number', str: 'a word', list: 'a tuple',
+}
+
+
+class UserError(Exception):
+  """A user's mistake: one line saying what, where and the nearest valid choice; exit code 2."""
+
+
+def to_dict(config):
+  """The config as a plain nested dict, just as json.load reads it back: tuples are lists."""
+  return json.loads(config.to_json())
+
+
+def flatten(config, prefix=''):
+  """{'model.dim': 64, …} of a ConfigDict or plain dict; lists become the tuples they were."""
+  flat = {}
+  for name, value in (to_dict(config) if isinstance(config, ConfigDict) else config).items():
+    if isinstance(value, dict):
+      flat |= flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = tuple(value) if isinstance(value, list) else value
+  return flat
+
+
+def identity(config):
+  """The flat keys and values that decide the trained weights."""
+  flat = flatten(config)
+  return {k: flat[k] for k in flat if k.split('.')[0] in IDENTITY and k not in NOT_IDENTITY}
+
+
+def run_name(config, stem, size):
+  """'rope-tiny-3f2a9c1e': the config file's stem, the size and a digest of `identity`."""
+  text = json.dumps(identity(config), sort_keys=True)
+  return '-'.join(filter(None, (stem, size, hashlib.sha256(text.encode()).hexdigest()[:8])))
+
+
+def difference(old, new):
+  """'seed 0 -> 1, model.dim 64 -> 128': where the identities of two configs differ, or ''."""
+  old, new = identity(old), identity(new)
+  changes = [(k, old.get(k, 'absent'), new.get(k, 'absent')) for k in old | new]
+  return ', '.join(f'{k} {show(a)} -> {show(b)}' for k, a, b in changes if a != b)
+
+
+def show(value):
+  """A value as one types it on the command line."""
+  return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def load(spec, overrides=()):
+  """Loads a config and sets the overrides; `validation.validate` judges the values.
+
+  Args:
+    spec: what --config names: 'rope', 'configs/rope.py', 'rope:small', …
+    overrides: arguments such as '--config.train.steps=500'.
+
+  Returns:
+    The locked ConfigDict, the path of its file, and the size.
+
+  Raises:
+    UserError: no such file or size, code that raises, keys or types that are not base.py's.
+  """
+  name, _, size = spec.partition(':')
+  path = find(name)
+  schema = base()
+  with blaming(path):
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+  sizes = getattr(module, 'SIZES', schema.SIZES)
+  if size and size not in sizes:
+    raise UserError(f'--config={spec}: the size {one_of(size, sizes)}')
+  with blaming(path):
+    call = inspect.signature(module.get_config).bind(*filter(None, [size]))
+    call.apply_defaults()
+    config = module.get_config(*call.args)
+    if not isinstance(config, ConfigDict):
+      raise TypeError(f'get_config() returned {config!r}, not a ConfigDict')
+    flat, like = flatten(config), flatten(schema.get_config())
+  try:
+    check_types({k: flat[k] for k in flat if k in like or not k.startswith('encoding.')}, like)
+  except UserError as error:
+    raise UserError(f'{nearby(path)}: {error}') from error
+  config.lock()
+  override(config, overrides, path)
+  return config, path, ''.join(call.args[:1])
+
+
+def find(name):
+  """The path of a config, from here, from the repository, or from its folder configs."""
+  file = name if name.endswith('.py') else f'{name}.py'
+  for folder in (Path(), ROOT, ROOT / 'configs'):
+    path = folder / Path(file).expanduser()
+    if path.is_file():
+      return path
+  raise UserError(f'--config={name}: no such file; it {one_of(Path(name).stem, available())}')
+
+
+def available():
+  """{name: first line of its docstring} of the configs that come with posjax."""
+  paths = sorted((ROOT / 'configs').glob('[a-z]*.py'))
+  lines = {path.stem: path.read_text().partition('\n')[0].strip('"') for path in paths}
+  return {name: line for name, line in lines.items() if name != 'base'}
+
+
+def base():
+  """The module configs/base.py; from here on, config files can import it wherever they are."""
+  if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+  with blaming(ROOT / 'configs' / 'base.py'):
+    return importlib.import_module('configs.base')
+
+
+@contextlib.contextmanager
+def blaming(path):
+  """Turns whatever the code of the config file at `path` raises into a UserError with its line."""
+  try:
+    yield
+  except Exception as error:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f':{f.lineno}' for f in frames if Path(f.filename).resolve() == path.resolve()]
+    where = f'{nearby(path)}{"".join(lines[-1:])}'
+    raise UserError(f'{where}: {type(error).__name__}: {one_line(error)}') from error
+
+
+def override(config, arguments, path):
+  """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
+  before = flatten(config)
+  keys = [m[1] for a in arguments if (m := re.match(r'--?(?:no)?config\.([^=]*)', a))]
+  for key in keys:
+    if key not in before:
+      raise UserError(f'--config.{key}: {no_key(key, before, path)}')
+    if isinstance(before[key], tuple) and keys.count(key) > 1:  # they would be concatenated
+      raise UserError(f'--config.{key}: given {keys.count(key)} times; give it once, as A,B,C')
+  flag_values = flags.FlagValues()
+  flag_values.set_gnu_getopt()
+  argv = ['posjax', *arguments]
+  try:
+    config_flags.DEFINE_config_dict('config', config, flag_values=flag_values, sys_argv=argv)
+    leftovers = flag_values(argv)[1:]
+  except flags.IllegalFlagValueError as error:
+    key, value = re.match(r'flag --config\.([^=]*)=(.*?): ', str(error), re.DOTALL).groups()
+    raise mistyped(key, value, before[key]) from error
+  except (flags.Error, ValueError) as error:
+    raise UserError(one_line(error)) from error
+  if leftovers:
+    raise UserError(
+      f'{leftovers[0]}: not a flag; flags look like --config.seed=1, and spaces need quotes'
+    )
+  check_types(flatten(config), before)
+  for key in keys:  # ml_collections reads 1,2 as two integers, but a,b as one word
+    if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
+      words = tuple(','.join(flatten(config)[key]).split(','))
+      config.update_from_flattened_dict({key: words})
+
+
+def check_types(values, like):
+  """Raises UserError unless two flat dicts have the same keys and types, tuples by element."""
+  for key, value in values.items():
+    if key not in like:
+      raise UserError(f'{key}: {no_key(key, like)}')
+    elements, models = [v if isinstance(v, tuple) else (v,) for v in (value, like[key])]
+    strangers = models and {*map(type, elements)} - {*map(type, models)}
+    if type(value) is not type(like[key]) or strangers:
+      raise mistyped(key, value, like[key])
+  if missing := like.keys() - values.keys():
+    raise UserError(f'{min(missing)}: missing; start from base.get_config(size) of configs/base.py')
+
+
+def one_line(error):
+  return ' '.join(str(error).split())
+
+
+def nearby(path):
+  """The path as one would type it here."""
+  path = Path(path).resolve()
+  return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def one_of(value, choices):
+  """'must be one of a, b; did you mean a?': the end of a message about `value`."""
+  close = difflib.get_close_matches(value, choices, 1)
+  return f'must be one of {", ".join(choices)}' + (f'; did you mean {close[0]}?' if close else '')
+
+
+def mistyped(key, value, like):
+  each, kind = ('each ', type(like[0])) if isinstance(like, tuple) else ('', type(like))
+  return UserError(f'{key} = {show(value)}: {each}must be {KINDS[kind]}, such as {show(like)}')
+
+
+def no_key(key, keys, path=None):
+  """What to tell a user about `key`, which is none of the flat `keys` of the config at `path`."""
+  if children := [k.removeprefix(f'{key}.') for k in keys if k.startswith(f'{key}.')]:
+    return f'is a section; set its keys one by one: {", ".join(children)}'
+  if close := nearest_key(key, keys):
+    where = documented(path).get(close)
+    return f'no such key; did you mean {close}' + (f' ({where[0]})?' if where else '?')
+  section = key.rpartition('.')[0]
+  siblings = [k.removeprefix(f'{section}.') for k in keys if k.startswith(f'{section}.')]
+  names = siblings or dict.fromkeys(k.partition('.')[0] for k in keys)
+  return f'no such key; {section if siblings else "the config"} has {", ".join(names)}'
+
+
+def nearest_key(key, keys):
+  """The one of `keys` with the last name most like that of `key`, or None."""
+  alike = sorted(keys, key=lambda k: difflib.SequenceMatcher(None, k, key).ratio())
+  named = {k.rpartition('.')[2]: k for k in alike}
+  close = difflib.get_close_matches(key.rpartition('.')[2], named, 1)
+  return named[close[0]] if close else None
+
+
+def documented(path=None):
+  """{key: (file:line, comment)} of what configs/base.py and the config at `path` assign."""
+  found = {}
+  for file in filter(None, (path, ROOT / 'configs' / 'base.py')):
+    source = file.read_text()
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+      if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+        section = ast.unparse(node.targets[0]).partition('.')[2]
+        for key, line in assigned(section, node.value):
+          above = itertools.takewhile(lambda x: x.lstrip().startswith('# '), lines[line - 2 :: -1])
+          comment = lines[line - 1].partition('  # ')[2] or ' '.join(
+            x.lstrip('# ') for x in reversed([*above])
+          )
+          found[key] = (f'{nearby(file)}:{line}', comment)
+  return found
+
+
+def assigned(name, node):
+  """(key, line) of each value in an expression; a section is a call of dict."""
+  if isinstance(node, ast.Call):
+    for keyword in node.keywords:
+      yield from assigned(f'{name}.{keyword.arg}', keyword.value)
+  else:
+    yield name, node.lineno
+
+
+def describe(config, path):
+  """Every key with its value and its meaning, a line each; the config came from `path`."""
+  found = documented(path)
+  rows = {key: f'{key} = {show(value)}' for key, value in flatten(config).items()}
+  width = max(map(len, rows.values()))
+  lines = [f'{row:<{width}}  # {found.get(key, ("", ""))[1]}' for key, row in rows.items()]
+  return '\n'.join(line.removesuffix('# ').rstrip() for line in lines)

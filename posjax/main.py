@@ -1,0 +1,186 @@
+"""Trains, evaluates and samples from language models, to compare their positional encodings.
+
+  python -m posjax.main --config=NAME[:SIZE] [--config.KEY=VALUE ...] [flags]
+"""
+
+# ruff: noqa: E402  (the clock starts before the imports)
+import time
+
+STARTED = time.perf_counter()
+
+import os
+import re
+import shlex
+import sys
+from typing import NamedTuple
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict
+
+from posjax import config as config_lib
+from posjax import validation
+from posjax.config import UserError
+
+PROGRAM = 'python -m posjax.main'
+MODES = ('train', 'evaluate', 'generate')
+
+FLAGS = {  # name: (default, meaning)
+  'config': ('', 'name or file of a config and, after a colon, the size'),
+  'workdir': ('', 'folder of the run; by default runs/CONFIG-SIZE-DIGEST'),
+  'mode': ('train', 'train, evaluate or generate'),
+  'checkpoint': ('newest', 'to evaluate or to generate from: newest, best or a step'),
+  'prompt': (None, 'text to continue; by default what is read from standard input'),
+  'print_config': (False, 'print every key with its value and meaning, and exit'),
+  'dry_run': (False, 'build, compile and count, but take no training step'),
+  'help': (False, 'print this, and exit'),
+}
+
+# The modes in which a flag means something, where that is not all.
+ONLY_IN = {
+  'checkpoint': ('evaluate', 'generate'),
+  'prompt': ('generate',),
+  'dry_run': ('train',),
+}
+
+EPILOGUE = """
+Exit codes: 0 done, 2 a mistake in the command line or the config, 3 diverged, 130 interrupted.
+Every key with its meaning: python -m posjax.main --config=rope --print_config"""
+
+
+class Run(NamedTuple):
+  """What a command line asks for."""
+
+  config: ConfigDict
+  path: os.PathLike  # of the config's file
+  name: str
+  workdir: str
+  command: str  # the command line less what concerns one call only: mode, checkpoint, prompt
+  flags: flags.FlagValues
+
+
+def parse(argv):
+  """The `Run` that a command line asks for, validated; or prints the help and exits.
+
+  Raises:
+    UserError: for everything that can be wrong with it.
+  """
+  values = define_flags()
+  try:
+    overrides = values(argv, known_only=True)[1:]
+  except flags.IllegalFlagValueError as error:  # no flag but a boolean one refuses anything
+    raise UserError(f'{str(error).split()[1].rstrip(":")} must be true or false') from error
+  except (flags.Error, ValueError) as error:
+    raise UserError(config_lib.one_line(error)) from error
+  if values.help:
+    print(usage())
+    raise SystemExit(0)
+  check_flags(values, overrides)
+  config, path, size = config_lib.load(values.config, overrides)
+  validation.validate(config)
+  name = config_lib.run_name(config, path.stem, size)
+  workdir = os.path.expanduser(values.workdir) or os.path.join('runs', name)
+  lasting = [f'--{k}={values[k].value}' for k in ('config', 'workdir') if values[k].value]
+  command = f'{PROGRAM} {shlex.join([*lasting, *overrides])}'
+  return Run(config, path, name, workdir, command, values)
+
+
+def define_flags():
+  values = flags.FlagValues()
+  values.set_gnu_getopt()  # flags and overrides may come in any order
+  for name, (default, meaning) in FLAGS.items():
+    define = flags.DEFINE_boolean if default is False else flags.DEFINE_string
+    define(name, default, meaning, flag_values=values)
+  return values
+
+
+def check_flags(values, overrides):
+  """Raises UserError for a flag that does not exist, is missing, or has no meaning."""
+  for argument in overrides:
+    unknown = re.match(r'--?(?!(?:no)?config\.)([a-zA-Z][^=]*)', argument)
+    if unknown:
+      raise UserError(f'--{unknown[1]}: no such flag; {nearest_flag(unknown[1])}')
+  if not values.config:
+    raise UserError(
+      f'--config is missing, one of {", ".join(config_lib.available())}; '
+      f'for example {PROGRAM} --config=configs/rope.py'
+    )
+  if values.mode not in MODES:
+    raise UserError(f'--mode={values.mode}: it {config_lib.one_of(values.mode, MODES)}')
+  if values.checkpoint not in ('newest', 'best') and not values.checkpoint.isdecimal():
+    raise UserError(f'--checkpoint={values.checkpoint}: it must be newest, best or a step')
+  for name, modes in ONLY_IN.items():
+    if values[name].present and values.mode not in modes:
+      raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
+
+
+def nearest_flag(name):
+  keys = config_lib.flatten(config_lib.base().get_config())
+  close = config_lib.nearest_key(name, [*FLAGS, *(f'config.{key}' for key in keys)])
+  return f'did you mean --{close}?' if close else f'there are --{", --".join(FLAGS)}'
+
+
+def usage():
+  rows = {f'--{name}': meaning for name, (_, meaning) in FLAGS.items()}
+  rows['--config.KEY'] = 'any key of the config'
+  sizes = ', '.join(config_lib.base().SIZES)
+  lines = [__doc__, *(f'  {row:<15} {meaning}' for row, meaning in rows.items())]
+  lines += ['', f'Sizes: {sizes}; the first unless given. Configs:', '']
+  lines += [f'  {name:<15} {meaning}' for name, meaning in config_lib.available().items()]
+  return '\n'.join([*lines, EPILOGUE])
+
+
+def start(run):
+  """Does what `run` asks for and returns the exit code. Here, at last, jax is imported."""
+  config, workdir, values = run.config, run.workdir, run.flags
+  if values.print_config:
+    print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
+  elif values.dry_run:
+    from posjax import plan
+
+    plan.run(config, run.name)
+  elif values.mode == 'evaluate':
+    from posjax import evaluate
+
+    evaluate.run(
+      config, workdir, name=run.name, checkpoint=values.checkpoint, command=run.command
+    )
+  elif values.mode == 'generate':
+    from posjax import generate
+
+    generate.run(config, workdir, checkpoint=values.checkpoint, prompt=values.prompt)
+  else:
+    from posjax import metrics, train
+
+    seconds = time.perf_counter() - STARTED
+    try:
+      train.run(config, workdir, name=run.name, import_seconds=seconds, command=run.command)
+    except metrics.Diverged as error:
+      return fail(3, error)
+  return 0
+
+
+def fail(code, message):
+  print(f'posjax: {message}', file=sys.stderr)
+  return code
+
+
+def main(argv):
+  logging.set_verbosity(logging.WARNING)  # Orbax tells the story of every file at INFO
+  try:
+    return start(parse(argv))
+  except UserError as error:
+    return fail(2, error)
+  except KeyboardInterrupt:
+    fail(130, 'interrupted')
+    sys.stdout.flush()
+    os._exit(130)  # cleaning up would crash: XLA and Orbax may be cut off in the middle of things
+
+
+def keep_argv(argv):
+  """Marks absl's own flags as parsed, since Grain reads some of them; `parse` reads ours."""
+  flags.FLAGS(argv[:1])
+  return argv
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=keep_argv)

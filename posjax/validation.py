@@ -1,0 +1,103 @@
+"""What makes a config's values wrong whatever the encoding and the machine; without jax."""
+
+from posjax.config import UserError, flatten, one_of, show
+
+CHOICES = {
+  'model.norm': ('rmsnorm', 'layernorm'),
+  'model.activation': ('swiglu', 'gelu'),
+  'model.dtype': ('float32', 'bfloat16'),
+  'attention.implementation': ('auto', 'reference', 'blockwise'),
+  'optimizer.schedule': ('cosine', 'wsd'),
+}
+
+# jax.random.key would silently cut a longer seed to its last 32 bits.
+INTERVALS = {
+  '[0, 4294967295]': ('seed',),
+  '[1, inf)': (
+    'model.dim', 'model.layers', 'model.heads', 'model.kv_heads', 'model.head_dim', 'model.hidden',
+    'attention.block', 'train.length', 'train.steps', 'train.batch', 'train.accumulate',
+    'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens',
+    'evaluate.tokens', 'evaluate.stride',
+    'evaluate.windows', 'generate.tokens',
+  ),
+  '[0, inf)': (
+    'model.windows', 'optimizer.warmup', 'optimizer.weight_decay', 'generate.temperature',
+    'generate.top_k',
+  ),
+  '(0, inf)': ('optimizer.learning_rate', 'optimizer.eps'),
+  '(0, inf]': ('optimizer.clip',),
+  '[0, 1)': ('model.dropout', 'optimizer.b1', 'optimizer.b2'),
+  '[0, 1]': ('optimizer.decay', 'optimizer.final'),
+  '(0, 1]': ('generate.top_p',),
+}
+
+
+def validate(config):
+  """Raises UserError for the first value that is wrong whatever the encoding and the machine."""
+  values = flatten(config)
+  for key, choices in CHOICES.items():
+    if values[key] not in choices:
+      raise UserError(f'{key} = {values[key]}: it {one_of(values[key], choices)}')
+  for interval, keys in INTERVALS.items():
+    for key in keys:
+      numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
+      if not all(inside(number, interval) for number in numbers):
+        raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
+  for key, divisor in (('model.heads', 'model.kv_heads'), ('train.batch', 'train.accumulate')):
+    check_multiple(key, values[key], f'{divisor} =', values[divisor])
+  check_patterns(config)
+  check_steps(config)
+  mesh, multiples = config.mesh, config.evaluate.multiples
+  if len(mesh) != 3 or mesh.count(-1) > 1 or any(n < 1 and n != -1 for n in mesh):
+    raise UserError(
+      f'mesh = {show(mesh)}: must be 3 positive numbers of devices along data,fsdp,tensor; '
+      'one of them may be -1, all that are left'
+    )
+  if multiples[:1] != (1,) or list(multiples) != sorted(set(multiples)):
+    raise UserError(
+      f'evaluate.multiples = {show(multiples)}: must begin with 1 and increase, such as 1,2,4,8'
+    )
+  if config.evaluate.stride > config.train.length:
+    raise UserError(
+      f'evaluate.stride = {config.evaluate.stride}: must be at most '
+      f'train.length = {config.train.length}'
+    )
+
+
+def inside(number, interval):
+  low, high = map(float, interval[1:-1].split(', '))
+  above = number >= low if interval[0] == '[' else number > low
+  below = number <= high if interval[-1] == ']' else number < high
+  return above and below
+
+
+def check_multiple(key, number, divisor_key, divisor):
+  low = number // divisor * divisor
+  if low != number:
+    valid = ' or '.join(str(n) for n in (low, low + divisor) if n)
+    raise UserError(
+      f'{key} = {number}: must be a multiple of {divisor_key} {divisor}, such as {valid}'
+    )
+
+
+def check_patterns(config):
+  """Encodings and windows are tiled over the depth together."""
+  patterns = {'encoding.layers': config.encoding.layers, 'model.windows': config.model.windows}
+  (one, m), (other, n) = [(key, len(pattern)) for key, pattern in patterns.items()]
+  if 0 in (m, n) or (m != n and 1 not in (m, n)):
+    raise UserError(f'{one} has {m} entries, {other} {n}: each needs 1, or both the same number')
+  longer = f'the length of {one if m > n else other},'
+  check_multiple('model.layers', config.model.layers, longer, max(m, n))
+
+
+def check_steps(config):
+  """After the warm-up one step is left at least, and all those in which 'wsd' decays."""
+  steps, optimizer = config.train.steps, config.optimizer
+  cooling = round(optimizer.decay * steps) if optimizer.schedule == 'wsd' else 0
+  most = steps - max(cooling, 1)
+  if optimizer.warmup > most:
+    decay = f' and optimizer.decay = {optimizer.decay} takes {cooling}' if cooling else ''
+    raise UserError(
+      f'optimizer.warmup = {optimizer.warmup}: must be at most {most}, '
+      f'as train.steps = {steps}{decay}'
+    )

@@ -1,0 +1,405 @@
+"""Command lines and configs: each mistake is one line and exit code 2; what is right is typed."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import types
+from unittest import mock
+
+import pytest
+
+import posjax
+from posjax import config as config_lib
+from posjax import main, validation
+from posjax.config import ROOT, UserError
+from posjax.metrics import Diverged
+
+CONFIGS = f'one of {", ".join(config_lib.available())}'
+
+# A command line to what its message must say.
+MISTAKES = {
+  '': f'--config is missing, {CONFIGS}; for example python -m posjax.main --config=configs/rope.py',
+  '--config=': '--config is missing',
+  '--config': 'Missing value for flag --config',
+  '--config=ropee': f'--config=ropee: no such file; it must be {CONFIGS}; did you mean rope?',
+  '--config=configs/alibbi.py:small': '--config=configs/alibbi.py: no such file',
+  '--config=configs': f'--config=configs: no such file; it must be {CONFIGS}',
+  '--config=rope:smal':
+    '--config=rope:smal: the size must be one of tiny, small, base, large; did you mean small?',
+  # Keys.
+  '--config=rope --config.model.layrs=3':
+    '--config.model.layrs: no such key; did you mean model.layers (configs/base.py:LINE)?',
+  '--config=rope --config.modell.dim=3': 'did you mean model.dim (configs/base.py:LINE)?',
+  '--config=rope --config.model.batch=3': 'did you mean train.batch (configs/base.py:LINE)?',
+  '--config=rope --config.evalute.tokens=3': 'did you mean evaluate.tokens (configs/base.py:LINE)?',
+  '--config=rope --config.encoding.rope.bse=3':
+    'rope.bse: no such key; did you mean encoding.rope.base (configs/rope.py:LINE)?',
+  '--config=rope --config.mesh[0]=2': '--config.mesh[0]: no such key; did you mean mesh (',
+  '--config=rope --config.checkpoint.zzz=2':
+    '--config.checkpoint.zzz: no such key; checkpoint has every, keep',
+  '--config=rope --config.zzz=2': 'no such key; the config has seed, encoding, model, attention, ',
+  '--config=rope --config.checkpoint={}':
+    '--config.checkpoint: is a section; set its keys one by one: every, keep',
+  # Types.
+  '--config=rope --config.train.steps=2.5': 'train.steps = 2.5: must be an integer, such as 1000',
+  '--config=rope --config.train.steps=': 'train.steps = : must be an integer, such as 1000',
+  '--config=rope --config.train.steps': 'Missing value for flag --config.train.steps',
+  '--config=rope --config.optimizer.clip=low':
+    'optimizer.clip = low: must be a number, such as 1.0',
+  '--config=rope --config.model.remat=maybe': 'model.remat = maybe: must be true or false',
+  '--config=rope --noconfig.model.remat=1': '--noconfig.model.remat=1 does not take an argument',
+  '--config=rope --config.mesh=2,x,2': 'mesh = 2,x,2: each must be an integer, such as -1,1,1',
+  '--config=rope --config.mesh=2,,2': 'mesh = 2,,2: each must be an integer, such as -1,1,1',
+  '--config=rope --config.mesh=2.0,1,1': 'mesh = 2.0,1,1: each must be an integer',
+  '--config=rope --config.encoding.layers=3':
+    'encoding.layers = 3: each must be a word, such as rope',
+  '--config=rope --config.mesh=2,1,1 --config.mesh=1,2,1': '--config.mesh: given 2 times',
+  # Flags.
+  '--config=rope --workdirr=x': '--workdirr: no such flag; did you mean --workdir?',
+  '--confg=rope': '--confg: no such flag; did you mean --config?',
+  '--config=rope --steps=5': '--steps: no such flag; did you mean --config.train.steps?',
+  '--config=rope --model.windows=5': 'did you mean --config.model.windows?',
+  '--config=rope --xyz': '--xyz: no such flag; there are --config, --workdir, --mode, ',
+  '--config=rope --mode=trian':
+    '--mode=trian: it must be one of train, evaluate, generate; did you mean train?',
+  '--config=rope --mode=evaluate --checkpoint=latest':
+    '--checkpoint=latest: it must be newest, best or a step',
+  '--config=rope --checkpoint=best': '--checkpoint: only for --mode=evaluate or --mode=generate',
+  '--config=rope --mode=evaluate --prompt=x': '--prompt: only for --mode=generate',
+  '--config=rope --mode=generate --dry_run': '--dry_run: only for --mode=train',
+  '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
+  '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
+  '--config=rope --config.mesh=1, 1, 1': '1,: not a flag;',
+  # Values.
+  '--config=rope --config.model.norm=rmsnrm':
+    'model.norm = rmsnrm: it must be one of rmsnorm, layernorm; did you mean rmsnorm?',
+  '--config=rope --config.model.activation=relu':
+    'model.activation = relu: it must be one of swiglu, gelu',
+  '--config=rope --config.model.dtype=float16': 'one of float32, bfloat16; did you mean bfloat16?',
+  '--config=rope --config.attention.implementation=flash': 'one of auto, reference, blockwise',
+  '--config=rope --config.optimizer.schedule=cosin': 'one of cosine, wsd; did you mean cosine?',
+  '--config=rope --config.seed=4294967296': 'seed = 4294967296: must be in [0, 4294967295]',
+  '--config=rope --config.model.dim=0': 'model.dim = 0: must be in [1, inf)',
+  '--config=rope --config.model.windows=0,-4': 'model.windows = 0,-4: must be in [0, inf)',
+  '--config=rope --config.optimizer.learning_rate=nan': 'learning_rate = nan: must be in (0, inf)',
+  '--config=rope --config.optimizer.clip=0': 'optimizer.clip = 0.0: must be in (0, inf]',
+  '--config=rope --config.model.dropout=1': 'model.dropout = 1.0: must be in [0, 1)',
+  '--config=rope --config.generate.top_p=0': 'generate.top_p = 0.0: must be in (0, 1]',
+  '--config=rope --config.optimizer.decay=1.5': 'optimizer.decay = 1.5: must be in [0, 1]',
+  '--config=rope --config.optimizer.final=-1': 'optimizer.final = -1.0: must be in [0, 1]',
+  '--config=rope --config.model.heads=6':
+    'model.heads = 6: must be a multiple of model.kv_heads = 4, such as 4 or 8',
+  '--config=rope --config.train.accumulate=32':
+    'train.batch = 16: must be a multiple of train.accumulate = 32, such as 32',
+  '--config=rope --config.model.layers=3 --config.model.windows=0,8':
+    'model.layers = 3: must be a multiple of the length of model.windows, 2, such as 2 or 4',
+  '--config=rope --config.encoding.layers=rope,nope,nope':
+    'model.layers = 2: must be a multiple of the length of encoding.layers, 3, such as 3',
+  '--config=rope --config.encoding.layers=rope,nope --config.model.windows=0,8,8':
+    'encoding.layers has 2 entries, model.windows 3: each needs 1, or both the same number',
+  '--config=rope --config.model.windows=()': 'encoding.layers has 1 entries, model.windows 0',
+  '--config=rope --config.optimizer.warmup=1000':
+    'optimizer.warmup = 1000: must be at most 999, as train.steps = 1000',
+  '--config=rope --config.optimizer.schedule=wsd --config.optimizer.warmup=801':
+    'must be at most 800, as train.steps = 1000 and optimizer.decay = 0.2 takes 200',
+  '--config=rope --config.mesh=2,1': 'mesh = 2,1: must be 3 positive numbers of devices',
+  '--config=rope --config.mesh=-1,-1,1': 'mesh = -1,-1,1: must be 3 positive numbers',
+  '--config=rope --config.mesh=2,0,1': 'one of them may be -1',
+  '--config=rope --config.evaluate.multiples=2,4':
+    'evaluate.multiples = 2,4: must begin with 1 and increase, such as 1,2,4,8',
+  '--config=rope --config.evaluate.multiples=1,4,2': 'must begin with 1 and increase',
+  '--config=rope --config.evaluate.multiples=()': 'must begin with 1 and increase',
+  '--config=rope --config.evaluate.stride=65':
+    'evaluate.stride = 65: must be at most train.length = 64',
+}
+
+# The body of a config file to what its message must say.
+BROKEN_FILES = {
+  '1 / 0': 'FILE:2: ZeroDivisionError: division by zero',
+  'def get_config(size=': "FILE: SyntaxError: '(' was never closed (mine.py, line 2)",
+  'from configs import bas': "FILE:2: ImportError: cannot import name 'bas' from 'configs'",
+  'x = 1': "FILE: AttributeError: module 'mine' has no attribute 'get_config'",
+  'def get_config(size="tiny"): pass': 'FILE: TypeError: get_config() returned None, not a ConfigD',
+  'def get_config(size="tiny"):\n  return base.get_config("tny")': "FILE:3: KeyError: 'tny'",
+}
+
+# What a config file does to the config to what its message must say.
+BROKEN_CONFIGS = {
+  'config.model.layrs = 3':
+    'FILE: model.layrs: no such key; did you mean model.layers (ROOT/configs/base.py:LINE)?',
+  'config.model.dim = 2.5': 'TypeError: ',
+  'config.checkpoint = dict(every=2.5, keep=2)':
+    'FILE: checkpoint.every = 2.5: must be an integer, such as 250',
+  'config.mesh = (1, "2", 1)': 'FILE: mesh = 1,2,1: each must be an integer, such as -1,1,1',
+  'del config.seed': 'FILE: seed: missing; start from base.get_config(size) of configs/base.py',
+  'config.train.batch = -1': 'train.batch = -1: must be in [1, inf)',
+}
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+def parse(line):
+  return main.parse(['posjax', *shlex.split(line)])
+
+
+def message(line, capsys):
+  """What a wrong command line prints, less 'posjax: ', with line numbers replaced."""
+  assert main.main(['posjax', *shlex.split(line)]) == 2
+  captured = capsys.readouterr()
+  assert not captured.out
+  assert re.fullmatch(r'posjax: [^\n]+\n', captured.err)
+  return re.sub(r'(base|rope)\.py:\d+', r'\1.py:LINE', captured.err[len('posjax: ') : -1])
+
+
+@pytest.mark.parametrize('line', MISTAKES)
+def test_mistake_is_one_line(line, capsys):
+  assert MISTAKES[line] in message(line, capsys)
+
+
+@pytest.mark.parametrize('body', BROKEN_FILES)
+def test_broken_file(body, tmp_path, capsys):
+  file = tmp_path / 'mine.py'
+  file.write_text(f'from configs import base\n{body}\n')
+  assert BROKEN_FILES[body].replace('FILE', str(file)) in message(f'--config={file}', capsys)
+
+
+def write_config(folder, change):
+  file = folder / 'mine.py'
+  file.write_text(
+    'from configs import base\n\n\ndef get_config(size="tiny"):\n'
+    f'  config = base.get_config(size)\n  {change}\n  return config\n'
+  )
+  return file
+
+
+@pytest.mark.parametrize('change', BROKEN_CONFIGS)
+def test_broken_config(change, tmp_path, capsys, monkeypatch):
+  file = write_config(tmp_path, change)
+  monkeypatch.chdir(tmp_path.parent)
+  expected = BROKEN_CONFIGS[change].replace('FILE', f'{tmp_path.name}/mine.py')
+  assert expected.replace('ROOT', str(ROOT)) in message(f'--config={file}', capsys)
+
+
+def test_located_key_is_there(capsys):
+  main.main(['posjax', '--config=rope', '--config.model.layrs=3'])
+  line = int(re.search(r'base\.py:(\d+)', capsys.readouterr().err)[1])
+  assert 'layers=' in (ROOT / 'configs' / 'base.py').read_text().splitlines()[line - 1]
+
+
+@pytest.mark.parametrize('arguments, code', [
+  (['--config=rope', '--config.model.layrs=3'], 2),
+  (['--config=rope', '--config.model.heads=6'], 2),
+  (['--help'], 0),
+])
+def test_program_without_jax(arguments, code):
+  command = [sys.executable, '-X', 'importtime', '-m', 'posjax.main', *arguments]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  lines = done.stderr.splitlines()
+  imported = {line.rpartition('|')[2].split('.')[0].strip() for line in lines if '|' in line}
+  said = [line for line in lines if not line.startswith('import time:')]
+  assert done.returncode == code
+  assert 'ml_collections' in imported and not imported & {'jax', 'flax', 'numpy', 'orbax', 'grain'}
+  assert len(said) == (code == 2) and all(line.startswith('posjax: ') for line in said)
+
+
+def test_help_names_everything(capsys):
+  with pytest.raises(SystemExit) as stop:
+    parse('--config=nonsense --help')
+  text = capsys.readouterr().out
+  assert stop.value.code == 0
+  for name in [*main.FLAGS, 'config.KEY']:
+    assert f'\n  --{name} ' in text
+  for name in config_lib.available():
+    assert f'\n  {name} ' in text
+  for word in ('tiny, small, base, large', '0 done, 2 a mistake', '3 diverged', '130 interrupted'):
+    assert word in text
+  assert '--logtostderr' not in text
+
+
+def test_print_config(capsys):
+  line = '--config=rope --config.train.steps=500 --print_config'
+  assert main.main(['posjax', *shlex.split(line)]) == 0
+  out = capsys.readouterr().out
+  values = config_lib.flatten(parse(line).config)
+  for key, value in values.items():
+    assert f'\n{key} = {config_lib.show(value)}' in out
+  assert re.search(r'^model\.kv_heads = 4 +# key and value heads K', out, re.MULTILINE)
+  assert re.search(r'^encoding\.rope\.fraction = 1\.0 +# share of each head', out, re.MULTILINE)
+  assert re.search(r'^encoding\.layers = rope +# .*pattern tiled over the depth', out, re.MULTILINE)
+  assert f'runs/{parse(line).name}\n' in out
+
+
+@pytest.mark.parametrize('override, value', [
+  ('train.steps=5_000', 5000),
+  ('train.steps 500', 500),
+  ('optimizer.learning_rate=1', 1.0),
+  ('optimizer.learning_rate=3e-4', 3e-4),
+  ('optimizer.clip=inf', float('inf')),
+  ('model.remat', True),
+  ('model.tied=false', False),
+  ('data.corpus=text:a b/*.txt', 'text:a b/*.txt'),
+  ('data.corpus=12', '12'),
+  ('mesh=2,-1,2', (2, -1, 2)),
+  ('mesh=(2, 1, 1)', (2, 1, 1)),
+  ('evaluate.multiples=1', (1,)),
+  ('encoding.layers=nope', ('nope',)),
+  ('encoding.layers=rope,nope', ('rope', 'nope')),
+  ("encoding.layers=('nope', 'rope')", ('nope', 'rope')),
+  ('encoding.layers=randomize+rope', ('randomize+rope',)),
+  ('encoding.rope.base=5e5', 5e5),
+])
+def test_override_is_typed(override, value):
+  key = re.match(r'[\w.]+', override)[0]
+  argv = ['posjax', '--config=rope']
+  argv += f'--config.{override}'.split() if ' 500' in override else [f'--config.{override}']
+  got = config_lib.flatten(main.parse(argv).config)[key]
+  assert got == value and type(got) is type(value)
+
+
+def test_order_is_free_and_the_last_wins():
+  assert not parse('--config=rope --noconfig.model.tied').config.model.tied
+  run = parse('--config.seed=1 --mode=evaluate --config.seed=2 --config=rope:small --checkpoint=50')
+  assert run.config.seed == 2 and run.config.model.dim == 512
+  assert (run.flags.mode, run.flags.checkpoint) == ('evaluate', '50')
+  assert run.name == parse('--config=rope:small --config.seed=2').name
+
+
+def test_command_leads_back_to_the_run():
+  run = parse(
+    "--mode=generate --config.data.corpus='text:a b' --prompt 'x y' --config rope --workdir=/w"
+  )
+  assert run.command == (
+    "python -m posjax.main --config=rope --workdir=/w '--config.data.corpus=text:a b'"
+  )
+  again = parse(run.command.removeprefix('python -m posjax.main '))
+  assert (again.name, again.workdir, again.command) == (run.name, '/w', run.command)
+
+
+def test_name_of_a_config():
+  specs = ('rope', 'rope.py', 'rope:tiny', 'configs/rope.py:tiny', f'{ROOT}/configs/rope.py')
+  name, = {parse(f'--config={spec}').name for spec in specs}
+  assert re.fullmatch(r'rope-tiny-[0-9a-f]{8}', name)
+  assert parse('--config=rope').workdir == f'runs/{name}'
+
+
+def test_configs_work_from_another_folder(tmp_path, monkeypatch):
+  name = parse('--config=rope').name
+  file = write_config(tmp_path, 'config.seed = 7')
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, 'path', [p for p in sys.path if p not in ('', str(ROOT))])
+  for module in ('configs', 'configs.base'):
+    monkeypatch.delitem(sys.modules, module, raising=False)
+  assert parse('--config=configs/rope.py').name == name
+  assert parse(f'--config={file.name}:small').config.seed == 7
+  assert parse('--config=mine').name.startswith('mine-tiny-')
+
+
+@pytest.mark.parametrize('size', ['tiny', 'small', 'base', 'large'])
+@pytest.mark.parametrize('name', config_lib.available())
+def test_every_config_is_valid(name, size):
+  validation.validate(config_lib.load(f'{name}:{size}')[0])
+
+
+def test_tables_match_the_schema():
+  schema = config_lib.flatten(config_lib.base().get_config())
+  bounded = [key for keys in validation.INTERVALS.values() for key in keys]
+  checked = [*bounded, *validation.CHOICES, *config_lib.NOT_IDENTITY]
+  assert set(checked) <= schema.keys() and len(set(bounded)) == len(bounded)
+  numbers = {
+    key for key, value in schema.items()
+    if {type(v) for v in (value if isinstance(value, tuple) else (value,))} <= {int, float}
+  }
+  assert numbers - set(bounded) == {'mesh', 'evaluate.multiples'}  # these have rules of their own
+  for key, choices in validation.CHOICES.items():
+    assert schema[key] in choices
+
+
+def changed(value):
+  if isinstance(value, tuple):
+    return value + value[:1]
+  return not value if isinstance(value, bool) else value + type(value)('1')
+
+
+def test_run_name_depends_on_what_decides_the_weights():
+  config, path, size = config_lib.load('rope')
+  name = config_lib.run_name(config, path.stem, size)
+  without_effect = set()
+  for key, value in config_lib.flatten(config).items():
+    other = config.copy_and_resolve_references()
+    other.update_from_flattened_dict({key: changed(value)})
+    if config_lib.run_name(other, path.stem, size) == name:
+      without_effect.add(key)
+    assert (config_lib.difference(config, other) == '') == (key in without_effect)
+  assert without_effect == {
+    'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh',
+    'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
+    'evaluate.tokens',
+    'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',
+    'generate.top_k', 'generate.top_p',
+  }
+
+
+def test_difference_survives_json():
+  old, new = [config_lib.to_dict(config_lib.load(spec)[0]) for spec in ('rope', 'nope')]
+  saved = json.loads(json.dumps(old))
+  assert saved == old and config_lib.difference(saved, config_lib.load('rope')[0]) == ''
+  assert config_lib.difference(saved, new) == (
+    'encoding.layers rope -> nope, encoding.rope.base 10000.0 -> absent, '
+    'encoding.rope.fraction 1.0 -> absent, encoding.rope.layout half -> absent'
+  )
+  other = parse('--config=rope --config.seed=3 --config.mesh=1,1,1 --config.model.windows=0,8')
+  assert config_lib.difference(saved, other.config) == 'seed 0 -> 3, model.windows 0 -> 0,8'
+
+
+def test_config_is_locked():
+  config, _, _ = config_lib.load('rope')
+  with pytest.raises(AttributeError):
+    config.model.layrs = 3
+
+
+@pytest.mark.parametrize('line, module', [
+  ('', 'train'),
+  ('--dry_run', 'plan'),
+  ('--mode=evaluate --checkpoint=best', 'evaluate'),
+  ('--mode=generate --prompt=abc', 'generate'),
+])
+@pytest.mark.parametrize('raised, code, said', [
+  (None, 0, ''),
+  (UserError('no data'), 2, 'posjax: no data\n'),
+  (KeyboardInterrupt(), 130, 'posjax: interrupted\n'),
+])
+def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsys):
+  work = mock.Mock(side_effect=raised)
+  stand_in(monkeypatch, module, work)
+  monkeypatch.setattr(os, '_exit', sys.exit)
+  with pytest.raises(SystemExit) as stop:
+    sys.exit(main.main(['posjax', '--config=rope', *line.split()]))
+  assert (stop.value.code or 0) == code
+  assert capsys.readouterr().err == said
+  (args, kwargs), = work.call_args_list
+  run = parse('--config=rope')
+  assert args[0] == run.config and args[1] in (run.name, run.workdir)
+  assert kwargs.get('name', run.name) == run.name
+  assert kwargs.get('command', run.command) == run.command
+  assert kwargs.get('import_seconds', 1) > 0
+  assert kwargs.get('checkpoint') == {'evaluate': 'best', 'generate': 'newest'}.get(module)
+  assert kwargs.get('prompt') == ('abc' if module == 'generate' else None)
+
+
+def test_divergence_is_exit_code_3(monkeypatch, capsys):
+  stand_in(monkeypatch, 'train', mock.Mock(side_effect=Diverged('step 7: loss nan')))
+  assert main.main(['posjax', '--config=rope']) == 3
+  assert capsys.readouterr().err == 'posjax: step 7: loss nan\n'
+
+
+def stand_in(monkeypatch, name, run):
+  """Puts a module whose only function is `run` in the place of posjax.`name`."""
+  module = types.SimpleNamespace(run=run)
+  monkeypatch.setitem(sys.modules, f'posjax.{name}', module)
+  monkeypatch.setattr(posjax, name, module, raising=False)
