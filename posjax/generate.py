@@ -1,0 +1,145 @@
+"""Generation: the prompt at once, then one token at a time under `lax.scan`, from a cache.
+
+Nothing is compiled anew when the prompt's length changes within a bucket: prompts are padded on the
+left, with tokens that nothing sees. Tokens come in chunks, so that text can be shown as it is made.
+"""
+
+import codecs
+import functools
+import sys
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from posjax import data, state
+from posjax.encodings import At
+from posjax.transformer import Cache
+
+CHUNK = 16  # tokens of one call of the scan
+BUCKET = 64  # prompts are padded to this length times a power of two
+STATIC = ('model', 'temperature', 'top_k', 'top_p')  # what a new value of compiles anew
+
+
+@flax.struct.dataclass
+class Decoding:
+  """What one step hands to the next: the newest tokens, where they stand, and all keys so far."""
+
+  tokens_B: jax.Array
+  at: At  # of the newest tokens, T = 1
+  cache: Cache
+  rng: jax.Array
+
+
+def sample(logits_BV, rng, *, temperature, top_k, top_p):
+  """A token of each row, [B]; temperature 0 takes the likeliest.
+
+  Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751.
+  """
+  if temperature == 0:
+    return jnp.argmax(logits_BV, axis=-1)
+  logits_BV = logits_BV / temperature
+  descending = jnp.sort(logits_BV, axis=-1, descending=True)
+  least = jnp.full(len(logits_BV), -jnp.inf)
+  if top_k:
+    least = jnp.maximum(least, descending[:, min(top_k, logits_BV.shape[-1]) - 1])
+  if top_p < 1:
+    p = jax.nn.softmax(descending)
+    # The first token always stays; another does while those before it hold less than top_p.
+    kept = jnp.cumsum(p, axis=-1) - p < top_p
+    least = jnp.maximum(least, jnp.min(descending, axis=-1, where=kept, initial=jnp.inf))
+  logits_BV = jnp.where(logits_BV >= least[:, None], logits_BV, -jnp.inf)
+  return jax.random.categorical(rng, logits_BV)
+
+
+def pad_left(prompts):
+  """Token lists to arrays [B, T] of one bucket: tokens, and how many of them are padding, [B]."""
+  longest = max(map(len, prompts))
+  length = BUCKET * 2 ** max(0, (longest - 1) // BUCKET).bit_length()
+  tokens = np.stack([np.pad(p, (length - len(p), 0)) for p in prompts])
+  return tokens, np.array([length - len(p) for p in prompts])
+
+
+def generate(model, params, prompts, *, tokens, rng, **sampling):
+  """Yields arrays [B, n] of the tokens that follow each prompt, `tokens` in all.
+
+  Args:
+    model: a `Transformer`.
+    params: its weights.
+    prompts: one array of tokens per row, each with one at least.
+    tokens: how many to generate.
+    rng: a key.
+    **sampling: temperature, top_k and top_p, see `sample`.
+  """
+  tokens_BT, padding_B = pad_left(prompts)
+  chunks = -(-tokens // CHUNK)
+  cache = model.init_cache(len(prompts), tokens_BT.shape[1] + chunks * CHUNK)
+  decoding = prefill(model, params, tokens_BT, padding_B, cache, rng, **sampling)
+  yield np.asarray(decoding.tokens_B)[:, None][:, :tokens]
+  for done in range(1, tokens, CHUNK):
+    decoding, new_BT = decode(model, params, decoding, **sampling)
+    yield np.asarray(new_BT)[:, : tokens - done]
+
+
+@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames='cache')
+def prefill(model, params, tokens_BT, padding_B, cache, rng, **sampling):
+  """Reads the prompts into the cache and picks the first token after them."""
+  B, T = tokens_BT.shape
+  order_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
+  pos_BT = order_BT - padding_B[:, None]
+  at = At(
+    pos=jnp.maximum(pos_BT, 0)[..., None],
+    order=order_BT,
+    segment_ids=jnp.where(pos_BT >= 0, 0, -1),
+  )
+  logits_BTV, cache = model.apply({'params': params}, tokens_BT, at, cache)
+  last = jax.tree.map(lambda x: x[:, -1:], at)
+  return _next(logits_BTV, last, cache, rng, sampling)
+
+
+@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames='decoding')
+def decode(model, params, decoding, **sampling):
+  """CHUNK tokens, one after the other: the new `Decoding`, and the tokens [B, CHUNK]."""
+
+  def step(d, _):
+    logits_BTV, cache = model.apply({'params': params}, d.tokens_B[:, None], d.at, d.cache)
+    d = _next(logits_BTV, d.at, cache, d.rng, sampling)
+    return d, d.tokens_B
+
+  decoding, tokens_TB = jax.lax.scan(step, decoding, length=CHUNK)
+  return decoding, tokens_TB.T
+
+
+def _next(logits_BTV, at, cache, rng, sampling):
+  rng, now = jax.random.split(rng)
+  # Documents begin with BOS, so it never follows anything.
+  logits_BV = logits_BTV[:, -1].at[:, data.BOS].set(-jnp.inf)
+  return Decoding(
+    tokens_B=sample(logits_BV, now, **sampling).astype(jnp.int32),
+    at=at.replace(pos=at.pos + 1, order=at.order + 1),
+    cache=cache,
+    rng=rng,
+  )
+
+
+def run(config, workdir, *, checkpoint, prompt):
+  """Continues `prompt`, or standard input, from a saved checkpoint; prints text as it is made.
+
+  Raises:
+    UserError: no such checkpoint, or more positions than the encoding has.
+  """
+  saved = state.load(config, workdir, checkpoint)
+  text = sys.stdin.read() if prompt is None else prompt
+  tokens = data.encode(text.encode())
+  state.check_limit(
+    saved.model, len(tokens) + config.generate.tokens, 'the prompt with generate.tokens'
+  )
+  print(text, end='', flush=True)
+  # A chunk may end within a character: the decoder keeps the rest for the next one.
+  decoder = codecs.getincrementaldecoder('utf-8')(errors='replace')
+  rng = jax.random.key(config.seed)
+  with jax.set_mesh(saved.mesh):
+    for chunk in generate(saved.model, saved.params, [tokens], rng=rng, **config.generate):
+      print(decoder.decode(data.decode(chunk[0])), end='', flush=True)
+  print(decoder.decode(b'', final=True))

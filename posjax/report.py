@@ -1,0 +1,105 @@
+"""What a run shows: its first lines, the table and the figure at its end, and what to try next."""
+
+import json
+import math
+import pathlib
+
+import jax
+
+from posjax import attention
+from posjax.encodings import arguments, name_of
+
+
+def count(tree):
+  """Numbers in all leaves of a tree."""
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def banner(config, name, model, mesh, params, corpus, workdir):
+  """The run's first lines: what exactly will happen, and why. `params` may be shapes alone."""
+  layers = ', '.join(
+    f'{name_of(encoding)}({", ".join(f"{k}={v!r}" for k, v in arguments(encoding).items())})'
+    + (f' window {window}' if window else '')
+    for encoding, window in model.pattern.layers()
+  )
+  train = config.train
+  chosen, why = config.attention.implementation, 'by config'
+  if chosen == 'auto':
+    chosen, why = attention.choose(train.length, train.length)
+  axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
+  kinds = ' and '.join(sorted({device.device_kind for device in jax.devices()}))
+  return '\n'.join([
+    f'config     {name}, seed {config.seed}',
+    f'encoding   {layers}',
+    f'attention  {chosen}: {why}',
+    f'weights    {count(params):,}, computing in {model.dtype}',
+    f'devices    {jax.device_count()} x {kinds}: {axes}',
+    f'corpus     {corpus}',
+    f'training   {train.steps:,} steps of {train.batch} x {train.length} bytes',
+    f'workdir    {workdir}',
+  ])
+
+
+def table(result):
+  """Nats and bits per byte at each length, under the two protocols; one line per length."""
+  protocols = result['protocols']
+  lines = [f'{"":>12}{"non-overlapping":>22}{"sliding":>22}']
+  lines += [f'{"length":>12}' + f'{"nats/byte":>11}{"bits/byte":>11}' * len(protocols)]
+  for row in result['lengths']:
+    cells = ''.join(cell(row[protocol], result['limit']) for protocol in protocols)
+    lines.append(f'{row["length"]:>7,} {row["multiple"]:>2}x {cells}'.rstrip())
+  return '\n'.join([*lines, *(f'{text}' for text in protocols.values())])
+
+
+def cell(nats, limit):
+  if nats is None:
+    return f'{f"beyond {limit} positions":>22}'
+  return f'{nats:>11.3f}{nats / math.log(2):>11.3f}'
+
+
+def finish(result, record, workdir, *, name, step, command):
+  """Writes evaluation.json and loss_by_length.png, prints the table and the next commands."""
+  workdir = pathlib.Path(workdir)
+  contents = {'name': name, 'step': step, **record, **result}
+  (workdir / 'evaluation.json').write_text(json.dumps(contents, indent=2) + '\n')
+  plot(contents, workdir / 'loss_by_length.png')
+  print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
+  print(table(result))
+  print(f'figure: {workdir / "loss_by_length.png"}')
+  print(f"next:   {command} --mode=generate --prompt='def '", flush=True)
+
+
+def plot(contents, path):
+  """Left: bits per byte against length, by both protocols. Right: against position."""
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+  rows = contents['lengths']
+  trained = rows[0]['length']
+  for protocol, marker in (('non_overlapping', 'o'), ('sliding', 's')):
+    points = [(row['length'], row[protocol] / math.log(2)) for row in rows if row[protocol]]
+    left.plot(*zip(*points, strict=True), marker=marker, label=contents['protocols'][protocol])
+  left.set_xscale('log', base=2)
+  left.set_xticks([row['length'] for row in rows], [str(row['length']) for row in rows])
+  left.set_xlabel('length of the window, bytes')
+  left.legend(fontsize='small', loc='upper left', bbox_to_anchor=(0, -0.15), frameon=False)
+  nats = contents['by_position']
+  bits = [n / math.log(2) for n in nats]
+  around = [bits[max(0, i - 8) : i + 9] for i in range(len(bits))]
+  right.plot(bits, linewidth=0.5, color='C0', alpha=0.4)
+  right.plot([sum(part) / len(part) for part in around], color='C0')
+  right.set_xlabel(f'position in a non-overlapping window of {len(nats)} bytes')
+  for axes in (left, right):
+    axes.axvline(trained, color='grey', linestyle=':')
+    axes.annotate(
+      ' training length', (trained, 1), xycoords=('data', 'axes fraction'), va='top',
+      color='grey', fontsize='small',
+    )
+    axes.set_ylabel('bits per byte')
+    axes.grid(alpha=0.3)
+  figure.suptitle(f'{contents["name"]}, step {contents["step"]:,}: {contents["corpus"]}')
+  figure.savefig(path, dpi=120)
+  plt.close(figure)

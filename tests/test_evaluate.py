@@ -1,0 +1,97 @@
+"""Evaluation: each protocol scores the bytes it says, and the numbers are those of plain loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax import data, evaluate, report, sharding, transformer
+from posjax.encodings import At
+from posjax.encodings.learned import Learned
+from posjax.encodings.rope import Rope
+from posjax.transformer import Pattern, Transformer
+
+STREAM = np.random.default_rng(0).integers(0, 257, 200).astype(np.int32)
+
+
+def make_model(encoding):
+  sizes = dict(dim=16, layers=1, heads=2, kv_heads=1, head_dim=8, hidden=16)
+  model = Transformer(pattern=Pattern((encoding,)), vocabulary=data.VOCABULARY, **sizes)
+  model = model.clone(pattern=Pattern((encoding.with_dims(model.dims),)))
+  return model, transformer.init(model, jax.random.key(0))
+
+
+def nats_by_hand(model, params, tokens):
+  """-log p of each next token of one window, from the softmax of the logits."""
+  T = len(tokens) - 1
+  row = jnp.arange(T)[None]
+  logits, _ = model.apply(
+    {'params': params}, tokens[None, :-1], At(row[..., None], row, jnp.zeros_like(row))
+  )
+  p = np.asarray(jax.nn.softmax(logits[0].astype(jnp.float32)), np.float64)
+  return -np.log(p[np.arange(T), tokens[1:]])
+
+
+@pytest.mark.parametrize('length', [1, 7, 16, 199])
+def test_non_overlapping_windows_have_each_target_once_in_order(length):
+  windows, weights = evaluate.non_overlapping(STREAM, length)
+  np.testing.assert_array_equal(windows[:, 1:].ravel(), STREAM[1 : 1 + windows.size - len(windows)])
+  np.testing.assert_array_equal(windows[:, :-1].ravel(), STREAM[: windows.size - len(windows)])
+  assert weights.all() and len(windows) == 199 // length
+
+
+@pytest.mark.parametrize('length', [8, 16, 64])
+def test_sliding_windows_score_the_same_bytes_at_each_length(length):
+  windows, weights = evaluate.sliding(STREAM[:145], length, stride=8, first=64, count=10)
+  assert windows.shape == (10, length + 1)
+  np.testing.assert_array_equal(windows[:, 1:][weights], STREAM[65 : 65 + 80])
+  for window in windows:
+    start = int(np.flatnonzero((np.lib.stride_tricks.sliding_window_view(
+      STREAM, length + 1) == window).all(1))[0])
+    assert start >= 64 - length
+
+
+def test_a_part_of_the_sliding_windows_is_spread_over_all():
+  every, _ = evaluate.sliding(STREAM, 16, stride=8, first=64, count=16)
+  part, _ = evaluate.sliding(STREAM, 16, stride=8, first=64, count=6)
+  np.testing.assert_array_equal(part, every[[0, 3, 6, 9, 12, 15]])
+
+
+def test_scores_are_those_of_one_window_after_the_other():
+  model, params = make_model(Rope())
+  mesh = sharding.make_mesh((-1, 1, 1))
+  windows, weights = evaluate.non_overlapping(STREAM, 16)
+  with jax.set_mesh(mesh):
+    scored = evaluate.Scorer(model, mesh, tokens_per_call=40)(params, windows)
+  by_hand = np.stack([nats_by_hand(model, params, window) for window in windows])
+  np.testing.assert_allclose(scored, by_hand, rtol=1e-4, atol=1e-5)
+  is_byte = windows[:, 1:] != data.BOS
+  assert not is_byte.all()  # the stream holds a BOS, else the next line shows nothing
+  assert evaluate.mean(by_hand, weights, windows) == pytest.approx(by_hand[is_byte].mean())
+  position = np.array([by_hand[is_byte[:, t], t].mean() for t in range(16)])
+  np.testing.assert_allclose(evaluate.by_position(by_hand, windows), position)
+
+
+def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
+  from posjax import config as config_lib
+
+  path = tmp_path / 'text.txt'
+  path.write_bytes(bytes(STREAM[STREAM < 256].astype(np.uint8)) * 40)
+  overrides = (
+    f'data.corpus=text:{path}', 'train.length=16', 'encoding.learned.length=32',
+    'evaluate.stride=8', 'evaluate.windows=4', 'evaluate.tokens=256', 'train.batch=8',
+  )
+  config, _, _ = config_lib.load('learned', [f'--config.{o}' for o in overrides])
+  model, params = make_model(Learned(length=32))
+  mesh = sharding.make_mesh((-1, 1, 1))
+  with jax.set_mesh(mesh):
+    result = evaluate.evaluate(config, model, mesh, params, data.load(**config.data))
+  numbers = [(row['length'], row['non_overlapping'] is None) for row in result['lengths']]
+  assert numbers == [(16, False), (32, False), (64, True), (128, True)]
+  assert [row['sliding'] is None for row in result['lengths']] == [False, False, True, True]
+  assert len(result['by_position']) == 32
+  table = report.table(result).splitlines()
+  assert table[4].split() == '64 4x beyond 32 positions beyond 32 positions'.split()
+  bits = result['lengths'][0]['sliding'] / np.log(2)
+  assert f'{bits:.3f}' == table[2].split()[-1]
+  assert result['protocols']['sliding'] == 'sliding, stride 8, the same 32 bytes (4 of 16 windows)'

@@ -1,0 +1,117 @@
+"""Generation: the cached tokens are the uncached ones, and sampling draws from what it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax import data, generate, transformer
+from posjax.encodings import At, find, names
+from posjax.transformer import Pattern, Transformer
+
+GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
+
+
+def make_model(name):
+  sizes = dict(dim=16, layers=2, heads=2, kv_heads=1, head_dim=8, hidden=16)
+  model = Transformer(pattern=Pattern(()), vocabulary=data.VOCABULARY, **sizes)
+  model = model.clone(pattern=Pattern((find(name)().with_dims(model.dims),)))
+  # Larger weights than a new model's, so that the likeliest token is clear and varies.
+  params = jax.tree.map(lambda x: 2 * x, transformer.init(model, jax.random.key(1)))
+  return model, params
+
+
+def greedy_by_hand(model, params, prompt, tokens):
+  """The likeliest byte after all so far, again and again, without a cache."""
+
+  @jax.jit
+  def logits(text, at):
+    return model.apply({'params': params}, text, at)[0]
+
+  text = np.zeros(len(prompt) + tokens, np.int32)
+  text[: len(prompt)] = prompt
+  row = jnp.arange(len(text))[None]
+  at = At(row[..., None], row, jnp.zeros_like(row))
+  for t in range(len(prompt), len(text)):
+    text[t] = np.argmax(logits(text[None], at)[0, t - 1, : data.BOS])
+  return text[len(prompt) :]
+
+
+@pytest.mark.parametrize('name', names())
+def test_greedy_equals_the_uncached_forward(name):
+  model, params = make_model(name)
+  prompts = [data.encode(b'import os'), data.encode(b'x')]
+  chunks = list(
+    generate.generate(model, params, prompts, tokens=40, rng=jax.random.key(0), **GREEDY)
+  )
+  text = np.concatenate(chunks, axis=1)
+  assert text.shape == (2, 40)
+  for row, prompt in zip(text, prompts, strict=True):
+    np.testing.assert_array_equal(row, greedy_by_hand(model, params, prompt, 40))
+  assert len(np.unique(text)) > 3  # a model that repeats one byte would pass too easily
+
+
+def test_prompts_of_one_bucket_share_a_program():
+  model, params = make_model('rope')
+
+  def tokens(prompt):
+    chunks = generate.generate(
+      model, params, [data.encode(prompt)], tokens=20, rng=jax.random.key(0), **GREEDY
+    )
+    return np.concatenate(list(chunks), axis=1)
+
+  tokens(b'a')
+  before = generate.prefill._cache_size(), generate.decode._cache_size()
+  assert tokens(b'b' * 50).shape == (1, 20)
+  assert (generate.prefill._cache_size(), generate.decode._cache_size()) == before
+
+
+@pytest.mark.parametrize(('length', 'bucket'), [(1, 64), (64, 64), (65, 128), (200, 256)])
+def test_prompts_are_padded_on_the_left_to_a_bucket(length, bucket):
+  tokens, padding = generate.pad_left([np.arange(length), np.arange(1)])
+  assert tokens.shape == (2, bucket)
+  np.testing.assert_array_equal(padding, [bucket - length, bucket - 1])
+  np.testing.assert_array_equal(tokens[0, bucket - length :], np.arange(length))
+
+
+def draws(probabilities, count=20_000, **settings):
+  logits = jnp.log(jnp.tile(jnp.asarray(probabilities), (count, 1)))
+  settings = dict(temperature=1.0, top_k=0, top_p=1.0) | settings
+  tokens = generate.sample(logits, jax.random.key(0), **settings)
+  return np.bincount(tokens, minlength=len(probabilities)) / count
+
+
+P = np.array([0.1, 0.4, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+  ('settings', 'expected'),
+  [
+    ({}, P),
+    ({'temperature': 0.5}, P**2 / np.sum(P**2)),
+    ({'temperature': 0.0}, [0, 1, 0, 0]),
+    ({'top_k': 1}, [0, 1, 0, 0]),
+    ({'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
+    ({'top_k': 9}, P),
+    ({'top_p': 0.4}, [0, 1, 0, 0]),
+    ({'top_p': 0.41}, [0, 4 / 7, 0, 3 / 7]),
+    ({'top_p': 0.75}, [0, 4 / 9, 2 / 9, 3 / 9]),
+    ({'top_p': 0.75, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
+    ({'top_p': 0.01}, [0, 1, 0, 0]),
+  ],
+)
+def test_samples_have_the_probabilities_asked_for(settings, expected):
+  # 20,000 draws: a standard deviation of 0.0035 at most.
+  np.testing.assert_allclose(draws(P, **settings), expected, atol=0.015)
+
+
+def test_the_document_mark_is_never_generated():
+  """A model that all but always predicts BOS still writes bytes."""
+  model, params = make_model('nope')
+  towards_bos = jnp.zeros_like(params['table_VD']).at[data.BOS].set(10.0)
+  params = params | {'table_VD': params['table_VD'] * 0.01 + towards_bos}
+  chunks = generate.generate(
+    model, params, [data.encode(b'a')], tokens=30, rng=jax.random.key(0), temperature=1.0,
+    top_k=0, top_p=1.0,
+  )
+  assert np.concatenate(list(chunks), axis=1).max() < data.BOS

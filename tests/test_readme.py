@@ -1,0 +1,83 @@
+"""The README's own code: what it shows runs, and gives what it says."""
+
+import pathlib
+import re
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax import encodings
+from posjax.attention import attend
+from posjax.dims import Dims
+from posjax.encodings import At, Bound
+from tests.oracles import attention, rope
+
+README = (pathlib.Path(__file__).parents[1] / 'README.md').read_text()
+
+
+def block(heading):
+  """The first Python block under a heading."""
+  return re.search(rf'## {heading}\n.*?```python\n(.*?)```', README, re.DOTALL)[1]
+
+
+def random(*shape):
+  return np.random.default_rng(sum(shape)).normal(size=shape)
+
+
+def test_attention_of_another_model():
+  names = {}
+  exec(block('In your own Flax model'), names)
+  q, k, v = random(2, 9, 4, 8), random(2, 9, 2, 8), 2 * random(2, 9, 2, 8)
+  documents = np.array([[0, 0, 0, 0, 1, 1, 1, -1, -1], [0] * 9])
+  positions = np.array([[0, 1, 2, 3, 0, 1, 2, 0, 0], [5, 6, 7, 8, 9, 10, 11, 12, 13]])
+  order = np.tile(np.arange(9), (2, 1))
+  seen = attention.visible(order, order, documents, documents, True, 0)
+  with jax.enable_x64(True):
+    arrays = map(jnp.asarray, (q, k, v, positions, documents))
+    result = names['attention'](*arrays)
+  expected = rope.attend(
+    q / 8**0.5, k, v, positions, positions, seen,
+    {'base': 500_000.0, 'fraction': 1.0, 'layout': 'half'}, {},
+  )
+  np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def power(monkeypatch):
+  """The README's encoding, as if its file were there."""
+  module = types.ModuleType('posjax.encodings.power')
+  monkeypatch.setitem(sys.modules, module.__name__, module)
+  exec(block('Add your own'), vars(module))
+  return module.Power
+
+
+def test_an_encoding_of_your_own(power):
+  dims = Dims(D=8, N=2, K=2, H=4)
+  encoding = power(exponent=0.5).with_dims(dims)
+  assert encodings.name_of(encoding) == 'power'
+  assert encoding.init_weights(jax.random.key(0))['slope_N'].tolist() == [1.0, 1.0]
+  slopes = np.array([0.5, 2.0])
+  q, k, v = random(1, 6, 2, 4), 2 * random(1, 6, 2, 4), 3 * random(1, 6, 2, 4)
+  order = np.arange(6)[None]
+  with jax.enable_x64(True):
+    row = jnp.arange(6)[None]
+    at = At(row[..., None], row, jnp.zeros_like(row))
+    bound = Bound(encoding, {'slope_N': jnp.asarray(slopes)})
+    results = [
+      attend(
+        at.tokens(jnp.asarray(q)), at.tokens(jnp.asarray(k), jnp.asarray(v)), bound,
+        implementation=implementation, block=4,
+      )
+      for implementation in ('reference', 'blockwise')
+    ]
+
+  def score(b, n, i, j):
+    return q[b, i, n] @ k[b, j, n] - slopes[n] * abs(i - j) ** 0.5
+
+  seen = attention.visible(order, order, 0 * order, 0 * order, True, 0)
+  for result in results:
+    np.testing.assert_allclose(result, attention.attend(score, v, seen, 2), rtol=1e-10, atol=1e-12)
