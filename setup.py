@@ -14,6 +14,7 @@ setup(
     'array_record>=0.8',
     'flax>=0.12.8,<0.13',
     'grain>=0.2.18,<0.3',
+    'importlib_resources>=6',  # undeclared by tensorflow-datasets, which needs it to prepare
     'jax>=0.10.2,<0.13',  # pins its jaxlib
     'matplotlib>=3.8',
     'ml_collections>=1.1',

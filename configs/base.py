@@ -69,7 +69,7 @@ def get_config(size='tiny'):
 
   config.attention = dict(
     implementation='auto',  # or 'reference', 'blockwise'
-    block=256,  # queries and keys in one block of 'blockwise'
+    block=128,  # queries and keys in one block of 'blockwise'
   )
 
   config.data = dict(

@@ -40,7 +40,7 @@ class Log:
   go to the screen and to TensorBoard. Lines after `start`, of a run that was cut off, are dropped.
   """
 
-  def __init__(self, workdir, *, start, steps, tokens_per_step):
+  def __init__(self, workdir, clock, *, start, steps, tokens_per_step):
     from tensorboardX import SummaryWriter
 
     self._path = pathlib.Path(workdir) / 'metrics.jsonl'
@@ -52,8 +52,12 @@ class Log:
       total=steps, initial=start, unit='step', disable=not sys.stderr.isatty(), dynamic_ncols=True
     )
     self._every = max(1, steps // 20)
-    self._steps, self._tokens = steps, tokens_per_step
-    self._last = (start, time.perf_counter())
+    self._clock, self._steps, self._tokens = clock, steps, tokens_per_step
+    self._first = self._last = (start, self._now())
+
+  def _now(self):
+    """Seconds, in which evaluations take no time: speed is that of training."""
+    return time.perf_counter() - self._clock.seconds['evaluate']
 
   def write(self, step, values):
     """Writes one step's `values`, numbers or scalar arrays by name; waits for them.
@@ -66,21 +70,24 @@ class Log:
       raise Diverged(f'step {step}: ' + ', '.join(f'{k} {v:.4g}' for k, v in values.items()))
     self._file.write(json.dumps({'step': step, **values}) + '\n')
     self._file.flush()
-    then, now = self._last, time.perf_counter()
-    self._last = (step, now)
-    speed = (step - then[0]) * self._tokens / (now - then[1])
+    speed = self._speed(self._last, step)
+    self._last = (step, self._now())
     for name, value in (values | {'tokens_per_second': speed}).items():
       self._board.add_scalar(name, value, step)
-    self._show(step, values, speed, now)
+    self._show(step, values, speed)
 
-  def _show(self, step, values, speed, now):
+  def _speed(self, since, step):
+    """Tokens per second since a former (step, time)."""
+    return (step - since[0]) * self._tokens / (self._now() - since[1])
+
+  def _show(self, step, values, speed):
     text = f'loss {values["loss"]:.3f}, {speed:,.0f} tokens/s'
     if 'validation_loss' in values:
       text += f', validation loss {values["validation_loss"]:.3f}'
     self._bar.set_postfix_str(text, refresh=False)
     self._bar.update(step - self._bar.n)
     if self._bar.disable and (step % self._every == 0 or 'validation_loss' in values):
-      left = (self._steps - step) * self._tokens / speed
+      left = (self._steps - step) * self._tokens / self._speed(self._first, step)
       print(f'step {step}/{self._steps}: {text}, {left:.0f} s left', flush=True)
 
   def close(self):

@@ -179,7 +179,7 @@ def loop(run, state, step):
   with run.clock('evaluate'):
     validate = evaluate.make_validation(config, run.model, run.mesh, run.corpus)
   log = Log(
-    run.checkpoints.directory.parent, start=first - 1, steps=config.train.steps,
+    run.checkpoints.directory.parent, run.clock, start=first - 1, steps=config.train.steps,
     tokens_per_step=config.train.batch * config.train.length,
   )
   pending = None

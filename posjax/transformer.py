@@ -5,6 +5,7 @@ scanned, so that compiling costs the same at any depth.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import flax
@@ -197,6 +198,7 @@ def from_config(config):
   )
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(model, rng):
   """The first weights."""
   one = jnp.zeros((1, 1), jnp.int32)

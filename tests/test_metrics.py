@@ -11,7 +11,7 @@ from posjax.metrics import Clock, Diverged, Log
 
 
 def open_log(workdir, start=0):
-  return Log(workdir, start=start, steps=10, tokens_per_step=1000)
+  return Log(workdir, Clock(), start=start, steps=10, tokens_per_step=1000)
 
 
 def test_lines_after_the_restored_step_are_dropped(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The training line: shardings give the one-device losses, runs repeat and resume to the bit."""
 
+import functools
 import json
 import os
 import pathlib
@@ -9,11 +10,12 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, metrics, sharding, train, validation
+from posjax import data, metrics, sharding, train, transformer, validation
 from posjax import state as state_lib
 
 SMALL = (
@@ -21,9 +23,24 @@ SMALL = (
   'train.log_every=1', 'optimizer.warmup=2', 'model.dim=32', 'model.head_dim=8', 'model.hidden=64',
   'checkpoint.every=4', 'checkpoint.tokens=512',
   'evaluate.tokens=512', 'evaluate.stride=8', 'evaluate.windows=8',
-  'attention.block=8', 'model.dropout=0.1', 'generate.tokens=20',
+  'evaluate.multiples=1,2', 'attention.block=8', 'model.dropout=0.1',
 )
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compile_once(tmp_path_factory):
+  """Most of these runs are the same program again: XLA need not compile it each time."""
+  keys = {
+    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+    'jax_persistent_cache_min_compile_time_secs': 0.2,
+  }
+  before = {key: getattr(jax.config, key) for key in keys}
+  for key, value in keys.items():
+    jax.config.update(key, value)
+  yield
+  for key, value in before.items():
+    jax.config.update(key, value)
 
 
 @pytest.fixture(scope='module')
@@ -41,6 +58,14 @@ def small(corpus, *overrides, name='rope'):
   return config
 
 
+@pytest.fixture(scope='module')
+def whole(corpus, tmp_path_factory):
+  """The folder of a run that nothing disturbed; not to be written to."""
+  workdir = tmp_path_factory.mktemp('runs') / 'whole'
+  run(small(corpus), workdir)
+  return workdir
+
+
 def lines(workdir):
   return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 
@@ -50,31 +75,38 @@ def run(config, workdir):
   return lines(workdir)
 
 
-def steps_on(mesh_shape, config, devices):
-  """Losses of five steps and the gradients of the first one, on a mesh of some devices."""
-  model = state_lib.transformer.from_config(config)
-  mesh = sharding.make_mesh(mesh_shape, devices)
-  batches = data.batches(
+def first_batches(config):
+  return data.batches(
     data.load(**config.data), length=config.train.length, batch=config.train.batch, seed=0
   )
+
+
+def gradients(config, model, params, batch):
+  """The loss and its gradient of one batch, jitted."""
+  function = functools.partial(
+    train.gradients, model, rng=jax.random.key(0), accumulate=config.train.accumulate
+  )
+  return jax.jit(function)(params, batch)
+
+
+def steps_on(mesh_shape, config, devices):
+  """Losses of five steps and the gradients of the first one, on a mesh of some devices."""
+  model = transformer.from_config(config)
+  mesh = sharding.make_mesh(mesh_shape, devices)
+  batches = first_batches(config)
   with jax.set_mesh(mesh):
     abstract = state_lib.abstract(config, model, mesh)
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     state = jax.jit(state_lib.first(config, model), out_shardings=shardings)()
     step = train.make_step(config, model, state)
     batch = sharding.place(next(batches), mesh)
-    _, gradients = jax.jit(
-      lambda params, batch: train.gradients(
-        model, params, batch, rng=jax.random.key(0), accumulate=config.train.accumulate
-      )
-    )(state.params, batch)
-    gradients = jax.tree.map(np.asarray, gradients)
+    first = jax.tree.map(np.asarray, gradients(config, model, state.params, batch)[1])
     losses = []
     for _ in range(5):
       state, values = step(state, batch)
       losses.append(float(values['loss']))
       batch = sharding.place(next(batches), mesh)
-  return losses, gradients
+  return losses, first
 
 
 @pytest.fixture(scope='module')
@@ -84,27 +116,28 @@ def one_device(corpus):
 
 @pytest.mark.parametrize('mesh', [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_eight_devices_take_the_steps_of_one(corpus, one_device, mesh):
-  losses, gradients = steps_on(mesh, small(corpus), jax.devices())
+  losses, first = steps_on(mesh, small(corpus), jax.devices())
   np.testing.assert_allclose(losses, one_device[0], rtol=0, atol=1e-4)
-  for mine, one in zip(
-    jax.tree.leaves(gradients), jax.tree.leaves(one_device[1]), strict=True
-  ):
+  for mine, one in zip(jax.tree.leaves(first), jax.tree.leaves(one_device[1]), strict=True):
     np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-5)
 
 
-def test_microbatches_take_the_step_of_the_whole_batch(corpus):
-  whole, gradients = steps_on((1, 1, 1), small(corpus, 'model.dropout=0.0'), jax.devices()[:1])
-  config = small(corpus, 'model.dropout=0.0', 'train.accumulate=4')
-  parts, of_parts = steps_on((1, 1, 1), config, jax.devices()[:1])
-  np.testing.assert_allclose(parts, whole, rtol=1e-5)
-  for mine, one in zip(jax.tree.leaves(of_parts), jax.tree.leaves(gradients), strict=True):
+def test_microbatches_give_the_gradient_of_the_whole_batch(corpus):
+  whole = small(corpus, 'model.dropout=0.0')
+  parts = small(corpus, 'model.dropout=0.0', 'train.accumulate=4')
+  model = transformer.from_config(whole)
+  params = transformer.init(model, jax.random.key(0))
+  batch = next(first_batches(whole))
+  of_whole, of_parts = (gradients(config, model, params, batch) for config in (whole, parts))
+  for mine, one in zip(jax.tree.leaves(of_parts), jax.tree.leaves(of_whole), strict=True):
     np.testing.assert_allclose(mine, one, rtol=1e-4, atol=1e-6)
 
 
 def test_loss_counts_each_byte_once_and_padding_never(corpus):
+  """The mean over a packed batch is that over its documents, each scored alone."""
   config = small(corpus, 'model.dropout=0.0')
-  model = state_lib.transformer.from_config(config)
-  params = state_lib.transformer.init(model, jax.random.key(0))
+  model = transformer.from_config(config)
+  params = transformer.init(model, jax.random.key(0))
   rng = np.random.default_rng(0)
   batch = {
     'inputs': rng.integers(0, 256, (2, 6)), 'targets': rng.integers(0, 256, (2, 6)),
@@ -112,30 +145,28 @@ def test_loss_counts_each_byte_once_and_padding_never(corpus):
     'segment_ids': np.array([[0, 0, 0, 1, 1, -1], [0, 0, -1, -1, -1, -1]]),
   }
   batch = {name: value.astype(np.int32) for name, value in batch.items()}
-  loss, _ = train.gradients(model, params, batch, rng=jax.random.key(0), accumulate=1)
-  nats = [
-    float(train.losses(model, params, {k: v[row : row + 1, a:b] for k, v in batch.items()}).sum())
-    for row, a, b in ((0, 0, 3), (0, 3, 5), (1, 0, 2))
-  ]
-  assert float(loss) == pytest.approx(sum(nats) / 7, rel=1e-5)
+  loss, _ = gradients(config, model, params, batch)
+
+  def alone(row, start, stop):
+    document = {name: value[row : row + 1, start:stop] for name, value in batch.items()}
+    return float(jnp.sum(train.losses(model, params, document)))
+
+  total = alone(0, 0, 3) + alone(0, 3, 5) + alone(1, 0, 2)
+  assert float(loss) == pytest.approx(total / 7, rel=1e-5)
 
 
-def test_two_runs_write_the_same_metrics(corpus, tmp_path):
-  config = small(corpus)
-  first = run(config, tmp_path / 'a')
-  run(config, tmp_path / 'b')
+def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
+  first = lines(whole)
   assert [line['step'] for line in first] == list(range(1, 9))
-  assert (tmp_path / 'a/metrics.jsonl').read_bytes() == (tmp_path / 'b/metrics.jsonl').read_bytes()
   assert first[-1]['loss'] < first[0]['loss'] - 0.3
-  other = run(small(corpus, 'seed=1'), tmp_path / 'c')
-  assert abs(other[0]['loss'] - first[0]['loss']) > 1e-3
-  assert json.loads((tmp_path / 'a/evaluation.json').read_text())['corpus'].startswith('text:')
-  assert (tmp_path / 'a/loss_by_length.png').read_bytes().startswith(b'\x89PNG')
+  run(small(corpus), tmp_path)
+  assert (tmp_path / 'metrics.jsonl').read_bytes() == (whole / 'metrics.jsonl').read_bytes()
+  assert (tmp_path / 'evaluation.json').read_bytes() == (whole / 'evaluation.json').read_bytes()
+  assert (tmp_path / 'loss_by_length.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, tmp_path):
+def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
   """Cut after step 6 of 8: checkpoint 4 is there, lines 5 and 6 are written again."""
-  whole = run(small(corpus), tmp_path / 'whole')
   config = small(corpus)
 
   class Cut(Exception):
@@ -155,15 +186,14 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, tmp_path):
   finally:
     metrics.Log.write = write
   assert [line['step'] for line in lines(tmp_path / 'cut')] == [1, 2, 3, 4, 5, 6]
-  assert run(config, tmp_path / 'cut') == whole
+  assert run(config, tmp_path / 'cut') == lines(whole)
 
 
-def test_resumes_on_another_mesh(corpus, tmp_path):
-  whole = run(small(corpus), tmp_path / 'whole')
+def test_resumes_on_another_mesh(corpus, whole, tmp_path):
   run_to(small(corpus, 'mesh=2,2,2'), tmp_path / 'moved', 4)
   moved = run(small(corpus, 'mesh=1,8,1'), tmp_path / 'moved')
   np.testing.assert_allclose(
-    [line['loss'] for line in moved], [line['loss'] for line in whole], rtol=0, atol=1e-4
+    [line['loss'] for line in moved], [line['loss'] for line in lines(whole)], rtol=0, atol=1e-4
   )
 
 
@@ -189,15 +219,14 @@ def run_to(config, workdir, last):
     train.checkpoint.Checkpoints.save = save
 
 
-def test_another_config_or_corpus_is_refused(corpus, tmp_path):
-  run(small(corpus), tmp_path / 'run')
+def test_another_config_or_corpus_is_refused(corpus, whole):
   with pytest.raises(config_lib.UserError, match='model.hidden 64 -> 96'):
-    run(small(corpus, 'model.hidden=96'), tmp_path / 'run')
+    run(small(corpus, 'model.hidden=96'), whole)
   before = corpus.read_text()
   corpus.write_text(before + '\none more line')
   try:
     with pytest.raises(config_lib.UserError, match='other data'):
-      run(small(corpus), tmp_path / 'run')
+      run(small(corpus), whole)
   finally:
     corpus.write_text(before)
 

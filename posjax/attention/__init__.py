@@ -6,11 +6,12 @@ from posjax.attention.reference import reference
 
 __all__ = ['attend', 'blockwise', 'choose', 'reference', 'visible']
 
-# Up to this many scores (T S) of a row all at once are faster than blocks, forward and backward.
-REFERENCE_UP_TO = 512 * 512
+# Up to this many scores (T S), all at once is faster than blocks, forward and backward together.
+# Measured on two CPU cores; experiments/attention_memory.py shows the difference at length.
+REFERENCE_UP_TO = 256 * 256
 
 
-def attend(q, k, encoding, *, causal=True, window=0, implementation='auto', block=256):
+def attend(q, k, encoding, *, causal=True, window=0, implementation='auto', block=128):
   """What the queries `q` gather from the keys and values `k`: [B, T, N, H].
 
   Args:

@@ -24,7 +24,7 @@ from posjax.encodings.encoding import Pair, wide
 def blockwise(q, k, encoding, *, causal, window, block):
   """softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
   T = q.h.shape[1]
-  k_blocks = _split(k, block)
+  k_blocks = _split(k, min(block, k.h.shape[1]))
 
   @jax.checkpoint
   def query_block(q):
@@ -40,7 +40,7 @@ def blockwise(q, k, encoding, *, causal, window, block):
     o_BTNH, _, l_BNT, _ = sums
     return (o_BTNH / nonzero(l_BNT).swapaxes(1, 2)[..., None]).astype(q.h.dtype)
 
-  o = lax.map(query_block, _split(q, block))  # [blocks, B, block, N, H]
+  o = lax.map(query_block, _split(q, min(block, T)))  # [blocks, B, block, N, H]
   return o.swapaxes(0, 1).reshape(o.shape[1], -1, *o.shape[3:])[:, :T]
 
 
