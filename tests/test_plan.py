@@ -1,0 +1,67 @@
+"""The plan of a step: its FLOPs are those of the matrix products that the program really holds."""
+
+import math
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import pytest
+
+from posjax import config as config_lib
+from posjax import plan, report, transformer
+from posjax.encodings import At
+
+
+def products(jaxpr, times=1):
+  """FLOPs of all matrix products in a jaxpr, those of a scan's body once for each turn."""
+  total = 0
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == 'dot_general':
+      (contracted, _), _ = equation.params['dimension_numbers']
+      left = equation.invars[0].aval.shape
+      out = math.prod(equation.outvars[0].aval.shape)
+      total += 2 * times * out * math.prod(left[axis] for axis in contracted)
+    turns = equation.params.get('length', 1) if equation.primitive.name == 'scan' else 1
+    for inner in jax.extend.core.jaxprs_in_params(equation.params):
+      total += products(inner, times * turns)
+  return total
+
+
+@pytest.mark.parametrize('overrides', [
+  (),
+  ('model.tied=false', 'model.activation=gelu', 'model.kv_heads=2'),
+  ('encoding.layers=rope,rope', 'model.windows=0,0', 'model.layers=4'),
+])
+def test_flops_are_three_forward_passes(overrides):
+  config, _, _ = config_lib.load('rope', [f'--config.{o}' for o in overrides])
+  model = transformer.from_config(config)
+  params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
+  B, T = config.train.batch, config.train.length
+  row = jnp.zeros((1, T), jnp.int32)
+
+  def forward(params, tokens):
+    return model.apply({'params': params}, tokens, At(row[..., None], row, row))[0]
+
+  jaxpr = jax.make_jaxpr(forward)(params, jax.ShapeDtypeStruct((B, T), jnp.int32))
+  scores = B * 4 * T * T * model.heads * model.head_dim * model.layers
+  seen = scores * (T + 1) / (2 * T)  # of the T x T scores a causal mask hides all but these
+  forward_flops = products(jaxpr.jaxpr) - scores + seen
+  assert plan.flops_per_step(config, model, params) == pytest.approx(3 * forward_flops, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+  ('length', 'window', 'seen'), [(4, 0, 10), (4, 4, 10), (4, 1, 4), (5, 2, 9)]
+)
+def test_pairs_in_a_window(length, window, seen):
+  by_hand = sum(1 for i in range(length) for j in range(i + 1) if i - j < (window or length))
+  assert plan.pairs(length, window) == by_hand == seen
+
+
+@pytest.mark.parametrize(
+  ('size', 'millions'), [('small', 25.83), ('base', 127.63), ('large', 1316.07)]
+)
+def test_sizes_have_the_parameters_that_they_say(size, millions):
+  config, _, _ = config_lib.load(f'rope:{size}')
+  model = transformer.from_config(config)
+  params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
+  assert report.count(params) / 1e6 == pytest.approx(millions, abs=0.005)
