@@ -28,12 +28,20 @@ def fan_in(inputs, scale=1.0):
   return init
 
 
-class Attention(nn.Module):
-  """Projections, the encoding's hooks, attention, and the way back into the stream."""
+class Half(nn.Module):
+  """What the two halves of a block share: float32 weights, computed with in `dtype`."""
 
   dims: Dims
-  depth: int
+  depth: int  # of the whole stack: what its layers add together has the variance of one
   dtype: str
+
+  def weight(self, name, init):
+    return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
+
+
+class Attention(Half):
+  """Projections, the encoding's hooks, attention, and the way back into the stream."""
+
   causal: bool
   window: int
   attention: Mapping
@@ -41,39 +49,29 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x_BTD, keys, slot, at, encoding):
     """`keys` are cached ones to which those of `x_BTD` are appended at `slot`, or None."""
-
-    def weight(name, init):
-      return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
-
-    q_BTNH = jnp.einsum('BTD,DNH->BTNH', x_BTD, weight('query_DNH', fan_in(1)))
-    k_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, weight('key_DKH', fan_in(1)))
-    v_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, weight('value_DKH', fan_in(1)))
+    q_BTNH = jnp.einsum('BTD,DNH->BTNH', x_BTD, self.weight('query_DNH', fan_in(1)))
+    k_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('key_DKH', fan_in(1)))
+    v_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('value_DKH', fan_in(1)))
     q = encoding.query(at.tokens(q_BTNH * self.dims.scale))
     k = encoding.key(at.tokens(k_BTKH, v_BTKH))
     if keys is not None:
       k = keys = append(keys, k, slot)
     o_BTNH = attend(q, k, encoding, causal=self.causal, window=self.window, **self.attention)
-    out = weight('output_NHD', fan_in(2, 0.5 / self.depth))
-    return jnp.einsum('BTNH,NHD->BTD', o_BTNH, out), keys
+    output_NHD = self.weight('output_NHD', fan_in(2, 0.5 / self.depth))
+    return jnp.einsum('BTNH,NHD->BTD', o_BTNH, output_NHD), keys
 
 
-class Mlp(nn.Module):
-  dims: Dims
-  depth: int
-  dtype: str
+class Mlp(Half):
   activation: str
 
   @nn.compact
   def __call__(self, x_BTD):
-    def weight(name, init):
-      return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
-
-    h_BTF = x_BTD @ weight('up_DF', fan_in(1))
+    h_BTF = x_BTD @ self.weight('up_DF', fan_in(1))
     if self.activation == 'swiglu':
-      h_BTF *= nn.silu(x_BTD @ weight('gate_DF', fan_in(1)))
+      h_BTF *= nn.silu(x_BTD @ self.weight('gate_DF', fan_in(1)))
     else:
       h_BTF = nn.gelu(h_BTF)
-    return h_BTF @ weight('down_FD', fan_in(1, 0.5 / self.depth))
+    return h_BTF @ self.weight('down_FD', fan_in(1, 0.5 / self.depth))
 
 
 def make_norm(kind, dtype, name):
@@ -85,7 +83,7 @@ class Block(nn.Module):
   """One layer. Attention, then MLP; each reads the normalised stream and adds to it."""
 
   dims: Dims
-  depth: int  # of the whole stack: what L layers add has the variance of one
+  depth: int
   dtype: str
   norm: str
   activation: str
@@ -115,7 +113,7 @@ def append(keys, new, slot):
   """Writes the tokens `new` into the cached `keys` from `slot` on."""
 
   def write(stored, x):
-    x = jnp.broadcast_to(x, (len(stored), *x.shape[1:])).astype(stored.dtype)
+    x = jnp.broadcast_to(x, (len(stored), *x.shape[1:]))
     return jax.lax.dynamic_update_slice_in_dim(stored, x, slot, axis=1)
 
   return jax.tree.map(write, keys, new)

@@ -38,7 +38,13 @@ class Pattern:
 
   @property
   def by_name(self):
-    return {name_of(encoding): encoding for encoding in self.encodings}
+    """Each encoding once; a second one of a class, with other arguments, is called 'rope_2'."""
+    named = {}
+    for encoding in self.encodings:
+      alike = [other for other in named.values() if name_of(other) == name_of(encoding)]
+      if encoding not in alike:
+        named[name_of(encoding) + (f'_{len(alike) + 1}' if alike else '')] = encoding
+    return named
 
   @property
   def limit(self):
@@ -127,7 +133,7 @@ class Transformer(nn.Module):
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
     weights = self.param('encoding', self.pattern.init_weights)
     encodings = {
-      name: Bound(encoding, weights[name]) for name, encoding in self.pattern.by_name.items()
+      encoding: Bound(encoding, weights[name]) for name, encoding in self.pattern.by_name.items()
     }
     # Tokens have variance 1 here, so that what an encoding adds is comparable with them.
     x_BTD = table_VD.astype(self.dtype)[tokens_BT] * self.dim**0.5
@@ -136,7 +142,7 @@ class Transformer(nn.Module):
     x_BTD = nn.Dropout(self.dropout, deterministic=not train)(spread_rows(x_BTD))
 
     layers = list(self.pattern.layers())
-    bound = tuple(encodings[name_of(encoding)] for encoding, _ in layers)
+    bound = tuple(encodings[encoding] for encoding, _ in layers)
     stack = self._stack(windows=tuple(window for _, window in layers), train=train)
     keys, slot = (cache.keys, cache.length) if cache else (None, None)
     x_BTD, keys = stack(x_BTD, keys, slot, at, bound)
@@ -170,12 +176,12 @@ class Transformer(nn.Module):
       'BTD,DV->BTV', x_BTD, head_DV.astype(self.dtype), preferred_element_type=wide(x_BTD)
     )
 
-  def init_cache(self, batch, capacity):
-    """A cache of `capacity` empty slots for each of `batch` rows."""
+  def init_cache(self, batch, capacity, pos_dtype='int32'):
+    """A cache of `capacity` empty slots for `batch` rows; `pos_dtype` is that of `At.pos`."""
     shape = (self.layers // len(self.pattern), batch, capacity)
     heads = (*shape, self.kv_heads, self.head_dim)
     keys = Tokens(
-      pos=jnp.zeros((*shape, 1), jnp.int32),
+      pos=jnp.zeros((*shape, 1), pos_dtype),
       order=jnp.zeros(shape, jnp.int32),
       segment_ids=jnp.full(shape, -1, jnp.int32),
       h=jnp.zeros(heads, self.dtype),

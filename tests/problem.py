@@ -1,0 +1,114 @@
+"""One small problem of attention for each encoding, solved once for all tests.
+
+`attention` runs the hooks of an encoding in turn, from the embeddings on. `solver` is a function of
+inputs and places that returns its output under each mask and implementation, and the gradient of
+each query's output. It takes seconds to compile, so tests share it and differ in what they give it.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from posjax.attention import attend
+from posjax.dims import Dims
+from posjax.encodings import At, Bound
+
+# Six heads: no power of two, for ALiBi's slopes. Two of keys, for grouped queries and the mesh.
+DIMS = Dims(D=48, N=6, K=2, H=8)
+REFERENCE = dict(implementation='reference')
+# Of a length of 12, blocks of 4 are a divisor and blocks of 5 are not.
+FOURS, FIVES = (dict(implementation='blockwise', block=block) for block in (4, 5))
+CAUSAL = dict(causal=True, window=0)
+# Masks, and the blocks that they are tried with.
+MASKS = {
+  'causal': (CAUSAL, FOURS),
+  'causal window': (dict(causal=True, window=4), FIVES),
+  'both sides': (dict(causal=False, window=0), FIVES),
+  'window on both sides': (dict(causal=False, window=4), FOURS),
+}
+# Rows of documents, '.' is padding: one alone, three packed, padded on the left and on the right.
+ROWS = ('000000000000', '000001112222', '...000000000', '0000001111..')
+
+# LLVM's optimisations are half of a compilation, which sizes as small as these do not repay.
+jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+
+
+def close(got, want, rtol=1e-11, atol=1e-11):
+  jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol, atol, strict=True), got, want)
+
+
+def segments(*rows):
+  return np.array([[-1 if c == '.' else int(c) for c in row] for row in rows], np.int32)
+
+
+def place(encoding, segment_ids, seed=0):
+  """Positions that begin anew in each document, and jump; fractions, but not for a table."""
+  rng = np.random.default_rng(seed)
+  steps = rng.integers(1, 3, segment_ids.shape)
+  if encoding.limit is None:
+    steps = steps - rng.uniform(size=steps.shape)
+  pos = np.cumsum(steps, axis=1)
+  starts = np.diff(segment_ids, prepend=-2) != 0
+  pos = pos - np.maximum.accumulate(np.where(starts, pos, 0), axis=1)
+  # Order is not position: it starts elsewhere in each row.
+  order = np.arange(pos.shape[1]) + 100 * np.arange(len(pos))[:, None]
+  return At(jnp.asarray(pos[..., None]), jnp.int32(order), jnp.asarray(segment_ids))
+
+
+def draw(encoding, *, batch=4, queries=12, keys=12, seed=1):
+  rng = np.random.default_rng(seed)
+  weights = jax.eval_shape(encoding.with_dims(DIMS).init_weights, jax.random.key(0))
+  inputs = dict(
+    weights=jax.tree.map(lambda w: rng.normal(size=w.shape), weights),
+    q=rng.normal(size=(batch, queries, DIMS.D)),
+    k=rng.normal(size=(batch, keys, DIMS.D)),
+    v=rng.normal(size=(batch, keys, DIMS.K, DIMS.H)),
+  )
+  return jax.tree.map(jnp.asarray, inputs)
+
+
+def heads(x_BTD, number):
+  return x_BTD.reshape(*x_BTD.shape[:2], number, -1)[..., : DIMS.H]
+
+
+def attention(encoding, inputs, at_q, at_k, **how):
+  """All hooks in turn; the embedded streams are cut into heads without a projection."""
+  bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
+  q_BTNH = heads(bound.embed(inputs['q'], at_q), DIMS.N) * DIMS.scale
+  k_BSKH = heads(bound.embed(inputs['k'], at_k), DIMS.K)
+  q = bound.query(at_q.tokens(q_BTNH))
+  k = bound.key(at_k.tokens(k_BSKH, inputs['v']))
+  return attend(q, k, bound, **how)
+
+
+@functools.cache
+def solver(encoding):
+  def solve(inputs, at, r_BTNH):
+    """{mask: for each implementation (o, gradient of each query's r . o, with a leading T)}."""
+    one_BTNH = jnp.eye(r_BTNH.shape[1])[:, None, :, None, None] * r_BTNH
+
+    def gradients(**how):
+      o, back = jax.vjp(lambda inputs: attention(encoding, inputs, at, at, **how), inputs)
+      return o, jax.vmap(lambda r: back(r)[0])(one_BTNH)
+
+    return {
+      name: (gradients(**mask, **REFERENCE), gradients(**mask, **blocks))
+      for name, (mask, blocks) in MASKS.items()
+    }
+
+  return jit(solve)
+
+
+@functools.cache
+def problem(encoding):
+  inputs, at = draw(encoding), place(encoding, segments(*ROWS))
+  r_BTNH = jnp.asarray(np.random.default_rng(2).normal(size=(4, 12, DIMS.N, DIMS.H)))
+  return inputs, at, r_BTNH, solver(encoding)(inputs, at, r_BTNH)
+
+
+def summed(answer, r_BTNH):
+  """The loss r . o of all queries, and its gradient."""
+  o, gradient = answer
+  return jnp.sum(r_BTNH * o), jax.tree.map(lambda x: x.sum(axis=0), gradient)

@@ -1,0 +1,269 @@
+"""Attention: who sees whom, which blocks are visited, what memory it takes, and its edge cases."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax.attention import REFERENCE_UP_TO, attend, choose
+from posjax.attention.mask import reachable, visible
+from posjax.dims import Dims
+from posjax.encodings import At, Bound, Encoding
+from posjax.encodings.alibi import Alibi
+from posjax.encodings.nope import Nope
+from tests.oracles import attention as oracle
+from tests.problem import FIVES, FOURS, REFERENCE, close, jit, segments
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+MASKS = [(causal, window) for causal in (True, False) for window in (0, 1, 5)]
+DIMS = Dims(D=32, N=4, K=2, H=8)
+
+
+WAYS = pytest.mark.parametrize('way', [REFERENCE, FIVES], ids=['reference', 'blockwise'])
+
+
+def tokens(order, segment_ids, h=None, v=None):
+  """One end of attention, at positions that are the order."""
+  order = jnp.broadcast_to(jnp.int32(order), jnp.shape(segment_ids))
+  return At(order[..., None], order, jnp.int32(segment_ids)).tokens(h, v)
+
+
+def draw_ends(queries, keys, rows=('0', '0')):
+  """Queries and keys of two batch rows; those of a row are of one segment, or of those given."""
+  rng = np.random.default_rng(0)
+  q, k, v = (
+    jnp.asarray(rng.normal(size=(2, length, n, DIMS.H)))
+    for length, n in [(queries, DIMS.N), (keys, DIMS.K), (keys, DIMS.K)]
+  )
+  ids = lambda length: segments(*(row * length if len(row) == 1 else row for row in rows))
+  q = tokens(np.arange(queries) + keys - queries, ids(queries), q)
+  return q, tokens(np.arange(keys), ids(keys), k, v)
+
+
+# Who sees whom.
+
+
+@pytest.mark.parametrize('causal, window', MASKS)
+def test_visible_equals_the_oracle_in_any_order(causal, window):
+  rng = np.random.default_rng(0)
+  for rows_q, rows_k in [(3, 3), (1, 1), (1, 3)]:
+    q, k = (
+      tokens(rng.integers(-9, 9, shape), rng.integers(-1, 3, shape))
+      for shape in [(rows_q, 13), (rows_k, 17)]
+    )
+    ends = (np.broadcast_to(x, (rows_k, x.shape[1])) for x in (
+      q.order, k.order, q.segment_ids, k.segment_ids
+    ))
+    got = visible(q, k, causal=causal, window=window)
+    want = oracle.visible(*ends, causal=causal, window=window)[:, None]
+    np.testing.assert_array_equal(got, want, strict=True)
+    assert want.any() and not want.all()
+
+
+@pytest.mark.parametrize('causal, window', MASKS)
+def test_reachable_never_misses_a_visible_pair(causal, window):
+  rng = np.random.default_rng(1)
+  # Blocks near each other, apart, mixed, in one and in many segments, of padding in part.
+  low, spread = rng.integers(-20, 20, (2, 3000, 1, 1)), rng.integers(1, 12, (3000, 1, 1))
+  order = low + rng.integers(0, spread, (2, 3000, 2, 3))
+  segment_ids = rng.integers(-1, 2, (2, 3000, 1, 1)) + rng.integers(0, 2, (2, 3000, 2, 3))
+  segment_ids = np.where(rng.random((2, 3000, 2, 3)) < 0.2, -1, segment_ids)
+  q, k = (tokens(order[end], segment_ids[end]) for end in range(2))
+  how = dict(causal=causal, window=window)
+  reach = jax.vmap(functools.partial(reachable, **how))(q, k)
+  sees = jax.vmap(functools.partial(visible, **how))(q, k).any(axis=(1, 2, 3, 4))
+  assert not (sees & ~reach).any()
+  assert 100 < sees.sum() < reach.sum() < 2900
+
+
+def block(first, last, row='0'):
+  """Tokens of order first, …, last in one segment, or in those given."""
+  order = np.arange(first, last + 1)
+  return tokens(order, segments(row * len(order) if len(row) == 1 else row))
+
+
+@pytest.mark.parametrize(
+  'q, k, window, expected',
+  [
+    (block(0, 3), block(4, 7), 0, False),  # above the diagonal
+    (block(0, 4), block(4, 7), 0, True),  # on it
+    (block(4, 7), block(0, 3), 0, True),  # below it
+    (block(4, 7, '1'), block(0, 3), 0, False),  # another segment
+    (block(4, 7, '1'), block(0, 3, '0001'), 0, True),
+    (block(8, 9), block(0, 3), 5, False),  # 8 - 3 is not less than the window
+    (block(8, 9), block(0, 4), 5, True),
+    (block(4, 7), block(0, 3, '....'), 0, False),  # padding
+    (block(4, 7, '....'), block(0, 3), 0, False),
+    (block(0, 3, '0...'), block(1, 4), 0, False),  # the order of padding counts for nothing
+    (block(0, 3), block(2, 5, '..00'), 0, False),
+    (block(8, 9), block(0, 5, '0000..'), 5, False),
+  ],
+)
+def test_reachable_skips_what_nothing_sees(q, k, window, expected):
+  assert bool(reachable(q, k, causal=True, window=window)) is expected
+  assert bool(visible(q, k, causal=True, window=window).any()) is expected
+
+
+def test_reachable_skips_keys_on_either_side_of_a_window():
+  for q, k, expected in [
+    (block(0, 3), block(8, 9), False), (block(0, 4), block(8, 9), True),
+    (block(8, 9), block(0, 3), False), (block(8, 9), block(0, 4), True),
+  ]:
+    assert bool(reachable(q, k, causal=False, window=5)) is expected
+
+
+# Which blocks are visited.
+
+
+class Visits(Encoding):
+  """Tells `seen` of each pair of blocks whose scores are asked for."""
+
+  seen = []
+
+  def score(self, s_BNTS, pair, carry):
+    note = lambda q, k: self.seen.append((int(q), int(k)))
+    jax.debug.callback(note, pair.q.order[0, 0], pair.k.order[0, 0])
+    return s_BNTS, carry
+
+
+def visits(q, k, **how):
+  """First orders of the queries and keys of each pair of blocks that were visited."""
+  Visits.seen.clear()
+  jax.block_until_ready(attend(q, k, Bound(Visits()), **how))
+  jax.effects_barrier()
+  return sorted(Visits.seen)
+
+
+@pytest.mark.parametrize('causal, window', [(True, 0), (True, 5), (False, 0), (False, 5)])
+@pytest.mark.parametrize('row', ['0' * 24, '0' * 8 + '1' * 16, '....' + '0' * 16 + '....'])
+def test_blocks_that_are_all_masked_are_not_visited(causal, window, row):
+  q, k = draw_ends(24, 24, rows=(row, row))
+  how = dict(causal=causal, window=window)
+  mask = oracle.visible(q.order, k.order, q.segment_ids, k.segment_ids, **how)[0]
+  blocks = mask.reshape(6, 4, 6, 4).any(axis=(1, 3))
+  assert visits(q, k, **how, **FOURS) == [(4 * i, 4 * j) for i, j in np.argwhere(blocks)]
+  assert blocks.all() == (row == '0' * 24 and not causal and not window)
+
+
+def test_auto_takes_blocks_where_scores_are_many():
+  side = math.isqrt(REFERENCE_UP_TO)
+  for T, S in [(side, side), (1, side**2), (side, side + 1), (2, side**2)]:
+    kind, reason = choose(T, S)
+    assert kind == ('reference' if T * S <= side**2 else 'blockwise') and f'{T} x {S}' in reason
+  assert visits(*draw_ends(side, side), block=side // 2) == [(0, 0)]
+  # The last query comes with the last key, so queries begin at 1.
+  first, second = 1, 1 + side // 2
+  want = [(first, 0), (first, side // 2), (second, 0), (second, side // 2), (second, side)]
+  assert visits(*draw_ends(side, side + 1), block=side // 2) == want
+
+
+# Edge cases.
+
+
+class Poison(Encoding):
+  """Adds `value` to the score of each pair that is masked."""
+
+  value: float = 0.0
+
+  def score(self, s_BNTS, pair, carry):
+    return jnp.where(pair.mask, s_BNTS, s_BNTS + self.value), carry
+
+
+def solve(q, k, encoding, **how):
+  """Output, and gradients with respect to queries, keys and values."""
+
+  def f(q_BTNH, k_BSKH, v_BSKH):
+    return attend(q.replace(h=q_BTNH), k.replace(h=k_BSKH, v=v_BSKH), encoding, **how)
+
+  o, back = jax.vjp(f, q.h, k.h, k.v)
+  return o, back(jnp.cos(o))
+
+
+@WAYS
+def test_masked_scores_reach_neither_output_nor_gradient(way):
+  """exp(1e30) is infinite: multiplied by 0 in the backward pass, it would be NaN."""
+  q, k = draw_ends(12, 12, rows=('..0000111122', '000000000000'))
+
+  @jit
+  def every(q, k):
+    values = (0.0, 1e30, -1e30, math.inf, math.nan)
+    return [solve(q, k, Bound(Poison(value=x)), causal=True, window=4, **way) for x in values]
+
+  want, *others = every(q, k)
+  for got in others:
+    close(got, want, 1e-13, 1e-13)
+
+
+@WAYS
+def test_a_query_that_sees_nothing_gets_zero_and_gives_no_gradient(way):
+  q, k = draw_ends(12, 12, rows=('..00001111..', '000000000000'))
+  k = k.replace(segment_ids=k.segment_ids.at[0, 6:].set(2).at[1, 9:].set(-1))
+  blind = np.zeros((2, 12), bool)
+  blind[0, :2] = blind[0, 6:] = True
+  o, (q_bar, k_bar, v_bar) = jit(functools.partial(solve, encoding=Bound(Nope()), **way))(q, k)
+  unseen = np.zeros((2, 12), bool)
+  unseen[0, :2] = unseen[0, 6:] = unseen[1, 9:] = True
+  for x, zero in [(o, blind), (q_bar, blind), (k_bar, unseen), (v_bar, unseen)]:
+    assert not x[zero].any()
+  for x, zero in [(o, blind), (v_bar, unseen)]:
+    assert np.abs(x[~zero]).max(axis=(1, 2)).min() > 1e-3
+  assert all(np.isfinite(x).all() for x in (o, q_bar, k_bar, v_bar))
+
+
+@WAYS
+def test_grouped_heads_equal_repeated_heads(way):
+  """Query head n is served by key head n // G; their gradients add up."""
+  q, k = draw_ends(7, 12, rows=('0', '0'))
+  G = DIMS.N // DIMS.K
+  repeat = lambda x: jnp.repeat(x, G, axis=2)
+  many = k.replace(h=repeat(k.h), v=repeat(k.v))
+  bound = Bound(Alibi().with_dims(DIMS))
+  run = jit(functools.partial(solve, encoding=bound, **way))
+  o, (q_bar, *key_bars) = run(q, k)
+  want, (want_q_bar, *wide_bars) = run(q, many)
+  add = lambda x: x.reshape(*x.shape[:2], DIMS.K, G, DIMS.H).sum(axis=3)
+  close((o, q_bar, *key_bars), (want, want_q_bar, *map(add, wide_bars)), 1e-12, 1e-12)
+
+
+@WAYS
+def test_scores_and_sums_of_bfloat16_are_float32(way):
+  """bfloat16 knows neither 256.5 nor 257."""
+  q_h = jnp.bfloat16([1, 0.5]).reshape(1, 1, 1, 2)
+  k_h = jnp.bfloat16([[256, 0], [256, 1]]).reshape(1, 2, 1, 2)
+  q, k = tokens([0], segments('0'), q_h), tokens([0, 1], segments('00'), k_h, k_h)
+  got = attend(q, k, Bound(Nope()), causal=False, **way)[0, 0, 0, 1]
+  assert got == jnp.bfloat16(1 / (1 + math.exp(-0.5)))
+  ones = jnp.ones((1, 257, 1, 2), jnp.bfloat16)
+  k = tokens(np.arange(257), segments('0' * 257), 0 * ones, ones)
+  assert (attend(q, k, Bound(Nope()), causal=False, **way) == 1).all()
+
+
+# Memory.
+
+
+def planned_bytes(T, implementation):
+  """What XLA plans for temporaries of a forward and backward pass, T queries and keys."""
+  with jax.enable_x64(False):
+    h = jax.ShapeDtypeStruct((1, T, 4, 32), jnp.float32)
+    at = jax.eval_shape(lambda: tokens(jnp.arange(T), jnp.zeros((1, T))))
+    q, k = at.replace(h=h), at.replace(h=h, v=h)
+    f = functools.partial(solve, encoding=Bound(Nope()), implementation=implementation)
+    return jax.jit(f).lower(q, k).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_memory_is_linear_in_the_length_by_blocks_and_quadratic_at_once():
+  lengths = (2048, 8192, 32_768)
+  blockwise, reference = (
+    np.array([planned_bytes(T, implementation) for T in lengths])
+    for implementation in ('blockwise', 'reference')
+  )
+  exponents = lambda planned: np.log(planned[1:] / planned[:-1]) / math.log(4)
+  print(f'MiB at {lengths}: blockwise {blockwise / 2**20}, reference {reference / 2**20}')
+  assert exponents(blockwise).max() <= 1.1
+  assert exponents(reference).min() > 1.8
+  # A few arrays as large as the queries: fewer than either checkpoint alone would leave.
+  assert blockwise[-1] < 10 * 32_768 * 4 * 32 * 4

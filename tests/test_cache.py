@@ -1,0 +1,84 @@
+"""Decoding from the cache gives what one pass over the whole text gives, for every encoding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax.encodings import At
+from posjax.encodings.alibi import Alibi
+from posjax.transformer import Pattern, Transformer
+from tests.problem import FIVES, REFERENCE, close, jit, segments
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+LENGTH = 24
+
+
+def transformer(encoding, attention):
+  model = Transformer(
+    pattern=None, vocabulary=17, dim=32, layers=2, heads=4, kv_heads=2, head_dim=8, hidden=48,
+    dtype='float64', attention=attention,
+  )
+  return model.clone(pattern=Pattern((encoding.with_dims(model.dims),)))
+
+
+def draw_params(model, *args):
+  """Random weights, those of the encoding large; no scale of a norm is left at 1."""
+  shapes = jax.eval_shape(model.init, jax.random.key(0), *args)['params']
+  rng = np.random.default_rng(8)
+
+  def normal(path, leaf):
+    stddev = 1.0 if path[0].key == 'encoding' else 0.3
+    return jnp.asarray(rng.normal(scale=stddev, size=leaf.shape))
+
+  return jax.tree_util.tree_map_with_path(normal, shapes)
+
+
+def text(pos_BT):
+  """Two rows of tokens; the second ends five tokens early and is padded on the right."""
+  tokens_BT = jnp.asarray(np.random.default_rng(9).integers(17, size=(2, LENGTH)))
+  order = jnp.int32(np.arange(LENGTH)[None].repeat(2, 0))
+  segment_ids = segments('0' * LENGTH, '0' * (LENGTH - 5) + '.' * 5)
+  return tokens_BT, At(jnp.asarray(pos_BT)[..., None], order, jnp.asarray(segment_ids))
+
+
+def shift_second(x):
+  """Its padding goes to the left, as in all prompts. Order counts columns, wherever the text is."""
+  return x.at[1].set(jnp.roll(x[1], 5, axis=0))
+
+
+def decode(model, params, tokens_BT, at):
+  """Prefill in two chunks of eight, then token by token: logits [B, T, V]."""
+  prefill, step = jit(model.apply), jit(lambda *args: model.apply(*args))
+  cache, logits = model.init_cache(2, LENGTH + 3, at.pos.dtype), []
+  starts = [0, 8, *range(16, LENGTH)]
+  for start, stop in zip(starts, [*starts[1:], LENGTH], strict=True):
+    part = slice(start, stop)
+    now = At(at.pos[:, part], at.order[:, part], at.segment_ids[:, part])
+    call = prefill if stop - start == 8 else step
+    new, cache = call({'params': params}, tokens_BT[:, part], now, cache)
+    logits.append(new)
+  assert prefill._cache_size() == step._cache_size() == 1  # nothing is traced again
+  return jnp.concatenate(logits, axis=1)
+
+
+def check_decoding(encoding, pos_BT):
+  """Forward is one pass by `reference`; decoding, by `blockwise`, sees slots that are empty yet."""
+  tokens_BT, at = text(pos_BT)
+  model = transformer(encoding, REFERENCE)
+  params = draw_params(model, tokens_BT, at)
+  want, _ = jit(model.apply)({'params': params}, tokens_BT, at)
+  at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
+  got = decode(transformer(encoding, FIVES), params, shift_second(tokens_BT), at)
+  close(got[0], want[0], rtol=1e-10, atol=1e-10)
+  close(got[1, 5:], want[1, :-5], rtol=1e-10, atol=1e-10)
+
+
+def test_cached_decoding_equals_forward(encoding):
+  steps = np.random.default_rng(10).integers(1, 3, size=(2, LENGTH), dtype=np.int32)
+  check_decoding(encoding, np.cumsum(steps, axis=1, dtype=np.int32) - 1)
+
+
+def test_cached_positions_may_be_fractions():
+  check_decoding(Alibi(bias_max=2.0), np.arange(LENGTH)[None].repeat(2, 0) / 2)

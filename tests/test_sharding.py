@@ -1,0 +1,105 @@
+"""Where weights and moments lie, and what is said of a mesh that does not fit."""
+
+import jax
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from posjax import sharding
+from posjax.config import UserError
+from posjax.dims import Dims
+from posjax.encodings.learned import Learned
+from posjax.optimizer import make_optimizer
+from posjax.transformer import Pattern, Transformer, init
+
+DIMS = Dims(D=32, N=4, K=2, H=8, F=48, V=17)
+
+# Weights of a layer have an axis of layers in front, which is not sharded.
+SPECS = {
+  'table_VD': (None, 'fsdp'),
+  'head_DV': ('fsdp', None),
+  'table_RD': (None, 'fsdp'),
+  'query_DNH': (None, 'fsdp', 'tensor', None),
+  'key_DKH': (None, 'fsdp', 'tensor', None),
+  'value_DKH': (None, 'fsdp', 'tensor', None),
+  'output_NHD': (None, 'tensor', None, 'fsdp'),
+  'up_DF': (None, 'fsdp', 'tensor'),
+  'gate_DF': (None, 'fsdp', 'tensor'),
+  'down_FD': (None, 'tensor', 'fsdp'),
+  'scale': (),
+}
+
+
+def abstract_params():
+  model = Transformer(
+    Pattern((Learned(length=64).with_dims(DIMS),)), vocabulary=17, dim=32, layers=2, heads=4,
+    kv_heads=2, head_dim=8, hidden=48, tied=False,
+  )
+  return jax.eval_shape(lambda: init(model, jax.random.key(0)))
+
+
+def check_specs(params, shardings, mesh):
+  seen = set()
+  leaves = zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True)
+  for (path, leaf), found in leaves:
+    name = path[-1].key
+    expected = NamedSharding(mesh, PartitionSpec(*SPECS[name]))
+    assert found.is_equivalent_to(expected, leaf.ndim), (path, found.spec)
+    found.shard_shape(leaf.shape)  # raises if an axis does not divide
+    seen.add(name)
+  assert seen == SPECS.keys()
+
+
+def test_weights_and_moments_lie_by_their_letters():
+  mesh = sharding.make_mesh((2, 2, 2))
+  params = abstract_params()
+  check_specs(params, sharding.of_state(params, mesh), mesh)
+  adamw = make_optimizer(1e-3, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1, clip=1.0)
+  state = jax.eval_shape(adamw.init, params)
+  places = sharding.of_state(state, mesh)
+  for moment in ('mu', 'nu'):
+    check_specs(params, optax.tree_utils.tree_get(places, moment), mesh)
+  counts = [x for x in jax.tree.leaves(state) if not x.ndim]
+  alone = [x for x in jax.tree.leaves(places) if x.spec == PartitionSpec()]
+  assert len(alone) == len(counts) > 0
+
+
+def test_mesh_takes_all_devices_that_are_left():
+  assert dict(sharding.make_mesh((-1, 2, 2)).shape) == {'data': 2, 'fsdp': 2, 'tensor': 2}
+  assert dict(sharding.make_mesh((1, -1, 1)).shape) == {'data': 1, 'fsdp': 8, 'tensor': 1}
+  mesh = sharding.make_mesh((2, 1, -1), jax.devices()[:2])
+  assert mesh.devices.shape == (2, 1, 1) and list(mesh.devices.flat) == jax.devices()[:2]
+
+
+@pytest.mark.parametrize(
+  'shape, number', [((2, 2, 1), 4), ((4, 2, 2), 16), ((3, -1, 1), 6), ((16, -1, 1), 0)]
+)
+def test_mesh_of_another_number_of_devices_is_refused(shape, number):
+  with pytest.raises(UserError, match=rf'is {number} devices and there are 8;') as error:
+    sharding.make_mesh(shape)
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'mesh, key, size, parts, axes',
+  [
+    ((1, 1, 8), 'model.heads', 4, 8, 'tensor'),
+    ((2, 1, 4), 'model.kv_heads', 2, 4, 'tensor'),
+    ((4, 1, 2), 'model.hidden', 45, 2, 'tensor'),
+    ((2, 4, 1), 'model.dim', 30, 4, 'fsdp'),
+    ((4, 2, 1), 'train.batch / train.accumulate', 12, 8, 'data and fsdp'),
+  ],
+)
+def test_sizes_that_a_mesh_does_not_divide_are_refused(mesh, key, size, parts, axes):
+  mesh = sharding.make_mesh(mesh)
+  sizes = {'model.dim': 32, 'model.heads': 8, 'model.kv_heads': 8, 'model.hidden': 48, 'rows': 8}
+
+  def check(**change):
+    D, N, K, F, rows = (sizes | change).values()
+    sharding.check(mesh, Dims(D=D, N=N, K=K, H=8, F=F), rows)
+
+  check()
+  text = f'{key} is {size}, which is not divisible by the {parts} devices along {axes};'
+  with pytest.raises(UserError, match=text) as error:
+    check(**{key if key in sizes else 'rows': size})
+  assert '\n' not in str(error.value)
