@@ -66,7 +66,9 @@ def finish(result, record, workdir, *, name, step, command):
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
   print(table(result))
   print(f'figure: {workdir / "loss_by_length.png"}')
-  print(f"next:   {command} --mode=generate --prompt='def '", flush=True)
+  # BOS and 'def ' are five tokens.
+  tokens = f' --config.generate.tokens={result["limit"] - 5}' if result['limit'] else ''
+  print(f"next:   {command}{tokens} --mode=generate --prompt='def '", flush=True)
 
 
 def plot(contents, path):

@@ -32,9 +32,9 @@ def make_mesh(shape, devices=None):
   shape = tuple(len(devices) // known if n == -1 else n for n in shape)
   if math.prod(shape) != len(devices):
     raise UserError(
-      f'config.mesh: {" x ".join(map(str, shape))} (data x fsdp x tensor) is '
-      f'{math.prod(shape)} devices and there are {len(devices)}; -1 takes all that are left, '
-      f'for example --config.mesh=-1,1,1'
+      f'mesh = {",".join(map(str, shape))}: that is {math.prod(shape)} devices along '
+      f'{",".join(MESH_AXES)} and the machine has {len(devices)}; -1 takes all that are left, such '
+      'as -1,1,1'
     )
   return jax.make_mesh(
     shape, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
@@ -52,8 +52,8 @@ def check(mesh, dims, rows):
     parts = math.prod(mesh.shape[axis] for axis in axes)
     if size % parts:
       raise UserError(
-        f'config.mesh: {key} is {size}, which is not divisible by the {parts} devices along '
-        f'{" and ".join(axes)}; choose a divisor of {size}'
+        f'{key} = {size}: must be a multiple of the {parts} devices along {" and ".join(axes)}, '
+        f'such as {-(-size // parts) * parts}; or take another mesh'
       )
 
 

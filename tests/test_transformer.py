@@ -202,6 +202,11 @@ def test_two_settings_of_one_encoding_in_a_pattern():
   params, (tokens_BT, at) = draw_params(model), text()
   got, _ = jit(model.apply)({'params': params}, tokens_BT, at)
   close(got, jit(functools.partial(stack_by_hand, model))(params, tokens_BT, at))
+  two = make((Learned(length=64), Learned(length=32), Learned(length=64)), layers=3)
+  tables = jax.eval_shape(functools.partial(init, two), jax.random.key(0))['encoding']
+  assert {name: x['table_RD'].shape for name, x in tables.items()} == {
+    'learned': (64, 32), 'learned_2': (32, 32)
+  }
 
 
 # Weights, and what they are computed with.

@@ -57,16 +57,17 @@ def build(dims, layers, **sections):
   Raises:
     UserError: an unknown encoding or argument, a wrong type or value, a section without a layer.
   """
+  classes = [(name, find(name)) for name in layers]
   for section in sections:
     if section not in layers:
       raise UserError(
-        f'encoding.{section}: no layer uses it; encoding.layers is {", ".join(layers)}'
+        f'encoding.{section}: encoding.layers is {",".join(layers)}, so no layer would read it; '
+        f'start from --config=configs/{layers[0]}.py, or add {section} to the layers'
       )
-  return tuple(_build_one(dims, name, sections.get(name, {})) for name in layers)
+  return tuple(_build_one(dims, name, kind, sections.get(name, {})) for name, kind in classes)
 
 
-def _build_one(dims, name, values):
-  encoding = find(name)
+def _build_one(dims, name, encoding, values):
   valid = arguments(encoding)
   for key, value in values.items():
     if key not in valid:

@@ -1,0 +1,24 @@
+"""What is imported when: a user of the encodings pays for jax and flax, not for data and plots."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ('array_record', 'grain', 'matplotlib', 'tensorboardX', 'tensorflow', 'tensorflow_datasets')
+
+
+@pytest.mark.parametrize(
+  ('modules', 'unwanted'),
+  [
+    ('posjax', (*HEAVY, 'orbax', 'flax', 'jax', 'numpy')),
+    ('posjax.attention, posjax.encodings.rope, posjax.transformer', (*HEAVY, 'posjax.checkpoint')),
+    ('posjax.train, posjax.generate, posjax.plan', HEAVY),
+  ],
+)
+def test_nothing_heavy_is_imported_before_it_is_used(modules, unwanted):
+  code = f'import sys; import {modules}; print(*sorted(set({unwanted!r}) & sys.modules.keys()))'
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert done.stdout.split() == []
