@@ -75,7 +75,7 @@ def test_mesh_takes_all_devices_that_are_left():
   'shape, number', [((2, 2, 1), 4), ((4, 2, 2), 16), ((3, -1, 1), 6), ((16, -1, 1), 0)]
 )
 def test_mesh_of_another_number_of_devices_is_refused(shape, number):
-  with pytest.raises(UserError, match=rf'is {number} devices and there are 8;') as error:
+  with pytest.raises(UserError, match=rf'\b{number} devices .*\b8\b') as error:
     sharding.make_mesh(shape)
   assert '\n' not in str(error.value)
 
@@ -99,7 +99,6 @@ def test_sizes_that_a_mesh_does_not_divide_are_refused(mesh, key, size, parts, a
     sharding.check(mesh, Dims(D=D, N=N, K=K, H=8, F=F), rows)
 
   check()
-  text = f'{key} is {size}, which is not divisible by the {parts} devices along {axes};'
-  with pytest.raises(UserError, match=text) as error:
+  with pytest.raises(UserError, match=rf'{key} .*\b{size}\b.* {parts} devices .*{axes}\b') as error:
     check(**{key if key in sizes else 'rows': size})
   assert '\n' not in str(error.value)

@@ -18,6 +18,7 @@ from posjax.encodings import At, Bound
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
+from posjax.optimizer import is_decayed
 from posjax.transformer import Pattern, Transformer, init
 from tests.problem import FIVES, REFERENCE, close, jit
 
@@ -235,7 +236,7 @@ NAMES = {
 
 def test_names_of_weights_end_in_the_letters_of_their_axes():
   sizes = dict(D=32, N=4, K=2, H=8, F=48, V=17, R=64)
-  model = make((Learned(length=64), *ROPE), layers=6, tied=False)
+  model = make((Learned(length=64), *ROPE), layers=6, tied=False, dtype='bfloat16')
   params = jax.eval_shape(functools.partial(init, model), jax.random.key(0))
   seen = set()
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -248,6 +249,10 @@ def test_names_of_weights_end_in_the_letters_of_their_axes():
   assert seen == NAMES
   assert set(params) == {'table_VD', 'head_DV', 'encoding', 'layers', 'norm'}
   assert set(params['layers']) == {'block_0', 'block_1'}
+  # Matrices outside the encoding are decayed, and nothing else.
+  decayed = jax.tree_util.tree_leaves_with_path(is_decayed(params))
+  assert {path[-1].key for path, yes in decayed if yes} == NAMES - {'table_RD', 'scale'}
+  assert {path[-1].key for path, yes in decayed if not yes} == {'table_RD', 'scale'}
   assert params['encoding']['learned'].keys() == {'table_RD'} and params['encoding']['rope'] == {}
 
 
