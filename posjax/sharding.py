@@ -29,15 +29,14 @@ def make_mesh(shape, devices=None):
   """
   devices = jax.devices() if devices is None else devices
   known = math.prod(n for n in shape if n != -1)
-  shape = tuple(len(devices) // known if n == -1 else n for n in shape)
-  if math.prod(shape) != len(devices):
+  sizes = tuple(len(devices) // known if n == -1 else n for n in shape)
+  if math.prod(sizes) != len(devices):
     raise UserError(
-      f'mesh = {",".join(map(str, shape))}: that is {math.prod(shape)} devices along '
-      f'{",".join(MESH_AXES)} and the machine has {len(devices)}; -1 takes all that are left, such '
-      'as -1,1,1'
+      f'mesh = {",".join(map(str, shape))}: {known} devices along {",".join(MESH_AXES)}, and the '
+      f'machine has {len(devices)}; -1 takes all that are left, such as -1,1,1'
     )
   return jax.make_mesh(
-    shape, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
+    sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
   )
 
 

@@ -191,6 +191,7 @@ def loop(run, state, step):
         log.write(*pending)
         pending = None
       if number % config.checkpoint.every == 0 or number == config.train.steps:
+        jax.block_until_ready(metrics)  # else the clock would count steps as evaluation
         with run.clock('evaluate'):
           metrics['validation_loss'] = validate(state.params)
         log.write(number, metrics)

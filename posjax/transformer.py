@@ -152,6 +152,8 @@ class Transformer(nn.Module):
     return self._logits(x_BTD, table_VD), cache
 
   def _stack(self, *, windows, train):
+    if self.layers % len(windows):
+      raise ValueError(f'{self.layers} layers are no multiple of a pattern of {len(windows)}')
     group = nn.remat(Group, prevent_cse=False) if self.remat else Group
     stack = nn.scan(
       group,
@@ -177,7 +179,10 @@ class Transformer(nn.Module):
     )
 
   def init_cache(self, batch, capacity, pos_dtype='int32'):
-    """A cache of `capacity` empty slots for `batch` rows; `pos_dtype` is that of `At.pos`."""
+    """A cache of `capacity` empty slots for `batch` rows; `pos_dtype` is that of `At.pos`.
+
+    Whoever fills it counts: tokens beyond the capacity overwrite the last slots.
+    """
     shape = (self.layers // len(self.pattern), batch, capacity)
     heads = (*shape, self.kv_heads, self.head_dim)
     keys = Tokens(

@@ -7,9 +7,9 @@ arXiv 2112.05682 (linear memory); Dao et al. 2022, arXiv 2205.14135 (blocks). Fo
   o' = o e^(m - m') + sum_j p_j v_j                                    in the end: o / l
 
 Key blocks come in descending order, nearest first: a carry (`Encoding.init_carry`) relies on it.
-Gradients are autodiff's. Both checkpoints are needed for linear memory: without the inner one, all
-T x S scores are kept for the backward pass; without the outer one, a row of running sums for every
-query block.
+Gradients are autodiff's, and both checkpoints keep them linear in memory. Without the outer one,
+the running sums of every pair of blocks are kept for the backward pass; without the inner one, the
+scores of a row of blocks; without either, all T x S.
 """
 
 import jax
