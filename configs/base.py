@@ -63,7 +63,7 @@ def get_config(size='tiny'):
     tied=True,  # the output head is the token table; False: a matrix of its own
     dropout=0.0,  # of the embeddings and of what each half block adds
     windows=(0,),  # keys a query sees in each layer of the pattern, itself included; 0: all
-    remat=False,  # recompute a layer in the backward pass instead of storing it
+    remat=False,  # recompute each group of layers in the backward pass, not store it
     dtype='float32',  # of the computation, or 'bfloat16'; weights are float32 always
   )
 
@@ -84,7 +84,7 @@ def get_config(size='tiny'):
     steps=0,  # updates of the weights
     batch=0,  # rows in a step, over all devices and microbatches
     length=0,  # tokens in a row: the training length
-    accumulate=1,  # microbatches in a step, one after the other: less memory, same result
+    accumulate=1,  # microbatches in a step, one after the other: less memory, the same gradients
     log_every=10,  # steps between two lines of metrics.jsonl
   )
 

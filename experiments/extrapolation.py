@@ -65,8 +65,11 @@ def main():
   runs = [(arm, run(arm, seed)) for arm, seed in todo]
   results = {arm: [result for name, result in runs if name == arm] for arm in ARMS}
   first = runs[0][1]
-  corpora = {result['corpus'] for _, result in runs}
-  print(f'{first["step"]:,} steps, seeds {SEEDS}, mean and 95 % interval, {" / ".join(corpora)}')
+  for arm, result in runs:
+    for key in ('corpus', 'sha256', 'step', 'protocols'):
+      if result[key] != first[key]:
+        sys.exit(f'{RUNS}: {arm} has another {key} than {ARMS[0]}, so they do not compare')
+  print(f'{first["step"]:,} steps, seeds {SEEDS}, mean and 95 % interval, {first["corpus"]}')
   for protocol, text in first['protocols'].items():
     print(f'\nBits per byte by length of the window; {text}\n\n{table(results, protocol)}')
 

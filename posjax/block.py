@@ -28,7 +28,7 @@ def fan_in(inputs, scale=1.0):
   return init
 
 
-class Half(nn.Module):
+class Sublayer(nn.Module):
   """What the two halves of a block share: float32 weights, computed with in `dtype`."""
 
   dims: Dims
@@ -39,7 +39,7 @@ class Half(nn.Module):
     return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
 
 
-class Attention(Half):
+class Attention(Sublayer):
   """Projections, the encoding's hooks, attention, and the way back into the stream."""
 
   causal: bool
@@ -61,7 +61,7 @@ class Attention(Half):
     return jnp.einsum('BTNH,NHD->BTD', o_BTNH, output_NHD), keys
 
 
-class Mlp(Half):
+class Mlp(Sublayer):
   activation: str
 
   @nn.compact

@@ -4,9 +4,7 @@ Orbax writes in the background and renames when whole, so a killed run leaves it
 intact. The newest ones are kept, and the best by validation loss besides.
 """
 
-import importlib.metadata
 import pathlib
-import subprocess
 
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
@@ -99,16 +97,3 @@ class Checkpoints:
     """Waits until what was saved is there."""
     self._manager.wait_until_finished()
     self._manager.close()
-
-
-def code_version():
-  """posjax's version, and the commit if this is a checkout of its repository."""
-  version = importlib.metadata.version('posjax')
-  root = pathlib.Path(__file__).parents[1]
-  if not (root / '.git').exists():
-    return version
-  commit = subprocess.run(
-    ['git', '-C', root, 'describe', '--always', '--dirty', '--exclude=*'],
-    capture_output=True, text=True, check=False,
-  )
-  return f'{version}+{commit.stdout.strip()}'

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What decides the trained weights, and with them the name of the run.
 IDENTITY = ('seed', 'encoding', 'model', 'data', 'train', 'optimizer')
-NOT_IDENTITY = ('data.directory', 'train.log_every')
+NOT_IDENTITY = ('data.directory', 'model.remat', 'train.accumulate', 'train.log_every')
 
 KINDS = {
   bool: 'true or false', int: 'an integer', float: 'a number', str: 'a word', list: 'a tuple',

@@ -14,10 +14,10 @@ import dataclasses
 class Dims:
   """Sizes of a model's axes."""
 
-  D: int
   N: int
   K: int
   H: int
+  D: int = 0
   F: int = 0
   V: int = 0
 

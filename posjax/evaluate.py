@@ -8,6 +8,9 @@ protocol all lengths score the very same bytes. Documents are joined as they com
 context, with positions from 0 to L - 1.
 """
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +41,62 @@ def sliding(stream, length, *, stride, first, count):
   return windows, np.broadcast_to(np.arange(length) >= length - stride, (len(ends), length))
 
 
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+  """Text to score, cut into windows before anything is compiled.
+
+  Each entry is (windows [rows, L + 1] of tokens, weights [rows, L]: whether a target counts). BOS,
+  which begins each document, is no byte, and never does.
+  """
+
+  validation: tuple[np.ndarray, np.ndarray]
+  test: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]  # by protocol and length
+  protocols: dict[str, str]  # what each protocol scores
+
+
+def hold_out(config, corpus):
+  """The `HeldOut` windows of a resolved config. Raises UserError if a split is too short."""
+  settings, trained = config.evaluate, config.train.length
+  lengths = [trained * multiple for multiple in settings.multiples]
+
+  stream = data.stream(corpus, 'validation', config.checkpoint.tokens + 1)
+  _check_length(stream, trained, 'validation', 'checkpoint.tokens')
+  validation = _bytes_only(*non_overlapping(stream, trained))
+
+  stream = data.stream(corpus, 'test', settings.tokens + 1)
+  whole, first = math.lcm(*lengths), lengths[-1]
+  _check_length(stream, max(whole, first + settings.stride), 'test', 'evaluate.tokens')
+  cut = stream[: (len(stream) - 1) // whole * whole + 1]
+  steps = (len(stream) - 1 - first) // settings.stride
+  slide = dict(stride=settings.stride, first=first, count=min(settings.windows, steps))
+  test = {
+    'non_overlapping': {n: _bytes_only(*non_overlapping(cut, n)) for n in lengths},
+    'sliding': {n: _bytes_only(*sliding(stream, n, **slide)) for n in lengths},
+  }
+  scored = {name: int(windows[trained][1].sum()) for name, windows in test.items()}
+  return HeldOut(validation, test, {
+    'non_overlapping': (
+      f'non-overlapping, the same {scored["non_overlapping"]:,} bytes at each length'
+    ),
+    'sliding': (
+      f'sliding, stride {settings.stride}, the same {scored["sliding"]:,} bytes at each length '
+      f'({slide["count"]:,} of {steps:,} windows)'
+    ),
+  })
+
+
+def _check_length(stream, least, split, key):
+  if len(stream) <= least:
+    raise UserError(
+      f'{key}: the {split} split gives {len(stream) - 1:,} bytes and {least:,} are needed; raise '
+      f'{key}, lower evaluate.multiples or train.length, or take a larger corpus'
+    )
+
+
+def _bytes_only(windows, weights):
+  return windows, weights & (windows[:, 1:] != data.BOS)
+
+
 class Scorer:
   """Nats of each target of windows, [rows, L], computed in pieces of equal shape on the mesh."""
 
@@ -47,11 +106,8 @@ class Scorer:
     @jax.jit
     def nats(params, windows):
       T = windows.shape[1] - 1
-      at = At(
-        pos=jnp.arange(T, dtype=jnp.int32)[None, :, None],
-        order=jnp.arange(T, dtype=jnp.int32)[None],
-        segment_ids=jnp.zeros((1, T), jnp.int32),
-      )
+      row = jnp.arange(T, dtype=jnp.int32)[None]
+      at = At(pos=row[..., None], order=row, segment_ids=jnp.zeros_like(row))
       logits, _ = model.apply({'params': params}, windows[:, :-1], at)
       return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:])
 
@@ -59,7 +115,7 @@ class Scorer:
 
   def __call__(self, params, windows):
     parts = sharding.row_parts(self._mesh)
-    rows = -(-max(1, self._tokens // windows.shape[1]) // parts) * parts
+    rows = -(-max(1, self._tokens // (windows.shape[1] - 1)) // parts) * parts
     results = []
     for start in range(0, len(windows), rows):
       piece = windows[start : start + rows]
@@ -69,83 +125,62 @@ class Scorer:
     return np.concatenate(results)
 
 
-def mean(nats, weights, windows):
-  """Nats per byte. BOS, which begins each document, is no byte: it does not count as a target."""
-  weights = weights & (windows[:, 1:] != data.BOS)
+def mean(nats, weights):
+  """Nats per byte, over those that count."""
   return float(np.sum(nats * weights) / np.sum(weights))
 
 
-def by_position(nats, windows):
-  """Mean nats per byte at each position, [L]."""
-  counts = windows[:, 1:] != data.BOS
-  return np.sum(nats * counts, axis=0) / np.sum(counts, axis=0)
+def by_position(nats, weights):
+  """Mean nats per byte at each position, [L]; None where no byte counts."""
+  sums, counts = np.sum(nats * weights, axis=0), np.sum(weights, axis=0)
+  return [s / n if n else None for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
 
 
-def make_validation(config, model, mesh, corpus):
-  """A function of the weights: nats per validation byte at the training length, non-overlapping."""
-  stream = data.stream(corpus, 'validation', config.checkpoint.tokens + 1)
-  windows, weights = non_overlapping(stream, config.train.length)
-  scorer = Scorer(model, mesh, config.train.batch * config.train.length)
-
-  def validate(params):
-    return mean(scorer(params, windows), weights, windows)
-
-  return validate
+def validate(scorer, params, held_out):
+  """Nats per validation byte at the training length, non-overlapping."""
+  windows, weights = held_out.validation
+  return mean(scorer(params, windows), weights)
 
 
-def evaluate(config, model, mesh, params, corpus):
-  """Scores the test split at all lengths by both protocols.
+def evaluate(scorer, params, held_out, limit):
+  """Scores the test windows at all lengths by both protocols.
+
+  Args:
+    scorer: of the model.
+    params: its weights.
+    held_out: what to score.
+    limit: how many positions the model's encodings can represent; None: any.
 
   Returns:
-    A JSON-able dict: 'protocols', what each of them is; 'lengths', for each of them a dict of
-    'length', 'multiple', and nats per byte under each protocol, None where the encoding has no such
-    positions ('limit'); 'by_position', nats at each position of the longest length that has them.
+    A JSON-able dict: 'limit'; 'protocols', what each of them is; 'lengths', for each of them a dict
+    of 'length', 'multiple', and nats per byte under each protocol, None beyond the limit;
+    'by_position', nats at each position of the longest length within it.
   """
-  settings = config.evaluate
-  longest = config.train.length * max(settings.multiples)
-  stream = data.stream(corpus, 'test', settings.tokens + 1)
-  tokens = (len(stream) - 1) // longest * longest
-  steps = (len(stream) - 1 - longest) // settings.stride
-  count = min(settings.windows, steps)
-  if count < 1:
-    raise UserError(
-      f'evaluate.multiples: the longest window is {longest} bytes and evaluation has '
-      f'{len(stream) - 1}; lower it, raise evaluate.tokens, or take a larger corpus'
-    )
-  scorer = Scorer(model, mesh, config.train.batch * config.train.length)
+  lengths = list(held_out.test['non_overlapping'])
   rows, positions = [], None
-  for multiple in settings.multiples:
-    length = multiple * config.train.length
-    row = {'length': length, 'multiple': multiple, 'non_overlapping': None, 'sliding': None}
-    if model.pattern.limit is None or length <= model.pattern.limit:
-      windows, weights = non_overlapping(stream[: tokens + 1], length)
-      nats = scorer(params, windows)
-      row['non_overlapping'] = mean(nats, weights, windows)
-      positions = by_position(nats, windows).tolist()
-      windows, weights = sliding(
-        stream, length, stride=settings.stride, first=longest, count=count
-      )
-      row['sliding'] = mean(scorer(params, windows), weights, windows)
+  for length in lengths:
+    row = {'length': length, 'multiple': length // lengths[0]}
+    for protocol, windows_of in held_out.test.items():
+      row[protocol] = None
+      if limit is None or length <= limit:
+        windows, weights = windows_of[length]
+        nats = scorer(params, windows)
+        row[protocol] = mean(nats, weights)
+        if protocol == 'non_overlapping':
+          positions = by_position(nats, weights)
     rows.append(row)
   return {
-    'limit': model.pattern.limit,
-    'protocols': {
-      'non_overlapping': f'non-overlapping, the same {tokens:,} bytes at each length',
-      'sliding': (
-        f'sliding, stride {settings.stride}, the same {count * settings.stride:,} bytes '
-        f'({count:,} of {steps:,} windows)'
-      ),
-    },
-    'lengths': rows,
-    'by_position': positions,
+    'limit': limit, 'protocols': held_out.protocols, 'lengths': rows, 'by_position': positions,
   }
 
 
 def run(config, workdir, *, name, checkpoint, command):
   """Evaluates a saved checkpoint of `workdir`: 'newest', 'best' or a step."""
+  corpus = data.load(**config.data)
+  held_out = hold_out(config, corpus)
   saved = state.load(config, workdir, checkpoint)
+  scorer = Scorer(saved.model, saved.mesh, config.train.batch * config.train.length)
   with jax.set_mesh(saved.mesh):
-    result = evaluate(
-      config, saved.model, saved.mesh, saved.params, data.load(**config.data)
-    )
-  report.finish(result, saved.record, workdir, name=name, step=saved.step, command=command)
+    result = evaluate(scorer, saved.params, held_out, saved.model.pattern.limit)
+  record = report.record(config, corpus) | {'trained_on': saved.record['corpus']}
+  report.finish(result, record, workdir, name=name, step=saved.step, command=command)

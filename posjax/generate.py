@@ -6,6 +6,7 @@ left, with tokens that nothing sees. Tokens come in chunks, so that text can be 
 
 import codecs
 import functools
+import os
 import sys
 
 import flax
@@ -130,14 +131,14 @@ def run(config, workdir, *, checkpoint, prompt):
     UserError: no such checkpoint, or more positions than the encoding has.
   """
   saved = state.load(config, workdir, checkpoint)
-  text = sys.stdin.read() if prompt is None else prompt
-  tokens = data.encode(text.encode())
+  text = sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt)
+  tokens = data.encode(text)
   state.check_limit(
     saved.model, len(tokens) + config.generate.tokens, 'the prompt with generate.tokens'
   )
-  print(text, end='', flush=True)
   # A chunk may end within a character: the decoder keeps the rest for the next one.
   decoder = codecs.getincrementaldecoder('utf-8')(errors='replace')
+  print(decoder.decode(text), end='', flush=True)
   rng = jax.random.key(config.seed)
   with jax.set_mesh(saved.mesh):
     for chunk in generate(saved.model, saved.params, [tokens], rng=rng, **config.generate):

@@ -45,7 +45,9 @@ class Log:
 
     self._path = pathlib.Path(workdir) / 'metrics.jsonl'
     kept = [line for line in _lines(self._path) if json.loads(line)['step'] <= start]
-    self._path.write_text(''.join(kept))
+    rewritten = self._path.with_suffix('.tmp')
+    rewritten.write_text(''.join(kept))
+    rewritten.replace(self._path)
     self._file = self._path.open('a')
     self._board = SummaryWriter(str(pathlib.Path(workdir) / 'tensorboard'), purge_step=start + 1)
     self._bar = tqdm.tqdm(
@@ -97,4 +99,6 @@ class Log:
 
 
 def _lines(path):
-  return path.read_text().splitlines(keepends=True) if path.exists() else []
+  """The file's whole lines: a run that was killed may have left half of one."""
+  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+  return [line for line in lines if line.endswith('\n')]

@@ -1,12 +1,15 @@
 """What a run shows: its first lines, the table and the figure at its end, and what to try next."""
 
+import importlib.metadata
 import json
 import math
 import pathlib
+import subprocess
 
 import jax
 
 from posjax import attention
+from posjax import config as config_lib
 from posjax.encodings import arguments, name_of
 
 
@@ -38,6 +41,29 @@ def banner(config, name, model, mesh, params, corpus, workdir):
     f'training   {train.steps:,} steps of {train.batch} x {train.length} bytes',
     f'workdir    {workdir}',
   ])
+
+
+def record(config, corpus):
+  """What stands beside every result and in every checkpoint: what it was made with."""
+  return {
+    'config': config_lib.to_dict(config),
+    'corpus': str(corpus),
+    'sha256': corpus.sha256,
+    'code': code_version(),
+  }
+
+
+def code_version():
+  """posjax's version, and the commit if this is a checkout of its repository."""
+  version = importlib.metadata.version('posjax')
+  root = pathlib.Path(__file__).parents[1]
+  if not (root / '.git').exists():
+    return version
+  commit = subprocess.run(
+    ['git', '-C', root, 'describe', '--always', '--dirty', '--exclude=*'],
+    capture_output=True, text=True, check=False,
+  )
+  return f'{version}+{commit.stdout.strip()}'
 
 
 def table(result):
@@ -89,7 +115,7 @@ def plot(contents, path):
   left.set_xlabel('length of the window, bytes')
   left.legend(fontsize='small', loc='upper left', bbox_to_anchor=(0, -0.15), frameon=False)
   nats = contents['by_position']
-  bits = [n / math.log(2) for n in nats]
+  bits = [math.nan if n is None else n / math.log(2) for n in nats]
   around = [bits[max(0, i - 8) : i + 9] for i in range(len(bits))]
   right.plot(bits, linewidth=0.5, color='C0', alpha=0.4)
   right.plot([sum(part) / len(part) for part in around], color='C0')

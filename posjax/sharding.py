@@ -61,7 +61,10 @@ def of_state(tree, mesh):
 
   def sharding(path, leaf):
     name = next((key.key for key in reversed(path) if isinstance(key, jax.tree_util.DictKey)), '')
-    axes = [AXES.get(letter) for letter in letters(name)] if leaf.ndim else []
+    axes = []
+    for letter in letters(name) if leaf.ndim else '':
+      axis = AXES.get(letter)
+      axes.append(None if axis in axes else axis)  # a mesh axis serves one letter, the first
     return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - len(axes)), *axes))
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
@@ -77,12 +80,12 @@ def of_batch(mesh):
 
 
 def spread_rows(x_B):
-  """Keeps the leading axis spread like a batch's rows, if there is a mesh and they divide it.
+  """Keeps the leading axis spread like a batch's rows, if there is such a mesh and it divides them.
 
   Without it the compiler may rather keep activations sharded by the weights' D.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or len(x_B) % row_parts(mesh):
+  if mesh.axis_names != MESH_AXES or len(x_B) % row_parts(mesh):
     return x_B
   return jax.lax.with_sharding_constraint(x_B, PartitionSpec(AXES['B']))
 

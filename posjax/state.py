@@ -41,7 +41,7 @@ def check_limit(model, length, what):
     if encoding.limit is not None and length > encoding.limit:
       raise UserError(
         f'{what} is {length}, and encoding.{name} represents {encoding.limit} positions; '
-        f'raise encoding.{name}.length before training, or lower {what}'
+        f'train it with more of them, or lower {what}'
       )
 
 

@@ -11,13 +11,11 @@ import optax
 from ml_collections import ConfigDict
 
 from posjax import checkpoint, data, evaluate, optimizer, report, sharding
-from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.config import UserError
 from posjax.encodings import At
 from posjax.metrics import Clock, Log
 from posjax.state import State
-from posjax.transformer import Transformer
 
 
 def losses(model, params, batch, *, rng=None):
@@ -105,24 +103,21 @@ def run(config, workdir, *, name, import_seconds, command):
       seed=config.seed, shard=(jax.process_index(), jax.process_count()),
     )
     batches = data.batches(corpus, **order)
+    held_out = evaluate.hold_out(config, corpus)
   abstract = state_lib.abstract(config, model, mesh)
   print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
-  record = {
-    'config': config_lib.to_dict(config),
-    'data': data.fingerprint(corpus, **order),
-    'corpus': str(corpus),
-    'code': checkpoint.code_version(),
-  }
+  record = report.record(config, corpus) | {'data': data.fingerprint(corpus, **order)}
+  scorer = evaluate.Scorer(model, mesh, config.train.batch * config.train.length)
   checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
   with contextlib.closing(checkpoints), jax.set_mesh(mesh):
-    run = Run(config, model, mesh, corpus, batches, checkpoints, record, clock)
+    run = Run(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
     with clock('compile'):
-      state = resume(run, abstract) or first_state(run, abstract)
+      state = resume(run, abstract) or first_state(config, model, abstract)
       step = make_step(config, model, state).lower(state, example(config, mesh)).compile()
     with clock('train'):
       state = loop(run, state, step)
     with clock('evaluate'):
-      result = evaluate.evaluate(config, model, mesh, state.params, corpus)
+      result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
   report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
   print(clock)
 
@@ -132,10 +127,10 @@ class Run:
   """What stays the same while a run trains."""
 
   config: ConfigDict
-  model: Transformer
   mesh: jax.sharding.Mesh
-  corpus: data.Corpus
   batches: Iterator
+  held_out: evaluate.HeldOut
+  scorer: evaluate.Scorer
   checkpoints: checkpoint.Checkpoints
   record: dict  # goes with each checkpoint: what it belongs to
   clock: Clock
@@ -154,16 +149,17 @@ def resume(run, abstract):
   state_lib.check_config(saved, run.config, run.checkpoints)
   if saved['data'] != run.record['data']:
     raise UserError(
-      f'{run.checkpoints.directory}: made from other data or in another order: '
-      f'{saved["corpus"]} then, {run.record["corpus"]} now; choose another --workdir'
+      f'{run.checkpoints.directory}: made from other text, in another order, or with another '
+      f'version of Grain or NumPy: {saved["corpus"]} then, {run.record["corpus"]} now; choose '
+      'another --workdir'
     )
   print(f'resuming after step {newest}', flush=True)
   return run.checkpoints.restore(newest, abstract, run.batches)
 
 
-def first_state(run, abstract):
+def first_state(config, model, abstract):
   shardings = jax.tree.map(lambda x: x.sharding, abstract)
-  return jax.jit(state_lib.first(run.config, run.model), out_shardings=shardings)()
+  return jax.jit(state_lib.first(config, model), out_shardings=shardings)()
 
 
 def example(config, mesh):
@@ -176,8 +172,6 @@ def example(config, mesh):
 def loop(run, state, step):
   """Takes the steps that are left; validates and saves every `checkpoint.every` and at the end."""
   config, first = run.config, int(state.step) + 1
-  with run.clock('evaluate'):
-    validate = evaluate.make_validation(config, run.model, run.mesh, run.corpus)
   log = Log(
     run.checkpoints.directory.parent, run.clock, start=first - 1, steps=config.train.steps,
     tokens_per_step=config.train.batch * config.train.length,
@@ -193,11 +187,10 @@ def loop(run, state, step):
       if number % config.checkpoint.every == 0 or number == config.train.steps:
         jax.block_until_ready(metrics)  # else the clock would count steps as evaluation
         with run.clock('evaluate'):
-          metrics['validation_loss'] = validate(state.params)
+          loss = evaluate.validate(run.scorer, state.params, run.held_out)
+          metrics['validation_loss'] = loss
         log.write(number, metrics)
-        run.checkpoints.save(
-          number, state, run.batches, run.record, metrics['validation_loss']
-        )
+        run.checkpoints.save(number, state, run.batches, run.record, loss)
       elif number % config.train.log_every == 0:
         pending = number, metrics
   return state

@@ -135,7 +135,7 @@ class Transformer(nn.Module):
     encodings = {
       encoding: Bound(encoding, weights[name]) for name, encoding in self.pattern.by_name.items()
     }
-    # Tokens have variance 1 here, so that what an encoding adds is comparable with them.
+    # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
     x_BTD = table_VD.astype(self.dtype)[tokens_BT] * self.dim**0.5
     for encoding in encodings.values():
       x_BTD = encoding.embed(x_BTD, at)
@@ -197,16 +197,11 @@ class Transformer(nn.Module):
 
 def from_config(config):
   """The model of a resolved config. Raises UserError if the encoding's arguments do not fit it."""
-  model = dict(config.model)
-  windows = model.pop('windows')
-  dims = Dims(
-    D=config.model.dim, N=config.model.heads, K=config.model.kv_heads, H=config.model.head_dim
-  )
-  encodings = build(dims, **config.encoding)
-  return Transformer(
-    pattern=Pattern(encodings, windows), vocabulary=VOCABULARY,
-    attention=flax.core.FrozenDict(config.attention), **model,
-  )
+  sizes = dict(config.model)
+  windows = sizes.pop('windows')
+  attention = flax.core.FrozenDict(config.attention)
+  model = Transformer(pattern=None, vocabulary=VOCABULARY, attention=attention, **sizes)
+  return model.clone(pattern=Pattern(build(model.dims, **config.encoding), windows))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 from posjax.attention import REFERENCE_UP_TO, attend, choose
-from posjax.attention.mask import reachable, visible
+from posjax.attention.mask import extent, reachable, visible
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, Encoding
 from posjax.encodings.alibi import Alibi
@@ -74,7 +75,7 @@ def test_reachable_never_misses_a_visible_pair(causal, window):
   segment_ids = np.where(rng.random((2, 3000, 2, 3)) < 0.2, -1, segment_ids)
   q, k = (tokens(order[end], segment_ids[end]) for end in range(2))
   how = dict(causal=causal, window=window)
-  reach = jax.vmap(functools.partial(reachable, **how))(q, k)
+  reach = jax.vmap(lambda q, k: reachable(extent(q), extent(k), **how))(q, k)
   sees = jax.vmap(functools.partial(visible, **how))(q, k).any(axis=(1, 2, 3, 4))
   assert not (sees & ~reach).any()
   assert 100 < sees.sum() < reach.sum() < 2900
@@ -104,7 +105,7 @@ def block(first, last, row='0'):
   ],
 )
 def test_reachable_skips_what_nothing_sees(q, k, window, expected):
-  assert bool(reachable(q, k, causal=True, window=window)) is expected
+  assert bool(reachable(extent(q), extent(k), causal=True, window=window)) is expected
   assert bool(visible(q, k, causal=True, window=window).any()) is expected
 
 
@@ -113,7 +114,7 @@ def test_reachable_skips_keys_on_either_side_of_a_window():
     (block(0, 3), block(8, 9), False), (block(0, 4), block(8, 9), True),
     (block(8, 9), block(0, 3), False), (block(8, 9), block(0, 4), True),
   ]:
-    assert bool(reachable(q, k, causal=False, window=5)) is expected
+    assert bool(reachable(extent(q), extent(k), causal=False, window=5)) is expected
 
 
 # Which blocks are visited.
@@ -240,6 +241,26 @@ def test_scores_and_sums_of_bfloat16_are_float32(way):
   ones = jnp.ones((1, 257, 1, 2), jnp.bfloat16)
   k = tokens(np.arange(257), segments('0' * 257), 0 * ones, ones)
   assert (attend(q, k, Bound(Nope()), causal=False, **way) == 1).all()
+
+
+# Meshes.
+
+
+@pytest.mark.parametrize('axis_type', [AxisType.Auto, AxisType.Explicit])
+@WAYS
+def test_rows_spread_over_devices_by_other_means_than_ours(axis_type, way):
+  """Inside `shard_map`, and on an explicit mesh: attention brings no mesh of its own."""
+  q, k = draw_ends(12, 12)
+  encoding = Bound(Alibi().with_dims(DIMS))
+  want = attend(q, k, encoding, **way)
+  mesh = jax.make_mesh((2,), ('x',), axis_types=(axis_type,), devices=jax.devices()[:2])
+  rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('x'))
+  function = lambda q, k: attend(q, k, encoding, **way)
+  if axis_type == AxisType.Auto:
+    function = jax.shard_map(function, mesh=mesh, in_specs=rows.spec, out_specs=rows.spec)
+  with jax.set_mesh(mesh):
+    q, k = jax.device_put((q, k), rows)
+    close(jit(function)(q, k), want)
 
 
 # Memory.

@@ -338,6 +338,7 @@ def test_run_name_depends_on_what_decides_the_weights():
     assert (config_lib.difference(config, other) == '') == (key in without_effect)
   assert without_effect == {
     'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh',
+    'model.remat', 'train.accumulate',
     'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
     'evaluate.tokens',
     'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax import config as config_lib
 from posjax import data, evaluate, report, sharding, transformer
 from posjax.encodings import At
 from posjax.encodings.learned import Learned
@@ -67,25 +68,66 @@ def test_scores_are_those_of_one_window_after_the_other():
   np.testing.assert_allclose(scored, by_hand, rtol=1e-4, atol=1e-5)
   is_byte = windows[:, 1:] != data.BOS
   assert not is_byte.all()  # the stream holds a BOS, else the next line shows nothing
-  assert evaluate.mean(by_hand, weights, windows) == pytest.approx(by_hand[is_byte].mean())
+  assert evaluate.mean(by_hand, weights & is_byte) == pytest.approx(by_hand[is_byte].mean())
   position = np.array([by_hand[is_byte[:, t], t].mean() for t in range(16)])
-  np.testing.assert_allclose(evaluate.by_position(by_hand, windows), position)
+  np.testing.assert_allclose(evaluate.by_position(by_hand, is_byte), position)
+  none_at_3 = is_byte & (np.arange(16) != 3)
+  assert evaluate.by_position(by_hand, none_at_3)[3] is None
+
+
+def held_out_of(path, text, *overrides):
+  path.write_bytes(text)
+  settings = (
+    f'data.corpus=text:{path}', 'train.length=16', 'encoding.learned.length=32',
+    'evaluate.stride=8', 'evaluate.windows=4', 'evaluate.tokens=512', 'checkpoint.tokens=100',
+  )
+  config, _, _ = config_lib.load('learned', [f'--config.{o}' for o in (*settings, *overrides)])
+  corpus = data.load(**config.data)
+  return corpus, evaluate.hold_out(config, corpus)
+
+
+TEXT = bytes(STREAM[STREAM < 256].astype(np.uint8)) * 80
+
+
+@pytest.mark.parametrize('multiples', ['1,2,4,8', '1,2,3,5'])
+def test_all_lengths_score_the_same_bytes(tmp_path, multiples):
+  corpus, held_out = held_out_of(
+    tmp_path / 'text.txt', TEXT, f'evaluate.multiples={multiples}'
+  )
+  text = corpus.documents('test')[0]
+  longest = 16 * int(multiples[-1])
+  for protocol, first in (('non_overlapping', 0), ('sliding', longest)):
+    for windows, weights in held_out.test[protocol].values():
+      scored = bytes(windows[:, 1:][weights].astype(np.uint8))
+      if protocol == 'non_overlapping':
+        assert scored == text[: 480 if longest == 80 else 512]
+      else:
+        steps = np.linspace(1, (512 - first) // 8, 4).astype(int) - 1
+        assert scored == b''.join(text[first + 8 * n : first + 8 * n + 8] for n in steps)
+    assert f'the same {len(scored)} bytes' in held_out.protocols[protocol]
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'text', 'message'),
+  [
+    (('evaluate.tokens=100',), TEXT, 'evaluate.tokens: the test split gives 100 bytes and 136'),
+    ((), TEXT[:3000], 'evaluate.tokens: the test split gives 222 bytes and 264'),
+    (('checkpoint.tokens=15',), TEXT, 'checkpoint.tokens: the validation split gives 15 bytes'),
+  ],
+)
+def test_too_little_text_is_refused_before_anything_is_compiled(tmp_path, overrides, text, message):
+  overrides = overrides or ('evaluate.multiples=1,16',)
+  with pytest.raises(config_lib.UserError, match=message):
+    held_out_of(tmp_path / 'text.txt', text, *overrides)
 
 
 def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
-  from posjax import config as config_lib
-
-  path = tmp_path / 'text.txt'
-  path.write_bytes(bytes(STREAM[STREAM < 256].astype(np.uint8)) * 40)
-  overrides = (
-    f'data.corpus=text:{path}', 'train.length=16', 'encoding.learned.length=32',
-    'evaluate.stride=8', 'evaluate.windows=4', 'evaluate.tokens=256', 'train.batch=8',
-  )
-  config, _, _ = config_lib.load('learned', [f'--config.{o}' for o in overrides])
+  _, held_out = held_out_of(tmp_path / 'text.txt', TEXT)
   model, params = make_model(Learned(length=32))
   mesh = sharding.make_mesh((-1, 1, 1))
   with jax.set_mesh(mesh):
-    result = evaluate.evaluate(config, model, mesh, params, data.load(**config.data))
+    scorer = evaluate.Scorer(model, mesh, tokens_per_call=128)
+    result = evaluate.evaluate(scorer, params, held_out, model.pattern.limit)
   numbers = [(row['length'], row['non_overlapping'] is None) for row in result['lengths']]
   assert numbers == [(16, False), (32, False), (64, True), (128, True)]
   assert [row['sliding'] is None for row in result['lengths']] == [False, False, True, True]
@@ -94,4 +136,5 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
   assert table[4].split() == '64 4x beyond 32 positions beyond 32 positions'.split()
   bits = result['lengths'][0]['sliding'] / np.log(2)
   assert f'{bits:.3f}' == table[2].split()[-1]
-  assert result['protocols']['sliding'] == 'sliding, stride 8, the same 32 bytes (4 of 16 windows)'
+  spread = 'sliding, stride 8, the same 32 bytes at each length (4 of 48 windows)'
+  assert result['protocols']['sliding'] == spread

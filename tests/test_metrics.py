@@ -19,6 +19,8 @@ def test_lines_after_the_restored_step_are_dropped(tmp_path, capsys):
   for step in (1, 2, 3, 4):
     log.write(step, {'loss': jnp.float32(step)})
   log.close()
+  with (tmp_path / 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 5, "lo')  # killed in the middle of a line
   log = open_log(tmp_path, start=2)
   log.write(3, {'loss': 30.0, 'validation_loss': 0.5})
   log.close()

@@ -225,7 +225,7 @@ def test_another_config_or_corpus_is_refused(corpus, whole):
   before = corpus.read_text()
   corpus.write_text(before + '\none more line')
   try:
-    with pytest.raises(config_lib.UserError, match='other data'):
+    with pytest.raises(config_lib.UserError, match='other text'):
       run(small(corpus), whole)
   finally:
     corpus.write_text(before)

@@ -6,8 +6,9 @@ from posjax.attention.reference import reference
 
 __all__ = ['attend', 'blockwise', 'choose', 'reference', 'visible']
 
-# Up to this many scores (T S), all at once is faster than blocks, forward and backward together.
-# Measured on two CPU cores; experiments/attention_memory.py shows the difference at length.
+# Up to this many scores (T S), all at once is faster than blocks on two CPU cores, forward and
+# backward together; on accelerators it was not measured. For the difference at length see
+# experiments/attention_memory.py.
 REFERENCE_UP_TO = 256 * 256
 
 
@@ -27,11 +28,13 @@ def attend(q, k, encoding, *, causal=True, window=0, implementation='auto', bloc
     implementation, _ = choose(q.h.shape[1], k.h.shape[1])
   if implementation == 'reference':
     return reference(q, k, encoding, causal=causal, window=window)
-  return blockwise(q, k, encoding, causal=causal, window=window, block=block)
+  if implementation == 'blockwise':
+    return blockwise(q, k, encoding, causal=causal, window=window, block=block)
+  raise ValueError(f"implementation is {implementation!r}; valid: reference, blockwise, auto")
 
 
 def choose(T, S):
   """The implementation that 'auto' takes for T queries and S keys, and why."""
   if T * S <= REFERENCE_UP_TO:
-    return 'reference', f'{T} x {S} scores are fastest all at once'
-  return 'blockwise', f'{T} x {S} scores are slower than blocks, and larger than memory should hold'
+    return 'reference', f'{T} x {S} scores are few enough to be held at once'
+  return 'blockwise', f'{T} x {S} scores are more than {REFERENCE_UP_TO:,}: in blocks of them'

@@ -16,31 +16,38 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention.mask import reachable, visible
+from posjax.attention.mask import extent, reachable, visible
 from posjax.attention.reference import largest, mix, nonzero, scores, weigh
 from posjax.encodings.encoding import Pair, wide
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
   """softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
-  T = q.h.shape[1]
-  k_blocks = _split(k, min(block, k.h.shape[1]))
+  T, S = q.h.shape[1], k.h.shape[1]
+  q_blocks, k_blocks = _split(q, min(block, T)), _split(k, min(block, S))
+  # Once for all pairs of blocks: where rows are spread over devices, this is what they must share.
+  q_extents, k_extents = jax.vmap(extent)(q_blocks), jax.vmap(extent)(k_blocks)
 
   @jax.checkpoint
-  def query_block(q):
+  def query_block(q_and_extent):
+    q, q_extent = q_and_extent
+
     @jax.checkpoint
-    def key_block(sums, k):
+    def key_block(sums, k_and_reach):
+      k, reach = k_and_reach
+
       def visit(sums):
         return _visit(sums, q, k, encoding, causal=causal, window=window)
 
-      reach = reachable(q, k, causal=causal, window=window)
       return lax.cond(reach, visit, lambda sums: sums, sums), None
 
-    sums, _ = lax.scan(key_block, _empty(q, k.v.shape[-1], encoding), k_blocks, reverse=True)
+    reach = reachable(q_extent, k_extents, causal=causal, window=window)
+    empty = _empty(q, k.v.shape[-1], encoding)
+    sums, _ = lax.scan(key_block, empty, (k_blocks, reach), reverse=True)
     o_BTNH, _, l_BNT, _ = sums
     return (o_BTNH / nonzero(l_BNT).swapaxes(1, 2)[..., None]).astype(q.h.dtype)
 
-  o = lax.map(query_block, _split(q, min(block, T)))  # [blocks, B, block, N, H]
+  o = lax.map(query_block, (q_blocks, q_extents))  # [blocks, B, block, N, H]
   return o.swapaxes(0, 1).reshape(o.shape[1], -1, *o.shape[3:])[:, :T]
 
 
@@ -57,14 +64,12 @@ def _visit(sums, q, k, encoding, *, causal, window):
 
 
 def _empty(q, width, encoding):
-  B, T, N, _ = q.h.shape
-  dtype = wide(q.h)
-  return (
-    jnp.zeros((B, T, N, width), dtype),
-    jnp.full((B, N, T), jnp.finfo(dtype).min, dtype),
-    jnp.zeros((B, N, T), dtype),
-    encoding.init_carry(q),
-  )
+  """The sums before the first block: o, m, l and the carry."""
+  # Made of the queries, so that under shard_map or an explicit mesh they lie where the queries do.
+  zero_BTN1 = jnp.where(False, q.h[..., :1], 0).astype(wide(q.h))
+  l_BNT = zero_BTN1[..., 0].swapaxes(1, 2)
+  o_BTNH = jnp.broadcast_to(zero_BTN1, (*q.h.shape[:3], width))
+  return o_BTNH, l_BNT + jnp.finfo(l_BNT.dtype).min, l_BNT, encoding.init_carry(q)
 
 
 def _split(tokens, block):

@@ -5,6 +5,8 @@ less than `window` away in order, itself included (0: any distance). Causality, 
 empty cache slots and sliding windows are all this one rule.
 """
 
+import flax
+import jax
 import jax.numpy as jnp
 
 
@@ -20,28 +22,38 @@ def visible(q, k, *, causal, window):
   return mask
 
 
+@flax.struct.dataclass
+class Extent:
+  """Smallest and largest order and segment of some tokens, padding aside."""
+
+  first: jax.Array
+  last: jax.Array
+  low: jax.Array
+  high: jax.Array
+
+
+def extent(at):
+  """The `Extent` of all tokens at `at`, over rows and positions: scalars."""
+  valid = at.segment_ids >= 0
+  return Extent(*_range(at.order, valid), *_range(at.segment_ids, valid))
+
+
 def reachable(q, k, *, causal, window):
-  """Whether any query of `q` may see any key of `k`: a scalar, from minima and maxima alone.
+  """Whether any query within the extent `q` may see any key within `k`; extents broadcast.
 
   It may be true of a pair of blocks that turns out to be all masked, never false of one that is
-  not. Padding is neutral.
+  not.
   """
-  q_first, q_last = _range(q.order, q.segment_ids)
-  k_first, k_last = _range(k.order, k.segment_ids)
-  q_low, q_high = _range(q.segment_ids, q.segment_ids)
-  k_low, k_high = _range(k.segment_ids, k.segment_ids)
-  # Also false where either end is all padding: its range is empty, low above high.
-  reach = (q_low <= k_high) & (k_low <= q_high)
+  # Also false where either end is all padding: its extent is empty, low above high.
+  reach = (q.low <= k.high) & (k.low <= q.high)
   if causal:
-    reach &= k_first <= q_last
+    reach &= k.first <= q.last
   if window:
-    reach &= (q_first - k_last < window) & (k_first - q_last < window)
+    reach &= (q.first - k.last < window) & (k.first - q.last < window)
   return reach
 
 
-def _range(values, segment_ids):
-  """Smallest and largest of the values that are not padding."""
-  valid = segment_ids >= 0
+def _range(values, valid):
   limits = jnp.iinfo(values.dtype)
   # Half the range: differences of an empty range must not overflow.
   low = jnp.min(jnp.where(valid, values, limits.max // 2))

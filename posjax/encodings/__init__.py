@@ -28,11 +28,14 @@ def find(name):
       + f' (encodings: {", ".join(names())})'
     )
   module = importlib.import_module(f'{__name__}.{name}')
-  return next(
+  found = [
     value for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Encoding)
     and value.__module__ == module.__name__
-  )
+  ]
+  if len(found) != 1:
+    raise UserError(f'{module.__file__}: {len(found)} encodings are defined here; it must be one')
+  return found[0]
 
 
 def name_of(encoding):

@@ -49,6 +49,8 @@ class Rope(Encoding):
   def check(self, dims):
     if self.layout not in LAYOUTS:
       raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
+    if self.base <= 0:
+      raise ValueError(f'base must be positive; it is {self.base}')
     width = dims.H * self.fraction
     if not 0 < self.fraction <= 1 or int(width) % 2 or not int(width):
       raise ValueError(

@@ -37,8 +37,10 @@ class Sinusoidal(Encoding):
   def check(self, dims):
     if self.layout not in LAYOUTS:
       raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
-    if dims.D % 2:
-      raise ValueError(f'the width must be even, so that sines pair with cosines; it is {dims.D}')
+    if self.base <= 0:
+      raise ValueError(f'base must be positive; it is {self.base}')
+    if dims.D % 2 or dims.D < 4:
+      raise ValueError(f'the width must be even, for pairs of sin and cos, and not {dims.D}')
 
   def embed(self, x_BTD, at):
     dtype = wide(x_BTD)
