@@ -90,6 +90,13 @@ def spread_rows(x_B):
   return jax.lax.with_sharding_constraint(x_B, PartitionSpec(AXES['B']))
 
 
+def whole(table):
+  """All of a table on every device: rows looked up in a part of one would be moved twice."""
+  if jax.sharding.get_abstract_mesh().axis_names != MESH_AXES:
+    return table
+  return jax.lax.with_sharding_constraint(table, PartitionSpec())
+
+
 def place(batch, mesh):
   """This host's rows of numpy arrays as part of global arrays."""
   sharding = of_batch(mesh)

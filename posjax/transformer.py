@@ -19,7 +19,7 @@ from posjax.data import VOCABULARY
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, Encoding, Tokens, build, name_of
 from posjax.encodings.encoding import wide
-from posjax.sharding import spread_rows
+from posjax.sharding import spread_rows, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Transformer(nn.Module):
       encoding: Bound(encoding, weights[name]) for name, encoding in self.pattern.by_name.items()
     }
     # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
-    x_BTD = table_VD.astype(self.dtype)[tokens_BT] * self.dim**0.5
+    x_BTD = whole(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
     for encoding in encodings.values():
       x_BTD = encoding.embed(x_BTD, at)
     x_BTD = nn.Dropout(self.dropout, deterministic=not train)(spread_rows(x_BTD))
