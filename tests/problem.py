@@ -31,10 +31,8 @@ MASKS = {
 # Rows of documents, '.' is padding: one alone, three packed, padded on the left and on the right.
 ROWS = ('000000000000', '000001112222', '...000000000', '0000001111..')
 
-# Sizes as small as these do not repay what XLA does for speed: without it, a compilation takes a
-# third of the time.
-COMPILER = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
-jit = functools.partial(jax.jit, compiler_options=COMPILER)
+# LLVM's optimisations are half of a compilation, which sizes as small as these do not repay.
+jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 def close(got, want, rtol=1e-11, atol=1e-11):
