@@ -110,12 +110,12 @@ def run(config, workdir, *, name, import_seconds, command):
   scorer = evaluate.Scorer(model, mesh, config.train.batch * config.train.length)
   checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
   with contextlib.closing(checkpoints), jax.set_mesh(mesh):
-    run = Run(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
+    context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
     with clock('compile'):
-      state = resume(run, abstract) or first_state(config, model, abstract)
+      state = resume(context, abstract) or first_state(config, model, abstract)
       step = make_step(config, model, state).lower(state, example(config, mesh)).compile()
     with clock('train'):
-      state = loop(run, state, step)
+      state = loop(context, state, step)
     with clock('evaluate'):
       result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
   report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
@@ -123,7 +123,7 @@ def run(config, workdir, *, name, import_seconds, command):
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Context:
   """What stays the same while a run trains."""
 
   config: ConfigDict
@@ -136,25 +136,25 @@ class Run:
   clock: Clock
 
 
-def resume(run, abstract):
+def resume(context, abstract):
   """The newest checkpoint's state, with the batches moved to where it was saved, or None.
 
   Raises:
     UserError: the config or the data are not those that the checkpoint was made with.
   """
-  newest = run.checkpoints.newest()
+  newest = context.checkpoints.newest()
   if newest is None:
     return None
-  saved = run.checkpoints.record(newest)
-  state_lib.check_config(saved, run.config, run.checkpoints)
-  if saved['data'] != run.record['data']:
+  saved = context.checkpoints.record(newest)
+  state_lib.check_config(saved, context.config, context.checkpoints)
+  if saved['data'] != context.record['data']:
     raise UserError(
-      f'{run.checkpoints.directory}: made from other text, in another order, or with another '
-      f'version of Grain or NumPy: {saved["corpus"]} then, {run.record["corpus"]} now; choose '
+      f'{context.checkpoints.directory}: made from other text, in another order, or with another '
+      f'version of Grain or NumPy: {saved["corpus"]} then, {context.record["corpus"]} now; choose '
       'another --workdir'
     )
   print(f'resuming after step {newest}', flush=True)
-  return run.checkpoints.restore(newest, abstract, run.batches)
+  return context.checkpoints.restore(newest, abstract, context.batches)
 
 
 def first_state(config, model, abstract):
@@ -169,28 +169,28 @@ def example(config, mesh):
   return dict.fromkeys(('inputs', 'targets', 'positions', 'segment_ids'), rows)
 
 
-def loop(run, state, step):
+def loop(context, state, step):
   """Takes the steps that are left; validates and saves every `checkpoint.every` and at the end."""
-  config, first = run.config, int(state.step) + 1
+  config, first = context.config, int(state.step) + 1
   log = Log(
-    run.checkpoints.directory.parent, run.clock, start=first - 1, steps=config.train.steps,
+    context.checkpoints.directory.parent, context.clock, start=first - 1, steps=config.train.steps,
     tokens_per_step=config.train.batch * config.train.length,
   )
   pending = None
   with contextlib.closing(log):
     for number in range(first, config.train.steps + 1):
-      state, metrics = step(state, sharding.place(next(run.batches), run.mesh))
+      state, metrics = step(state, sharding.place(next(context.batches), context.mesh))
       # A step's metrics are fetched while the next one runs: the device never waits for the host.
       if pending:
         log.write(*pending)
         pending = None
       if number % config.checkpoint.every == 0 or number == config.train.steps:
         jax.block_until_ready(metrics)  # else the clock would count steps as evaluation
-        with run.clock('evaluate'):
-          loss = evaluate.validate(run.scorer, state.params, run.held_out)
+        with context.clock('evaluate'):
+          loss = evaluate.validate(context.scorer, state.params, context.held_out)
           metrics['validation_loss'] = loss
         log.write(number, metrics)
-        run.checkpoints.save(number, state, run.batches, run.record, loss)
+        context.checkpoints.save(number, state, context.batches, context.record, loss)
       elif number % config.train.log_every == 0:
         pending = number, metrics
   return state
