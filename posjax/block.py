@@ -7,7 +7,9 @@ arXiv 2305.13245). Weights are float32; the computation is in `dtype`.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -15,6 +17,7 @@ from flax import linen as nn
 from posjax import dims as dims_lib
 from posjax.attention import attend
 from posjax.dims import Dims
+from posjax.encodings import Tokens
 from posjax.sharding import spread_rows
 
 
@@ -26,6 +29,14 @@ def fan_in(inputs, scale=1.0):
     return stddev * jax.random.normal(rng, shape, dtype)
 
   return init
+
+
+@flax.struct.dataclass
+class Memory:
+  """What one layer keeps of the tokens so far: its keys, or None, and its encoding's state."""
+
+  keys: Tokens | None
+  state: Any
 
 
 class Sublayer(nn.Module):
@@ -47,18 +58,20 @@ class Attention(Sublayer):
   attention: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, keys, slot, at, encoding):
-    """`keys` are cached ones to which those of `x_BTD` are appended at `slot`, or None."""
+  def __call__(self, x_BTD, memory, slot, at, encoding):
+    """`memory` may hold keys, to which those of `x_BTD` are appended at `slot`."""
     q_BTNH = jnp.einsum('BTD,DNH->BTNH', x_BTD, self.weight('query_DNH', fan_in(1)))
     k_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('key_DKH', fan_in(1)))
     v_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('value_DKH', fan_in(1)))
-    q = encoding.query(at.tokens(q_BTNH * self.dims.scale))
-    k = encoding.key(at.tokens(k_BTKH, v_BTKH))
+    features, state = encoding.features(x_BTD, at, memory.state)
+    q = encoding.query(at.tokens(q_BTNH * self.dims.scale, v_BTKH, features))
+    k = encoding.key(at.tokens(k_BTKH, v_BTKH, features))
+    keys = memory.keys
     if keys is not None:
       k = keys = append(keys, k, slot)
     o_BTNH = attend(q, k, encoding, causal=self.causal, window=self.window, **self.attention)
     output_NHD = self.weight('output_NHD', fan_in(2, 0.5 / self.depth))
-    return jnp.einsum('BTNH,NHD->BTD', o_BTNH, output_NHD), keys
+    return jnp.einsum('BTNH,NHD->BTD', o_BTNH, output_NHD), Memory(keys, state)
 
 
 class Mlp(Sublayer):
@@ -94,7 +107,7 @@ class Block(nn.Module):
   attention: Mapping  # implementation and block size, see `attend`
 
   @nn.compact
-  def __call__(self, x_BTD, keys, slot, at, encoding):
+  def __call__(self, x_BTD, memory, slot, at, encoding):
     drop = nn.Dropout(self.dropout, deterministic=not self.train)
     attention = Attention(
       self.dims, self.depth, self.dtype, self.causal, self.window, self.attention,
@@ -102,11 +115,11 @@ class Block(nn.Module):
     )
     mlp = Mlp(self.dims, self.depth, self.dtype, self.activation, name='mlp')
     h_BTD = make_norm(self.norm, self.dtype, 'attention_norm')(x_BTD)
-    o_BTD, keys = attention(h_BTD, keys, slot, at, encoding)
+    o_BTD, memory = attention(h_BTD, memory, slot, at, encoding)
     x_BTD = x_BTD + drop(o_BTD)
     h_BTD = make_norm(self.norm, self.dtype, 'mlp_norm')(x_BTD)
     x_BTD = x_BTD + drop(mlp(h_BTD))
-    return spread_rows(x_BTD), keys
+    return spread_rows(x_BTD), memory
 
 
 def append(keys, new, slot):

@@ -100,15 +100,15 @@ def _bytes_only(windows, weights):
 class Scorer:
   """Nats of each target of windows, [rows, L], computed in pieces of equal shape on the mesh."""
 
-  def __init__(self, model, mesh, tokens_per_call):
-    self._mesh, self._tokens = mesh, tokens_per_call
+  def __init__(self, model, mesh, tokens_per_call, seed):
+    self._mesh, self._tokens, self._rng = mesh, tokens_per_call, jax.random.key(seed)
 
     @jax.jit
-    def nats(params, windows):
+    def nats(params, windows, rng):
       T = windows.shape[1] - 1
       row = jnp.arange(T, dtype=jnp.int32)[None]
       at = At(pos=row[..., None], order=row, segment_ids=jnp.zeros_like(row))
-      logits, _ = model.apply({'params': params}, windows[:, :-1], at)
+      logits, _ = model.apply({'params': params}, windows[:, :-1], at, rng=rng)
       return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:])
 
     self._nats = nats
@@ -121,7 +121,8 @@ class Scorer:
       piece = windows[start : start + rows]
       padded = np.pad(piece, ((0, rows - len(piece)), (0, 0)))
       placed = jax.device_put(padded, sharding.of_batch(self._mesh))
-      results.append(np.asarray(self._nats(params, placed), np.float64)[: len(piece)])
+      rng = jax.random.fold_in(self._rng, start)  # for encodings that draw positions here too
+      results.append(np.asarray(self._nats(params, placed, rng), np.float64)[: len(piece)])
     return np.concatenate(results)
 
 
@@ -179,7 +180,9 @@ def run(config, workdir, *, name, checkpoint, command):
   corpus = data.load(**config.data)
   held_out = hold_out(config, corpus)
   saved = state.load(config, workdir, checkpoint)
-  scorer = Scorer(saved.model, saved.mesh, config.train.batch * config.train.length)
+  scorer = Scorer(
+    saved.model, saved.mesh, config.train.batch * config.train.length, config.seed
+  )
   with jax.set_mesh(saved.mesh):
     result = evaluate(scorer, saved.params, held_out, saved.model.pattern.limit)
   record = report.record(config, corpus) | {'trained_on': saved.record['corpus']}

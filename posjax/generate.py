@@ -75,7 +75,9 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
   """
   tokens_BT, padding_B = pad_left(prompts)
   chunks = -(-tokens // CHUNK)
-  cache = model.init_cache(len(prompts), tokens_BT.shape[1] + chunks * CHUNK)
+  rng, positions = jax.random.split(rng)
+  capacity = tokens_BT.shape[1] + chunks * CHUNK
+  cache = model.init_cache(len(prompts), capacity, rng=positions)
   decoding = prefill(model, params, tokens_BT, padding_B, cache, rng, **sampling)
   yield np.asarray(decoding.tokens_B)[:, None][:, :tokens]
   for done in range(1, tokens, CHUNK):

@@ -10,7 +10,7 @@ import jax
 
 from posjax import attention
 from posjax import config as config_lib
-from posjax.encodings import arguments, name_of
+from posjax.encodings import Chain, arguments, name_of
 
 
 def count(tree):
@@ -20,27 +20,36 @@ def count(tree):
 
 def banner(config, name, model, mesh, params, corpus, workdir):
   """The run's first lines: what exactly will happen, and why. `params` may be shapes alone."""
+  encodings = model.pattern.by_name
   layers = ', '.join(
-    f'{name_of(encoding)}({", ".join(f"{k}={v!r}" for k, v in arguments(encoding).items())})'
-    + (f' window {window}' if window else '')
-    for encoding, window in model.pattern.layers()
+    signature(encodings[name]) + (f' window {window}' if window else '')
+    for name, window in model.pattern.layers()
   )
   train = config.train
-  chosen, why = config.attention.implementation, 'by config'
-  if chosen == 'auto':
-    chosen, why = attention.choose(train.length, train.length)
+  chosen = [f'{config.attention.implementation}: by config']
+  if config.attention.implementation == 'auto':
+    choices = [attention.choose(train.length, train.length, e) for e in encodings.values()]
+    chosen = dict.fromkeys(f'{implementation}: {why}' for implementation, why in choices)
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   kinds = ' and '.join(sorted({device.device_kind for device in jax.devices()}))
   return '\n'.join([
     f'config     {name}, seed {config.seed}',
     f'encoding   {layers}',
-    f'attention  {chosen}: {why}',
+    f'attention  {"; ".join(chosen)}',
     f'weights    {count(params):,}, computing in {model.dtype}',
     f'devices    {jax.device_count()} x {kinds}: {axes}',
     f'corpus     {corpus}',
     f'training   {train.steps:,} steps of {train.batch} x {train.length} bytes',
     f'workdir    {workdir}',
   ])
+
+
+def signature(encoding):
+  """An encoding with all its arguments, 'rope(base=10000.0, …)'; of a chain one after the other."""
+  if isinstance(encoding, Chain):
+    return '+'.join(map(signature, encoding.parts))
+  values = ', '.join(f'{k}={v!r}' for k, v in arguments(encoding).items())
+  return f'{name_of(encoding)}({values})'
 
 
 def record(config, corpus):

@@ -18,17 +18,17 @@ from posjax.metrics import Clock, Log
 from posjax.state import State
 
 
-def losses(model, params, batch, *, rng=None):
-  """Nats of each target, [B, T]; dropout if there is an `rng`."""
+def losses(model, params, batch, *, rng):
+  """Nats of each target, [B, T]; `rng` is for dropout, and for encodings that draw positions."""
   T = batch['inputs'].shape[1]
   at = At(
     pos=batch['positions'][..., None],
     order=jnp.arange(T, dtype=jnp.int32)[None],
     segment_ids=batch['segment_ids'],
   )
+  dropout, positions = jax.random.split(rng)
   logits_BTV, _ = model.apply(
-    {'params': params}, batch['inputs'], at, train=rng is not None,
-    rngs=None if rng is None else {'dropout': rng},
+    {'params': params}, batch['inputs'], at, train=True, rng=positions, rngs={'dropout': dropout}
   )
   return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, batch['targets'])
 
@@ -107,7 +107,9 @@ def run(config, workdir, *, name, import_seconds, command):
   abstract = state_lib.abstract(config, model, mesh)
   print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
   record = report.record(config, corpus) | {'data': data.fingerprint(corpus, **order)}
-  scorer = evaluate.Scorer(model, mesh, config.train.batch * config.train.length)
+  scorer = evaluate.Scorer(
+    model, mesh, config.train.batch * config.train.length, config.seed
+  )
   checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
   with contextlib.closing(checkpoints), jax.set_mesh(mesh):
     context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)

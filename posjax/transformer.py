@@ -4,9 +4,9 @@ Vaswani et al. 2017, arXiv 1706.03762; a decoder alone: Radford et al. 2019 (GPT
 scanned, so that compiling costs the same at any depth.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import flax
 import jax
@@ -14,67 +14,27 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax import dims as dims_lib
-from posjax.block import Block, fan_in, make_norm
+from posjax.block import Block, Memory, fan_in, make_norm
 from posjax.data import VOCABULARY
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Encoding, Tokens, build, name_of
+from posjax.encodings import At, Bound, build
 from posjax.encodings.encoding import wide
+from posjax.pattern import Pattern, with_layer
 from posjax.sharding import spread_rows, whole
-
-
-@dataclasses.dataclass(frozen=True)
-class Pattern:
-  """Encoding and window of each layer, tiled over the depth.
-
-  A plain value, so that Linen does not adopt the encodings as submodules: their weights are all in
-  one place of the tree, params['encoding'][name], and swapping an encoding swaps one subtree.
-  """
-
-  encodings: tuple[Encoding, ...]
-  windows: tuple[int, ...] = (0,)
-
-  def __len__(self):
-    return max(len(self.encodings), len(self.windows))
-
-  @property
-  def by_name(self):
-    """Each encoding once; a second one of a class, with other arguments, is called 'rope_2'."""
-    named = {}
-    for encoding in self.encodings:
-      alike = [other for other in named.values() if name_of(other) == name_of(encoding)]
-      if encoding not in alike:
-        named[name_of(encoding) + (f'_{len(alike) + 1}' if alike else '')] = encoding
-    return named
-
-  @property
-  def limit(self):
-    """How many positions all of the encodings can represent; None: any."""
-    return min((e.limit for e in self.encodings if e.limit is not None), default=None)
-
-  def init_weights(self, rng):
-    return {
-      name: encoding.init_weights(jax.random.fold_in(rng, i))
-      for i, (name, encoding) in enumerate(self.by_name.items())
-    }
-
-  def layers(self):
-    """(encoding, window) of each layer; a pattern of one goes with any other."""
-    repeat = len(self)
-    return zip(
-      self.encodings * (repeat // len(self.encodings)),
-      self.windows * (repeat // len(self.windows)),
-      strict=True,
-    )
 
 
 @flax.struct.dataclass
 class Cache:
-  """Keys and values so far: one `Tokens` for each layer of the pattern, leaves [groups, B, S, ...].
+  """What a text so far has left behind.
 
-  `length` counts the slots in use. Empty ones have segment -1, so that nothing sees them.
+  layers  a `Memory` for each layer of the pattern, leaves [groups, B, ...]; empty slots of its keys
+          have segment -1, so that nothing sees them
+  states  of the encodings, by name: what their hook `positions` needs
+  length  how many slots are in use
   """
 
-  keys: tuple[Tokens, ...]
+  layers: tuple[Memory, ...]
+  states: dict[str, Any]
   length: jax.Array
 
 
@@ -85,13 +45,13 @@ class Group(nn.Module):
   block: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, keys, slot, at, encodings):
-    new_keys = []
+  def __call__(self, x_BTD, memories, weights, slot, ats, encodings):
+    memories = list(memories)
     for i, window in enumerate(self.windows):
       block = Block(window=window, **self.block, name=f'block_{i}')
-      x_BTD, new = block(x_BTD, keys and keys[i], slot, at, encodings[i])
-      new_keys.append(new)
-    return x_BTD, keys and tuple(new_keys)
+      encoding = with_layer(encodings[i], weights[i])
+      x_BTD, memories[i] = block(x_BTD, memories[i], slot, ats[i], encoding)
+    return x_BTD, tuple(memories)
 
 
 class Transformer(nn.Module):
@@ -120,8 +80,15 @@ class Transformer(nn.Module):
       D=self.dim, N=self.heads, K=self.kv_heads, H=self.head_dim, F=self.hidden, V=self.vocabulary
     )
 
+  @property
+  def groups(self):
+    """How often the pattern is repeated."""
+    if self.layers % len(self.pattern):
+      raise ValueError(f'{self.layers} layers are no multiple of a pattern of {len(self.pattern)}')
+    return self.layers // len(self.pattern)
+
   @nn.compact
-  def __call__(self, tokens_BT, at, cache=None, *, train=False):
+  def __call__(self, tokens_BT, at, cache=None, *, train=False, rng=None):
     """Logits [B, T, V] in float32 at least, and the cache with these tokens in it.
 
     Args:
@@ -129,38 +96,52 @@ class Transformer(nn.Module):
       at: `At`, where they are.
       cache: from `init_cache`, or a former call; None: the tokens see each other only.
       train: whether to drop out; needs an rng named 'dropout' then.
+      rng: a key, if an encoding draws positions and there is no cache, which holds the draw.
     """
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
-    weights = self.param('encoding', self.pattern.init_weights)
-    encodings = {
-      encoding: Bound(encoding, weights[name]) for name, encoding in self.pattern.by_name.items()
-    }
+    weights = self.param('encoding', self.pattern.init_weights, self.groups)
+    if cache is None:
+      memory = self._first_memory(*tokens_BT.shape, train=train, rng=rng)
+    else:
+      memory = cache
     # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
     x_BTD = whole(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
-    for encoding in encodings.values():
-      x_BTD = encoding.embed(x_BTD, at)
+    x_BTD, ats, states = self._embed(x_BTD, at, weights, memory.states)
     x_BTD = nn.Dropout(self.dropout, deterministic=not train)(spread_rows(x_BTD))
 
-    layers = list(self.pattern.layers())
-    bound = tuple(encodings[encoding] for encoding, _ in layers)
-    stack = self._stack(windows=tuple(window for _, window in layers), train=train)
-    keys, slot = (cache.keys, cache.length) if cache else (None, None)
-    x_BTD, keys = stack(x_BTD, keys, slot, at, bound)
+    names, windows = zip(*self.pattern.layers(), strict=True)
+    bound, own_weights = self.pattern.in_layers(weights, self.groups)
+    stack = self._stack(windows=windows, train=train)
+    ats = tuple(ats[name] for name in names)
+    x_BTD, layers = stack(x_BTD, memory.layers, own_weights, memory.length, ats, bound)
     x_BTD = make_norm(self.norm, self.dtype, 'norm')(x_BTD)
-    if cache:
-      cache = Cache(keys, slot + tokens_BT.shape[1])
+    if cache is not None:
+      cache = Cache(layers, states, cache.length + tokens_BT.shape[1])
     return self._logits(x_BTD, table_VD), cache
 
+  def _embed(self, x_BTD, at, weights, states):
+    """The embedded tokens, where they are in the eyes of each encoding, and the states after."""
+    ats, states = {}, dict(states)
+    for name, encoding in self.pattern.whole(self.groups).items():
+      encoding = Bound(encoding, weights[name])
+      pos, states[name] = encoding.positions(at, states[name])
+      ats[name] = at.replace(pos=pos)
+      x_BTD = encoding.embed(x_BTD, ats[name])
+    return x_BTD, ats, states
+
+  def _first_memory(self, batch, capacity, *, train, rng):
+    """A `Cache` without keys: what one call begins with whose tokens see each other only."""
+    states, layers = self.pattern.init_states(batch, capacity, self.groups, train=train, rng=rng)
+    return Cache(tuple(Memory(None, state) for state in layers), states, jnp.int32(0))
+
   def _stack(self, *, windows, train):
-    if self.layers % len(windows):
-      raise ValueError(f'{self.layers} layers are no multiple of a pattern of {len(windows)}')
     group = nn.remat(Group, prevent_cse=False) if self.remat else Group
     stack = nn.scan(
       group,
       variable_axes={'params': 0},
       split_rngs={'params': True, 'dropout': True},
-      in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
-      length=self.layers // len(windows),
+      in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
+      length=self.groups,
     )
     block = dict(
       dims=self.dims, depth=self.layers, dtype=self.dtype, norm=self.norm,
@@ -178,21 +159,35 @@ class Transformer(nn.Module):
       'BTD,DV->BTV', x_BTD, head_DV.astype(self.dtype), preferred_element_type=wide(x_BTD)
     )
 
-  def init_cache(self, batch, capacity, pos_dtype='int32'):
+  def init_cache(self, batch, capacity, *, pos_dtype='int32', rng=None):
     """A cache of `capacity` empty slots for `batch` rows; `pos_dtype` is that of `At.pos`.
 
+    `rng` is a key, needed if an encoding draws positions: it draws once for all that will come.
     Whoever fills it counts: tokens beyond the capacity overwrite the last slots.
     """
-    shape = (self.layers // len(self.pattern), batch, capacity)
-    heads = (*shape, self.kv_heads, self.head_dim)
-    keys = Tokens(
-      pos=jnp.zeros((*shape, 1), pos_dtype),
-      order=jnp.zeros(shape, jnp.int32),
-      segment_ids=jnp.full(shape, -1, jnp.int32),
-      h=jnp.zeros(heads, self.dtype),
-      v=jnp.zeros(heads, self.dtype),
-    )
-    return Cache((keys,) * len(self.pattern), jnp.int32(0))
+    first = self._first_memory(batch, capacity, train=False, rng=rng)
+    layers = []
+    for memory, (name, _) in zip(first.layers, self.pattern.layers(), strict=True):
+      one = jax.eval_shape(
+        functools.partial(self._keys, self.pattern.by_name[name], pos_dtype),
+        first.states[name], jax.tree.map(lambda x: x[0], memory.state),
+      )
+      keys = jax.tree.map(
+        lambda x: jnp.zeros((self.groups, batch, capacity, *x.shape[2:]), x.dtype), one
+      )
+      layers.append(memory.replace(keys=keys.replace(segment_ids=keys.segment_ids - 1)))
+    return first.replace(layers=tuple(layers))
+
+  def _keys(self, encoding, pos_dtype, state, layer_state):
+    """What the encoding makes of one token's key: shapes and dtypes of what is cached."""
+    bound = Bound(encoding, encoding.init_weights(jax.random.key(0)))
+    batch = max((len(x) for x in jax.tree.leaves(layer_state)), default=1)
+    one = jnp.zeros((batch, 1), jnp.int32)
+    pos, _ = bound.positions(At(one[..., None].astype(pos_dtype), one, one), state)
+    at = At(pos, one, one)
+    features, _ = bound.features(jnp.zeros((batch, 1, self.dim), self.dtype), at, layer_state)
+    h = jnp.zeros((batch, 1, self.kv_heads, self.head_dim), self.dtype)
+    return bound.key(at.tokens(h, h, features))
 
 
 def from_config(config):
@@ -201,7 +196,8 @@ def from_config(config):
   windows = sizes.pop('windows')
   attention = flax.core.FrozenDict(config.attention)
   model = Transformer(pattern=None, vocabulary=VOCABULARY, attention=attention, **sizes)
-  return model.clone(pattern=Pattern(build(model.dims, **config.encoding), windows))
+  encodings = build(model.dims, **config.encoding)
+  return model.clone(pattern=Pattern(encodings, windows, tuple(config.encoding.layers)))
 
 
 @functools.partial(jax.jit, static_argnums=0)

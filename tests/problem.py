@@ -17,6 +17,8 @@ from posjax.encodings import At, Bound
 
 # Six heads: no power of two, for ALiBi's slopes. Two of keys, for grouped queries and the mesh.
 DIMS = Dims(D=48, N=6, K=2, H=8)
+CAPACITY = 64  # of a sequence, for encodings that draw its positions
+DRAW = jax.random.key(3)
 REFERENCE = dict(implementation='reference')
 # Of a length of 12, blocks of 4 are a divisor and blocks of 5 are not.
 FOURS, FIVES = (dict(implementation='blockwise', block=block) for block in (4, 5))
@@ -44,10 +46,10 @@ def segments(*rows):
 
 
 def place(encoding, segment_ids, seed=0):
-  """Positions that begin anew in each document, and jump; fractions, but not for a table."""
+  """Positions that begin anew in each document, and jump; fractions, if they may be."""
   rng = np.random.default_rng(seed)
   steps = rng.integers(1, 3, segment_ids.shape)
-  if encoding.limit is None:
+  if not encoding.whole_positions:
     steps = steps - rng.uniform(size=steps.shape)
   pos = np.cumsum(steps, axis=1)
   starts = np.diff(segment_ids, prepend=-2) != 0
@@ -66,6 +68,8 @@ def draw(encoding, *, batch=4, queries=12, keys=12, seed=1):
     k=rng.normal(size=(batch, keys, DIMS.D)),
     v=rng.normal(size=(batch, keys, DIMS.K, DIMS.H)),
   )
+  if queries != keys:
+    inputs['own'] = rng.normal(size=(batch, queries, DIMS.K, DIMS.H))
   return jax.tree.map(jnp.asarray, inputs)
 
 
@@ -73,13 +77,27 @@ def heads(x_BTD, number):
   return x_BTD.reshape(*x_BTD.shape[:2], number, -1)[..., : DIMS.H]
 
 
-def attention(encoding, inputs, at_q, at_k, **how):
-  """All hooks in turn; the embedded streams are cut into heads without a projection."""
+def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, **how):
+  """All hooks in turn; the embedded streams are cut into heads without a projection.
+
+  Queries and keys are different streams, as in cross-attention; but a query's own value is that of
+  the key at its place, unless `inputs` has others.
+  """
   bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
-  q_BTNH = heads(bound.embed(inputs['q'], at_q), DIMS.N) * DIMS.scale
-  k_BSKH = heads(bound.embed(inputs['k'], at_k), DIMS.K)
-  q = bound.query(at_q.tokens(q_BTNH))
-  k = bound.key(at_k.tokens(k_BSKH, inputs['v']))
+  state = bound.init_state(len(inputs['q']), capacity, True, DRAW)
+
+  def end(x_BTD, at, number):
+    pos, _ = bound.positions(at, state.sequence)
+    at = at.replace(pos=pos)
+    x_BTD = bound.embed(x_BTD, at)
+    features, _ = bound.features(x_BTD, at, state.layer)
+    return heads(x_BTD, number), features, at
+
+  q_BTNH, q_features, at_q = end(inputs['q'], at_q, DIMS.N)
+  k_BSKH, k_features, at_k = end(inputs['k'], at_k, DIMS.K)
+  own = inputs.get('own', inputs['v'])
+  q = bound.query(at_q.tokens(q_BTNH * DIMS.scale, own, q_features))
+  k = bound.key(at_k.tokens(k_BSKH, inputs['v'], k_features))
   return attend(q, k, bound, **how)
 
 

@@ -51,7 +51,7 @@ def shift_second(x):
 def decode(model, params, tokens_BT, at):
   """Prefill in two chunks of eight, then token by token: logits [B, T, V]."""
   prefill, step = jit(model.apply), jit(lambda *args: model.apply(*args))
-  cache, logits = model.init_cache(2, LENGTH + 3, at.pos.dtype), []
+  cache, logits = model.init_cache(2, LENGTH + 3, pos_dtype=at.pos.dtype), []
   starts = [0, 8, *range(16, LENGTH)]
   for start, stop in zip(starts, [*starts[1:], LENGTH], strict=True):
     part = slice(start, stop)

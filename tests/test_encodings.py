@@ -89,7 +89,7 @@ def test_packed_documents_are_as_alone(encoding):
 
 def test_shift_changes_what_it_is_declared_to_change(encoding):
   inputs, at, r_BTNH, answers = problem(encoding)
-  shift = 17.25 if encoding.limit is None else 17
+  shift = 17.25 if not encoding.whole_positions else 17
   moved = solver(encoding)(inputs, at.replace(pos=at.pos + shift), r_BTNH)
   for name in MASKS:
     for (got, _), (want, _) in zip(moved[name], answers[name], strict=True):

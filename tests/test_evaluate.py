@@ -63,7 +63,7 @@ def test_scores_are_those_of_one_window_after_the_other():
   mesh = sharding.make_mesh((-1, 1, 1))
   windows, weights = evaluate.non_overlapping(STREAM, 16)
   with jax.set_mesh(mesh):
-    scored = evaluate.Scorer(model, mesh, tokens_per_call=40)(params, windows)
+    scored = evaluate.Scorer(model, mesh, tokens_per_call=40, seed=0)(params, windows)
   by_hand = np.stack([nats_by_hand(model, params, window) for window in windows])
   np.testing.assert_allclose(scored, by_hand, rtol=1e-4, atol=1e-5)
   is_byte = windows[:, 1:] != data.BOS
@@ -126,7 +126,7 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
   model, params = make_model(Learned(length=32))
   mesh = sharding.make_mesh((-1, 1, 1))
   with jax.set_mesh(mesh):
-    scorer = evaluate.Scorer(model, mesh, tokens_per_call=128)
+    scorer = evaluate.Scorer(model, mesh, tokens_per_call=128, seed=0)
     result = evaluate.evaluate(scorer, params, held_out, model.pattern.limit)
   numbers = [(row['length'], row['non_overlapping'] is None) for row in result['lengths']]
   assert numbers == [(16, False), (32, False), (64, True), (128, True)]

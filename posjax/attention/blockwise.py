@@ -6,6 +6,8 @@ arXiv 2112.05682 (linear memory); Dao et al. 2022, arXiv 2205.14135 (blocks). Fo
   m' = max(m, max_j s_j)    p_j = exp(s_j - m')    l' = l e^(m - m') + sum_j p_j
   o' = o e^(m - m') + sum_j p_j v_j                                    in the end: o / l
 
+Where an encoding's scores are the logarithms of its weights, m = 0 and nothing is divided.
+
 Key blocks come in descending order, nearest first: a carry (`Encoding.init_carry`) relies on it.
 Gradients are autodiff's, and both checkpoints keep them linear in memory. Without the outer one,
 the running sums of every pair of blocks are kept for the backward pass; without the inner one, the
@@ -17,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention.mask import extent, reachable, visible
-from posjax.attention.reference import largest, mix, nonzero, scores, weigh
+from posjax.attention.reference import largest, mix, nonzero, per_query, scores, weigh
 from posjax.encodings.encoding import Pair, wide
 
 
@@ -27,6 +29,7 @@ def blockwise(q, k, encoding, *, causal, window, block):
   q_blocks, k_blocks = _split(q, min(block, T)), _split(k, min(block, S))
   # Once for all pairs of blocks: where rows are spread over devices, this is what they must share.
   q_extents, k_extents = jax.vmap(extent)(q_blocks), jax.vmap(extent)(k_blocks)
+  k_blocks = jax.vmap(encoding.key_block)(k_blocks)
 
   @jax.checkpoint
   def query_block(q_and_extent):
@@ -44,8 +47,10 @@ def blockwise(q, k, encoding, *, causal, window, block):
     reach = reachable(q_extent, k_extents, causal=causal, window=window)
     empty = _empty(q, k.v.shape[-1], encoding)
     sums, _ = lax.scan(key_block, empty, (k_blocks, reach), reverse=True)
-    o_BTNH, _, l_BNT, _ = sums
-    return (o_BTNH / nonzero(l_BNT).swapaxes(1, 2)[..., None]).astype(q.h.dtype)
+    o_BTNH, _, l_BNT, carry = sums
+    if encoding.module.normalizer == 'softmax':
+      o_BTNH /= per_query(nonzero(l_BNT))
+    return encoding.finish(o_BTNH, q, carry).astype(q.h.dtype)
 
   o = lax.map(query_block, (q_blocks, q_extents))  # [blocks, B, block, N, H]
   return o.swapaxes(0, 1).reshape(o.shape[1], -1, *o.shape[3:])[:, :T]
@@ -55,11 +60,16 @@ def _visit(sums, q, k, encoding, *, causal, window):
   """Takes one block of keys into the running sums of one block of queries."""
   o_BTNH, m_BNT, l_BNT, carry = sums
   mask = visible(q, k, causal=causal, window=window)
-  s_BNTS, carry = encoding.score(scores(q.h, k.h), Pair(q, k, mask), carry)
-  m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask))
+  pair = Pair(q, k, mask)
+  s_BNTS, carry = encoding.score(scores(q.h, k.h), pair, carry)
+  if encoding.module.normalizer == 'softmax':
+    m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask))
+  else:
+    m_new = m_BNT
   p_BNTS = weigh(s_BNTS, mask, m_new)
   shrink_BNT = jnp.exp(m_BNT - m_new)
-  o_BTNH = o_BTNH * shrink_BNT.swapaxes(1, 2)[..., None] + mix(p_BNTS, k.v)
+  gathered_BTNH = encoding.output(mix(p_BNTS, k.v), p_BNTS, pair)
+  o_BTNH = o_BTNH * per_query(shrink_BNT) + gathered_BTNH
   return o_BTNH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
 
 
@@ -69,7 +79,8 @@ def _empty(q, width, encoding):
   zero_BTN1 = jnp.where(False, q.h[..., :1], 0).astype(wide(q.h))
   l_BNT = zero_BTN1[..., 0].swapaxes(1, 2)
   o_BTNH = jnp.broadcast_to(zero_BTN1, (*q.h.shape[:3], width))
-  return o_BTNH, l_BNT + jnp.finfo(l_BNT.dtype).min, l_BNT, encoding.init_carry(q)
+  least = jnp.finfo(l_BNT.dtype).min if encoding.module.normalizer == 'softmax' else 0
+  return o_BTNH, l_BNT + least, l_BNT, encoding.init_carry(q)
 
 
 def _split(tokens, block):

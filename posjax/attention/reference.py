@@ -41,14 +41,24 @@ def weigh(s_BNTS, mask, m_BNT):
 
 def reference(q, k, encoding, *, causal, window):
   """softmax(score) v; see `attend`."""
-  mask = visible(q, k, causal=causal, window=window)
-  s_BNTS, _ = encoding.score(scores(q.h, k.h), Pair(q, k, mask), encoding.init_carry(q))
-  p_BNTS = weigh(s_BNTS, mask, largest(s_BNTS, mask))
-  total_BNT = jnp.sum(p_BNTS, axis=-1)
-  o_BTNH = mix(p_BNTS, k.v) / nonzero(total_BNT).swapaxes(1, 2)[..., None]
-  return o_BTNH.astype(q.h.dtype)
+  mask, k = visible(q, k, causal=causal, window=window), encoding.key_block(k)
+  pair = Pair(q, k, mask)
+  s_BNTS, carry = encoding.score(scores(q.h, k.h), pair, encoding.init_carry(q))
+  if encoding.module.normalizer == 'softmax':
+    p_BNTS = weigh(s_BNTS, mask, largest(s_BNTS, mask))
+    total_BNT = nonzero(jnp.sum(p_BNTS, axis=-1))
+  else:
+    p_BNTS = weigh(s_BNTS, mask, jnp.zeros_like(s_BNTS[..., 0]))
+    total_BNT = jnp.ones_like(s_BNTS[..., 0])
+  o_BTNH = encoding.output(mix(p_BNTS, k.v), p_BNTS, pair) / per_query(total_BNT)
+  return encoding.finish(o_BTNH, q, carry).astype(q.h.dtype)
 
 
 def nonzero(total):
   """A query that sees nothing has total weight 0, and output 0."""
   return jnp.where(total > 0, total, 1)
+
+
+def per_query(x_BNT):
+  """[B, N, T] to [B, T, N, 1], as outputs lie."""
+  return x_BNT.swapaxes(1, 2)[..., None]

@@ -1,21 +1,26 @@
 """The shelf: one file per encoding, found by itself. `rope.py` holds the encoding called 'rope'."""
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
 import pkgutil
 
 from posjax.config import UserError
-from posjax.encodings.encoding import At, Bound, Encoding, Pair, Tokens
+from posjax.encodings.chain import Chain, name_of
+from posjax.encodings.encoding import At, Bound, Encoding, Pair, State, Tokens
 
 __all__ = [
-  'At', 'Bound', 'Encoding', 'Pair', 'Tokens', 'arguments', 'build', 'find', 'name_of', 'names',
+  'At', 'Bound', 'Chain', 'Encoding', 'Pair', 'State', 'Tokens', 'arguments', 'build', 'find',
+  'name_of', 'names',
 ]
+
+NOT_ENCODINGS = ('chain', 'encoding')
 
 
 def names():
   """Names of all encodings on the shelf, sorted."""
-  return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != 'encoding')
+  return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in NOT_ENCODINGS)
 
 
 def find(name):
@@ -38,15 +43,21 @@ def find(name):
   return found[0]
 
 
-def name_of(encoding):
-  """The name of an encoding's file, under which its weights and arguments are found."""
-  return type(encoding).__module__.rpartition('.')[2]
-
-
 def arguments(encoding):
   """The arguments of an encoding, or of its class, with their values or defaults."""
   own = (f.name for f in dataclasses.fields(encoding) if f.name not in ('dims', 'parent', 'name'))
   return {name: getattr(encoding, name) for name in own}
+
+
+def unlabelled(section):
+  """The encoding that a section is of: 'rope', and 'rope' of 'rope_global' too.
+
+  A label after the name tells two settings of one encoding apart.
+  """
+  name = section
+  while name not in names() and '_' in name:
+    name = name.rpartition('_')[0]
+  return name if name in names() else section
 
 
 def build(dims, layers, **sections):
@@ -54,36 +65,54 @@ def build(dims, layers, **sections):
 
   Args:
     dims: the model's `Dims`.
-    layers: names, one for each layer of the pattern.
-    **sections: the arguments of each encoding, under its name.
+    layers: for each layer of the pattern a name, 'rope', a name with a label, 'rope_global', or a
+      chain of them, 'randomize+rope'.
+    **sections: the arguments of each encoding, under its name and label.
 
   Raises:
     UserError: an unknown encoding or argument, a wrong type or value, a section without a layer.
   """
-  classes = [(name, find(name)) for name in layers]
+  found = {part: find(unlabelled(part)) for layer in layers for part in layer.split('+')}
   for section in sections:
-    if section not in layers:
+    if section not in found:
       raise UserError(
         f'encoding.{section}: encoding.layers is {",".join(layers)}, so no layer would read it; '
-        f'start from --config=configs/{layers[0]}.py, or add {section} to the layers'
+        f'start from --config=configs/{unlabelled(layers[0].split("+")[0])}.py, or add {section} '
+        'to the layers'
       )
-  return tuple(_build_one(dims, name, kind, sections.get(name, {})) for name, kind in classes)
+  made = {part: _make(part, kind, sections.get(part, {})) for part, kind in found.items()}
+  return tuple(_compose(dims, layer, [made[part] for part in layer.split('+')]) for layer in layers)
 
 
-def _build_one(dims, name, encoding, values):
-  valid = arguments(encoding)
+def _make(section, kind, values):
+  """An encoding with the arguments of its section."""
+  valid = arguments(kind)
   for key, value in values.items():
     if key not in valid:
       near = difflib.get_close_matches(key, valid, n=1)
       raise UserError(
-        f'encoding.{name}.{key}: {name} has no such argument'
+        f'encoding.{section}.{key}: {unlabelled(section)} has no such argument'
         + (f'; did you mean {near[0]!r}?' if near else '')
         + f' (arguments: {", ".join(valid) or "none"})'
       )
-    kind = type(valid[key])
-    if not isinstance(value, (float, int) if kind is float else kind):
-      raise UserError(f'encoding.{name}.{key}: {value!r} is not of type {kind.__name__}')
+    expected = type(valid[key])
+    if not isinstance(value, (float, int) if expected is float else expected):
+      raise UserError(f'encoding.{section}.{key}: {value!r} is not of type {expected.__name__}')
+  return kind(**values)
+
+
+def _compose(dims, layer, parts):
+  """One encoding of one layer; the parts are checked one by one, so that a message names one."""
+  for section, part in zip(layer.split('+'), parts, strict=True):
+    with _blaming(section):
+      part.check(dims)
+  with _blaming(layer):
+    return (parts[0] if len(parts) == 1 else Chain(tuple(parts))).with_dims(dims)
+
+
+@contextlib.contextmanager
+def _blaming(section):
   try:
-    return encoding(**values).with_dims(dims)
+    yield
   except ValueError as error:
-    raise UserError(f'encoding.{name}: {error}') from error
+    raise UserError(f'encoding.{section}: {error}') from error

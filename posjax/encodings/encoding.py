@@ -1,16 +1,18 @@
 """The interface: how a Transformer learns where its tokens are.
 
 An encoding is a small Linen module that overrides the hooks it needs. Hooks are sorted by how often
-they run: once per sequence (`embed`), once per token in every layer (`query`, `key`), once per pair
-of blocks (`score`). None of them is given a length or calls `arange`: positions come with the
-tokens of either end, so a cached context, a packed row, a block of keys and an encoder's memory are
-all the same call. A hook sees its arguments and its weights, nothing else, and returns the
-structure, shapes and dtypes that it was given.
+they run: once per sequence, once per token in every layer, once per block of keys, once per pair of
+blocks, once per query in the end. None but `init_state` is given a length, and none calls `arange`:
+positions come with the tokens of either end, so a cached context, a packed row, a block of keys and
+an encoder's memory are all the same call. A hook sees its arguments and its weights, nothing else,
+and returns the structure, shapes and dtypes that it was given. docs/encodings.md writes one step by
+step.
 
 Attention and layers see a `Bound` encoding, a pytree of (weights, static module), and never a live
 Linen scope: it passes through `scan`, `remat`, `vmap` and `shard_map` like an array.
 """
 
+import dataclasses
 from typing import Any, ClassVar
 
 import flax
@@ -34,20 +36,22 @@ class At:
   order: jax.Array
   segment_ids: jax.Array
 
-  def tokens(self, h, v=None):
-    return Tokens(self.pos, self.order, self.segment_ids, h, v)
+  def tokens(self, h, v=None, features=()):
+    return Tokens(self.pos, self.order, self.segment_ids, h, v, features)
 
 
 @flax.struct.dataclass
 class Tokens(At):
   """One end of attention, and what a cache stores.
 
-  h  [B, T, N, H] of queries, which carry the softmax scale already; [B, T, K, H] of keys
-  v  [B, T, K, H] of keys; None of queries
+  h         [B, T, N, H] of queries, which carry the softmax scale already; [B, T, K, H] of keys
+  v         [B, T, K, H] the tokens' own values; of queries None in cross-attention
+  features  an encoding's own, leaves [B or 1, T, ...]
   """
 
   h: jax.Array
   v: jax.Array | None = None
+  features: Any = ()
 
 
 @flax.struct.dataclass
@@ -64,21 +68,36 @@ class Pair:
     return self.q.pos[:, None, :, None] - self.k.pos[:, None, None, :]
 
 
+@flax.struct.dataclass
+class State:
+  """What an encoding keeps from one call to the next: of a sequence, and in each of its layers."""
+
+  sequence: Any = ()
+  layer: Any = ()
+
+
 class Encoding(nn.Module):
   """An encoding that does nothing; subclasses override what they need.
 
   Arguments are dataclass fields: numbers, strings and tuples. Weights are made in `setup` with
-  `self.weight`. `shift_invariant` declares that adding a constant to all positions changes no
-  output; the tests hold each encoding to what it declares.
+  `self.weight`. What stands here as a class variable is a trait: it tells the rest of the program
+  and the reader what to expect, and the tests hold each encoding to what it declares.
   """
 
-  dims: dims_lib.Dims | None = None  # filled in by with_dims
-  shift_invariant: ClassVar[bool] = True
+  dims: dims_lib.Dims | None = dataclasses.field(default=None, kw_only=True)  # from with_dims
 
-  @property
-  def limit(self):
-    """How many positions from 0 on it can represent; None: any."""
-    return None
+  shift_invariant: ClassVar[bool] = True  # adding a constant to all positions changes no output
+  whole_positions: ClassVar[bool] = False  # positions are indices: no fractions
+  limit: ClassVar[int | None] = None  # how many positions from 0 on it represents; None: any
+  depends_on_capacity: ClassVar[str] = ''  # why what it does depends on how many tokens may come
+  causal_only: ClassVar[bool] = False  # a query must not see keys of later order
+  contiguous: ClassVar[bool] = False  # needs every key between a query and a key that it sees
+  all_heads: ClassVar[bool] = False  # mixes heads: all of a pair's scores must be at one place
+  sees_itself: ClassVar[bool] = True  # a query scores its own token's key
+  inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
+  normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
+  own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
+  widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
 
   def check(self, dims):
     """Raises ValueError, one line, if an argument is invalid or does not fit `dims`."""
@@ -88,17 +107,41 @@ class Encoding(nn.Module):
     return self.clone(dims=dims)
 
   # once per sequence
+  def init_state(self, batch, capacity, train, rng):
+    """The `State` before the first token.
+
+    Args:
+      batch: rows.
+      capacity: how many tokens a row may come to hold.
+      train: whether this is training.
+      rng: a key; None where nothing may be drawn.
+    """
+    return State()
+
+  def positions(self, at, state):
+    """The places that the other hooks see, [B or 1, T, P], and the sequence's state after `at`."""
+    return at.pos, state
+
   def embed(self, x_BTD, at):
     return x_BTD
 
   # once per token in every layer; a key is cached as this leaves it
+  def features(self, x_BTD, at, state):
+    """What queries and keys take along from the layer's input, and the layer's state after it."""
+    return (), state
+
   def query(self, q):
     return q
 
   def key(self, k):
     return k
 
-  # once per query block, then once per pair of blocks, key blocks in descending order
+  # once per block of keys
+  def key_block(self, k):
+    """What does not depend on the query. The block's order ascends along S where it is visible."""
+    return k
+
+  # once per block of queries, then once per pair of blocks, key blocks in descending order
   def init_carry(self, q):
     """What `score` hands from one key block to the next one, leaves [B, N, T, ...].
 
@@ -109,6 +152,14 @@ class Encoding(nn.Module):
 
   def score(self, s_BNTS, pair, carry):
     return s_BNTS, carry
+
+  def output(self, o_BTNH, p_BNTS, pair):
+    """Adds to what the block's weights gather; linear in (o, p), as they are normalised later."""
+    return o_BTNH
+
+  # once per query, after the last block
+  def finish(self, o_BTNH, q, carry):
+    return o_BTNH
 
   def weight(self, name, init, **sizes):
     return dims_lib.weight(self, name, init, self.dims, **sizes)
@@ -125,14 +176,23 @@ class Encoding(nn.Module):
 class Bound:
   """An encoding with its weights; its hooks are called as the encoding's own."""
 
-  encoding: Encoding = flax.struct.field(pytree_node=False)
+  module: Encoding = flax.struct.field(pytree_node=False)
   weights: Any = flax.struct.field(default_factory=dict)
 
   def _call(self, hook, *args):
-    return self.encoding.apply({'params': self.weights}, *args, method=hook)
+    return self.module.apply({'params': self.weights}, *args, method=hook)
+
+  def init_state(self, batch, capacity, train, rng):
+    return self._call('init_state', batch, capacity, train, rng)
+
+  def positions(self, at, state):
+    return self._call('positions', at, state)
 
   def embed(self, x_BTD, at):
     return self._call('embed', x_BTD, at)
+
+  def features(self, x_BTD, at, state):
+    return self._call('features', x_BTD, at, state)
 
   def query(self, q):
     return self._call('query', q)
@@ -140,13 +200,27 @@ class Bound:
   def key(self, k):
     return self._call('key', k)
 
+  def key_block(self, k):
+    return self._call('key_block', k)
+
   def init_carry(self, q):
     return self._call('init_carry', q)
 
   def score(self, s_BNTS, pair, carry):
     return self._call('score', s_BNTS, pair, carry)
 
+  def output(self, o_BTNH, p_BNTS, pair):
+    return self._call('output', o_BTNH, p_BNTS, pair)
+
+  def finish(self, o_BTNH, q, carry):
+    return self._call('finish', o_BTNH, q, carry)
+
 
 def wide(*arrays):
   """The dtype of angles, biases, carries and logits: float32, or float64 where the input is."""
   return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
+def per_head(x_BTKH, heads):
+  """Each key head's numbers for all the query heads that it serves: [B, T, N, ...]."""
+  return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)

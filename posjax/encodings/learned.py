@@ -16,6 +16,7 @@ class Learned(Encoding):
   length: int = 1024
   stddev: float = 0.02
   shift_invariant = False
+  whole_positions = True
 
   @property
   def limit(self):

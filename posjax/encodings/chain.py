@@ -1,0 +1,145 @@
+"""A chain: several encodings at once, each hook's parts one after the other.
+
+  Chain((Randomize(limit=2048), Rope()))        'randomize+rope' in a config
+
+All parts see the positions that the last `positions` hook leaves. What a part keeps with tokens, in
+a carry or in the state is its own; its weights are the subtree of its name.
+"""
+
+from posjax.encodings.encoding import Encoding, State
+
+
+def name_of(encoding):
+  """The name of an encoding's file, 'rope'; of a chain its parts' names, 'randomize+rope'."""
+  if isinstance(encoding, Chain):
+    return '+'.join(map(name_of, encoding.parts))
+  return type(encoding).__module__.rpartition('.')[2]
+
+
+class Chain(Encoding):
+  parts: tuple[Encoding, ...] = ()
+
+  # Traits: a shift must leave every part as it is; else what holds for one part holds for all.
+  shift_invariant = property(lambda self: all(part.shift_invariant for part in self.parts))
+  sees_itself = property(lambda self: all(part.sees_itself for part in self.parts))
+  whole_positions = property(lambda self: self._any('whole_positions'))
+  depends_on_capacity = property(lambda self: self._any('depends_on_capacity'))
+  causal_only = property(lambda self: self._any('causal_only'))
+  contiguous = property(lambda self: self._any('contiguous'))
+  all_heads = property(lambda self: self._any('all_heads'))
+  own_score = property(lambda self: self._any('own_score'))
+  limit = property(lambda self: self._least('limit'))
+  widest_block = property(lambda self: self._least('widest_block'))
+  inert = property(lambda self: tuple(
+    f'{name_of(part)}/{weight}' for part in self.parts for weight in part.inert
+  ))
+
+  @property
+  def normalizer(self):
+    return 'none' if any(part.normalizer == 'none' for part in self.parts) else 'softmax'
+
+  def _any(self, trait):
+    """The trait of the first part that has it."""
+    return next(filter(None, (getattr(part, trait) for part in self.parts)), '')
+
+  def _least(self, trait):
+    return min(filter(None, (getattr(part, trait) for part in self.parts)), default=None)
+
+  def check(self, dims):
+    names = [*map(name_of, self.parts)]
+    if len(names) < 2 or len(set(names)) < len(names):
+      raise ValueError(f'a chain needs two encodings at least, each once; it is {"+".join(names)}')
+    scoring = [part for part in self.parts if overrides(part, 'score')]
+    for part in scoring[1:]:
+      if part.own_score:
+        raise ValueError(f'{name_of(part)} makes its own score: it must come before '
+                         f'{name_of(scoring[0])}, whose score would be lost')
+    for part, after in zip(scoring, scoring[1:], strict=False):
+      if part.normalizer != 'softmax':
+        raise ValueError(f'{name_of(part)} turns scores into weights: it must come after '
+                         f'{name_of(after)}')
+
+  def with_dims(self, dims):
+    self.check(dims)
+    return self.clone(dims=dims, parts=tuple(part.with_dims(dims) for part in self.parts))
+
+  def setup(self):
+    # Under its own name: as an element of `parts` Linen would call it parts_0.
+    for part in self.parts:
+      setattr(self, name_of(part), part.clone(parent=None, name=None))
+
+  def _parts(self):
+    return [getattr(self, name_of(part)) for part in self.parts]
+
+  def weights(self):
+    weights = {name_of(part): part.weights() for part in self._parts()}
+    return {name: each for name, each in weights.items() if each}
+
+  def init_state(self, batch, capacity, train, rng):
+    states = [part.init_state(batch, capacity, train, rng) for part in self._parts()]
+    return State(tuple(s.sequence for s in states), tuple(s.layer for s in states))
+
+  def positions(self, at, state):
+    new = []
+    for part, own in zip(self._parts(), state, strict=True):
+      pos, own = part.positions(at, own)
+      at = at.replace(pos=pos)
+      new.append(own)
+    return at.pos, tuple(new)
+
+  def embed(self, x_BTD, at):
+    for part in self._parts():
+      x_BTD = part.embed(x_BTD, at)
+    return x_BTD
+
+  def features(self, x_BTD, at, state):
+    pairs = [part.features(x_BTD, at, own) for part, own in zip(self._parts(), state, strict=True)]
+    features, state = zip(*pairs, strict=True)
+    return features, state
+
+  def query(self, q):
+    return self._tokens('query', q)
+
+  def key(self, k):
+    return self._tokens('key', k)
+
+  def key_block(self, k):
+    return self._tokens('key_block', k)
+
+  def _tokens(self, hook, tokens):
+    features = list(tokens.features or [()] * len(self.parts))
+    for i, part in enumerate(self._parts()):
+      tokens = getattr(part, hook)(tokens.replace(features=features[i]))
+      features[i] = tokens.features
+    return tokens.replace(features=tuple(features))
+
+  def init_carry(self, q):
+    return tuple(part.init_carry(own_end(q, i)) for i, part in enumerate(self._parts()))
+
+  def score(self, s_BNTS, pair, carry):
+    carry = list(carry)
+    for i, part in enumerate(self._parts()):
+      s_BNTS, carry[i] = part.score(s_BNTS, own_pair(pair, i), carry[i])
+    return s_BNTS, tuple(carry)
+
+  def output(self, o_BTNH, p_BNTS, pair):
+    for i, part in enumerate(self._parts()):
+      o_BTNH = part.output(o_BTNH, p_BNTS, own_pair(pair, i))
+    return o_BTNH
+
+  def finish(self, o_BTNH, q, carry):
+    for i, part in enumerate(self._parts()):
+      o_BTNH = part.finish(o_BTNH, own_end(q, i), carry[i])
+    return o_BTNH
+
+
+def overrides(encoding, hook):
+  return getattr(type(encoding), hook) is not getattr(Encoding, hook)
+
+
+def own_end(tokens, i):
+  return tokens.replace(features=tokens.features[i])
+
+
+def own_pair(pair, i):
+  return pair.replace(q=own_end(pair.q, i), k=own_end(pair.k, i))

@@ -1,0 +1,124 @@
+"""Which encoding and which window each layer has, and where their weights and states are.
+
+Layers may differ: rotary ones with a window between ones that see all without positions (RNoPE-SWA,
+Yang et al. 2025, arXiv 2501.18795), or bases that differ between local and global layers.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from posjax.dims import letters
+from posjax.encodings import Bound, Encoding, name_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+  """Encoding and window of each layer, tiled over the depth.
+
+  A plain value, so that Linen does not adopt the encodings as submodules: their weights are all in
+  one place of the tree, params['encoding'][name], and swapping an encoding swaps one subtree.
+  `names` are those of the encodings; without them each has its file's name, and a second setting of
+  one is 'rope_2'.
+  """
+
+  encodings: tuple[Encoding, ...]
+  windows: tuple[int, ...] = (0,)
+  names: tuple[str, ...] = ()
+
+  def __len__(self):
+    return max(len(self.encodings), len(self.windows))
+
+  @property
+  def by_name(self):
+    """Each encoding once."""
+    named = {}
+    for i, encoding in enumerate(self.encodings):
+      alike = [other for other in named.values() if name_of(other) == name_of(encoding)]
+      if self.names:
+        named[self.names[i]] = encoding
+      elif encoding not in alike:
+        named[name_of(encoding) + (f'_{len(alike) + 1}' if alike else '')] = encoding
+    return named
+
+  @property
+  def limit(self):
+    """How many positions all of the encodings can represent; None: any."""
+    return min((e.limit for e in self.encodings if e.limit is not None), default=None)
+
+  def layers(self):
+    """(name of the encoding, window) of each layer; a pattern of one goes with any other."""
+    names = self.names or [
+      next(name for name, other in self.by_name.items() if other == encoding)
+      for encoding in self.encodings
+    ]
+    repeat = len(self)
+    return [*zip(
+      (*names,) * (repeat // len(names)), self.windows * (repeat // len(self.windows)), strict=True
+    )]
+
+  def whole(self, groups):
+    """{name: encoding} as the sequence sees them: with the weights of all its layers."""
+    names = [name for name, _ in self.layers()]
+    return {
+      name: encoding.with_dims(
+        dataclasses.replace(encoding.dims, L=groups * names.count(name))
+      ) for name, encoding in self.by_name.items()
+    }
+
+  def init_weights(self, rng, groups):
+    return {
+      name: encoding.init_weights(jax.random.fold_in(rng, i))
+      for i, (name, encoding) in enumerate(self.whole(groups).items())
+    }
+
+  def init_states(self, batch, capacity, groups, *, train, rng):
+    """The encodings' states: of the sequence by name, and of each layer, leaves [groups, ...].
+
+    All encodings draw from the same `rng`, so that equal ones draw the same.
+    """
+    states = {
+      name: encoding.init_state(batch, capacity, train, rng)
+      for name, encoding in self.by_name.items()
+    }
+
+    def stack(x):
+      return jnp.broadcast_to(x, (groups, *x.shape))
+
+    layers = tuple(jax.tree.map(stack, states[name].layer) for name, _ in self.layers())
+    return {name: state.sequence for name, state in states.items()}, layers
+
+  def in_layers(self, weights, groups):
+    """The pattern's encodings as its layers see them, a `Bound` each, without the layers' weights;
+    and these, to be put in by `with_layer`, leaves [groups, ...]."""
+    names = [name for name, _ in self.layers()]
+    bound, layered = [], []
+    for i, name in enumerate(names):
+      shared, own = split(weights[name])
+      bound.append(Bound(self.by_name[name], shared))
+      # A name's layers follow each other in its weights: group after group, in order in each.
+      turn, count = names[:i].count(name), names.count(name)
+      layered.append(jax.tree.map(
+        lambda w, n=count, i=turn: w.reshape(groups, n, *w.shape[1:])[:, i], own
+      ))
+    return tuple(bound), tuple(layered)
+
+
+def split(weights):
+  """Weights that all layers share, and those that each has of its own; None where the other has."""
+
+  def only(layered):
+    def keep(path, leaf):
+      return leaf if letters(path[-1].key).startswith('L') == layered else None
+
+    return jax.tree_util.tree_map_with_path(keep, weights)
+
+  return only(False), only(True)
+
+
+def with_layer(bound, layered):
+  """A `Bound` with the weights of one layer put in."""
+  merge = lambda shared, own: own if shared is None else shared
+  weights = jax.tree.map(merge, bound.weights, layered, is_leaf=lambda x: x is None)
+  return bound.replace(weights=weights)
