@@ -42,12 +42,11 @@ def dot(q, k):
   return score
 
 
-def attend(score, v, visible, heads):
-  """score(b, n, i, j), v [B,S,K,H], visible [B,T,S], heads N -> o [B,T,N,H]."""
-  v, visible = np.asarray(v, np.float64), np.asarray(visible, bool)
+def mix(score, value, visible, heads, width):
+  """score(b, n, i, j), value(b, n, i, j) [width], visible [B,T,S] -> o [B,T,heads,width]."""
+  visible = np.asarray(visible, bool)
   batch, queries, keys = visible.shape
-  group = heads // v.shape[2]
-  out = np.zeros((batch, queries, heads, v.shape[3]))
+  out = np.zeros((batch, queries, heads, width))
   for b in range(batch):
     for n in range(heads):
       for i in range(queries):
@@ -58,5 +57,12 @@ def attend(score, v, visible, heads):
         top = max(logits.values())
         total = math.fsum(math.exp(a - top) for a in logits.values())
         for j, a in logits.items():
-          out[b, i, n] += math.exp(a - top) / total * v[b, j, n // group]
+          out[b, i, n] += math.exp(a - top) / total * value(b, n, i, j)
   return out
+
+
+def attend(score, v, visible, heads):
+  """score(b, n, i, j), v [B,S,K,H], visible [B,T,S], heads N -> o [B,T,N,H]."""
+  v = np.asarray(v, np.float64)
+  group = heads // v.shape[2]
+  return mix(score, lambda b, n, i, j: v[b, j, n // group], visible, heads, v.shape[3])

@@ -1,0 +1,48 @@
+"""A learned vector per clipped distance, added to the keys and to the values.
+
+Paper: Shaw, Uszkoreit, Vaswani 2018, 'Self-Attention with Relative Position Representations',
+NAACL, arXiv 1803.02155. Equation (4): a_ij = q_i . (k_j + aK[c]) / sqrt(H); equation (3):
+o_i = sum_j softmax_j(a_ij) (v_j + aV[c]); section 3.2: c = clip(j - i, -clip, clip) + clip.
+The tables [2 clip + 1, H] are shared by the heads. Positions are whole numbers.
+"""
+
+import math
+
+import numpy as np
+
+from tests.oracles import attention
+
+
+def row(i, j, clip):
+  """The tables' row for query position i and key position j."""
+  return int(min(max(j - i, -clip), clip)) + clip
+
+
+def embed(x, pos, args, weights):
+  """x [B,T,D] as it is: the positions enter in the attention."""
+  return np.array(x, np.float64)
+
+
+def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
+  """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H]."""
+  q, v = np.asarray(q, np.float64), np.asarray(v, np.float64)
+  heads, size, clip = q.shape[2], q.shape[3], args['clip']
+  q_pos, k_pos = np.asarray(q_pos), np.asarray(k_pos)
+  keys = np.asarray(weights['keys_LRH'], np.float64)
+  assert keys.shape == (2 * clip + 1, size), keys.shape
+  content = attention.dot(q, k)
+  group = heads // v.shape[2]
+
+  def score(b, n, i, j):
+    key = keys[row(q_pos[b, i], k_pos[b, j], clip)]
+    return content(b, n, i, j) + math.fsum(q[b, i, n, c] * key[c] for c in range(size))
+
+  if not args['values']:
+    return attention.attend(score, v, visible, heads)
+  values = np.asarray(weights['values_LRH'], np.float64)
+  assert values.shape == keys.shape, values.shape
+
+  def value(b, n, i, j):
+    return v[b, j, n // group] + values[row(q_pos[b, i], k_pos[b, j], clip)]
+
+  return attention.mix(score, value, visible, heads, size)
