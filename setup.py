@@ -20,6 +20,7 @@ setup(
     'ml_collections>=1.1',
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12.8,<0.13',
+    'scipy>=1.11',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.10',  # without TensorFlow: datasets are read as array_record
     'tqdm>=4.66',

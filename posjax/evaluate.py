@@ -185,5 +185,5 @@ def run(config, workdir, *, name, checkpoint, command):
   )
   with jax.set_mesh(saved.mesh):
     result = evaluate(scorer, saved.params, held_out, saved.model.pattern.limit)
-  record = report.record(config, corpus) | {'trained_on': saved.record['corpus']}
+  record = report.record(config, corpus, saved.params) | {'trained_on': saved.record['corpus']}
   report.finish(result, record, workdir, name=name, step=saved.step, command=command)

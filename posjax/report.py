@@ -31,17 +31,21 @@ def banner(config, name, model, mesh, params, corpus, workdir):
     choices = [attention.choose(train.length, train.length, e) for e in encodings.values()]
     chosen = dict.fromkeys(f'{implementation}: {why}' for implementation, why in choices)
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
-  kinds = ' and '.join(sorted({device.device_kind for device in jax.devices()}))
   return '\n'.join([
     f'config     {name}, seed {config.seed}',
     f'encoding   {layers}',
     f'attention  {"; ".join(chosen)}',
     f'weights    {count(params):,}, computing in {model.dtype}',
-    f'devices    {jax.device_count()} x {kinds}: {axes}',
+    f'devices    {devices()}: {axes}',
     f'corpus     {corpus}',
     f'training   {train.steps:,} steps of {train.batch} x {train.length} bytes',
     f'workdir    {workdir}',
   ])
+
+
+def devices():
+  kinds = sorted({device.device_kind for device in jax.devices()})
+  return f'{jax.device_count()} x {" and ".join(kinds)}'
 
 
 def signature(encoding):
@@ -52,9 +56,11 @@ def signature(encoding):
   return f'{name_of(encoding)}({values})'
 
 
-def record(config, corpus):
+def record(config, corpus, params):
   """What stands beside every result and in every checkpoint: what it was made with."""
   return {
+    'weights': count(params),
+    'devices': devices(),
     'config': config_lib.to_dict(config),
     'corpus': str(corpus),
     'sha256': corpus.sha256,
@@ -96,7 +102,9 @@ def finish(result, record, workdir, *, name, step, command):
   """Writes evaluation.json and loss_by_length.png, prints the table and the next commands."""
   workdir = pathlib.Path(workdir)
   contents = {'name': name, 'step': step, **record, **result}
-  (workdir / 'evaluation.json').write_text(json.dumps(contents, indent=2) + '\n')
+  unfinished = workdir / 'evaluation.tmp'  # whoever reads it sees all of it or nothing
+  unfinished.write_text(json.dumps(contents, indent=2) + '\n')
+  unfinished.replace(workdir / 'evaluation.json')
   plot(contents, workdir / 'loss_by_length.png')
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
   print(table(result))

@@ -62,7 +62,8 @@ def of_state(tree, mesh):
   def sharding(path, leaf):
     name = next((key.key for key in reversed(path) if isinstance(key, jax.tree_util.DictKey)), '')
     axes = []
-    for letter in letters(name) if leaf.ndim else '':
+    # Within one layer a weight has no L, the first of its letters.
+    for letter in letters(name)[-leaf.ndim :] if leaf.ndim else '':
       axis = AXES.get(letter)
       axes.append(None if axis in axes else axis)  # a mesh axis serves one letter, the first
     return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - len(axes)), *axes))

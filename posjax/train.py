@@ -106,7 +106,8 @@ def run(config, workdir, *, name, import_seconds, command):
     held_out = evaluate.hold_out(config, corpus)
   abstract = state_lib.abstract(config, model, mesh)
   print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
-  record = report.record(config, corpus) | {'data': data.fingerprint(corpus, **order)}
+  record = report.record(config, corpus, abstract.params)
+  record['data'] = data.fingerprint(corpus, **order)
   scorer = evaluate.Scorer(
     model, mesh, config.train.batch * config.train.length, config.seed
   )

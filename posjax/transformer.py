@@ -204,4 +204,4 @@ def from_config(config):
 def init(model, rng):
   """The first weights."""
   one = jnp.zeros((1, 1), jnp.int32)
-  return model.init(rng, one, At(one[..., None], one, one))['params']
+  return model.init(rng, one, At(one[..., None], one, one), rng=rng)['params']

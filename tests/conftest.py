@@ -13,6 +13,14 @@ import jax
 import pytest
 
 from posjax import encodings
+from posjax.encodings import Chain
+from posjax.encodings.fox import Fox
+from posjax.encodings.rope import Rope
+from posjax.encodings.sinusoidal import Sinusoidal
+from posjax.encodings.t5 import T5
+
+# Besides these, the example of `randomize` is a chain.
+CHAINS = (Chain((Rope(), Fox())), Chain((Sinusoidal(), T5(buckets=8, max_distance=40))))
 
 
 @pytest.fixture
@@ -30,6 +38,8 @@ def examples(name):
 
 
 def title(encoding):
+  if isinstance(encoding, Chain):
+    return '+'.join(map(title, encoding.parts))
   defaults = encodings.arguments(type(encoding))
   changed = {k: v for k, v in encodings.arguments(encoding).items() if v != defaults[k]}
   return '-'.join([encodings.name_of(encoding), *(f'{k}={v}' for k, v in changed.items())])
@@ -37,5 +47,21 @@ def title(encoding):
 
 def pytest_generate_tests(metafunc):
   if 'encoding' in metafunc.fixturenames:
-    shelf = [encoding for name in encodings.names() for encoding in examples(name)]
-    metafunc.parametrize('encoding', shelf, ids=title)
+    # Second settings, but for their equations, are left to the slow run.
+    firsts_only = metafunc.module.__name__ != 'tests.test_equations'
+    metafunc.parametrize('encoding', [
+      # What is solved once for an encoding is solved by one process: a group goes to one.
+      pytest.param(encoding, id=title(encoding), marks=[
+        pytest.mark.xdist_group(title(encoding)), *[pytest.mark.slow] * (second and firsts_only)
+      ])
+      for shelf in [*map(examples, encodings.names()), *((chain,) for chain in CHAINS)]
+      for second, encoding in enumerate(shelf)
+    ])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """All other tests of a file share its fixtures: they are a group."""
+  for item in items:
+    if not item.get_closest_marker('xdist_group'):
+      item.add_marker(pytest.mark.xdist_group(item.path.stem))

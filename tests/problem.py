@@ -14,11 +14,11 @@ import numpy as np
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
+from posjax.sharding import spread_rows
 
 # Six heads: no power of two, for ALiBi's slopes. Two of keys, for grouped queries and the mesh.
 DIMS = Dims(D=48, N=6, K=2, H=8)
 CAPACITY = 64  # of a sequence, for encodings that draw its positions
-DRAW = jax.random.key(3)
 REFERENCE = dict(implementation='reference')
 # Of a length of 12, blocks of 4 are a divisor and blocks of 5 are not.
 FOURS, FIVES = (dict(implementation='blockwise', block=block) for block in (4, 5))
@@ -27,8 +27,7 @@ CAUSAL = dict(causal=True, window=0)
 MASKS = {
   'causal': (CAUSAL, FOURS),
   'causal window': (dict(causal=True, window=4), FIVES),
-  'both sides': (dict(causal=False, window=0), FIVES),
-  'window on both sides': (dict(causal=False, window=4), FOURS),
+  'window on both sides': (dict(causal=False, window=4), FIVES),
 }
 # Rows of documents, '.' is padding: one alone, three packed, padded on the left and on the right.
 ROWS = ('000000000000', '000001112222', '...000000000', '0000001111..')
@@ -39,6 +38,12 @@ jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_lev
 
 def close(got, want, rtol=1e-11, atol=1e-11):
   jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol, atol, strict=True), got, want)
+
+
+def masks(encoding):
+  """Two of the masks under which the encoding has a meaning: compiling is what tests wait for."""
+  other = 'causal window' if encoding.causal_only else 'window on both sides'
+  return {name: MASKS[name] for name in ('causal', other)}
 
 
 def segments(*rows):
@@ -77,28 +82,35 @@ def heads(x_BTD, number):
   return x_BTD.reshape(*x_BTD.shape[:2], number, -1)[..., : DIMS.H]
 
 
-def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, **how):
+def first_state(encoding, batch, capacity=CAPACITY):
+  return encoding.with_dims(DIMS).init_state(batch, capacity, True, jax.random.key(3))
+
+
+def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **how):
   """All hooks in turn; the embedded streams are cut into heads without a projection.
 
   Queries and keys are different streams, as in cross-attention; but a query's own value is that of
-  the key at its place, unless `inputs` has others.
+  the key at its place, unless `inputs` has others. `turn` rotates the slots of the keys, as they
+  lie in a ring buffer.
   """
   bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
-  state = bound.init_state(len(inputs['q']), capacity, True, DRAW)
+  state = first_state(encoding, len(inputs['q']), capacity)
 
   def end(x_BTD, at, number):
     pos, _ = bound.positions(at, state.sequence)
     at = at.replace(pos=pos)
     x_BTD = bound.embed(x_BTD, at)
-    features, _ = bound.features(x_BTD, at, state.layer)
-    return heads(x_BTD, number), features, at
+    features, _ = bound.features(spread_rows(x_BTD), at, state.layer)
+    return heads(spread_rows(x_BTD), number), features, at
 
   q_BTNH, q_features, at_q = end(inputs['q'], at_q, DIMS.N)
   k_BSKH, k_features, at_k = end(inputs['k'], at_k, DIMS.K)
   own = inputs.get('own', inputs['v'])
   q = bound.query(at_q.tokens(q_BTNH * DIMS.scale, own, q_features))
   k = bound.key(at_k.tokens(k_BSKH, inputs['v'], k_features))
-  return attend(q, k, bound, **how)
+  if turn is not None:
+    k = jax.tree.map(lambda x: jnp.roll(x, turn, axis=1), k)
+  return attend(q, k, bound, ring=turn is not None, **how)
 
 
 @functools.cache
@@ -113,7 +125,7 @@ def solver(encoding):
 
     return {
       name: (gradients(**mask, **REFERENCE), gradients(**mask, **blocks))
-      for name, (mask, blocks) in MASKS.items()
+      for name, (mask, blocks) in masks(encoding).items()
     }
 
   return jit(solve)

@@ -1,31 +1,52 @@
 """Decoding from the cache gives what one pass over the whole text gives, for every encoding."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.encodings import At
+from posjax.encodings import At, Chain
 from posjax.encodings.alibi import Alibi
-from posjax.transformer import Pattern, Transformer
+from posjax.encodings.cope import Cope
+from posjax.encodings.fox import Fox
+from posjax.encodings.nope import Nope
+from posjax.encodings.path import Path
+from posjax.encodings.randomize import Randomize
+from posjax.encodings.rope import Rope
+from posjax.encodings.t5 import T5
+from posjax.pattern import Pattern
+from posjax.transformer import Transformer
 from tests.problem import FIVES, REFERENCE, close, jit, segments
 
 pytestmark = pytest.mark.usefixtures('float64')
 
 LENGTH = 24
+DRAW = jax.random.key(11)
+# Encodings and windows of layers that differ; in the last one layers of one encoding differ too,
+# by the weights that each has of its own.
+PATTERNS = {
+  'RNoPE-SWA': ((Rope(), Nope()), (5, 0)),
+  'local and global bases': ((Rope(base=100.0), Rope()), (5, 0)),
+  'with chains': ((Chain((Randomize(limit=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
+  'weights of their own': ((Fox(), Path(rank=5), Fox(), Cope(rows=4)), (0, 0, 6, 0)),
+}
 
 
-def transformer(encoding, attention):
+def transformer(encodings, attention, windows=(0,)):
   model = Transformer(
-    pattern=None, vocabulary=17, dim=32, layers=2, heads=4, kv_heads=2, head_dim=8, hidden=48,
-    dtype='float64', attention=attention,
+    pattern=None, vocabulary=17, dim=32, layers=2 * len(encodings), heads=4, kv_heads=2,
+    head_dim=8, hidden=48, dtype='float64', attention=attention,
   )
-  return model.clone(pattern=Pattern((encoding.with_dims(model.dims),)))
+  encodings = tuple(encoding.with_dims(model.dims) for encoding in encodings)
+  return model.clone(pattern=Pattern(encodings, windows))
 
 
 def draw_params(model, *args):
   """Random weights, those of the encoding large; no scale of a norm is left at 1."""
-  shapes = jax.eval_shape(model.init, jax.random.key(0), *args)['params']
+  shapes = jax.eval_shape(functools.partial(model.init, rng=DRAW), jax.random.key(0), *args)
+  shapes = shapes['params']
   rng = np.random.default_rng(8)
 
   def normal(path, leaf):
@@ -51,7 +72,10 @@ def shift_second(x):
 def decode(model, params, tokens_BT, at):
   """Prefill in two chunks of eight, then token by token: logits [B, T, V]."""
   prefill, step = jit(model.apply), jit(lambda *args: model.apply(*args))
-  cache, logits = model.init_cache(2, LENGTH + 3, pos_dtype=at.pos.dtype), []
+  # A draw of positions depends on how many there are.
+  spare = 0 if any(e.depends_on_capacity for e in model.pattern.encodings) else 3
+  cache = model.init_cache(2, LENGTH + spare, pos_dtype=at.pos.dtype, rng=DRAW)
+  logits = []
   starts = [0, 8, *range(16, LENGTH)]
   for start, stop in zip(starts, [*starts[1:], LENGTH], strict=True):
     part = slice(start, stop)
@@ -63,22 +87,33 @@ def decode(model, params, tokens_BT, at):
   return jnp.concatenate(logits, axis=1)
 
 
-def check_decoding(encoding, pos_BT):
+def check_decoding(pos_BT, encodings, windows=(0,)):
   """Forward is one pass by `reference`; decoding, by `blockwise`, sees slots that are empty yet."""
   tokens_BT, at = text(pos_BT)
-  model = transformer(encoding, REFERENCE)
+  model = transformer(encodings, REFERENCE, windows)
   params = draw_params(model, tokens_BT, at)
-  want, _ = jit(model.apply)({'params': params}, tokens_BT, at)
+  want, _ = jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
   at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
-  got = decode(transformer(encoding, FIVES), params, shift_second(tokens_BT), at)
+  got = decode(transformer(encodings, FIVES, windows), params, shift_second(tokens_BT), at)
   close(got[0], want[0], rtol=1e-10, atol=1e-10)
   close(got[1, 5:], want[1, :-5], rtol=1e-10, atol=1e-10)
 
 
-def test_cached_decoding_equals_forward(encoding):
+def jumps():
+  """Positions that leave some out; no more of them than a draw has."""
   steps = np.random.default_rng(10).integers(1, 3, size=(2, LENGTH), dtype=np.int32)
-  check_decoding(encoding, np.cumsum(steps, axis=1, dtype=np.int32) - 1)
+  return np.cumsum(steps, axis=1, dtype=np.int32) - 1
+
+
+def test_cached_decoding_equals_forward(encoding):
+  counted = np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0)
+  check_decoding(counted if encoding.depends_on_capacity else jumps(), (encoding,))
+
+
+@pytest.mark.parametrize('pattern', PATTERNS.values(), ids=PATTERNS)
+def test_cached_decoding_of_patterns_equals_forward(pattern):
+  check_decoding(np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0), *pattern)
 
 
 def test_cached_positions_may_be_fractions():
-  check_decoding(Alibi(bias_max=2.0), np.arange(LENGTH)[None].repeat(2, 0) / 2)
+  check_decoding(np.arange(LENGTH)[None].repeat(2, 0) / 2, (Alibi(bias_max=2.0),))

@@ -3,12 +3,10 @@
 Its function `examples()`, if any, names at most two encodings, so small that a length of 64 passes
 each clip, each switch and the end of each table; else the class as it stands is the example. All
 weights are drawn at random: a table that is still 0 is no encoding, and would pass everything.
-Cached decoding, also part of the contract, is in test_cache.py.
+Further parts of the contract: test_equations.py, test_traits.py, test_cache.py.
 """
 
 import functools
-import importlib
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -16,21 +14,19 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from posjax import encodings, sharding
+from posjax import sharding
 from posjax.encodings import At
 from tests.oracles import attention as oracle
 from tests.problem import (
+  CAPACITY,
   CAUSAL,
-  DIMS,
   FIVES,
-  FOURS,
-  MASKS,
   REFERENCE,
   attention,
   close,
   draw,
-  heads,
   jit,
+  masks,
   place,
   problem,
   segments,
@@ -50,17 +46,30 @@ def test_blockwise_equals_reference(encoding):
 def test_gradients_are_zero_exactly_where_nothing_is_seen(encoding):
   _, at, _, answers = problem(encoding)
   ends = at.order, at.order, at.segment_ids, at.segment_ids
-  for name, (mask, _) in MASKS.items():
+  for name, (mask, _) in masks(encoding).items():
     sight = oracle.visible(*ends, **mask).swapaxes(0, 1)  # [T, B, S]
     itself = np.broadcast_to(np.eye(12, dtype=bool)[:, None], sight.shape)
+    scored = sight if encoding.sees_itself else sight & ~itself
     # A softmax over one key does not depend on its score.
-    choice = sight.sum(axis=-1, keepdims=True) > 1
+    choice = scored.sum(axis=-1, keepdims=True) > (encoding.normalizer == 'softmax')
+    read = reached(scored, at.segment_ids, encoding.reach)
     for _, gradient in answers[name]:
       size = {part: np.abs(gradient[part]).sum(axis=-1) for part in 'qkv'}
       size['v'] = size['v'].sum(axis=-1)
-      for part, pairs in [('v', sight), ('k', sight), ('q', itself)]:
-        assert not size[part][~pairs].any()
-        assert size[part][pairs if part == 'v' else pairs & choice].min() > 1e-9
+      # Where no query scores itself, what is left may go to its own value.
+      gathered = sight if encoding.sees_itself else sight | itself
+      assert not size['v'][~gathered].any() and size['v'][scored].min() > 1e-9
+      assert not size['k'][~read].any() and size['k'][scored & choice].min() > 1e-9
+      assert not size['q'][~itself].any() and size['q'][itself & choice].min() > 1e-9
+
+
+def reached(sight, segment_ids, reach):
+  """Keys seen, or read by the features of one that is seen: up to `reach` before it."""
+  read = sight.copy()
+  for n in range(1, reach + 1):
+    same = segment_ids[:, n:] == segment_ids[:, :-n]
+    read[..., :-n] |= sight[..., n:] & np.asarray(same)
+  return read
 
 
 def test_packed_documents_are_as_alone(encoding):
@@ -91,7 +100,7 @@ def test_shift_changes_what_it_is_declared_to_change(encoding):
   inputs, at, r_BTNH, answers = problem(encoding)
   shift = 17.25 if not encoding.whole_positions else 17
   moved = solver(encoding)(inputs, at.replace(pos=at.pos + shift), r_BTNH)
-  for name in MASKS:
+  for name in masks(encoding):
     for (got, _), (want, _) in zip(moved[name], answers[name], strict=True):
       if encoding.shift_invariant:
         close(got, want)
@@ -103,52 +112,61 @@ def test_gradients_equal_finite_differences(encoding):
   inputs, at, r_BTNH, answers = problem(encoding)
   rng = np.random.default_rng(3)
   leaves, tree = jax.tree.flatten(inputs)
+  paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(inputs)]
   for i, leaf in enumerate(leaves):
+    inert = '/'.join(key.key for key in paths[i][1:]) in encoding.inert
     step = 1e-5 * rng.normal(size=leaf.shape)
     ends = []
     for sign in (1, -1):
       there = tree.unflatten([*leaves[:i], leaf + sign * step, *leaves[i + 1 :]])
       ends.append(solver(encoding)(there, at, r_BTNH))
-    for name in MASKS:
+    for name in masks(encoding):
       after, before = (summed(end[name][0], r_BTNH)[0] for end in ends)
       gradient = jax.tree.leaves(summed(answers[name][0], r_BTNH)[1])[i]
-      assert np.abs(gradient).max() > 0.1
+      assert inert or np.abs(gradient).max() > 1e-3
+      if inert:
+        close(gradient, jnp.zeros_like(gradient))
       close(after - before, 2 * jnp.sum(gradient * step), rtol=1e-6, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_transformations_keep_the_numbers(encoding):
+  """Scanned, rematerialised and vmapped at once: problems in turn, and in reverse beside it."""
   inputs, at, r_BTNH, _ = problem(encoding)
   problems = [inputs, draw(encoding, seed=4), draw(encoding, seed=5)]
+  stack = jax.tree.map(lambda *x: jnp.stack(x), *problems)
 
-  def loss(inputs, *, wrap=lambda f: f, **way):
-    f = wrap(lambda inputs: attention(encoding, inputs, at, at, **CAUSAL, **way))
-    return jnp.sum(r_BTNH * f(inputs))
-
-  blockwise = jax.value_and_grad(functools.partial(loss, **FIVES))
-  rematted = jax.value_and_grad(functools.partial(loss, wrap=jax.checkpoint, **REFERENCE))
+  @jax.checkpoint
+  def solve(inputs):
+    return attention(encoding, inputs, at, at, **CAUSAL, **FIVES)
 
   @jit
   def transform(stack):
-    step = lambda _, inputs: (None, rematted(inputs))
-    return jax.vmap(blockwise)(stack), jax.lax.scan(step, None, stack)[1]
+    grad = jax.value_and_grad(lambda inputs: jnp.sum(r_BTNH * solve(inputs)))
+    step = lambda _, inputs: (None, grad(inputs))
+    both = jax.tree.map(lambda x: jnp.stack([x, x[::-1]]), stack)
+    return jax.vmap(lambda stack: jax.lax.scan(step, None, stack)[1])(both)
 
-  found = transform(jax.tree.map(lambda *x: jnp.stack(x), *problems))
+  found = transform(stack)
   want = [summed(solver(encoding)(p, at, r_BTNH)['causal'][0], r_BTNH) for p in problems]
   want = jax.tree.map(lambda *x: jnp.stack(x), *want)
-  for got in found:
-    close(got, want)
-  close(loss(inputs, **REFERENCE), want[0][0])  # without jit
+  close(found, jax.tree.map(lambda x: jnp.stack([x, x[::-1]]), want))
 
 
 def test_eight_devices_give_the_same_numbers(encoding):
-  """Rows over data and fsdp, heads over tensor, weights where sharding.py puts them."""
+  """Rows over data and fsdp, weights where sharding.py puts them, heads over tensor in the end.
+
+  The streams' width is spread nowhere, as in the model: where it lies on `tensor` and a weight's on
+  `fsdp`, XLA's partitioner adds up wrong gradients (jax 0.10.2 to 0.12.0.1, two lines show it).
+  """
   inputs, at, r_BTNH, answers = problem(encoding)
   mesh = sharding.make_mesh((2, 2, 2))
 
   def put(x, *axes):
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec(sharding.AXES['B'], *axes)))
 
-  spread = {part: put(inputs[part], None, 'tensor') for part in 'qkv'}
+  spread = {part: put(inputs[part]) for part in 'qk'}
+  spread['v'] = put(inputs['v'], None, 'tensor')
   weights = inputs['weights']
   spread['weights'] = jax.device_put(weights, sharding.of_state(weights, mesh))
 
@@ -160,7 +178,8 @@ def test_eight_devices_give_the_same_numbers(encoding):
 
     return jax.value_and_grad(loss, has_aux=True)(inputs)
 
-  (loss, o), gradient = solve(spread, put(at), put(r_BTNH, None, 'tensor'))
+  with jax.set_mesh(mesh):
+    (loss, o), gradient = solve(spread, put(at), put(r_BTNH, None, 'tensor'))
   assert len({str(shard.index) for shard in o.addressable_shards}) == 8
   close((loss, gradient), summed(answers['causal'][0], r_BTNH))
 
@@ -169,9 +188,10 @@ def far(last):
   """Queries up to position `last`; half of the keys among them, half from 0 on."""
   q_pos = last - np.arange(12)[::-1]
   k_pos = np.concatenate([np.linspace(0, last - 12, 6).round(), q_pos[::2]])
-  order = jnp.arange(12)[None]
-  at = At(jnp.asarray(q_pos[None, :, None]), order, jnp.zeros_like(order))
-  return at, at.replace(pos=jnp.asarray(k_pos[None, :, None], at.pos.dtype))
+  at = lambda pos: At(
+    jnp.asarray(pos[None, :, None], jnp.int64), jnp.int64(pos)[None], jnp.zeros((1, 12), jnp.int64)
+  )
+  return at(q_pos), at(k_pos)
 
 
 def test_bfloat16_far_out(encoding, request):
@@ -180,77 +200,17 @@ def test_bfloat16_far_out(encoding, request):
   narrow = jax.tree.map(jnp.bfloat16, inputs)
   narrow['weights'] = jax.tree.map(jnp.float32, inputs['weights'])
   exact = jax.tree.map(jnp.float64, narrow)
-  solve = jit(functools.partial(attention, encoding, causal=False), static_argnames=FIVES)
+  solve = functools.partial(attention, encoding)
+  want = jit(functools.partial(solve, **REFERENCE))
+  got = jit(lambda *args: [solve(*args, **way) for way in (REFERENCE, FIVES)])
   # A million is for the record: print it with -rP.
-  for last in (131_072, 1_000_000) if encoding.limit is None else (encoding.limit - 1,):
-    want = solve(exact, *far(last), **REFERENCE)
-    for way in (REFERENCE, FIVES):
-      with jax.enable_x64(False):
-        got = solve(narrow, *jax.tree.map(jnp.int32, far(last)), **way)
-      assert got.dtype == jnp.bfloat16
-      error = np.abs(jnp.float64(got) - want).max() / np.abs(want).max()
-      print(f'{request.node.name}: error {error:.1e} at position {last}, {way["implementation"]}')
+  end = min(encoding.limit or 0, CAPACITY) - 1
+  for last in (131_072, 1_000_000) if encoding.limit is None else (end,):
+    right = want(exact, *far(last))
+    with jax.enable_x64(False):
+      found = got(narrow, *jax.tree.map(jnp.int32, far(last)))
+    for o, way in zip(found, ('reference', 'blockwise'), strict=True):
+      assert o.dtype == jnp.bfloat16
+      error = np.abs(jnp.float64(o) - right).max() / np.abs(right).max()
+      print(f'{request.node.name}: error {error:.1e} at position {last}, {way}')
       assert error < 2**-6 or last == 1_000_000
-
-
-def oracle_path(encoding):
-  return pathlib.Path(oracle.__file__).with_name(f'{encodings.name_of(encoding)}.py')
-
-
-def oracle_of(encoding):
-  if not oracle_path(encoding).exists():
-    pytest.skip('there is no oracle, see test_an_oracle_exists')
-  return importlib.import_module(f'tests.oracles.{encodings.name_of(encoding)}')
-
-
-def follow(encoding, inputs, at_q, at_k, **mask):
-  """The oracle's answer to what `attention` computes, and who sees whom."""
-  module = oracle_of(encoding)
-  x, ends = jax.tree.map(np.asarray, (inputs, (at_q, at_k)))
-  # The oracles take a place for each row.
-  at_q, at_k = jax.tree.map(lambda a: np.broadcast_to(a, (len(x['q']), *a.shape[1:])), ends)
-  where = dict(args=encodings.arguments(encoding), weights=x['weights'])
-  q_pos, k_pos = at_q.pos[..., 0], at_k.pos[..., 0]
-  q_BTNH = heads(module.embed(x['q'], q_pos, **where), DIMS.N) / DIMS.H**0.5
-  k_BSKH = heads(module.embed(x['k'], k_pos, **where), DIMS.K)
-  seen = oracle.visible(at_q.order, at_k.order, at_q.segment_ids, at_k.segment_ids, **mask)
-  return module.attend(q_BTNH, k_BSKH, x['v'], q_pos, k_pos, seen, **where), seen
-
-
-def test_an_oracle_exists(encoding):
-  path = oracle_path(encoding)
-  assert path.exists(), f'write tests/oracles/{path.name}, the equation in NumPy loops'
-
-
-@pytest.mark.parametrize('mask', MASKS)
-def test_self_attention_equals_the_oracle(encoding, mask):
-  oracle_of(encoding)
-  inputs, at, _, answers = problem(encoding)
-  want, seen = follow(encoding, inputs, at, at, **MASKS[mask][0])
-  assert not seen[2, :3].any() and not want[2, :3].any()  # padding sees nothing
-  for o, _ in answers[mask]:
-    close(o, want, rtol=1e-10, atol=1e-10)
-
-
-def test_cross_attention_equals_the_oracle(encoding):
-  """Seven queries, eleven keys, places that all rows share, and two queries that see nothing."""
-  oracle_of(encoding)
-  inputs = draw(encoding, batch=2, queries=7, keys=11)
-  at_k = place(encoding, segments('00000.11112'), seed=6)
-  at_q = place(encoding, segments('0011.32'), seed=7)
-  at_q = at_q.replace(order=at_q.order + 4)
-
-  @jit
-  def solve(inputs, at_q, at_k):
-    return {
-      name: attention(encoding, inputs, at_q, at_k, **mask, **FOURS)
-      for name, (mask, _) in MASKS.items()
-    } | {'both sides at once': attention(encoding, inputs, at_q, at_k, causal=False, **REFERENCE)}
-
-  found = solve(inputs, at_q, at_k)
-  for name, (mask, _) in MASKS.items():
-    want, seen = follow(encoding, inputs, at_q, at_k, **mask)
-    assert not seen[:, 4:6].any() and not want[:, 4:6].any() and seen[:, :4].any()
-    close(found[name], want, rtol=1e-10, atol=1e-10)
-    if name == 'both sides':
-      close(found['both sides at once'], want, rtol=1e-10, atol=1e-10)

@@ -10,7 +10,8 @@ from posjax import data, evaluate, report, sharding, transformer
 from posjax.encodings import At
 from posjax.encodings.learned import Learned
 from posjax.encodings.rope import Rope
-from posjax.transformer import Pattern, Transformer
+from posjax.pattern import Pattern
+from posjax.transformer import Transformer
 
 STREAM = np.random.default_rng(0).integers(0, 257, 200).astype(np.int32)
 

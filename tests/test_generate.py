@@ -7,7 +7,8 @@ import pytest
 
 from posjax import data, generate, transformer
 from posjax.encodings import At, find
-from posjax.transformer import Pattern, Transformer
+from posjax.pattern import Pattern
+from posjax.transformer import Transformer
 
 GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
 

@@ -12,8 +12,8 @@ from tests.test_oracles import close, draw, everything, golden, positions, softm
 N, K, H, D = 4, 2, 3, 5
 ENCODINGS = {
   'fox': (fox, {'bias': 0.0}),
-  'cope': (cope, {'positions': 3, 'scaled': True}),
-  'cope unscaled': (cope, {'positions': 64, 'scaled': False}),
+  'cope': (cope, {'rows': 3, 'scaled': True}),
+  'cope unscaled': (cope, {'rows': 64, 'scaled': False}),
   'stick': (stick_breaking, {'remainder': True}),
   'stick without remainder': (stick_breaking, {'remainder': False}),
   'path': (path, {'rank': 2}),
@@ -57,7 +57,7 @@ def weights_of(name):
       'output_bias_LN': draw(5, N),
     }
     base = weights_of(name.split()[-1])
-    return {**out, 'base': base} if base else out
+    return {**out, 'static': base} if base else out
   return {key: draw(seed, *shape) for seed, (key, shape) in enumerate(shapes.get(name, {}).items())}
 
 
@@ -273,7 +273,7 @@ def test_cope_attends_like_x_transformers():
   want = z['cope_p5_L7/scores_causal']
   close(np.tril(products + z['cope_p5_L7/bias']), want)
   weight = softmax(np.where(causal(7)[:, None], want, -np.inf))
-  args, end = {'positions': 5, 'scaled': False}, {'order': positions(2, 7)}
+  args, end = {'rows': 5, 'scaled': False}, {'order': positions(2, 7)}
   weights = {'table_LHR': z['cope_p5_L7/pos_emb'].T}
   got = cope.attend(q / math.sqrt(6), k, v, None, None, causal(7), args, weights, (end, end))
   close(got, np.einsum('bnts,bsnh->btnh', weight, v))
@@ -289,7 +289,7 @@ def test_cope_with_open_gates_counts_the_keys():
   place = cope.place(attention.dot(p['q'], p['k']), positions(2, 6), causal(6), 64)
   for i in range(6):
     assert [place(1, 3, i, j) for j in range(i + 1)] == list(range(i + 1, 0, -1))
-  got = solve('cope', p, {'table_LHR': table}, args={'positions': 5, 'scaled': True})
+  got = solve('cope', p, {'table_LHR': table}, args={'rows': 5, 'scaled': True})
   close(got, mixed(products(p) + bias, p, causal(6)))
 
 
@@ -311,7 +311,7 @@ def test_cope_bias_with_and_without_the_factor(scaled):
   # A hat around each row of the table interpolates between its neighbours.
   hat = np.maximum(0, 1 - np.abs(place[..., None] - np.arange(64)))
   bias = np.einsum('btnh,hr,bntsr->bnts', p['q'], table, hat) * (1 if scaled else math.sqrt(H))
-  args = {'positions': 64, 'scaled': scaled}
+  args = {'rows': 64, 'scaled': scaled}
   close(solve('cope', p, {'table_LHR': table}, args=args), mixed(products(p) + bias, p, causal(5)))
 
 
@@ -460,9 +460,9 @@ def base_biases(name, weights, length):
   if name == 'alibi':
     return -np.array(alibi.slopes(N, 8.0))[:, None, None] * np.abs(i - j)
   if name == 'kerple':
-    r1, r2 = (np.log1p(np.exp(weights['base'][r]))[:, None, None] for r in ['r1_N', 'r2_N'])
+    r1, r2 = (np.log1p(np.exp(weights['static'][r]))[:, None, None] for r in ['r1_N', 'r2_N'])
     return -r1 * np.log(1 + r2 * np.abs(i - j))
-  w = weights['base']
+  w = weights['static']
   longest = np.maximum(np.abs(w['multiplier_L'] * 512), i)
   x = np.log(1 + np.abs(w['c_L'] * (i - j))) / (np.log(1 + np.abs(w['c_L'] * longest)) + 1e-6)
   hidden = np.maximum(x[..., None] * w['first_LR'] + w['first_bias_LR'], 0)

@@ -10,7 +10,8 @@ from posjax.config import UserError
 from posjax.dims import Dims
 from posjax.encodings.learned import Learned
 from posjax.optimizer import make_optimizer
-from posjax.transformer import Pattern, Transformer, init
+from posjax.pattern import Pattern
+from posjax.transformer import Transformer, init
 
 DIMS = Dims(D=32, N=4, K=2, H=8, F=48, V=17)
 

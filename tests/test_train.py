@@ -116,9 +116,20 @@ def one_device(corpus):
 
 @pytest.mark.parametrize('mesh', [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_eight_devices_take_the_steps_of_one(corpus, one_device, mesh):
-  losses, first = steps_on(mesh, small(corpus), jax.devices())
-  np.testing.assert_allclose(losses, one_device[0], rtol=0, atol=1e-4)
-  for mine, one in zip(jax.tree.leaves(first), jax.tree.leaves(one_device[1]), strict=True):
+  check_steps(steps_on(mesh, small(corpus), jax.devices()), one_device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['transformer_xl', 'fire', 'dape', 'fox', 'path', 'randomize'])
+def test_eight_devices_take_the_steps_of_one_whatever_layers_hold(corpus, name):
+  config = small(corpus, name=name)
+  one_device = steps_on((1, 1, 1), config, jax.devices()[:1])
+  check_steps(steps_on((2, 2, 2), config, jax.devices()), one_device)
+
+
+def check_steps(got, want):
+  np.testing.assert_allclose(got[0], want[0], rtol=0, atol=1e-4)
+  for mine, one in zip(jax.tree.leaves(got[1]), jax.tree.leaves(want[1]), strict=True):
     np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-5)
 
 

@@ -13,13 +13,17 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from posjax import dims
-from posjax.block import Block
+from posjax.block import Block, Memory
+from posjax.dims import letters
 from posjax.encodings import At, Bound
+from posjax.encodings.fox import Fox
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
+from posjax.encodings.shaw import Shaw
 from posjax.optimizer import is_decayed
-from posjax.transformer import Pattern, Transformer, init
+from posjax.pattern import Pattern
+from posjax.transformer import Transformer, init
 from tests.problem import FIVES, REFERENCE, close, jit
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'model_llama.npz'
@@ -159,8 +163,14 @@ def stack_by_hand(model, params, tokens_BT, at):
       activation=model.activation, causal=True, window=windows[layer % len(windows)],
       attention=REFERENCE,
     )
-    bound = Bound(encoding, params['encoding'][type(encoding).__name__.lower()])
-    x_BTD, _ = block.apply({'params': weights}, x_BTD, None, None, at, bound)
+    # A weight whose letters begin with L has a row for each layer of its encoding, in order.
+    row = [encodings[i % len(encodings)] for i in range(layer)].count(encoding)
+    bound = Bound(encoding, {
+      name: w[row] if letters(name).startswith('L') else w
+      for name, w in params['encoding'].get(type(encoding).__name__.lower(), {}).items()
+    })
+    memory = Memory(None, encoding.init_state(*tokens_BT.shape, False, None).layer)
+    x_BTD, _ = block.apply({'params': weights}, x_BTD, memory, None, at, bound)
   norm = nn.RMSNorm(epsilon=1e-6, dtype=model.dtype)
   return norm.apply({'params': params['norm']}, x_BTD) @ params['table_VD'].T
 
@@ -169,6 +179,8 @@ PATTERNS = {
   'windows in three layers': ((Rope(), Rope(), Nope()), (4, 3, 0)),
   'one window for three encodings': ((Rope(), Rope(), Nope()), (4,)),
   'one encoding for three windows': ((Rope(),), (2, 0, 5)),
+  'weights of their own': ((Fox(), Rope(), Fox()), (0, 0, 4)),
+  'one encoding with weights of their own': ((Shaw(clip=4),), (0,)),
 }
 
 

@@ -61,7 +61,8 @@ def choose(T, S, encoding):
 
 def ascending(k):
   """Keys of a ring buffer by ascending order, which a carry relies on; empty slots come first."""
-  rank_BS = jnp.argsort(jnp.where(k.segment_ids >= 0, k.order, jnp.iinfo(k.order.dtype).min), axis=1)
+  first = jnp.iinfo(k.order.dtype).min
+  rank_BS = jnp.argsort(jnp.where(k.segment_ids >= 0, k.order, first), axis=1)
 
   def sort(x):
     rank = rank_BS.reshape(*rank_BS.shape, *[1] * (x.ndim - 2))

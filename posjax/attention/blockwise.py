@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention.mask import extent, reachable, visible
-from posjax.attention.reference import largest, mix, nonzero, per_query, scores, weigh
-from posjax.encodings.encoding import Pair, wide
+from posjax.attention.reference import largest, mix, nonzero, per_query, weigh
+from posjax.encodings.encoding import Pair, scores, wide
 
 
 def blockwise(q, k, encoding, *, causal, window, block):

@@ -4,16 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from posjax.attention.mask import visible
-from posjax.encodings.encoding import Pair, wide
-
-
-def scores(q_BTNH, k_BSKH):
-  """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
-  B, T, N, H = q_BTNH.shape
-  S, K = k_BSKH.shape[1:3]
-  q = q_BTNH.reshape(B, T, K, N // K, H)
-  s = jnp.einsum('BTKGH,BSKH->BKGTS', q, k_BSKH, preferred_element_type=wide(q_BTNH))
-  return s.reshape(B, N, T, S)
+from posjax.encodings.encoding import Pair, scores
 
 
 def mix(p_BNTS, v_BSKH):

@@ -19,28 +19,29 @@ def name_of(encoding):
 class Chain(Encoding):
   parts: tuple[Encoding, ...] = ()
 
-  # Traits: a shift must leave every part as it is; else what holds for one part holds for all.
+  # Traits. A shift must leave every part as it is; what else one part has, the chain has.
   shift_invariant = property(lambda self: all(part.shift_invariant for part in self.parts))
   sees_itself = property(lambda self: all(part.sees_itself for part in self.parts))
-  whole_positions = property(lambda self: self._any('whole_positions'))
-  depends_on_capacity = property(lambda self: self._any('depends_on_capacity'))
-  causal_only = property(lambda self: self._any('causal_only'))
-  contiguous = property(lambda self: self._any('contiguous'))
-  all_heads = property(lambda self: self._any('all_heads'))
-  own_score = property(lambda self: self._any('own_score'))
+  whole_positions = property(lambda self: any(part.whole_positions for part in self.parts))
+  causal_only = property(lambda self: any(part.causal_only for part in self.parts))
+  contiguous = property(lambda self: any(part.contiguous for part in self.parts))
+  all_heads = property(lambda self: any(part.all_heads for part in self.parts))
+  own_score = property(lambda self: any(part.own_score for part in self.parts))
+  reach = property(lambda self: max(part.reach for part in self.parts))
   limit = property(lambda self: self._least('limit'))
   widest_block = property(lambda self: self._least('widest_block'))
-  inert = property(lambda self: tuple(
-    f'{name_of(part)}/{weight}' for part in self.parts for weight in part.inert
-  ))
+
+  @property
+  def depends_on_capacity(self):
+    return '; '.join(filter(None, (part.depends_on_capacity for part in self.parts)))
+
+  @property
+  def inert(self):
+    return tuple(f'{name_of(part)}/{weight}' for part in self.parts for weight in part.inert)
 
   @property
   def normalizer(self):
     return 'none' if any(part.normalizer == 'none' for part in self.parts) else 'softmax'
-
-  def _any(self, trait):
-    """The trait of the first part that has it."""
-    return next(filter(None, (getattr(part, trait) for part in self.parts)), '')
 
   def _least(self, trait):
     return min(filter(None, (getattr(part, trait) for part in self.parts)), default=None)
@@ -76,7 +77,7 @@ class Chain(Encoding):
     return {name: each for name, each in weights.items() if each}
 
   def init_state(self, batch, capacity, train, rng):
-    states = [part.init_state(batch, capacity, train, rng) for part in self._parts()]
+    states = [part.init_state(batch, capacity, train, rng) for part in self.parts]
     return State(tuple(s.sequence for s in states), tuple(s.layer for s in states))
 
   def positions(self, at, state):

@@ -93,6 +93,7 @@ class Encoding(nn.Module):
   causal_only: ClassVar[bool] = False  # a query must not see keys of later order
   contiguous: ClassVar[bool] = False  # needs every key between a query and a key that it sees
   all_heads: ClassVar[bool] = False  # mixes heads: all of a pair's scores must be at one place
+  reach: ClassVar[int] = 0  # tokens before a key whose inputs its features read
   sees_itself: ClassVar[bool] = True  # a query scores its own token's key
   inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
@@ -108,7 +109,7 @@ class Encoding(nn.Module):
 
   # once per sequence
   def init_state(self, batch, capacity, train, rng):
-    """The `State` before the first token.
+    """The `State` before the first token; it needs no weights.
 
     Args:
       batch: rows.
@@ -182,9 +183,6 @@ class Bound:
   def _call(self, hook, *args):
     return self.module.apply({'params': self.weights}, *args, method=hook)
 
-  def init_state(self, batch, capacity, train, rng):
-    return self._call('init_state', batch, capacity, train, rng)
-
   def positions(self, at, state):
     return self._call('positions', at, state)
 
@@ -224,3 +222,12 @@ def wide(*arrays):
 def per_head(x_BTKH, heads):
   """Each key head's numbers for all the query heads that it serves: [B, T, N, ...]."""
   return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)
+
+
+def scores(q_BTNH, k_BSKH):
+  """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
+  B, T, N, H = q_BTNH.shape
+  S, K = k_BSKH.shape[1:3]
+  q = q_BTNH.reshape(B, T, K, N // K, H)
+  s = jnp.einsum('BTKGH,BSKH->BKGTS', q, k_BSKH, preferred_element_type=wide(q_BTNH))
+  return s.reshape(B, N, T, S)

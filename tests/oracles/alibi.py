@@ -33,7 +33,7 @@ def embed(x, pos, args, weights):
   return np.array(x, np.float64)
 
 
-def attend(q, k, v, q_pos, k_pos, visible, args, weights):
+def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H]."""
   heads = np.shape(q)[2]
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)

@@ -46,9 +46,9 @@ def embed(x, pos, args, weights):
 def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H], visible [B,T,S] -> o [B,T,N,H]."""
   heads, size = np.shape(q)[2:]
-  assert np.shape(weights['table_LHR']) == (size, args['positions'])
+  assert np.shape(weights['table_LHR']) == (size, args['rows'])
   content = attention.dot(q, k)
-  p = place(content, np.asarray(ends[1]['order']), visible, args['positions'])
+  p = place(content, np.asarray(ends[1]['order']), visible, args['rows'])
   added = bias(q, weights['table_LHR'], p)
   # q carries 1/sqrt(H), so the bias has it already.
   factor = 1.0 if args['scaled'] else math.sqrt(size)

@@ -59,7 +59,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
   content = attention.dot(q, k)
   base = {'alibi': alibi, 'kerple': kerple, 'fire': fire}[args['base']]
-  static = base(heads, weights.get('base'))
+  static = base(heads, weights.get('static'))
   scores, biases, hidden_bias, output, output_bias = (
     np.asarray(weights[name], np.float64)
     for name in ['scores_LNR', 'biases_LNR', 'hidden_bias_LR', 'output_LRN', 'output_bias_LN']

@@ -41,7 +41,7 @@ def embed(x, pos, args, weights):
   return np.array(x, np.float64)
 
 
-def attend(q, k, v, q_pos, k_pos, visible, args, weights):
+def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H]."""
   score = attention.dot(rotate(q, q_pos, **args), rotate(k, k_pos, **args))
   return attention.attend(score, v, visible, np.shape(q)[2])

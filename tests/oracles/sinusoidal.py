@@ -42,6 +42,6 @@ def embed(x, pos, args, weights):
   return x + np.stack(rows)
 
 
-def attend(q, k, v, q_pos, k_pos, visible, args, weights):
+def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H], visible [B,T,S] -> o [B,T,N,H]."""
   return attention.attend(attention.dot(q, k), v, visible, np.shape(q)[2])

@@ -1,0 +1,17 @@
+"""The forgetting Transformer (Lin et al. 2025, arXiv 2503.02130).
+
+`python -m posjax.main --config=configs/fox.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('fox',),
+    fox=dict(
+      bias=0.0,  # of the gates at the start: 0 keeps a half of what is left at each token
+    ),
+  )
+  return config

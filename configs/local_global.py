@@ -1,0 +1,31 @@
+"""Local and global layers with bases of their own (Gemma 3, arXiv 2503.19786).
+
+Layers that see a window turn fast; those that see everything turn slowly, so that far positions
+stay apart. Two settings of one encoding have a label each: `rope_local`, `rope_global`. Gemma 3 has
+five local layers to one: `--config.encoding.layers=rope_local,…`, where the depth allows.
+
+`python -m posjax.main --config=configs/local_global.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+WINDOWS = {'tiny': 32, 'small': 256, 'base': 512, 'large': 1024}
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('rope_local', 'rope_global'),
+    rope_local=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+    rope_global=dict(
+      base=1_000_000.0,  # as above, for layers that see everything
+      fraction=1.0,
+      layout='half',
+    ),
+  )
+  config.model.windows = (WINDOWS[size], 0)
+  return config

@@ -1,0 +1,23 @@
+"""Randomised positions (Ruoss et al. 2023, arXiv 2305.16843) under RoPE.
+
+`python -m posjax.main --config=configs/randomize.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('randomize+rope',),
+    randomize=dict(
+      limit=2048,  # positions to draw from
+      at_evaluation=True,  # False: positions as they are outside of training
+    ),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

@@ -1,0 +1,27 @@
+"""RNoPE-SWA (Yang et al. 2025, arXiv 2501.18795): RoPE in a window, between layers without positions.
+
+Layers without positions see everything and retrieve; those between have RoPE and see what is near.
+The paper has three of these to one: `--config.encoding.layers=rope,rope,rope,nope` and
+`--config.model.windows=32,32,32,0`, where the depth is a multiple of four.
+
+`python -m posjax.main --config=configs/rnope_swa.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+# Half of the training length; the paper has 4,096 of 8,192.
+WINDOWS = {'tiny': 32, 'small': 256, 'base': 512, 'large': 1024}
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('rope', 'nope'),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  config.model.windows = (WINDOWS[size], 0)
+  return config

@@ -1,0 +1,18 @@
+"""Relative keys and values (Shaw et al. 2018, arXiv 1803.02155).
+
+`python -m posjax.main --config=configs/shaw.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('shaw',),
+    shaw=dict(
+      clip=16,  # the distance from which on all are alike
+      values=True,  # False: relative keys only
+    ),
+  )
+  return config

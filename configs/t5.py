@@ -1,0 +1,20 @@
+"""T5 bias (Raffel et al. 2020, arXiv 1910.10683).
+
+`python -m posjax.main --config=configs/t5.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('t5',),
+    t5=dict(
+      buckets=32,  # of distances; half of them hold one distance each
+      max_distance=128,  # from which on all distances share the last bucket
+      bidirectional=False,  # True: keys after the query have buckets of their own
+      scaled=True,  # False: no 1/sqrt(H), as T5's own weights need
+    ),
+  )
+  return config

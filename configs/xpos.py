@@ -1,0 +1,19 @@
+"""xPos (Sun et al. 2023, arXiv 2212.10554).
+
+`python -m posjax.main --config=configs/xpos.py`, two CPU cores, RESULT
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('xpos',),
+    xpos=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      scale_base=512.0,  # the distance over which a plane shrinks to zeta
+      gamma=0.4,  # zeta of the fastest plane is gamma / (1 + gamma)
+    ),
+  )
+  return config

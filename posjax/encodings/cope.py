@@ -1,0 +1,63 @@
+"""CoPE: a key's position is how many tokens between it and the query open the query's gate.
+
+Golovneva et al. 2024, arXiv 2405.18719, equations 3 to 6.
+
+  g_ij = sigmoid(q_i . k_j / sqrt(H))          p_ij = min(sum_{l = j .. i} g_il, P - 1)
+  A_ij = (q_i . k_j + (1 - f) z_i[n] + f z_i[n + 1]) / sqrt(H)
+  z_i[n] = q_i . e_n,  n = floor(p_ij),  f = p_ij - n
+
+The sum runs over the keys that the query sees, nearest first: what has been counted in the blocks
+visited so far is carried. x-transformers leaves the interpolated term unscaled: `scaled=False`.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from posjax.encodings.encoding import Encoding, wide
+
+
+def interpolate(z_BNTR, p_BNTS):
+  """z at the fractional positions p, each query's own: [B, N, T, S]."""
+  rows = z_BNTR.shape[-1]
+  low = lax.stop_gradient(jnp.floor(p_BNTS))
+  n = low.astype(jnp.int32)
+  take = lambda n: jnp.take_along_axis(z_BNTR, n, axis=-1)
+  below, above = take(n), take(jnp.minimum(n + 1, rows - 1))
+  return below + (p_BNTS - low) * (above - below)
+
+
+class Cope(Encoding):
+  rows: int = 64
+  scaled: bool = True
+  causal_only = True
+  contiguous = True
+
+  def check(self, dims):
+    if self.rows < 2:
+      raise ValueError(f'rows must be 2 at least; it is {self.rows}')
+
+  def setup(self):
+    self.table_LHR = self.weight('table_LHR', nn.initializers.zeros, R=self.rows)
+
+  def query(self, q):
+    dtype = wide(q.h)
+    z_BNTR = jnp.einsum('BTNH,HR->BTNR', q.h.astype(dtype), self.table_LHR.astype(dtype))
+    return q.replace(features=z_BNTR if self.scaled else z_BNTR / self.dims.scale)
+
+  def init_carry(self, q):
+    B, T, N, _ = q.h.shape
+    return jnp.zeros((B, N, T), wide(q.h))
+
+  def score(self, s_BNTS, pair, carry):
+    gate_BNTS = jnp.where(pair.mask, jax.nn.sigmoid(s_BNTS), 0)
+    counted_BNTS = carry[..., None] + lax.cumsum(gate_BNTS, axis=3, reverse=True)
+    p_BNTS = jnp.minimum(counted_BNTS, self.rows - 1)
+    bias_BNTS = interpolate(pair.q.features.swapaxes(1, 2), p_BNTS)
+    return s_BNTS + bias_BNTS, carry + jnp.sum(gate_BNTS, axis=-1)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Cope(rows=4), Cope(rows=6, scaled=False)

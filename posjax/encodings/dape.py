@@ -1,0 +1,62 @@
+"""DAPE: a small network over the heads refines a bias by what the logits are.
+
+Zheng et al. 2024, NeurIPS, arXiv 2405.14722, section 3.2. At each pair i, j, with A the logits and
+B a static bias of all heads:
+
+  logits = A + B + f([A; B])      f(z) = W_2 leaky_relu(W_1 z + b_1) + b_2,  2N -> width -> N
+
+W_1 stands here as its halves, for A and for B. Each layer has its own network; B is one of ALiBi,
+KERPLE and FIRE. All heads of a pair are needed at once: under tensor parallelism they are gathered.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from posjax.encodings.alibi import Alibi
+from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.fire import Fire, torch_linear
+from posjax.encodings.kerple import Kerple
+
+BASES = {'alibi': Alibi, 'fire': Fire, 'kerple': Kerple}
+
+
+class Dape(Encoding):
+  base: str = 'kerple'
+  width: int = 32
+  all_heads = True
+  inert = ('output_bias_LN',)  # the same for all keys of a query
+  shift_invariant = property(lambda self: BASES[self.base].shift_invariant)
+  causal_only = property(lambda self: BASES[self.base].causal_only)
+
+  def check(self, dims):
+    if self.base not in BASES:
+      raise ValueError(f'base is {self.base!r}; valid: {", ".join(BASES)}')
+    if self.width < 1:
+      raise ValueError(f'width must be positive; it is {self.width}')
+
+  def setup(self):
+    self.static = BASES[self.base](dims=self.dims)
+    init = torch_linear(2 * self.dims.N)
+    self.scores_LNR = self.weight('scores_LNR', init, R=self.width)
+    self.biases_LNR = self.weight('biases_LNR', init, R=self.width)
+    self.hidden_bias_LR = self.weight('hidden_bias_LR', init, R=self.width)
+    self.output_LRN = self.weight('output_LRN', torch_linear(self.width), R=self.width)
+    self.output_bias_LN = self.weight('output_bias_LN', torch_linear(self.width))
+
+  def score(self, s_BNTS, pair, carry):
+    dtype = wide(s_BNTS)
+    mix = lambda x_BNTS, w_NR: jnp.einsum('BNTS,NR->BRTS', x_BNTS, w_NR.astype(dtype))
+    bias_BNTS, _ = self.static.score(jnp.zeros((1, 1, 1, 1), dtype), pair, ())
+    z_BRTS = mix(s_BNTS, self.scores_LNR) + mix(bias_BNTS, self.biases_LNR)
+    h_BRTS = jax.nn.leaky_relu(z_BRTS + self.hidden_bias_LR[:, None, None])
+    f_BNTS = jnp.einsum('BRTS,RN->BNTS', h_BRTS, self.output_LRN.astype(dtype))
+    return s_BNTS + bias_BNTS + f_BNTS + self.output_bias_LN[:, None, None], carry
+
+  def weights(self):
+    self.static.weights()  # makes them: they are part of these
+    return super().weights()
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Dape(width=5), Dape(base='fire', width=3)

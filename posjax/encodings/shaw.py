@@ -1,0 +1,62 @@
+"""Relative keys and values: a learned vector for each distance, added to the key and the value.
+
+Shaw et al. 2018, NAACL, arXiv 1803.02155, equations 3 to 5.
+
+  A_ij = q_i . (k_j + aK_c) / sqrt(H)        o_i = sum_j p_ij (v_j + aV_c)
+  c = clip(j - i, -clip, clip) + clip
+
+The tables are those of a layer, and shared by its heads. No vector is built for a pair: the query
+meets all rows of the table first, and the weights of a row are summed before they meet its vector.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, wide
+
+
+class Shaw(Encoding):
+  clip: int = 16
+  values: bool = True
+  whole_positions = True
+
+  def check(self, dims):
+    if self.clip < 0:
+      raise ValueError(f'clip must not be negative; it is {self.clip}')
+
+  def setup(self):
+    init = nn.initializers.glorot_uniform()
+    rows = 2 * self.clip + 1
+    self.keys_LRH = self.weight('keys_LRH', init, R=rows)
+    if self.values:
+      self.values_LRH = self.weight('values_LRH', init, R=rows)
+
+  def query(self, q):
+    # The query carries the scale, so this term is scaled as the content is.
+    dtype = wide(q.h)
+    return q.replace(
+      features=jnp.einsum('BTNH,RH->BTNR', q.h, self.keys_LRH, preferred_element_type=dtype)
+    )
+
+  def score(self, s_BNTS, pair, carry):
+    row_B1TS = self._row(pair)
+    return s_BNTS + jnp.take_along_axis(pair.q.features.swapaxes(1, 2), row_B1TS, axis=-1), carry
+
+  def output(self, o_BTNH, p_BNTS, pair):
+    if not self.values:
+      return o_BTNH
+    p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
+    row_BTS = jnp.broadcast_to(self._row(pair)[:, 0], p_BTSN.shape[:-1])
+    add = lambda p_SN, row_S: jax.ops.segment_sum(p_SN, row_S, len(self.values_LRH))
+    p_BTRN = jax.vmap(jax.vmap(add))(p_BTSN, row_BTS)
+    return o_BTNH + jnp.einsum('BTRN,RH->BTNH', p_BTRN, self.values_LRH.astype(p_BNTS.dtype))
+
+  def _row(self, pair):
+    distance = pair.distance[..., 0].astype(jnp.int32)
+    return self.clip - jnp.clip(distance, -self.clip, self.clip)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Shaw(clip=4), Shaw(clip=3, values=False)

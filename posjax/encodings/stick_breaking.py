@@ -1,0 +1,51 @@
+"""Stick-breaking attention: each key, nearest first, breaks off a share of what is left.
+
+Tan et al. 2025, ICLR, arXiv 2410.17980, equations 1 to 4.
+
+  b_ij = sigmoid(q_i . k_j / sqrt(H))       o_i = sum_{j < i} w_ij v_j + r_i v_i
+  w_ij = b_ij prod_{j < l < i} (1 - b_il)   r_i = prod_{l < i} (1 - b_il), the remainder
+
+No softmax and no other position: the order of the keys is the encoding. The logarithm of what is
+left is carried from block to block, as ln(1 - sigmoid(s)) = -softplus(s), which never loses digits.
+`remainder=False` leaves the last term out; the first token of a document then gathers nothing.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from posjax.encodings.encoding import Encoding, per_head, wide
+from posjax.encodings.fox import later
+
+
+class StickBreaking(Encoding):
+  remainder: bool = True
+  causal_only = True
+  contiguous = True
+  sees_itself = False
+  normalizer = 'none'
+
+  def init_carry(self, q):
+    B, T, N, _ = q.h.shape
+    return jnp.zeros((B, N, T), wide(q.h))
+
+  def score(self, s_BNTS, pair, carry):
+    earlier = pair.k.order[:, None, None, :] < pair.q.order[:, None, :, None]
+    broken = pair.mask & earlier
+    left_BNTS = jnp.where(broken, -jax.nn.softplus(s_BNTS), 0)  # ln(1 - b)
+    log_w_BNTS = s_BNTS + left_BNTS + carry[..., None] + later(left_BNTS, axis=3)
+    nothing = jnp.finfo(s_BNTS.dtype).min
+    return jnp.where(broken, log_w_BNTS, nothing), carry + jnp.sum(left_BNTS, axis=-1)
+
+  def finish(self, o_BTNH, q, carry):
+    if not self.remainder:
+      return o_BTNH
+    if q.v is None:
+      raise ValueError('stick_breaking gives the remainder to the query\'s own value, and there is '
+                       'none in cross-attention; set remainder=False')
+    left_BTN1 = jnp.exp(carry).swapaxes(1, 2)[..., None]
+    return o_BTNH + left_BTN1 * per_head(q.v, o_BTNH.shape[2])
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return StickBreaking(), StickBreaking(remainder=False)

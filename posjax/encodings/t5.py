@@ -1,0 +1,71 @@
+"""T5's bias: a learned number for each head and bucket of distances, wider the farther off.
+
+Raffel et al. 2020, JMLR 21, arXiv 1910.10683, section 2.1; the buckets are those of the authors'
+code. With E the half of the buckets that hold one distance each, and m = max(i - j, 0):
+
+  A_ij = q_i . k_j / sqrt(H) + b_n[bucket(m)]
+  bucket(m) = floor(m)                                                     if m < E
+              min(N-1, E + trunc(ln(m/E) / ln(max_distance/E) (N - E)))    else, of N = 2 E buckets
+
+Bidirectional: m = |i - j|, half of the buckets for either side. One table for all layers. T5 itself
+has no 1/sqrt(H); its weights need `scaled=False`.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, wide
+
+
+def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
+  """The bucket of each distance i - j, query less key, whole or not: int32."""
+  offset = 0
+  if bidirectional:
+    buckets //= 2
+    offset = jnp.where(distance < 0, buckets, 0)
+    distance = jnp.abs(distance)
+  m = jnp.maximum(distance, 0).astype(wide(distance))
+  exact = buckets // 2
+  per_e = (buckets - exact) / np.log(max_distance / exact)  # buckets for each factor of e
+  far = exact + (jnp.log(jnp.maximum(m, exact) / exact) * per_e).astype(jnp.int32)
+  far = jnp.minimum(far, buckets - 1)
+  return offset + jnp.where(m < exact, m.astype(jnp.int32), far)
+
+
+class T5(Encoding):
+  buckets: int = 32
+  max_distance: int = 128
+  bidirectional: bool = False
+  scaled: bool = True
+
+  def check(self, dims):
+    sides = 2 if self.bidirectional else 1
+    if self.buckets < 2 * sides or self.buckets % (2 * sides):
+      raise ValueError(
+        f'buckets must be a positive multiple of {2 * sides}; it is {self.buckets}'
+      )
+    if self.max_distance <= self.buckets // (2 * sides):
+      raise ValueError(
+        f'max_distance must be more than the {self.buckets // (2 * sides)} distances that have '
+        f'buckets of their own; it is {self.max_distance}'
+      )
+
+  def setup(self):
+    init = nn.initializers.normal((self.dims.D or 1) ** -0.5)
+    self.table_RN = self.weight('table_RN', init, R=self.buckets)
+
+  def query(self, q):
+    return q if self.scaled else q.replace(h=q.h / self.dims.scale)
+
+  def score(self, s_BNTS, pair, carry):
+    index_BTS = bucket(
+      pair.distance[:, 0, ..., 0], self.buckets, self.max_distance, self.bidirectional
+    )
+    bias_BTSN = self.table_RN.astype(wide(s_BNTS))[index_BTS]
+    return s_BNTS + jnp.moveaxis(bias_BTSN, -1, 1), carry
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return T5(buckets=8, max_distance=40), T5(buckets=12, bidirectional=True, scaled=False)

@@ -1,0 +1,68 @@
+"""xPos: RoPE whose planes also shrink with the distance, the fast ones most.
+
+Sun et al. 2023, ACL, arXiv 2212.10554, algorithm 1.
+
+  A_ij = sum_c zeta_c^((i - j) / scale_base) [q_i R((i - j) theta_c) k_j]_c / sqrt(H)
+  zeta_c = (2c / H + gamma) / (1 + gamma) < 1
+
+As factors of either end, zeta^i and zeta^-j, they would overflow float32 beyond 36k positions: here
+both are relative to the last position that the block of keys and the document have in common, where
+neither exceeds 1 by more than the block does. So keys are cached rotated only, and the product is
+the encoding's own. Causal: later keys would grow with the distance.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from posjax.encodings.encoding import Encoding, scores, wide
+from posjax.encodings.rope import frequencies, rotate
+
+
+class Xpos(Encoding):
+  base: float = 10_000.0
+  scale_base: float = 512.0
+  gamma: float = 0.4
+  causal_only = True
+  own_score = True
+
+  def check(self, dims):
+    if dims.H % 2:
+      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+    if self.base <= 0 or self.scale_base <= 0 or self.gamma <= 0:
+      raise ValueError(
+        'base, scale_base and gamma must be positive; they are '
+        f'{self.base}, {self.scale_base} and {self.gamma}'
+      )
+
+  def query(self, q):
+    return q.replace(h=self._rotate(q.h, q))
+
+  def key(self, k):
+    return k.replace(h=self._rotate(k.h, k))
+
+  def key_block(self, k):
+    same_BSS = k.segment_ids[:, :, None] == k.segment_ids[:, None, :]
+    last_BS = _last(same_BSS, k.pos[..., 0])
+    return k.replace(h=self._grow(k.h, last_BS - k.pos[..., 0]), features=last_BS)
+
+  def score(self, s_BNTS, pair, carry):
+    same_BTS = pair.q.segment_ids[:, :, None] == pair.k.segment_ids[:, None, :]
+    last_BT = _last(same_BTS, pair.k.features)
+    return scores(self._grow(pair.q.h, pair.q.pos[..., 0] - last_BT), pair.k.h), carry
+
+  def _rotate(self, h_BTNH, at):
+    return rotate(h_BTNH, at.pos[..., 0], frequencies(self.dims.H, self.base), 'interleaved')
+
+  def _grow(self, h_BTNH, distance_BT):
+    """h times zeta^(distance / scale_base)."""
+    dtype, width = wide(h_BTNH), self.dims.H
+    zeta = (np.arange(0, width, 2) / width + self.gamma) / (1 + self.gamma)
+    log_zeta = jnp.asarray(np.repeat(np.log(zeta), 2) / self.scale_base, dtype)
+    # Where a query sees none of the block it may lie far before it: what nobody reads stays finite.
+    exponent = jnp.minimum(distance_BT.astype(dtype)[..., None, None] * log_zeta, 80)
+    return (h_BTNH.astype(dtype) * jnp.exp(exponent)).astype(h_BTNH.dtype)
+
+
+def _last(same_BTS, pos_BS):
+  """The last position of a key in the same document; far back where there is none."""
+  return jnp.max(jnp.where(same_BTS, pos_BS[:, None], -(2**30)), axis=-1)

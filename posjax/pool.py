@@ -1,0 +1,93 @@
+"""Runs that are done, put together: which of them compare, and the table of those that do."""
+
+import math
+import statistics
+
+from posjax import config as config_lib
+from posjax.config import UserError
+
+
+def select(nested, names):
+  """Flat keys and values of a config or a result: those that `names` or their sections name."""
+  flat = config_lib.flatten(nested)
+  return {k: flat[k] for k in flat if k in names or k.partition('.')[0] in names}
+
+
+def difference(old, new):
+  """'train.steps 1000 -> 500': where two flat dicts differ first, or None."""
+  for key in old | new:
+    if (a := old.get(key, 'absent')) != (b := new.get(key, 'absent')):
+      return f'{key} {config_lib.show(a)} -> {config_lib.show(b)}'
+  return None
+
+
+def check_alike(described):
+  """Raises UserError unless the flat dicts of all [(run, dict)] are equal."""
+  for run, values in described:
+    first, expected = described[0]
+    if found := difference(expected, values):
+      raise UserError(f'{first} and {run} do not compare: {found}')
+
+
+def finished(runs):
+  """[(run, its result)] of those that are done.
+
+  Raises:
+    UserError: a result is not of the config its arm names now, or two do not compare.
+  """
+  done = [(run, result) for run in runs if (result := run.result())]
+  for run, result in done:
+    old, new = (
+      config_lib.identity(config) | select(config, ('evaluate',))
+      for config in (result['config'], run.config)
+    )
+    if found := difference(old, new):
+      raise UserError(
+        f'{run.folder}: arm {run.arm} ran with another config, {found}; delete that folder, or '
+        'choose another --workdir'
+      )
+  shared = ('corpus', 'sha256', 'step', 'protocols')
+  check_alike([(run, select(result, shared)) for run, result in done])
+  return done
+
+
+def tables(claim, runs, done):
+  """Markdown: what ran, then a table for each protocol; `done` is what `finished` returns."""
+  _, first = done[0]
+  seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
+  codes = ', '.join(sorted({result['code'] for _, result in done}))
+  lines = [
+    f'# {claim}', '', f'{first["step"]:,} steps; seeds {seeds}; {first["corpus"]}; posjax {codes}'
+  ]
+  if missing := [str(run) for run in runs if not run.result()]:
+    lines += ['', f'Not there: {"; ".join(missing)}']
+  for protocol, text in first['protocols'].items():
+    lines += ['', f'Bits per byte by length of the window, mean and 95 % interval; {text}', '']
+    lines += table(done, protocol)
+  return '\n'.join(lines) + '\n'
+
+
+def table(done, protocol):
+  """Lines of Markdown: a row for each arm, a column for each length."""
+  lengths = [str(row['length']) for row in done[0][1]['lengths']]
+  lines = [f'| arm | weights | {" | ".join(lengths)} |', '| --- ' * (len(lengths) + 2) + '|']
+  for arm in dict.fromkeys(run.arm for run, _ in done):
+    results = [result for run, result in done if run.arm == arm]
+    columns = zip(*([row[protocol] for row in r['lengths']] for r in results), strict=True)
+    cells = (cell(nats, results[0]['limit']) for nats in columns)
+    lines.append(f'| {arm} | {results[0]["weights"]:,} | {" | ".join(cells)} |')
+  return lines
+
+
+def cell(nats, limit):
+  """Mean bits per byte and half the 95 % interval by Student's t; of one seed, its bits."""
+  if None in nats:
+    return f'beyond {limit}'
+  bits = [n / math.log(2) for n in nats]
+  if len(bits) == 1:
+    return f'{bits[0]:.2f}'
+  import scipy.stats  # slow to import
+
+  quantile = scipy.stats.t.ppf(0.975, len(bits) - 1)
+  half = quantile * statistics.stdev(bits) / math.sqrt(len(bits))
+  return f'{statistics.mean(bits):.2f} ± {half:.2f}'

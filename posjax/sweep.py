@@ -1,0 +1,244 @@
+"""Trains and evaluates every arm of an experiment with every seed, and prints one table.
+
+  python -m posjax.sweep experiments/extrapolation.py
+
+An experiment is a Python file: its docstring states the claim and the paper, ARMS names command
+lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS, (0, 1, 2), says what
+each of them runs with. The same command goes on where a sweep stopped.
+
+Exit codes: 0 done, 1 a run failed, 2 a mistake in the command line or the file, 130 interrupted.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import tqdm
+from ml_collections import ConfigDict
+
+from posjax import config as config_lib
+from posjax import main as main_lib
+from posjax import pool
+from posjax.config import UserError
+
+PROGRAM = 'python -m posjax.sweep'
+
+
+class Run(NamedTuple):
+  """One arm with one seed. How far it is stands in its folder and nowhere else."""
+
+  arm: str
+  seed: int
+  arguments: tuple[str, ...]  # of posjax.main
+  folder: Path
+  config: ConfigDict
+  command: str  # as one types it
+
+  def __str__(self):
+    return f'{self.arm}, seed {self.seed}'
+
+  def result(self):
+    """What evaluation.json holds; {} before the run is done."""
+    return read(self.folder / 'evaluation.json')
+
+  def note(self):
+    """What `execute` noted; {} before the first time."""
+    return read(self.folder / 'sweep.json')
+
+  def status(self):
+    if self.result():
+      return 'done'
+    return f'failed {self.note()["exit_code"]}' if self.note() else 'missing'
+
+
+def read(path):
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(path, text):
+  """Replaces a file at once: a reader sees the old text or the new one."""
+  rewritten = path.with_suffix('.tmp')
+  rewritten.write_text(text)
+  rewritten.replace(path)
+
+
+class Parser(argparse.ArgumentParser):
+  def error(self, message):
+    raise UserError(message)
+
+
+def parse(argv):
+  """The options of a command line. Raises UserError for what is wrong with it."""
+  parser = Parser(
+    prog=PROGRAM, description=__doc__, allow_abbrev=False,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('experiment', help='its file')
+  parser.add_argument('--workdir', help='folder of the runs; by default runs/sweeps/EXPERIMENT')
+  parser.add_argument('--arms', help='run only these, such as nope,rope')
+  parser.add_argument('--seeds', help='run only these, such as 0,1')
+  parser.add_argument('--table', action='store_true', help='run nothing, print what is there')
+  options = parser.parse_args(argv)
+  if options.table and (options.arms or options.seeds):
+    raise UserError('--table runs nothing, so that --arms and --seeds mean nothing')
+  return options
+
+
+def load(path):
+  """The claim, the arms and the seeds that an experiment's file states.
+
+  Raises:
+    UserError: for everything that can be wrong with the file.
+  """
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; an example is experiments/extrapolation.py')
+  with config_lib.blaming(path):
+    names = runpy.run_path(str(path))
+  claim, arms, seeds = (names.get(name) for name in ('__doc__', 'ARMS', 'SEEDS'))
+  if not claim:
+    raise UserError(f'{path}: its docstring must state the claim and the paper')
+  # A tuple that lacks its comma is a string, and each letter would be an argument.
+  if not isinstance(arms, dict) or {*map(type, arms.values())} != {tuple}:
+    raise UserError(f"{path}: ARMS must be a dict like {{'rope': ('--config=configs/rope.py',)}}")
+  if not isinstance(seeds, tuple) or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
+    raise UserError(f'{path}: SEEDS must be a tuple of different integers, such as (0, 1, 2)')
+  return claim.strip().splitlines()[0], arms, seeds
+
+
+def plan(path, arms, seeds, workdir):
+  """All runs of the experiment at `path`, arm by arm.
+
+  Raises:
+    UserError: an arm's arguments are wrong, or two arms could not stand in one table.
+  """
+  runs = []
+  for arm, arguments in arms.items():
+    for seed in seeds:
+      folder = workdir / f'{arm}-{seed}'
+      whole = (*arguments, f'--workdir={folder}', f'--config.seed={seed}')
+      try:
+        parsed = main_lib.parse(['posjax', *whole])
+      except UserError as error:
+        raise UserError(f'{path}: arm {arm}: {error}') from error
+      runs.append(Run(arm, seed, whole, folder, parsed.config, parsed.command))
+  shared = ('data', 'train.steps', 'train.length', 'evaluate')
+  pool.check_alike([(run, pool.select(run.config, shared)) for run in runs])
+  return runs
+
+
+def execute(run):
+  """Does what is left of a run; what it prints goes to output.txt, how it ended to sweep.json."""
+  run.folder.mkdir(parents=True, exist_ok=True)
+  code, before, start = 130, run.note().get('seconds', 0), time.perf_counter()
+  try:
+    with (run.folder / 'output.txt').open('a') as output:
+      print(f'$ {run.command}', file=output, flush=True)
+      command = [sys.executable, '-m', 'posjax.main', *run.arguments]
+      done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+      code = done.returncode
+  finally:  # if it is interrupted, too
+    note = {
+      'exit_code': code,
+      'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
+      'python': platform.python_version(),
+      'jax': importlib.metadata.version('jax'),
+    }
+    write(run.folder / 'sweep.json', json.dumps(note) + '\n')
+
+
+def manifest(path, claim, runs):
+  """The whole experiment as JSON: what it was made with, and each run with its result."""
+  entries = [
+    {
+      'arm': run.arm, 'seed': run.seed, 'command': run.command, 'directory': str(run.folder),
+      'status': run.status(), **run.note(),
+      **{k: v for k, v in run.result().items() if k != 'by_position'},  # too long for here
+    }
+    for run in runs
+  ]
+  # Lists: a sweep may have gone on after an update. `code` is posjax's version and commit.
+  made_with = {
+    key: sorted({entry[key] for entry in entries if key in entry})
+    for key in ('code', 'python', 'jax')
+  }
+  contents = {'experiment': str(path), 'claim': claim, **made_with, 'runs': entries}
+  return json.dumps(contents, indent=2) + '\n'
+
+
+def sweep(options):
+  """Does what the command line asks for and returns the exit code."""
+  path = Path(options.experiment).expanduser()
+  claim, arms, seeds = load(path)
+  workdir = Path(options.workdir or f'runs/sweeps/{path.stem}').expanduser()
+  runs = plan(path, arms, seeds, workdir)
+  arms = choose('arms', options.arms, arms)
+  seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
+  # What is there must fit before hours go into the rest.
+  if not pool.finished(runs) and options.table:
+    raise UserError(f'{workdir}: no run is done yet')
+  wanted = [
+    run for run in runs if run.arm in arms and str(run.seed) in seeds and not options.table
+  ]
+  save = lambda: write(workdir / 'manifest.json', manifest(path, claim, runs))
+  execute_all(wanted, save)
+  save()
+  if done := pool.finished(runs):
+    text = pool.tables(claim, runs, done)
+    write(workdir / 'table.md', text)
+    print(f'\n{text}\ntable:    {workdir / "table.md"}')
+  print(f'manifest: {workdir / "manifest.json"}')
+  again = shlex.join([str(path), f'--workdir={workdir}'])
+  print(f'next:     {PROGRAM} {again}  # runs only what is missing, such as an arm you add')
+  failed = [run for run in wanted if not run.result()]
+  for run in failed:
+    output = run.folder / 'output.txt'
+    last = output.read_text(errors='replace').strip().splitlines()[-1]
+    main_lib.fail(1, f'{run}: exit code {run.note()["exit_code"]}: {last}; see {output}')
+  return 1 if failed else 0
+
+
+def choose(flag, text, names):
+  """The names that --flag=text lists, by default all. Raises UserError for another one."""
+  chosen = text.split(',') if text else names
+  for name in chosen:
+    if name not in names:
+      raise UserError(f'--{flag}={text}: {name or "each"} {config_lib.one_of(name, names)}')
+  return chosen
+
+
+def execute_all(runs, after_each):
+  """Runs what is not done, one after the other, whatever becomes of the others."""
+  todo = [run for run in runs if not run.result()]
+  count = dict(total=len(runs), initial=len(runs) - len(todo), unit='run')
+  with tqdm.tqdm(**count, disable=not runs) as bar:
+    for run in todo:
+      bar.set_description(str(run))
+      try:
+        execute(run)
+      finally:
+        after_each()
+      bar.update()
+
+
+def main(argv):
+  try:
+    return sweep(parse(argv))
+  except UserError as error:
+    return main_lib.fail(2, error)
+  except KeyboardInterrupt:
+    return main_lib.fail(130, 'interrupted; the same command goes on from here')
+
+
+if __name__ == '__main__':
+  # A batch system's end is an interruption too: else the current run would go on alone.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  sys.exit(main(sys.argv[1:]))

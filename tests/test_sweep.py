@@ -1,0 +1,408 @@
+"""A sweep: the table's numbers by hand, what is run again and what is not, what is refused."""
+
+import json
+import math
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from posjax import config as config_lib
+from posjax import main, pool, sweep
+from posjax.config import ROOT
+
+EXPERIMENT = '''"""Far is hard.
+
+Someone 2026, arXiv 0000.00000.
+"""
+
+ARMS = {
+  'rope': ('--config=rope',),
+  'short': ('--config=learned', '--config.encoding.learned.length=64'),
+  'alibi': ('--config=alibi',),
+}
+SEEDS = (0, 1, 2)
+'''
+BITS = {'rope': (1.0, 2.0, 4.0), 'short': (3.0, 3.0, 3.0), 'alibi': (2.5, 2.5, 2.75)}
+HEAD = 'Bits per byte by length of the window, mean and 95 % interval; '
+PROTOCOLS = {
+  'non_overlapping': 'non-overlapping, the same 100 bytes at each length', 'sliding': 'sliding, 9',
+}
+
+
+class Program:
+  """Stands in for posjax.main: notes what is run, and writes what an evaluation does."""
+
+  STDOUT = subprocess.STDOUT
+
+  def __init__(self):
+    self.calls = []
+    self.fails = {}  # a run's folder to its exit code, or to what is raised
+    self.changes = {}  # a run's folder to what its evaluation.json has instead
+
+  def run(self, command, stdout, stderr, check):
+    asked = main.parse(['posjax', *command[3:]])
+    folder = Path(asked.workdir)
+    self.calls.append(folder.name)
+    assert command[:3] == [sys.executable, '-m', 'posjax.main']
+    assert (stderr, check) == (subprocess.STDOUT, False) and folder.is_dir()
+    if folder.name in self.fails:
+      if not isinstance(self.fails[folder.name], int):
+        raise self.fails[folder.name]
+      print('step 6\nposjax: step 7: loss nan\n', file=stdout)
+      return types.SimpleNamespace(returncode=self.fails[folder.name])
+    result = self.evaluation(asked.config, *folder.name.split('-')) | {'name': asked.name}
+    result |= self.changes.get(folder.name, {})
+    (folder / 'evaluation.json').write_text(json.dumps(result))
+    return types.SimpleNamespace(returncode=0)
+
+  def evaluation(self, config, arm, seed):
+    nats = BITS[arm][int(seed)] * math.log(2)
+    beyond = None if arm == 'short' else 2 * nats
+    return {
+      'step': config.train.steps, 'config': config_lib.to_dict(config),
+      'corpus': 'text:numbers: 1 files', 'sha256': 'abc', 'code': '0.1.0+1234567',
+      'weights': 1234, 'devices': '1 x cpu',
+      'limit': 64 if arm == 'short' else None, 'protocols': PROTOCOLS, 'by_position': [nats] * 64,
+      'lengths': [
+        {'length': 64, 'multiple': 1, 'non_overlapping': nats, 'sliding': nats / 2},
+        {'length': 128, 'multiple': 2, 'non_overlapping': beyond, 'sliding': beyond},
+      ],
+    }
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  Path('far.py').write_text(EXPERIMENT)
+  program = Program()
+  monkeypatch.setattr(sweep, 'subprocess', program)
+  return program
+
+
+def run(line='', file='far.py'):
+  return sweep.main([file, *shlex.split(line)])
+
+
+def manifest():
+  return json.loads(Path('runs/sweeps/far/manifest.json').read_text())
+
+
+def statuses():
+  return {f'{entry["arm"]}-{entry["seed"]}': entry['status'] for entry in manifest()['runs']}
+
+
+def message(capsys, *arguments):
+  """What a call that is refused says, in one line."""
+  assert run(*arguments) == 2
+  captured = capsys.readouterr()
+  said = [line for line in captured.err.splitlines() if line.startswith('posjax: ')]
+  assert len(said) == 1 and captured.err.endswith(f'{said[0]}\n')
+  return said[0]
+
+
+def change(old, new):
+  Path('far.py').write_text(EXPERIMENT.replace(old, new))
+
+
+def test_table(program, capsys):
+  """Student's t: t(0.975, 2) = 4.302653, and the deviation of 1, 2, 4 is sqrt(7/3)."""
+  assert 4.302653 * math.sqrt(7 / 3) / math.sqrt(3) == pytest.approx(3.7946, abs=1e-4)
+  assert run() == 0
+  text = Path('runs/sweeps/far/table.md').read_text()
+  assert text == '\n'.join([
+    '# Far is hard.',
+    '',
+    '1,000 steps; seeds 0, 1, 2; text:numbers: 1 files; posjax 0.1.0+1234567',
+    '',
+    HEAD + PROTOCOLS['non_overlapping'],
+    '',
+    '| arm | weights | 64 | 128 |',
+    '| --- | --- | --- | --- |',
+    '| rope | 1,234 | 2.33 ± 3.79 | 4.67 ± 7.59 |',
+    '| short | 1,234 | 3.00 ± 0.00 | beyond 64 |',
+    '| alibi | 1,234 | 2.58 ± 0.36 | 5.17 ± 0.72 |',
+    '',
+    HEAD + 'sliding, 9',
+    '',
+    '| arm | weights | 64 | 128 |',
+    '| --- | --- | --- | --- |',
+    '| rope | 1,234 | 1.17 ± 1.90 | 4.67 ± 7.59 |',
+    '| short | 1,234 | 1.50 ± 0.00 | beyond 64 |',
+    '| alibi | 1,234 | 1.29 ± 0.18 | 5.17 ± 0.72 |',
+    '',
+  ])
+  out = capsys.readouterr().out
+  assert text in out
+  assert 'table:    runs/sweeps/far/table.md\nmanifest: runs/sweeps/far/manifest.json\n' in out
+  assert 'next:     python -m posjax.sweep far.py --workdir=runs/sweeps/far  #' in out
+
+
+@pytest.mark.parametrize('bits, text', [
+  ((1.0,), '1.00'),
+  ((1.0, 2.0), '1.50 ± 6.35'),  # t(0.975, 1) = 12.706205
+  ((1.0, 2.0, 4.0), '2.33 ± 3.79'),
+])
+def test_interval_by_number_of_seeds(bits, text):
+  assert pool.cell([b * math.log(2) for b in bits], None) == text
+
+
+def test_only_what_is_missing_is_run(program, capsys):
+  assert run('--arms=alibi,rope --seeds=1') == 0
+  assert program.calls == ['rope-1', 'alibi-1']
+  out = capsys.readouterr().out
+  assert '| rope | 1,234 | 2.00 | 4.00 |' in out and '| short' not in out
+  assert 'Not there: rope, seed 0; rope, seed 2; short, seed 0;' in out
+  assert run() == 0
+  assert len(program.calls) == len(set(program.calls)) == 9
+  capsys.readouterr()
+  assert run() == run('--table') == 0
+  assert len(program.calls) == 9
+  assert 'Not there' not in capsys.readouterr().out
+
+
+def test_an_added_arm_is_all_that_runs(program, monkeypatch):
+  run()
+  change('SEEDS', "ARMS['nope'] = ('--config=nope',)\nSEEDS")
+  monkeypatch.setitem(BITS, 'nope', (5.0, 5.0, 5.0))
+  assert run() == 0
+  assert program.calls[9:] == ['nope-0', 'nope-1', 'nope-2']
+  assert Path('runs/sweeps/far/table.md').read_text().count('| nope | 5.00 ± 0.00 |') == 1
+
+
+@pytest.mark.parametrize('old, new, said', [
+  ("'--config=alibi'", "'--config=alibi', '--config.model.dim=32'", 'model.dim 64 -> 32'),
+  ("'--config=alibi'", "'--config=nope'", 'encoding.layers alibi -> nope'),
+])
+def test_a_changed_arm_is_refused(program, capsys, old, new, said):
+  run()
+  change(old, new)
+  assert message(capsys) == (
+    f'posjax: runs/sweeps/far/alibi-0: arm alibi ran with another config, {said}; delete that '
+    'folder, or choose another --workdir'
+  )
+  assert len(program.calls) == 9
+  assert run('--workdir=other') == 0
+  assert len(program.calls) == 18 and Path('other/alibi-2/evaluation.json').exists()
+
+
+def test_another_evaluation_is_refused(program, capsys):
+  run()
+  every = "ARMS = {arm: (*ARMS[arm], '--config.evaluate.stride=16') for arm in ARMS}"
+  change('SEEDS', f'{every}\nSEEDS')
+  assert 'arm rope ran with another config, evaluate.stride 32 -> 16;' in message(capsys)
+
+
+def test_what_does_not_decide_a_result_may_change(program):
+  run()
+  change("'--config=alibi'", "'--config=alibi', '--config.mesh=1,1,1'")
+  assert run() == 0
+
+
+def test_a_failed_run_does_not_stop_the_others(program, capsys):
+  program.fails = {'rope-1': 3, 'alibi-2': -9}
+  assert run() == 1
+  assert len(program.calls) == 9
+  captured = capsys.readouterr()
+  assert captured.err.endswith(
+    'posjax: rope, seed 1: exit code 3: posjax: step 7: loss nan; '
+    'see runs/sweeps/far/rope-1/output.txt\n'
+    'posjax: alibi, seed 2: exit code -9: posjax: step 7: loss nan; '
+    'see runs/sweeps/far/alibi-2/output.txt\n'
+  )
+  assert '| rope | 1,234 | 2.50 ± 19.06 |' in captured.out  # seeds 0 and 2
+  assert 'Not there: rope, seed 1; alibi, seed 2\n' in captured.out
+  assert statuses()['rope-1'] == 'failed 3' and statuses()['rope-2'] == 'done'
+  program.fails = {}
+  assert run() == 0
+  assert program.calls[9:] == ['rope-1', 'alibi-2']
+  lines = Path('runs/sweeps/far/rope-1/output.txt').read_text().splitlines()
+  assert [line for line in lines if line.startswith('$ ')] == 2 * [
+    '$ python -m posjax.main --config=rope --workdir=runs/sweeps/far/rope-1 --config.seed=1'
+  ]
+
+
+def test_all_may_fail(program, capsys):
+  program.fails = {f'rope-{seed}': 2 for seed in range(3)}
+  assert run('--arms=rope') == 1
+  assert set(statuses().values()) == {'failed 2', 'missing'}
+  assert not Path('runs/sweeps/far/table.md').exists()
+
+
+def test_an_interrupted_sweep_goes_on(program, capsys):
+  program.fails = {'short-0': KeyboardInterrupt()}
+  assert run() == 130
+  last = capsys.readouterr().err.splitlines()[-1]
+  assert last == 'posjax: interrupted; the same command goes on from here'
+  assert statuses() == {
+    **dict.fromkeys(('rope-0', 'rope-1', 'rope-2'), 'done'), 'short-0': 'failed 130',
+    **dict.fromkeys(('short-1', 'short-2', 'alibi-0', 'alibi-1', 'alibi-2'), 'missing'),
+  }
+  program.fails = {}
+  assert run() == 0
+  assert program.calls[4:] == ['short-0', 'short-1', 'short-2', 'alibi-0', 'alibi-1', 'alibi-2']
+
+
+@pytest.mark.parametrize('changed, said', [
+  ({'sha256': 'def'}, 'sha256 abc -> def'),
+  ({'step': 500}, 'step 1000 -> 500'),
+  (
+    {'protocols': PROTOCOLS | {'sliding': 'sliding, 8'}},
+    'protocols.sliding sliding, 9 -> sliding, 8',
+  ),
+])
+def test_results_that_do_not_compare_are_refused(program, capsys, changed, said):
+  program.changes = {'alibi-1': changed}
+  assert message(capsys) == f'posjax: rope, seed 0 and alibi, seed 1 do not compare: {said}'
+  assert message(capsys, '--table').endswith(said)
+  assert len(program.calls) == 9
+
+
+# What is changed in the experiment's file and the arguments, to what the message must say.
+MISTAKES = {
+  ('', '', '--arms=rope,alibbi'):
+    '--arms=rope,alibbi: alibbi must be one of rope, short, alibi; did you mean alibi?',
+  ('', '', '--seeds=0,3'): '--seeds=0,3: 3 must be one of 0, 1, 2',
+  ('', '', '--arms=rope,'): '--arms=rope,: each must be one of rope, short, alibi',
+  ('', '', '--table'): 'runs/sweeps/far: no run is done yet',
+  ('', '', '--table --arms=rope'): '--table runs nothing, so that --arms and --seeds mean nothing',
+  ('', '', '--arm=rope'): 'unrecognized arguments: --arm=rope',
+  ("'--config=alibi'", "'--config=alibbi'", ''):
+    'far.py: arm alibi: --config=alibbi: no such file',
+  ("'--config=alibi'", "'--config=alibi', '--config.model.layrs=3'", ''):
+    'far.py: arm alibi: --config.model.layrs: no such key; did you mean model.layers',
+  ("'--config=alibi'", "'--config=alibi', '--config.model.heads=6'", '--arms=rope'):
+    'far.py: arm alibi: model.heads = 6: must be a multiple of model.kv_heads = 4',
+  ("'--config=alibi'", "'--config=alibi', '--config.train.steps=500'", ''):
+    'rope, seed 0 and alibi, seed 0 do not compare: train.steps 1000 -> 500',
+  ("'--config=alibi'", "'--config=alibi', '--config.data.test=train[:1%]'", ''):
+    'rope, seed 0 and alibi, seed 0 do not compare: data.test test -> train[:1%]',
+  ("('--config=alibi',)", "('--config=alibi')", ''):
+    "far.py: ARMS must be a dict like {'rope': ('--config=configs/rope.py',)}",
+  ('ARMS', 'ARM', ''): 'far.py: ARMS must be a dict like',
+  ('(0, 1, 2)', '()', ''): 'far.py: SEEDS must be a tuple of different integers, such as (0, 1, 2)',
+  ('(0, 1, 2)', '(0, 0)', ''): 'far.py: SEEDS must be a tuple of different integers',
+  ('(0, 1, 2)', '3', ''): 'far.py: SEEDS must be a tuple of different integers',
+  ('(0, 1, 2)', '(-1,)', ''): 'far.py: arm rope: seed = -1: must be in [0, 4294967295]',
+  ('(0, 1, 2)', 'range(3', ''): "far.py: SyntaxError: '(' was never closed (far.py, line 11)",
+  ('(0, 1, 2)', '1 / 0', ''): 'far.py:11: ZeroDivisionError: division by zero',
+  (EXPERIMENT.partition('ARMS')[0], '', ''):
+    'far.py: its docstring must state the claim and the paper',
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES, ids=lambda mistake: ' '.join(mistake[1:]) or 'doc')
+def test_mistake_is_one_line_before_any_run(program, capsys, mistake):
+  old, new, line = mistake
+  change(old, new)
+  assert message(capsys, line).startswith(f'posjax: {MISTAKES[mistake]}')
+  assert program.calls == [] and not Path('runs').exists()
+
+
+def test_no_such_experiment(program, capsys):
+  assert message(capsys, '', 'near.py') == (
+    'posjax: near.py: no such file; an example is experiments/extrapolation.py'
+  )
+
+
+def test_manifest(program):
+  program.fails = {'short-0': 3}
+  run('--arms=rope,short')
+  contents = manifest()
+  assert (contents['experiment'], contents['claim']) == ('far.py', 'Far is hard.')
+  assert contents['code'] == ['0.1.0+1234567']
+  assert re.fullmatch(r'\d+\.\d+\.\d+\S*', *contents['python'])
+  assert re.fullmatch(r'\d+\.\d+\S*', *contents['jax'])
+  assert len(contents['runs']) == 9
+  entries = {(entry['arm'], entry['seed']): entry for entry in contents['runs']}
+  done = entries['rope', 2]
+  assert done['command'] == (
+    'python -m posjax.main --config=rope --workdir=runs/sweeps/far/rope-2 --config.seed=2'
+  )
+  assert done['directory'] == 'runs/sweeps/far/rope-2'
+  assert (done['status'], done['exit_code'], done['step']) == ('done', 0, 1000)
+  assert 0 <= done['seconds'] < 10
+  assert done['lengths'][1] == {
+    'length': 128, 'multiple': 2, 'non_overlapping': 8 * math.log(2), 'sliding': 8 * math.log(2)
+  }
+  assert done['protocols'] == PROTOCOLS and done['config']['seed'] == 2
+  assert entries['short', 0]['status'] == 'failed 3' and 'lengths' not in entries['short', 0]
+  assert entries['alibi', 0] == {
+    'arm': 'alibi', 'seed': 0, 'directory': 'runs/sweeps/far/alibi-0', 'status': 'missing',
+    'command':
+      'python -m posjax.main --config=alibi --workdir=runs/sweeps/far/alibi-0 --config.seed=0',
+  }
+  assert not list(Path('runs').rglob('*.tmp'))
+
+
+def test_seconds_are_those_of_all_attempts(program, monkeypatch):
+  ticks = iter((0.0, 10.0, 100.0, 107.5))
+  monkeypatch.setattr(sweep, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+  program.fails = {'rope-0': KeyboardInterrupt()}
+  assert run('--arms=rope --seeds=0') == 130
+  assert manifest()['runs'][0]['seconds'] == 10.0
+  program.fails = {}
+  assert run('--arms=rope --seeds=0') == 0
+  assert manifest()['runs'][0]['seconds'] == 17.5
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'experiments').glob('*.py')), ids=lambda p: p.stem)
+def test_experiments_that_are_here_can_be_run(path, monkeypatch, tmp_path):
+  monkeypatch.chdir(ROOT)
+  if 'ARMS =' in path.read_text():
+    _, arms, seeds = sweep.load(path)
+    assert len(sweep.plan(path, arms, seeds, tmp_path)) == len(arms) * len(seeds)
+
+
+def test_program_without_jax():
+  code = 'import sys, posjax.sweep; print(*{"jax", "flax", "numpy", "scipy"} & {*sys.modules})'
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
+  )
+  assert done.stdout.split() == []
+
+
+TINY = (
+  'data.corpus=text:numbers.txt', 'train.steps=2', 'train.batch=8', 'train.length=16',
+  'optimizer.warmup=1', 'model.dim=32', 'model.head_dim=8', 'model.hidden=64',
+  'checkpoint.tokens=512', 'evaluate.tokens=512', 'evaluate.stride=8', 'evaluate.windows=8',
+  'evaluate.multiples=1,2',
+)
+
+
+@pytest.mark.slow
+def test_killed_in_the_second_run_it_goes_on(tmp_path):
+  (tmp_path / 'numbers.txt').write_text(
+    '\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800))
+  )
+  (tmp_path / 'far.py').write_text(
+    f'"""Far is hard."""\nTINY = tuple(f"--config.{{key}}" for key in {TINY})\n'
+    'ARMS = {name: (f"--config={name}", *TINY) for name in ("nope", "alibi")}\nSEEDS = (0, 1)\n'
+  )
+  command = [sys.executable, '-m', 'posjax.sweep', 'far.py', '--workdir=out']
+  caching = {
+    'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'compiled'),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.2',
+  }
+  settings = dict(cwd=tmp_path, env=os.environ | caching)
+  process = subprocess.Popen(command, start_new_session=True, **settings)
+  while not (tmp_path / 'out' / 'nope-1').exists():
+    assert process.poll() is None
+    time.sleep(0.1)
+  os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
+  first = (tmp_path / 'out' / 'nope-0' / 'evaluation.json').stat().st_mtime
+  assert not (tmp_path / 'out' / 'nope-1' / 'evaluation.json').exists()
+  done = subprocess.run(command, capture_output=True, text=True, check=True, **settings)
+  assert (tmp_path / 'out' / 'nope-0' / 'evaluation.json').stat().st_mtime == first
+  contents = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
+  assert [entry['status'] for entry in contents['runs']] == 4 * ['done']
+  assert len(re.findall(r'\| (?:nope|alibi)(?: \| \d\.\d\d ± \d+\.\d\d){2} \|', done.stdout)) == 4
+  assert (tmp_path / 'out' / 'table.md').read_text() in done.stdout

@@ -1,0 +1,132 @@
+"""Encodings are what their traits declare, in both directions."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax.encodings import Bound
+from tests.problem import (
+  CAPACITY,
+  CAUSAL,
+  DIMS,
+  FIVES,
+  REFERENCE,
+  attention,
+  close,
+  draw,
+  first_state,
+  jit,
+  place,
+  segments,
+)
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+EVICTED = 3
+
+
+@functools.cache
+def measure(encoding):
+  """Figures of one row of eight tokens, from one compilation."""
+  eight = dict(batch=1, queries=8, keys=8)
+  inputs, at = draw(encoding, **eight), place(encoding, segments('00000000'))
+  without = at.replace(segment_ids=at.segment_ids.at[:, EVICTED].set(-1))
+  # With the unit matrix as values, what is gathered are the weights themselves.
+  values = jnp.broadcast_to(jnp.eye(8)[None, :, None], inputs['v'].shape)
+
+  @jit
+  def solve(inputs, at, without):
+    def weights(at_k):
+      gather = lambda v: attention(
+        encoding, dict(inputs, v=v, own=0 * v), at, at_k, **CAUSAL, **REFERENCE
+      )
+      return gather(values) - gather(0 * values)
+
+    one_head = lambda inputs: attention(encoding, inputs, at, at, **CAUSAL, **REFERENCE)[:, :, 0]
+    small = functools.partial(
+      attention, encoding, inputs, at, at, capacity=CAPACITY // 2, **CAUSAL, **REFERENCE
+    )
+    return dict(
+      all=weights(at)[0], evicted=weights(without)[0],
+      heads=jax.jacobian(lambda inputs: jnp.sum(one_head(inputs)))(inputs)['q'][0],
+      capacity=attention(encoding, inputs, at, at, **CAUSAL, **REFERENCE) - small(),
+    )
+
+  return jax.tree.map(np.asarray, solve(inputs, at, without))
+
+
+def test_contiguous(encoding):
+  """Without the key between, do two others weigh against each other as before?"""
+  found = measure(encoding)
+  far, near = (0, 1, 2), (5, 6)  # keys of query 7, [T, N, S]: before and after the one evicted
+  ratio = {
+    name: np.log(found[name][7][:, far, None]) - np.log(found[name][7][:, None, near])
+    for name in ('all', 'evicted')
+  }
+  assert not np.abs(found['evicted'][:, :, EVICTED]).any()
+  change = np.abs(ratio['all'] - ratio['evicted'])
+  if encoding.contiguous:
+    assert change.max() > 1e-3
+  else:
+    assert change.max() < 1e-9
+
+
+def test_all_heads(encoding):
+  """Does the output of head 0 depend on the queries of others?"""
+  gradient = np.abs(measure(encoding)['heads'])
+  own = np.arange(DIMS.D) < DIMS.H
+  assert gradient[:, own].max() > 1e-3
+  assert (gradient[:, ~own].max() > 1e-6) == encoding.all_heads
+
+
+def test_depends_on_capacity(encoding):
+  change = np.abs(measure(encoding)['capacity']).max()
+  assert change > 1e-3 if encoding.depends_on_capacity else change == 0
+
+
+def test_causal_only_refuses_other_masks(encoding):
+  inputs, at = draw(encoding), place(encoding, segments('000000000000'))
+  call = functools.partial(
+    jax.eval_shape, functools.partial(attention, encoding, causal=False), inputs, at, at
+  )
+  if encoding.causal_only:
+    with pytest.raises(ValueError, match='is causal only'):
+      call()
+  else:
+    assert call().shape == inputs['q'].shape[:2] + (DIMS.N, DIMS.H)
+
+
+def test_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache(encoding):
+  """Twelve slots, two of them empty, of which the first `turn` hold the newest keys."""
+  inputs = draw(encoding, batch=2, queries=3, keys=12)
+  at_k = place(encoding, segments('0000000000..', '..0000000000'))
+  last = np.array([10, 12])[:, None] + np.arange(-3, 0)
+  at_q = jax.tree.map(lambda x: jnp.stack([x[b, last[b]] for b in range(2)]), at_k)
+
+  @jit
+  def solve(inputs, at_q, at_k, turn):
+    how = dict(causal=True, window=7)
+    plain = attention(encoding, inputs, at_q, at_k, **how, **REFERENCE)
+    ring = [
+      attention(encoding, inputs, at_q, at_k, turn=turn, **how, **way) for way in (REFERENCE, FIVES)
+    ]
+    return plain, ring
+
+  for turn in (4, 9):
+    plain, ring = solve(inputs, at_q, at_k, turn)
+    for got in ring:
+      close(got, plain)
+
+
+def test_a_state_is_complete_from_the_first_call_on(encoding):
+  """Structure, shapes and dtypes of what `init_state` makes stay: `lax.scan` accepts them."""
+  bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
+  at, x_BTD = place(encoding, segments('000', '.00')), jnp.ones((2, 3, DIMS.D))
+  state = first_state(encoding, 2)
+  _, sequence = jax.eval_shape(bound.positions, at, state.sequence)
+  _, layer = jax.eval_shape(bound.features, x_BTD, at, state.layer)
+  like = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert like(sequence) == like(state.sequence) and like(layer) == like(state.layer)
