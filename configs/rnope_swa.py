@@ -1,4 +1,4 @@
-"""RNoPE-SWA (Yang et al. 2025, arXiv 2501.18795): RoPE in a window, between layers without positions.
+"""RNoPE-SWA (Yang et al. 2025, arXiv 2501.18795): RoPE in windows, NoPE over everything.
 
 Layers without positions see everything and retrieve; those between have RoPE and see what is near.
 The paper has three of these to one: `--config.encoding.layers=rope,rope,rope,nope` and

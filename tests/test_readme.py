@@ -1,4 +1,4 @@
-"""The README's own code: what it shows runs, and gives what it says."""
+"""The code of README and docs: what they show runs, and gives what it says."""
 
 import pathlib
 import re
@@ -15,13 +15,16 @@ from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from tests.oracles import attention, rope
+from tests.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
+from tests.problem import attention as attention_of
 
-README = (pathlib.Path(__file__).parents[1] / 'README.md').read_text()
+ROOT = pathlib.Path(__file__).parents[1]
 
 
-def block(heading):
-  """The first Python block under a heading."""
-  return re.search(rf'## {heading}\n.*?```python\n(.*?)```', README, re.DOTALL)[1]
+def blocks(page, heading):
+  """The Python blocks under a heading."""
+  section = re.search(rf'\n## {heading}\n(.*?)(?:\n## |$)', (ROOT / page).read_text(), re.DOTALL)
+  return re.findall(r'```python\n(.*?)```', section[1], re.DOTALL)
 
 
 def random(*shape):
@@ -30,7 +33,7 @@ def random(*shape):
 
 def test_attention_of_another_model():
   names = {}
-  exec(block('In your own Flax model'), names)
+  exec(blocks('README.md', 'In your own Flax model')[0], names)
   q, k, v = random(2, 9, 4, 8), random(2, 9, 2, 8), 2 * random(2, 9, 2, 8)
   documents = np.array([[0, 0, 0, 0, 1, 1, 1, -1, -1], [0] * 9])
   positions = np.array([[0, 1, 2, 3, 0, 1, 2, 0, 0], [5, 6, 7, 8, 9, 10, 11, 12, 13]])
@@ -51,7 +54,7 @@ def power(monkeypatch):
   """The README's encoding, as if its file were there."""
   module = types.ModuleType('posjax.encodings.power')
   monkeypatch.setitem(sys.modules, module.__name__, module)
-  exec(block('Add your own'), vars(module))
+  exec(blocks('README.md', 'Add your own')[0], vars(module))
   return module.Power
 
 
@@ -81,3 +84,24 @@ def test_an_encoding_of_your_own(power):
   seen = attention.visible(order, order, 0 * order, 0 * order, True, 0)
   for result in results:
     np.testing.assert_allclose(result, attention.attend(score, v, seen, 2), rtol=1e-10, atol=1e-12)
+
+
+def test_the_encoding_of_the_page_is_its_oracle(monkeypatch):
+  module, page_oracle = (types.ModuleType(f'posjax.encodings.{name}') for name in ('fade', 'loops'))
+  monkeypatch.setitem(sys.modules, module.__name__, module)
+  files = blocks('docs/encodings.md', 'Step by step')
+  for code, home in zip(files, (module, page_oracle), strict=True):
+    exec(code, vars(home))
+  encoding = module.Fade(start=-1.0)
+  with jax.enable_x64(True):
+    inputs, at = draw(encoding), place(encoding, segments(*ROWS))
+    found = [attention_of(encoding, inputs, at, at, **way) for way in (REFERENCE, FIVES)]
+  inputs, at = jax.tree.map(np.asarray, (inputs, at))
+  q, k = heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K)
+  seen = attention.visible(at.order, at.order, at.segment_ids, at.segment_ids, True, 0)
+  want = page_oracle.attend(
+    q, k, inputs['v'], at.pos[..., 0], at.pos[..., 0], seen,
+    {'start': -1.0}, inputs['weights'], [{'x': inputs['q']}, {'x': inputs['k']}],
+  )
+  for got in found:
+    np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)

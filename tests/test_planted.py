@@ -1,0 +1,197 @@
+"""Does the contract have teeth? Bugs that libraries had, planted one at a time in a copy.
+
+`python -m pytest -m slow tests/test_planted.py -rP` prints which test catches which. Each bug is a
+text of a file, what stands there instead, and what must find it: the tests that are run, and the
+one of them that fails. Bugs and threads that report them in other libraries: see each comment.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+class Bug(NamedTuple):
+  file: str  # below posjax/
+  right: str  # a text that stands there once
+  wrong: str
+  caught: str  # 'FILE::TEST[ENCODING': the test that must fail, by the beginning of its name
+
+
+ENCODINGS, EQUATIONS, TRAITS = (
+  f'tests/test_{name}.py::test' for name in ('encodings', 'equations', 'traits')
+)
+DECODING = 'tests/test_cache.py::test_cached_decoding_equals_forward'
+
+BUGS = {
+  # Angles in the model's dtype: positions above 256 collide (transformers #29285 and many others).
+  'angles in bfloat16': Bug(
+    'encodings/rope.py', 'dtype = wide(x_BTNH)', 'dtype = x_BTNH.dtype',
+    f'{ENCODINGS}_bfloat16_far_out[rope]',
+  ),
+  # Interleaved read as half-split: garbage after a conversion (transformers #25199).
+  'interleaved read as half-split': Bug(
+    'encodings/rope.py', "if layout == 'half':", 'if layout in LAYOUTS:',
+    f'{EQUATIONS}_cross_attention_equals_the_oracle[rope-fraction=0.5-layout=interleaved]',
+  ),
+  # Positions counted from the block's first token, as if it were the text's.
+  'arange inside an encoding': Bug(
+    'encodings/rope.py', 'return rotate(h_BTNH, at.pos[..., 0], theta, self.layout)',
+    'return rotate(h_BTNH, jnp.arange(h_BTNH.shape[1])[None], theta, self.layout)',
+    f'{DECODING}[rope]',
+  ),
+  # Packed documents whose positions run on (torchtitan #2559).
+  'positions of a packed row not begun anew': Bug(
+    'encodings/sinusoidal.py', 'sinusoid(at.pos[..., 0], self', 'sinusoid(at.order, self',
+    f'{ENCODINGS}_packed_documents_are_as_alone[sinusoidal]',
+  ),
+  # A bias made for T queries from 0 on, whatever the cache holds (TensorRT-LLM #13870).
+  'bias over the query length under a cache': Bug(
+    'encodings/alibi.py', 'distance = jnp.abs(pair.distance[..., 0])',
+    'distance = jnp.abs(jnp.arange(pair.q.h.shape[1])[:, None] - pair.k.pos[:, None, None, :, 0])',
+    f'{DECODING}[alibi]',
+  ),
+  # The slopes of the heads that one device has (flashinfer #5101).
+  'slopes from local heads': Bug(
+    'encodings/alibi.py', 'slopes(self.dims.N, self.bias_max), distance',
+    'np.tile(slopes(self.dims.N // 2, self.bias_max), 2), distance',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi-causal]',
+  ),
+  # Head counts that are no power of two: incompatible formulas (mlx #343, transformers #28380).
+  'slopes of the next power of two': Bug(
+    'encodings/alibi.py', 'c = 2 ** int(np.log2(heads))', 'c = 2 ** int(np.ceil(np.log2(heads)))',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi-causal]',
+  ),
+  'bias inside the softmax scale': Bug(
+    'encodings/alibi.py', 'return s_BNTS - slope[:, None, None] * distance',
+    'return s_BNTS - self.dims.scale * slope[:, None, None] * distance',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi-causal]',
+  ),
+  'bucket off by one': Bug(
+    'encodings/t5.py', 'far = exact + (jnp.log', 'far = exact - 1 + (jnp.log',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[t5-buckets=8-max_distance=40-causal]',
+  ),
+  # The bias is dropped once there is a cache (TensorRT-LLM #13870).
+  'no bias for a single query': Bug(
+    'encodings/t5.py', 'return s_BNTS + jnp.moveaxis(bias_BTSN, -1, 1), carry',
+    'return s_BNTS + jnp.moveaxis(bias_BTSN, -1, 1) * (s_BNTS.shape[2] > 1), carry',
+    f'{DECODING}[t5-buckets=8-max_distance=40]',
+  ),
+  'a frozen table': Bug(
+    'encodings/t5.py', 'self.table_RN.astype(wide(s_BNTS))[index_BTS]',
+    "__import__('jax').lax.stop_gradient(self.table_RN).astype(wide(s_BNTS))[index_BTS]",
+    f'{ENCODINGS}_gradients_equal_finite_differences[t5-buckets=8-max_distance=40]',
+  ),
+  'scale missing on a relative term': Bug(
+    'encodings/shaw.py', "jnp.einsum('BTNH,RH->BTNR', q.h, self.keys_LRH",
+    "jnp.einsum('BTNH,RH->BTNR', q.h / self.dims.scale, self.keys_LRH",
+    f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4-causal]',
+  ),
+  'sign of the distance': Bug(
+    'encodings/shaw.py', 'return self.clip - jnp.clip(', 'return self.clip + jnp.clip(',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4-causal]',
+  ),
+  'normalised by the position of the key': Bug(
+    'encodings/fire.py', 'pos_BT1 = pair.q.pos.astype(dtype)',
+    'pos_BT1 = pair.k.pos.swapaxes(1, 2).astype(dtype)',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[fire-length=8-width=5-causal]',
+  ),
+  # Attention leaks across documents (torchtitan #2559, OLMo-core #503).
+  'a carry that leaks across documents': Bug(
+    'encodings/cope.py', 'jnp.where(pair.mask, jax.nn.sigmoid(s_BNTS), 0)',
+    'jax.nn.sigmoid(s_BNTS)', f'{ENCODINGS}_packed_documents_are_as_alone[cope-rows=4]',
+  ),
+  # What a softmax hides: the same number too much for all keys of a query, made of unseen tokens.
+  'gates of tokens that are not seen': Bug(
+    'encodings/fox.py', 'lax.cond(jnp.all(pair.mask)', 'lax.cond(jnp.any(pair.mask)',
+    f'{ENCODINGS}_gradients_are_zero_exactly_where_nothing_is_seen[fox]',
+  ),
+  'a carry in the dtype of the inputs': Bug(
+    'encodings/cope.py', 'return jnp.zeros((B, N, T), wide(q.h))',
+    'return jnp.zeros((B, N, T), q.h.dtype)',
+    f'{ENCODINGS}_bfloat16_far_out[cope-rows=4]',
+  ),
+  'a query that scores itself': Bug(
+    'encodings/stick_breaking.py', '[:, None, None, :] < pair.q.order',
+    '[:, None, None, :] <= pair.q.order',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking-causal]',
+  ),
+  # Heads repeated in the wrong order under grouped queries.
+  'key heads in turn instead of in groups': Bug(
+    'encodings/encoding.py', 'return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)',
+    'return jnp.tile(x_BTKH, (1, 1, heads // x_BTKH.shape[2], 1))',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking-causal]',
+  ),
+  'a convolution across documents': Bug(
+    'encodings/path.py', 'jnp.where(same[..., None, None], u_BTKH[:, i : i + T], 0)',
+    'u_BTKH[:, i : i + T]',
+    f'{ENCODINGS}_packed_documents_are_as_alone[path-rank=5]',
+  ),
+  'a state that does not move on': Bug(
+    'encodings/path.py', 'last = Recent(u[:, 1 - TAPS :].astype(state.u.dtype), '
+    'segment_ids[:, 1 - TAPS :])', 'last = state', f'{DECODING}[path-rank=5]',
+  ),
+  # Positions drawn anew at each step (randomized_positional_encodings #1).
+  'positions drawn anew for each call': Bug(
+    'transformer.py', 'x_BTD, ats, states = self._embed(x_BTD, at, weights, memory.states)',
+    'x_BTD, ats, states = self._embed(x_BTD, at, weights, self._first_memory('
+    '*tokens_BT.shape, train=train, rng=jax.random.key(0)).states)',
+    f'{DECODING}[randomize-limit=200+rope]',
+  ),
+  'the first layer\'s weights in each of a group': Bug(
+    'pattern.py', 'w.reshape(groups, n, *w.shape[1:])[:, i]',
+    'w.reshape(groups, n, *w.shape[1:])[:, 0]',
+    'tests/test_transformer.py::test_pattern_equals_stacking_by_hand[weights of their own]',
+  ),
+  'a wrapped ring buffer visited slot by slot': Bug(
+    'attention/__init__.py', 'k = ascending(k)', 'pass',
+    f'{TRAITS}_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache[cope-rows=4]',
+  ),
+  'key blocks from the farthest to the nearest': Bug(
+    'attention/blockwise.py', '(k_blocks, reach), reverse=True)', '(k_blocks, reach))',
+    f'{ENCODINGS}_blockwise_equals_reference[path-rank=5]',
+  ),
+  'a block at the window\'s edge skipped': Bug(
+    'attention/mask.py', '(q.first - k.last < window)', '(q.first - k.last < window - 1)',
+    'tests/test_attention.py::test_reachable_never_misses_a_visible_pair',
+  ),
+  'a window over positions instead of order': Bug(
+    'attention/mask.py', 'mask &= jnp.abs(order_q - order_k) < window',
+    'mask &= jnp.abs(q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0]) < window',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[nope-window on both sides]',
+  ),
+  'no number where a query sees nothing': Bug(
+    'attention/reference.py', 'return jnp.where(total > 0, total, 1)', 'return total',
+    f'{EQUATIONS}_cross_attention_equals_the_oracle[nope]',
+  ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', BUGS)
+def test_a_planted_bug_is_caught(name, tmp_path):
+  bug = BUGS[name]
+  for folder in ('posjax', 'tests', 'configs'):
+    shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns('__pycache__'))
+  path = tmp_path / 'posjax' / bug.file
+  text = path.read_text()
+  assert text.count(bug.right) >= 1, f'{bug.file} has changed: plant the bug anew'
+  path.write_text(text.replace(bug.right, bug.wrong))
+  command = [
+    sys.executable, '-m', 'pytest', '-q', '-p', 'no:xdist', '-p', 'no:cacheprovider',
+    '-o', 'addopts=', '-o', f'pythonpath={tmp_path}', bug.caught,
+  ]
+  done = subprocess.run(
+    command, cwd=tmp_path, capture_output=True, text=True, check=False,
+    env=os.environ | {'PYTHONPATH': str(tmp_path)},
+  )
+  failed = re.findall(r'^FAILED (\S+.*?)(?: - |$)', done.stdout, re.MULTILINE)
+  assert done.returncode == 1 and failed, f'{name} is not caught:\n{done.stdout[-2000:]}'
+  print(f'| {name} | {bug.file} | {failed[0].removeprefix("tests/")} |')
