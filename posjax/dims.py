@@ -41,6 +41,9 @@ def weight(module, name, init, dims, **sizes):
   """Makes `module`'s float32 parameter `name`; `sizes` are letters that `dims` does not hold."""
   sizes = dataclasses.asdict(dims) | sizes
   axes = letters(name)
+  for letter in axes:
+    if letter not in sizes:
+      raise ValueError(f'weight {name}: what size has {letter}? Give it: weight(…, {letter}=…)')
   if axes.startswith('L'):
     axes = axes[1:]
     if dims.L:

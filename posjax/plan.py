@@ -2,8 +2,8 @@
 
 FLOPs are those of the model, not of the program: 6 for each weight of a matrix and each target, and
 12 N H for each pair that sees each other in each layer (Chowdhery et al. 2022, arXiv 2204.02311,
-appendix B, but for counting masked pairs). Recomputation (remat) does not count. Memory is XLA's
-own plan for one device.
+appendix B, but for counting masked pairs). Recomputation (remat) does not count, nor does what an
+encoding computes besides. Memory is XLA's own plan for one device.
 """
 
 import jax

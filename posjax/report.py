@@ -89,7 +89,7 @@ def table(result):
   for row in result['lengths']:
     cells = ''.join(cell(row[protocol], result['limit']) for protocol in protocols)
     lines.append(f'{row["length"]:>7,} {row["multiple"]:>2}x {cells}'.rstrip())
-  return '\n'.join([*lines, *(f'{text}' for text in protocols.values())])
+  return '\n'.join([*lines, *protocols.values()])
 
 
 def cell(nats, limit):
@@ -110,7 +110,9 @@ def finish(result, record, workdir, *, name, step, command):
   print(table(result))
   print(f'figure: {workdir / "loss_by_length.png"}')
   # BOS and 'def ' are five tokens.
-  tokens = f' --config.generate.tokens={result["limit"] - 5}' if result['limit'] else ''
+  most = (result['limit'] or math.inf) - 5
+  fits = most >= record['config']['generate']['tokens']
+  tokens = '' if fits else f' --config.generate.tokens={most}'
   print(f"next:   {command}{tokens} --mode=generate --prompt='def '", flush=True)
 
 

@@ -18,15 +18,14 @@ from posjax.metrics import Clock, Log
 from posjax.state import State
 
 
-def losses(model, params, batch, *, rng):
-  """Nats of each target, [B, T]; `rng` is for dropout, and for encodings that draw positions."""
+def losses(model, params, batch, *, positions, dropout):
+  """Nats of each target, [B, T]; keys for encodings that draw positions, and for dropout."""
   T = batch['inputs'].shape[1]
   at = At(
     pos=batch['positions'][..., None],
     order=jnp.arange(T, dtype=jnp.int32)[None],
     segment_ids=batch['segment_ids'],
   )
-  dropout, positions = jax.random.split(rng)
   logits_BTV, _ = model.apply(
     {'params': params}, batch['inputs'], at, train=True, rng=positions, rngs={'dropout': dropout}
   )
@@ -34,17 +33,22 @@ def losses(model, params, batch, *, rng):
 
 
 def gradients(model, params, batch, *, rng, accumulate):
-  """Mean loss in nats per target and its gradient, over microbatches one after the other."""
+  """Mean loss in nats per target and its gradient, over microbatches one after the other.
+
+  They share a draw of positions, as the rows of a batch do; each drops out its own.
+  """
+  positions, dropout = jax.random.split(rng)
   targets = jnp.sum(batch['segment_ids'] >= 0)
 
   @jax.value_and_grad
-  def loss(params, rows, rng):
+  def loss(params, rows, dropout):
     weight_BT = rows['segment_ids'] >= 0
-    return jnp.sum(losses(model, params, rows, rng=rng) * weight_BT) / targets
+    nats_BT = losses(model, params, rows, positions=positions, dropout=dropout)
+    return jnp.sum(nats_BT * weight_BT) / targets
 
   def add(total, i_rows):
     i, rows = i_rows
-    return jax.tree.map(jnp.add, total, loss(params, rows, jax.random.fold_in(rng, i))), None
+    return jax.tree.map(jnp.add, total, loss(params, rows, jax.random.fold_in(dropout, i))), None
 
   # Row r goes to microbatch r % accumulate: rows stay on the devices they are on.
   rows = jax.tree.map(

@@ -10,11 +10,12 @@ import pytest
 from jax.sharding import AxisType
 
 from posjax.attention import REFERENCE_UP_TO, attend, choose
-from posjax.attention.mask import extent, reachable, visible
+from posjax.attention.mask import extent, reachable, visible, whole
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, Encoding
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.nope import Nope
+from posjax.encodings.stick_breaking import StickBreaking
 from tests.oracles import attention as oracle
 from tests.problem import FIVES, FOURS, REFERENCE, close, jit, segments
 
@@ -79,6 +80,9 @@ def test_reachable_never_misses_a_visible_pair(causal, window):
   sees = jax.vmap(functools.partial(visible, **how))(q, k).any(axis=(1, 2, 3, 4))
   assert not (sees & ~reach).any()
   assert 100 < sees.sum() < reach.sum() < 2900
+  every = jax.vmap(lambda q, k: whole(extent(q), extent(k), **how))(q, k)
+  sees_every = jax.vmap(functools.partial(visible, **how))(q, k).all(axis=(1, 2, 3, 4))
+  assert not (every & ~sees_every).any()
 
 
 def block(first, last, row='0'):
@@ -107,6 +111,22 @@ def block(first, last, row='0'):
 def test_reachable_skips_what_nothing_sees(q, k, window, expected):
   assert bool(reachable(extent(q), extent(k), causal=True, window=window)) is expected
   assert bool(visible(q, k, causal=True, window=window).any()) is expected
+
+
+@pytest.mark.parametrize(
+  'q, k, window, expected',
+  [
+    (block(4, 7), block(0, 4), 0, True),
+    (block(4, 7), block(0, 5), 0, False),  # 5 is later than 4
+    (block(4, 7), block(2, 4), 6, True),
+    (block(4, 7), block(1, 4), 6, False),  # 7 - 1 is not less than the window
+    (block(4, 7), block(0, 3, '1'), 0, False),
+    (block(4, 7, '000.'), block(0, 3), 0, False),
+  ],
+)
+def test_whole_is_where_all_see_all(q, k, window, expected):
+  assert bool(whole(extent(q), extent(k), causal=True, window=window)) is expected
+  assert bool(visible(q, k, causal=True, window=window).all()) is expected
 
 
 def test_reachable_skips_keys_on_either_side_of_a_window():
@@ -247,11 +267,12 @@ def test_scores_and_sums_of_bfloat16_are_float32(way):
 
 
 @pytest.mark.parametrize('axis_type', [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize('module', [Alibi(), StickBreaking(remainder=False)], ids=['', 'carry'])
 @WAYS
-def test_rows_spread_over_devices_by_other_means_than_ours(axis_type, way):
+def test_rows_spread_over_devices_by_other_means_than_ours(axis_type, module, way):
   """Inside `shard_map`, and on an explicit mesh: attention brings no mesh of its own."""
   q, k = draw_ends(12, 12)
-  encoding = Bound(Alibi().with_dims(DIMS))
+  encoding = Bound(module.with_dims(DIMS))
   want = attend(q, k, encoding, **way)
   mesh = jax.make_mesh((2,), ('x',), axis_types=(axis_type,), devices=jax.devices()[:2])
   rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('x'))

@@ -9,12 +9,19 @@ import sys
 import types
 from unittest import mock
 
+import jax
 import pytest
 
 import posjax
 from posjax import config as config_lib
-from posjax import main, validation
+from posjax import main, transformer, validation
 from posjax.config import ROOT, UserError
+from posjax.encodings import Chain
+from posjax.encodings.fox import Fox
+from posjax.encodings.kerple import Kerple
+from posjax.encodings.nope import Nope
+from posjax.encodings.path import Path
+from posjax.encodings.rope import Rope
 from posjax.metrics import Diverged
 
 CONFIGS = f'one of {", ".join(config_lib.available())}'
@@ -116,6 +123,91 @@ MISTAKES = {
     'evaluate.stride = 65: must be at most train.length = 64',
 }
 
+# The same of encodings, which are looked at when the model is made.
+ENCODING_MISTAKES = {
+  '--config=rope --config.encoding.layers=rope+rop':
+    "encoding.layers: there is no encoding 'rop'; did you mean 'rope'? (encodings: alibi, cope, ",
+  '--config=rope --config.encoding.layers=rope,alibbi': "'alibbi'; did you mean 'alibi'?",
+  '--config=rope --config.encoding.layers=rope+': "encoding.layers: there is no encoding ''",
+  '--config=rope --config.encoding.layers=rope+chain': "there is no encoding 'chain'",
+  '--config=rope --config.encoding.layers=rope_a+rop_b': "there is no encoding 'rop_b'",
+  # Chains.
+  '--config=rope --config.encoding.layers=rope+rope':
+    'encoding.rope+rope: a chain needs two encodings at least, each once; it is rope+rope',
+  '--config=local_global --config.encoding.layers=rope_local+rope_global':
+    'encoding.rope_local+rope_global: a chain needs two encodings at least, each once;',
+  '--config=fox --config.encoding.layers=fox+path':
+    'encoding.fox+path: path makes its own score: it must come before fox, whose score would be',
+  '--config=xpos --config.encoding.layers=rope,cope+xpos': 'encoding.cope+xpos: xpos makes its own',
+  '--config=stick_breaking --config.encoding.layers=stick_breaking+alibi':
+    'encoding.stick_breaking+alibi: stick_breaking turns scores into weights: it must come after '
+    'alibi',
+  # Sections that no layer reads.
+  '--config=rope --config.encoding.layers=nope':
+    'encoding.rope: encoding.layers is nope, so no layer would read it; start from '
+    '--config=configs/nope.py, or add rope to the layers',
+  '--config=rope --config.encoding.layers=rope_a': 'encoding.rope: encoding.layers is rope_a, so',
+  '--config=local_global --config.encoding.layers=rope_local': 'encoding.rope_global: encoding.lay',
+  '--config=randomize --config.encoding.layers=rope': 'encoding.randomize: encoding.layers is rope',
+  # Arguments.
+  '--config=local_global --config.encoding.rope_global.base=-1':
+    'encoding.rope_global: base must be positive; it is -1.0',
+  '--config=local_global --config.encoding.rope_local.layout=hlaf':
+    "encoding.rope_local: layout is 'hlaf'; valid: half, interleaved",
+  '--config=rope --config.encoding.rope.fraction=0.2':
+    'encoding.rope: fraction 0.2 of head size 16 is 3.2 channels; it must be an even number of',
+  '--config=rope --config.encoding.layers=rope+nope --config.encoding.rope.base=0':
+    'encoding.rope: base must be positive; it is 0.0',
+  '--config=alibi --config.encoding.alibi.bias_max=0': 'encoding.alibi: bias_max must be positive',
+  '--config=cope --config.encoding.cope.rows=1': 'encoding.cope: rows must be 2 at least; it is 1',
+  '--config=dape --config.encoding.dape.base=fre':
+    "encoding.dape: base is 'fre'; valid: alibi, fire, kerple",
+  '--config=dape --config.encoding.dape.width=0': 'encoding.dape: width must be positive; it is 0',
+  '--config=fire --config.encoding.fire.length=0':
+    'encoding.fire: length and width must be positive; they are 0 and 32',
+  '--config=kerple --config.encoding.kerple.kernel=lg':
+    "encoding.kerple: kernel is 'lg'; valid: log, power",
+  '--config=learned --config.encoding.learned.length=0':
+    'encoding.learned: length, the rows of the table, must be positive; it is 0',
+  '--config=learned --config.encoding.learned.length=32':
+    'train.length is 64, and encoding.learned represents 32 positions',
+  '--config=path --config.encoding.path.rank=0': 'encoding.path: rank must be positive; it is 0',
+  '--config=randomize --config.encoding.randomize.limit=0':
+    'encoding.randomize: limit, the positions to draw from, must be positive; it is 0',
+  '--config=randomize --config.encoding.randomize.limit=32':
+    'train.length is 64, and encoding.randomize+rope represents 32 positions',
+  '--config=shaw --config.encoding.shaw.clip=-1': 'encoding.shaw: clip must not be negative; it is',
+  '--config=sinusoidal --config.model.dim=63': 'encoding.sinusoidal: the width must be even',
+  '--config=t5 --config.encoding.t5.buckets=7':
+    'encoding.t5: buckets must be a positive multiple of 2; it is 7',
+  '--config=t5 --config.encoding.t5.max_distance=16':
+    'encoding.t5: max_distance must be more than the 16 distances that have buckets of their own;',
+  '--config=transformer_xl --config.model.dim=63': 'encoding.transformer_xl: it needs an even',
+  '--config=xpos --config.encoding.xpos.gamma=0':
+    'encoding.xpos: base, scale_base and gamma must be positive; they are 10000.0, 512.0 and 0.0',
+  '--config=xpos --config.model.head_dim=15': 'encoding.xpos: the head size must be even',
+}
+
+# A right command line to the encodings that it builds, and the paths of their weights.
+BUILT = {
+  '--config=local_global': ({'rope_local': Rope(), 'rope_global': Rope(base=1e6)}, []),
+  '--config=rope --config.encoding.layers=nope,rope': ({'nope': Nope(), 'rope': Rope()}, []),
+  '--config=rope --config.encoding.layers=rope+nope --config.encoding.rope.base=5e5':
+    ({'rope+nope': Chain((Rope(base=5e5), Nope()))}, []),
+  '--config=kerple --config.encoding.layers=kerple,rope+kerple': (
+    {'kerple': Kerple(), 'rope+kerple': Chain((Rope(), Kerple()))},
+    ['kerple/r1_N', 'kerple/r2_N', 'rope+kerple/kerple/r1_N', 'rope+kerple/kerple/r2_N'],
+  ),
+  '--config=fox --config.encoding.layers=path+fox': (
+    {'path+fox': Chain((Path(), Fox()))},
+    [
+      'path+fox/fox/gate_LDN', 'path+fox/fox/gate_bias_LN', 'path+fox/path/beta_LDK',
+      'path+fox/path/beta_bias_LK', 'path+fox/path/down_LDR', 'path+fox/path/taps_LRKH',
+      'path+fox/path/up_LRKH',
+    ],
+  ),
+}
+
 # The body of a config file to what its message must say.
 BROKEN_FILES = {
   '1 / 0': 'FILE:2: ZeroDivisionError: division by zero',
@@ -136,6 +228,12 @@ BROKEN_CONFIGS = {
   'config.mesh = (1, "2", 1)': 'FILE: mesh = 1,2,1: each must be an integer, such as -1,1,1',
   'del config.seed': 'FILE: seed: missing; start from base.get_config(size) of configs/base.py',
   'config.train.batch = -1': 'train.batch = -1: must be in [1, inf)',
+  'config.encoding = dict(layers=("rope_a", "nope"), rope_a=dict(bse=5.0))':
+    "encoding.rope_a.bse: rope has no such argument; did you mean 'base'? (arguments: base, fract",
+  'config.encoding = dict(layers=("rope_a", "nope"), rope_a=dict(base="x"))':
+    "encoding.rope_a.base: 'x' is not of type float",
+  'config.encoding = dict(layers=("nope",), nope=dict(base=5.0))':
+    'encoding.nope.base: nope has no such argument (arguments: none)',
 }
 
 
@@ -162,6 +260,11 @@ def test_mistake_is_one_line(line, capsys):
   assert MISTAKES[line] in message(line, capsys)
 
 
+@pytest.mark.parametrize('line', ENCODING_MISTAKES)
+def test_mistake_of_an_encoding_is_one_line(line, capsys):
+  assert ENCODING_MISTAKES[line] in message(f'{line} --dry_run', capsys)
+
+
 @pytest.mark.parametrize('body', BROKEN_FILES)
 def test_broken_file(body, tmp_path, capsys):
   file = tmp_path / 'mine.py'
@@ -183,7 +286,7 @@ def test_broken_config(change, tmp_path, capsys, monkeypatch):
   file = write_config(tmp_path, change)
   monkeypatch.chdir(tmp_path.parent)
   expected = BROKEN_CONFIGS[change].replace('FILE', f'{tmp_path.name}/mine.py')
-  assert expected.replace('ROOT', str(ROOT)) in message(f'--config={file}', capsys)
+  assert expected.replace('ROOT', str(ROOT)) in message(f'--config={file} --dry_run', capsys)
 
 
 def test_located_key_is_there(capsys):
@@ -260,6 +363,20 @@ def test_override_is_typed(override, value):
   argv += f'--config.{override}'.split() if ' 500' in override else [f'--config.{override}']
   got = config_lib.flatten(main.parse(argv).config)[key]
   assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize('line', BUILT)
+def test_layers_are_built_as_named(line):
+  """And the weights of each are under its name."""
+  layers, leaves = BUILT[line]
+  model = transformer.from_config(parse(line).config)
+  assert model.pattern.by_name == {
+    name: encoding.with_dims(model.dims) for name, encoding in layers.items()
+  }
+  weights = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))['encoding']
+  assert weights.keys() == layers.keys()
+  paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(weights)]
+  assert ['/'.join(key.key for key in path) for path in paths] == leaves
 
 
 def test_order_is_free_and_the_last_wins():

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax import config as config_lib
 from posjax import data, generate, transformer
 from posjax.encodings import At, find
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
+from tests.problem import jit
 
 GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
 
@@ -50,6 +52,42 @@ def test_greedy_equals_the_uncached_forward(name):
   for row, prompt in zip(text, prompts, strict=True):
     np.testing.assert_array_equal(row, greedy_by_hand(model, params, prompt, 40))
   assert len(np.unique(text)) > 3  # a model that repeats one byte would pass too easily
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', config_lib.available())
+def test_every_config_generates_the_likeliest_of_one_pass(name):
+  """200 tokens after prompts of the training length, and all of it at once, without a cache.
+
+  How far the logit of a token lies below the largest is printed: python -m pytest -m slow -rP.
+  """
+  longer = ['--config.encoding.learned.length=512'] if name == 'learned' else []
+  # With a tied table a new model repeats what it read.
+  config, _, _ = config_lib.load(name, ['--config.model.tied=false', *longer])
+  model = transformer.from_config(config)
+  params = transformer.init(model, jax.random.key(1))
+  rng = np.random.default_rng(2)
+  draw = lambda x: jnp.asarray(rng.normal(scale=0.3, size=x.shape), x.dtype)
+  params |= {'encoding': jax.tree.map(draw, params['encoding'])}
+  prompts = rng.integers(data.BOS, size=(2, config.train.length))
+
+  key = jax.random.key(0)
+  new = [*generate.generate(model, params, prompts, tokens=200, rng=key, **GREEDY)]
+  text = np.concatenate([prompts, *new], axis=1)
+  cache, order = None, jnp.arange(text.shape[1])[None]
+  if any(encoding.depends_on_capacity for encoding in model.pattern.by_name.values()):
+    # What is drawn depends on how many tokens may come: those of whole chunks.
+    capacity = config.train.length + -(-200 // generate.CHUNK) * generate.CHUNK
+    cache = model.init_cache(2, capacity, rng=jax.random.split(key)[1])
+  at = At(order[..., None], order, jnp.zeros_like(order))
+  logits, _ = jit(model.apply)({'params': params}, text, at, cache)
+
+  before = np.asarray(logits[:, config.train.length - 1 : -1, : data.BOS])
+  after = text[:, config.train.length :, None]
+  below = before.max(axis=-1) - np.take_along_axis(before, after, axis=-1)[..., 0]
+  print(f'{name}: at most {below.max():.1e} below; {len(np.unique(after))} different tokens')
+  assert below.shape == (2, 200) and below.max() < 1e-3
+  assert len(np.unique(after)) > 3  # a model that repeats one byte would pass too easily
 
 
 def test_prompts_of_one_bucket_share_a_program():

@@ -9,6 +9,7 @@ from posjax.attention import attend
 from posjax.encodings import At, Bound
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.nope import Nope
+from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import frequencies, rotate
 from posjax.encodings.sinusoidal import sinusoid
 from tests.oracles import alibi as alibi_oracle
@@ -212,3 +213,60 @@ def test_a_carry_counts_the_slots_of_a_cache_that_are_in_use():
   want, counted = every(inputs, at_q, at)
   for got in counted:
     close(got, want, 1e-12, 1e-12)
+
+
+# Randomised positions.
+
+
+def drawn(encoding, capacity, number):
+  """What `number` keys draw, [number, C]."""
+
+  @jit
+  def draw(keys):
+    return jax.vmap(lambda key: encoding.init_state(1, capacity, True, key).sequence[0])(keys)
+
+  return np.asarray(draw(jax.random.split(jax.random.key(0), number)))
+
+
+def test_randomize_draws_each_set_of_places_as_often():
+  """Chi-square over the 20 sets of three of six, which 99.9 % of keys leave below 43.8."""
+  places = drawn(Randomize(limit=6), 3, 100_000)
+  assert (np.diff(places) > 0).all() and places.min() == 0 and places.max() == 5
+  sets, counts = np.unique(places, axis=0, return_counts=True)
+  assert len(sets) == 20 and np.sum((counts - 5000) ** 2 / 5000) < 43.8
+
+
+def test_randomize_draws_each_place_of_a_long_range_as_often():
+  places = drawn(Randomize(limit=500), 40, 2000)
+  assert (np.diff(places) > 0).all() and places.min() == 0 and places.max() == 499
+  # Each is in a draw with probability 40/500: 160 times of 2000, with a deviation of 12.1.
+  counts = np.bincount(places.ravel(), minlength=500)
+  assert len(counts) == 500 and np.abs(counts - 160).max() < 5 * 12.1
+  assert abs(np.mean((counts - 160) ** 2) / 12.1**2 - 1) < 5 * (2 / 500) ** 0.5
+
+
+def test_randomize_state():
+  key = jax.random.key(1)
+  sequence = lambda *args, **fields: Randomize(limit=30, **fields).init_state(*args).sequence
+  first = sequence(1, 20, True, key)
+  assert first.shape == (1, 20)
+  # A batch shares a draw. Training or not, where both draw, makes no difference.
+  for again in (
+    sequence(4, 20, True, key), sequence(1, 20, False, key),
+    sequence(1, 20, True, key, at_evaluation=False),
+  ):
+    assert (again == first).all()
+  # All that there are, where more may come; and, outside of training, where nothing is drawn.
+  for whole in (sequence(1, 31, True, key), sequence(1, 20, False, None, at_evaluation=False)):
+    assert (whole == np.arange(30)).all()
+  for train in (True, False):
+    with pytest.raises(ValueError, match=r'^randomize draws positions: give the model a key, rng='):
+      sequence(1, 20, train, None)
+
+
+def test_randomize_leaves_positions_as_they_are_outside_of_training():
+  encoding, at = Randomize(limit=30, at_evaluation=False), count_places(segments(*ROWS))
+  for train, right in ((False, lambda drawn_C: at.pos), (True, lambda drawn_C: drawn_C[at.pos])):
+    state = encoding.init_state(4, 12, train, jax.random.key(1))
+    pos, _ = Bound(encoding).positions(at, state.sequence)
+    assert (pos == right(state.sequence[0])).all()

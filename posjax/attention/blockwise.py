@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention.mask import extent, reachable, visible
+from posjax.attention.mask import extent, reachable, visible, whole
 from posjax.attention.reference import largest, mix, nonzero, per_query, weigh
-from posjax.encodings.encoding import Pair, scores, wide
+from posjax.encodings.encoding import Pair, no_sum, scores
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
@@ -36,17 +36,20 @@ def blockwise(q, k, encoding, *, causal, window, block):
     q, q_extent = q_and_extent
 
     @jax.checkpoint
-    def key_block(sums, k_and_reach):
-      k, reach = k_and_reach
+    def key_block(sums, k_and_extents):
+      k, reach, all_see_all = k_and_extents
 
       def visit(sums):
-        return _visit(sums, q, k, encoding, causal=causal, window=window)
+        pair = Pair(q, k, visible(q, k, causal=causal, window=window), all_see_all)
+        return _visit(sums, pair, encoding)
 
       return lax.cond(reach, visit, lambda sums: sums, sums), None
 
-    reach = reachable(q_extent, k_extents, causal=causal, window=window)
+    ends = q_extent, k_extents
+    reach = reachable(*ends, causal=causal, window=window)
+    all_see_all = whole(*ends, causal=causal, window=window)
     empty = _empty(q, k.v.shape[-1], encoding)
-    sums, _ = lax.scan(key_block, empty, (k_blocks, reach), reverse=True)
+    sums, _ = lax.scan(key_block, empty, (k_blocks, reach, all_see_all), reverse=True)
     o_BTNH, _, l_BNT, carry = sums
     if encoding.module.normalizer == 'softmax':
       o_BTNH /= per_query(nonzero(l_BNT))
@@ -56,12 +59,11 @@ def blockwise(q, k, encoding, *, causal, window, block):
   return o.swapaxes(0, 1).reshape(o.shape[1], -1, *o.shape[3:])[:, :T]
 
 
-def _visit(sums, q, k, encoding, *, causal, window):
+def _visit(sums, pair, encoding):
   """Takes one block of keys into the running sums of one block of queries."""
   o_BTNH, m_BNT, l_BNT, carry = sums
-  mask = visible(q, k, causal=causal, window=window)
-  pair = Pair(q, k, mask)
-  s_BNTS, carry = encoding.score(scores(q.h, k.h), pair, carry)
+  k, mask = pair.k, pair.mask
+  s_BNTS, carry = encoding.score(scores(pair.q.h, k.h), pair, carry)
   if encoding.module.normalizer == 'softmax':
     m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask))
   else:
@@ -75,10 +77,8 @@ def _visit(sums, q, k, encoding, *, causal, window):
 
 def _empty(q, width, encoding):
   """The sums before the first block: o, m, l and the carry."""
-  # Made of the queries, so that under shard_map or an explicit mesh they lie where the queries do.
-  zero_BTN1 = jnp.where(False, q.h[..., :1], 0).astype(wide(q.h))
-  l_BNT = zero_BTN1[..., 0].swapaxes(1, 2)
-  o_BTNH = jnp.broadcast_to(zero_BTN1, (*q.h.shape[:3], width))
+  l_BNT = no_sum(q)
+  o_BTNH = jnp.broadcast_to(per_query(l_BNT), (*q.h.shape[:3], width))
   least = jnp.finfo(l_BNT.dtype).min if encoding.module.normalizer == 'softmax' else 0
   return o_BTNH, l_BNT + least, l_BNT, encoding.init_carry(q)
 

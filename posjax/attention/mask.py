@@ -24,18 +24,20 @@ def visible(q, k, *, causal, window):
 
 @flax.struct.dataclass
 class Extent:
-  """Smallest and largest order and segment of some tokens, padding aside."""
+  """Smallest and largest order and segment of some tokens, padding aside; whether there is any."""
 
   first: jax.Array
   last: jax.Array
   low: jax.Array
   high: jax.Array
+  padded: jax.Array
 
 
 def extent(at):
   """The `Extent` of all tokens at `at`, over rows and positions: scalars."""
   valid = at.segment_ids >= 0
-  return Extent(*_range(at.order, valid), *_range(at.segment_ids, valid))
+  padded = ~jnp.all(valid)
+  return Extent(*_range(at.order, valid), *_range(at.segment_ids, valid), padded)
 
 
 def reachable(q, k, *, causal, window):
@@ -51,6 +53,19 @@ def reachable(q, k, *, causal, window):
   if window:
     reach &= (q.first - k.last < window) & (k.first - q.last < window)
   return reach
+
+
+def whole(q, k, *, causal, window):
+  """Whether every query within the extent `q` sees every key within `k`; extents broadcast.
+
+  It may be false of a pair of blocks in which all see all, never true of another one.
+  """
+  one = (q.low == q.high) & (k.low == k.high) & (q.low == k.low) & ~q.padded & ~k.padded
+  if causal:
+    one &= k.last <= q.first
+  if window:
+    one &= (q.last - k.first < window) & (k.last - q.first < window)
+  return one
 
 
 def _range(values, valid):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
+import math
 import pkgutil
 
 from posjax.config import UserError
@@ -26,7 +27,8 @@ def names():
 def find(name):
   """The class of the encoding called `name`; UserError names the nearest if there is none."""
   if name not in names():
-    near = difflib.get_close_matches(name, names(), n=1)
+    plain = name.partition('_')[0]  # without a label, if it has one
+    near = [m for n in (name, plain) for m in difflib.get_close_matches(n, names())]
     raise UserError(
       f'encoding.layers: there is no encoding {name!r}'
       + (f'; did you mean {near[0]!r}?' if near else '')
@@ -75,10 +77,10 @@ def build(dims, layers, **sections):
   found = {part: find(unlabelled(part)) for layer in layers for part in layer.split('+')}
   for section in sections:
     if section not in found:
+      start = f'start from --config=configs/{layers[0]}.py, or ' if layers[0] in names() else ''
       raise UserError(
         f'encoding.{section}: encoding.layers is {",".join(layers)}, so no layer would read it; '
-        f'start from --config=configs/{unlabelled(layers[0].split("+")[0])}.py, or add {section} '
-        'to the layers'
+        f'{start}add {section} to the layers'
       )
   made = {part: _make(part, kind, sections.get(part, {})) for part, kind in found.items()}
   return tuple(_compose(dims, layer, [made[part] for part in layer.split('+')]) for layer in layers)
@@ -87,6 +89,8 @@ def build(dims, layers, **sections):
 def _make(section, kind, values):
   """An encoding with the arguments of its section."""
   valid = arguments(kind)
+  if not hasattr(values, 'items'):
+    raise UserError(f'encoding.{section}: {values!r} is no section, such as dict(…)')
   for key, value in values.items():
     if key not in valid:
       near = difflib.get_close_matches(key, valid, n=1)
@@ -96,8 +100,10 @@ def _make(section, kind, values):
         + f' (arguments: {", ".join(valid) or "none"})'
       )
     expected = type(valid[key])
-    if not isinstance(value, (float, int) if expected is float else expected):
+    if type(value) not in ((float, int) if expected is float else (expected,)):
       raise UserError(f'encoding.{section}.{key}: {value!r} is not of type {expected.__name__}')
+    if expected is float and not math.isfinite(value):
+      raise UserError(f'encoding.{section}.{key}: it must be finite; it is {value}')
   return kind(**values)
 
 

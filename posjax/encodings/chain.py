@@ -50,6 +50,11 @@ class Chain(Encoding):
     names = [*map(name_of, self.parts)]
     if len(names) < 2 or len(set(names)) < len(names):
       raise ValueError(f'a chain needs two encodings at least, each once; it is {"+".join(names)}')
+    for i, part in enumerate(self.parts):
+      short = [p for p in self.parts[i + 1 :] if p.limit and p.limit < (part.limit or 0)]
+      if overrides(part, 'positions') and short:
+        raise ValueError(f'{name_of(part)} places tokens up to {part.limit}, and '
+                         f'{name_of(short[0])} represents {short[0].limit} positions')
     scoring = [part for part in self.parts if overrides(part, 'score')]
     for part in scoring[1:]:
       if part.own_score:
@@ -65,15 +70,11 @@ class Chain(Encoding):
     return self.clone(dims=dims, parts=tuple(part.with_dims(dims) for part in self.parts))
 
   def setup(self):
-    # Under its own name: as an element of `parts` Linen would call it parts_0.
-    for part in self.parts:
-      setattr(self, name_of(part), part.clone(parent=None, name=None))
-
-  def _parts(self):
-    return [getattr(self, name_of(part)) for part in self.parts]
+    # Under their own names: as elements of `parts` Linen would call them parts_0 and so on.
+    self.named = tuple(part.clone(parent=self, name=name_of(part)) for part in self.parts)
 
   def weights(self):
-    weights = {name_of(part): part.weights() for part in self._parts()}
+    weights = {name_of(part): part.weights() for part in self.named}
     return {name: each for name, each in weights.items() if each}
 
   def init_state(self, batch, capacity, train, rng):
@@ -82,19 +83,19 @@ class Chain(Encoding):
 
   def positions(self, at, state):
     new = []
-    for part, own in zip(self._parts(), state, strict=True):
+    for part, own in zip(self.named, state, strict=True):
       pos, own = part.positions(at, own)
       at = at.replace(pos=pos)
       new.append(own)
     return at.pos, tuple(new)
 
   def embed(self, x_BTD, at):
-    for part in self._parts():
+    for part in self.named:
       x_BTD = part.embed(x_BTD, at)
     return x_BTD
 
   def features(self, x_BTD, at, state):
-    pairs = [part.features(x_BTD, at, own) for part, own in zip(self._parts(), state, strict=True)]
+    pairs = [part.features(x_BTD, at, own) for part, own in zip(self.named, state, strict=True)]
     features, state = zip(*pairs, strict=True)
     return features, state
 
@@ -109,27 +110,27 @@ class Chain(Encoding):
 
   def _tokens(self, hook, tokens):
     features = list(tokens.features or [()] * len(self.parts))
-    for i, part in enumerate(self._parts()):
+    for i, part in enumerate(self.named):
       tokens = getattr(part, hook)(tokens.replace(features=features[i]))
       features[i] = tokens.features
     return tokens.replace(features=tuple(features))
 
   def init_carry(self, q):
-    return tuple(part.init_carry(own_end(q, i)) for i, part in enumerate(self._parts()))
+    return tuple(part.init_carry(own_end(q, i)) for i, part in enumerate(self.named))
 
   def score(self, s_BNTS, pair, carry):
     carry = list(carry)
-    for i, part in enumerate(self._parts()):
+    for i, part in enumerate(self.named):
       s_BNTS, carry[i] = part.score(s_BNTS, own_pair(pair, i), carry[i])
     return s_BNTS, tuple(carry)
 
   def output(self, o_BTNH, p_BNTS, pair):
-    for i, part in enumerate(self._parts()):
+    for i, part in enumerate(self.named):
       o_BTNH = part.output(o_BTNH, p_BNTS, own_pair(pair, i))
     return o_BTNH
 
   def finish(self, o_BTNH, q, carry):
-    for i, part in enumerate(self._parts()):
+    for i, part in enumerate(self.named):
       o_BTNH = part.finish(o_BTNH, own_end(q, i), carry[i])
     return o_BTNH
 

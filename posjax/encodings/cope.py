@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.encoding import Encoding, no_sum, wide
 
 
 def interpolate(z_BNTR, p_BNTS):
@@ -47,8 +47,7 @@ class Cope(Encoding):
     return q.replace(features=z_BNTR if self.scaled else z_BNTR / self.dims.scale)
 
   def init_carry(self, q):
-    B, T, N, _ = q.h.shape
-    return jnp.zeros((B, N, T), wide(q.h))
+    return no_sum(q)
 
   def score(self, s_BNTS, pair, carry):
     gate_BNTS = jnp.where(pair.mask, jax.nn.sigmoid(s_BNTS), 0)

@@ -61,6 +61,7 @@ class Pair:
   q: Tokens
   k: Tokens
   mask: jax.Array
+  whole: jax.Array | bool = False  # a scalar: all see all for sure; False says nothing
 
   @property
   def distance(self):
@@ -217,6 +218,18 @@ class Bound:
 def wide(*arrays):
   """The dtype of angles, biases, carries and logits: float32, or float64 where the input is."""
   return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
+def no_sum(q):
+  """0 for each query and head, [B, N, T]: a carry, before the first block."""
+  # Made of the queries, so that under shard_map or an explicit mesh it lies where they do.
+  return jnp.where(False, q.h[..., 0], 0).astype(wide(q.h)).swapaxes(1, 2)
+
+
+def later(x):
+  """The sum of all that come after each element along the last axis."""
+  after = jnp.pad(x[..., 1:], [(0, 0)] * (x.ndim - 1) + [(0, 1)])
+  return jax.lax.cumsum(after, axis=x.ndim - 1, reverse=True)
 
 
 def per_head(x_BTKH, heads):

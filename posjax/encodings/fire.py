@@ -5,9 +5,9 @@ Li et al. 2024, "Functional Interpolation for Relative Positions", ICLR, arXiv 2
   A_ij = q_i . k_j / sqrt(H) + f_n(psi(i - j) / psi(max(L, i)))
   psi(x) = ln(1 + |c x|)      f(x) = W_2 relu(w_1 x + b_1) + b_2
 
-c and L = |multiplier| length are learned, so that short sequences need not fill the whole range.
-Each layer has its own network, or all share one (FIRE-S). Causal: a later key would have a share
-above 1.
+The denominator has 1e-6 more, as released. c and L = |multiplier| length are learned, so that short
+sequences need not fill the whole range. Each layer has its own network, or all share one (FIRE-S).
+Causal: a later key would have a share above 1.
 """
 
 import jax
@@ -18,7 +18,7 @@ from posjax.encodings.encoding import Encoding, wide
 
 
 def share(distance, pos, c, least):
-  """psi(distance) / psi(max(least, pos)), at most 1 where no key is later than its query."""
+  """psi(distance) / psi(max(least, pos)), below 1 where no key is later than its query."""
   psi = lambda x: jnp.log1p(jnp.abs(c * x))
   return psi(distance) / (psi(jnp.maximum(least, pos)) + 1e-6)
 

@@ -14,12 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.encoding import Encoding, wide
-
-
-def later(x, axis):
-  """The sum of all that come after each element along the axis."""
-  return lax.cumsum(x, axis, reverse=True) - x
+from posjax.encodings.encoding import Encoding, later, no_sum, wide
 
 
 class Fox(Encoding):
@@ -39,15 +34,14 @@ class Fox(Encoding):
 
   def key_block(self, k):
     log_f_BNS = k.features.swapaxes(1, 2)
-    return k.replace(features=(log_f_BNS, later(log_f_BNS, axis=2)))
+    return k.replace(features=(log_f_BNS, later(log_f_BNS)))
 
   def init_carry(self, q):
-    B, T, N, _ = q.h.shape
-    return jnp.zeros((B, N, T), wide(q.h))
+    return no_sum(q)
 
   def score(self, s_BNTS, pair, carry):
     """Only a block that the mask cuts needs a sum for each pair; in others each key has its own."""
-    return lax.cond(jnp.all(pair.mask), _whole, _cut, s_BNTS, pair, carry)
+    return lax.cond(pair.whole, _whole, _cut, s_BNTS, pair, carry)
 
 
 def _whole(s_BNTS, pair, c_BNT):
@@ -59,5 +53,5 @@ def _whole(s_BNTS, pair, c_BNT):
 def _cut(s_BNTS, pair, c_BNT):
   log_f_BNS, _ = pair.k.features
   seen_BNTS = jnp.where(pair.mask, log_f_BNS[:, :, None], 0)
-  s_BNTS = s_BNTS + c_BNT[..., None] + later(seen_BNTS, axis=3)
+  s_BNTS = s_BNTS + c_BNT[..., None] + later(seen_BNTS)
   return s_BNTS, c_BNT + jnp.sum(seen_BNTS, axis=-1)

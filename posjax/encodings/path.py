@@ -4,7 +4,7 @@ Yang et al. 2025, arXiv 2505.16381, equations 1 and 4; blocks by the UT transfor
 
   A_ij = q_i^T (H_i H_(i-1) … H_(j+1)) k_j / sqrt(H)        H_t = I - b_t w_t w_t^T
   b_t = 2 sigmoid(x_t . beta + beta_bias)
-  w_t = a / |a|,  a = silu(sum_d taps_(2-d) u_(t-d)),  u_t = x_t down up
+  w_t = a / sqrt(|a|^2 + 1e-6),  a = silu(sum_d taps_(2-d) u_(t-d)),  u_t = x_t down up
 
 What crosses a block of keys, rows W, K and D = diag(b), is a triangular inverse, made once per
 block, with >> what lies strictly below the diagonal and in the same document:
@@ -13,7 +13,7 @@ block, with >> what lies strictly below the diagonal and in the same document:
   X = q W^T where it is seen,   scores = q K^T - X R,   q' = q - X Y
 
 where q is the query as the later blocks left it, which is the carry. The convolution is over three
-tokens: the state keeps the last two.
+tokens: the state keeps the last two, so that padding may stand before a text but not within it.
 """
 
 import flax

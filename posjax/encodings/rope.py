@@ -52,7 +52,8 @@ class Rope(Encoding):
     if self.base <= 0:
       raise ValueError(f'base must be positive; it is {self.base}')
     width = dims.H * self.fraction
-    if not 0 < self.fraction <= 1 or int(width) % 2 or not int(width):
+    whole = abs(width - round(width)) < 1e-6
+    if not 0 < self.fraction <= 1 or not whole or round(width) % 2 or not round(width):
       raise ValueError(
         f'fraction {self.fraction} of head size {dims.H} is {width:g} channels; '
         'it must be an even number of them, from 2 to the head size'
@@ -65,7 +66,7 @@ class Rope(Encoding):
     return k.replace(h=self._rotate(k.h, k))
 
   def _rotate(self, h_BTNH, at):
-    theta = frequencies(int(self.dims.H * self.fraction), self.base)
+    theta = frequencies(round(self.dims.H * self.fraction), self.base)
     return rotate(h_BTNH, at.pos[..., 0], theta, self.layout)
 
 

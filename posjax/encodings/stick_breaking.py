@@ -13,8 +13,7 @@ left is carried from block to block, as ln(1 - sigmoid(s)) = -softplus(s), which
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.encoding import Encoding, per_head, wide
-from posjax.encodings.fox import later
+from posjax.encodings.encoding import Encoding, later, no_sum, per_head
 
 
 class StickBreaking(Encoding):
@@ -25,14 +24,13 @@ class StickBreaking(Encoding):
   normalizer = 'none'
 
   def init_carry(self, q):
-    B, T, N, _ = q.h.shape
-    return jnp.zeros((B, N, T), wide(q.h))
+    return no_sum(q)
 
   def score(self, s_BNTS, pair, carry):
     earlier = pair.k.order[:, None, None, :] < pair.q.order[:, None, :, None]
     broken = pair.mask & earlier
     left_BNTS = jnp.where(broken, -jax.nn.softplus(s_BNTS), 0)  # ln(1 - b)
-    log_w_BNTS = s_BNTS + left_BNTS + carry[..., None] + later(left_BNTS, axis=3)
+    log_w_BNTS = s_BNTS + left_BNTS + carry[..., None] + later(left_BNTS)
     nothing = jnp.finfo(s_BNTS.dtype).min
     return jnp.where(broken, log_w_BNTS, nothing), carry + jnp.sum(left_BNTS, axis=-1)
 

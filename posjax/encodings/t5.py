@@ -11,8 +11,9 @@ Bidirectional: m = |i - j|, half of the buckets for either side. One table for a
 has no 1/sqrt(H); its weights need `scaled=False`.
 """
 
+import math
+
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from posjax.encodings.encoding import Encoding, wide
@@ -27,7 +28,7 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
     distance = jnp.abs(distance)
   m = jnp.maximum(distance, 0).astype(wide(distance))
   exact = buckets // 2
-  per_e = (buckets - exact) / np.log(max_distance / exact)  # buckets for each factor of e
+  per_e = (buckets - exact) / math.log(max_distance / exact)  # buckets for each factor of e
   far = exact + (jnp.log(jnp.maximum(m, exact) / exact) * per_e).astype(jnp.int32)
   far = jnp.minimum(far, buckets - 1)
   return offset + jnp.where(m < exact, m.astype(jnp.int32), far)

@@ -6,9 +6,10 @@ Sun et al. 2023, ACL, arXiv 2212.10554, algorithm 1.
   zeta_c = (2c / H + gamma) / (1 + gamma) < 1
 
 As factors of either end, zeta^i and zeta^-j, they would overflow float32 beyond 36k positions: here
-both are relative to the last position that the block of keys and the document have in common, where
-neither exceeds 1 by more than the block does. So keys are cached rotated only, and the product is
-the encoding's own. Causal: later keys would grow with the distance.
+both are relative to the last position that the block of keys and the document have in common. Then
+it is the positions of a block and document that may span 70 scale_base; beyond there is no number.
+So keys are cached rotated only, and the product is the encoding's own. Causal: later keys would
+grow with the distance.
 """
 
 import jax.numpy as jnp
@@ -47,8 +48,10 @@ class Xpos(Encoding):
 
   def score(self, s_BNTS, pair, carry):
     same_BTS = pair.q.segment_ids[:, :, None] == pair.k.segment_ids[:, None, :]
-    last_BT = _last(same_BTS, pair.k.features)
-    return scores(self._grow(pair.q.h, pair.q.pos[..., 0] - last_BT), pair.k.h), carry
+    distance_BT = pair.q.pos[..., 0] - _last(same_BTS, pair.k.features)
+    # A query that sees none of the block may lie far before it: what nobody reads stays finite.
+    distance_BT = jnp.where(jnp.any(pair.mask[:, 0], axis=-1), distance_BT, 0)
+    return scores(self._grow(pair.q.h, distance_BT), pair.k.h), carry
 
   def _rotate(self, h_BTNH, at):
     return rotate(h_BTNH, at.pos[..., 0], frequencies(self.dims.H, self.base), 'interleaved')
@@ -58,9 +61,8 @@ class Xpos(Encoding):
     dtype, width = wide(h_BTNH), self.dims.H
     zeta = (np.arange(0, width, 2) / width + self.gamma) / (1 + self.gamma)
     log_zeta = jnp.asarray(np.repeat(np.log(zeta), 2) / self.scale_base, dtype)
-    # Where a query sees none of the block it may lie far before it: what nobody reads stays finite.
-    exponent = jnp.minimum(distance_BT.astype(dtype)[..., None, None] * log_zeta, 80)
-    return (h_BTNH.astype(dtype) * jnp.exp(exponent)).astype(h_BTNH.dtype)
+    growth = jnp.exp(distance_BT.astype(dtype)[..., None, None] * log_zeta)
+    return (h_BTNH.astype(dtype) * growth).astype(h_BTNH.dtype)
 
 
 def _last(same_BTS, pos_BS):
