@@ -27,6 +27,16 @@ def blocks(page, heading):
   return re.findall(r'```python\n(.*?)```', section[1], re.DOTALL)
 
 
+@pytest.mark.parametrize('page', ['README.md', 'docs/encodings.md'])
+def test_files_that_are_named_exist(page):
+  text = (ROOT / page).read_text()
+  links = [(ROOT / page).parent / link for link in re.findall(r'\]\((?!http)([^)#]+)', text)]
+  named = re.findall(r'(?:configs|experiments|tests|posjax|docs)/[\w/]+\.(?:py|md)', text)
+  yours = ('power.py', 'fade.py')
+  paths = links + [ROOT / name for name in named if not name.endswith(yours)]
+  assert len(paths) > 5 and not [str(path) for path in paths if not path.exists()]
+
+
 def random(*shape):
   return np.random.default_rng(sum(shape)).normal(size=shape)
 
