@@ -1,6 +1,7 @@
 """DAPE (Zheng et al. 2024, arXiv 2405.14722).
 
-`python -m posjax.main --config=configs/dape.py`, two CPU cores, RESULT
+`python -m posjax.main --config=configs/dape.py`, two CPU cores, 2026-11-22: 3 minutes,
+2.21 ± 0.04 bits per byte at 64 bytes, 2.16 ± 0.04 at 512 (three seeds, see README).
 """
 
 from configs import base

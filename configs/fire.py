@@ -1,6 +1,7 @@
 """FIRE (Li et al. 2024, arXiv 2310.04418).
 
-`python -m posjax.main --config=configs/fire.py`, two CPU cores, RESULT
+`python -m posjax.main --config=configs/fire.py`, two CPU cores, 2026-11-22: a minute,
+2.26 ± 0.03 bits per byte at 64 bytes, 2.38 ± 0.08 at 512 (three seeds, see README).
 """
 
 from configs import base

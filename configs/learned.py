@@ -1,7 +1,7 @@
 """Learned absolute positions (Gehring et al. 2017, arXiv 1705.03122; GPT-2).
 
-`python -m posjax.main --config=configs/learned.py`, two CPU cores, 2026-11-21: under a minute,
-2.61 ± 0.02 bits per byte at 64 bytes, and no position beyond (three seeds, see README).
+`python -m posjax.main --config=configs/learned.py`, two CPU cores, 2026-11-22: a minute,
+2.61 ± 0.02 bits per byte at 64 bytes, no more positions (three seeds, see README).
 """
 
 from configs import base

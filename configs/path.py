@@ -1,6 +1,7 @@
 """PaTH (Yang et al. 2025, arXiv 2505.16381).
 
-`python -m posjax.main --config=configs/path.py`, two CPU cores, RESULT
+`python -m posjax.main --config=configs/path.py`, two CPU cores, 2026-11-22: 2 minutes,
+2.25 ± 0.02 bits per byte at 64 bytes, 2.24 ± 0.02 at 512 (three seeds, see README).
 """
 
 from configs import base

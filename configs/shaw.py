@@ -1,6 +1,7 @@
 """Relative keys and values (Shaw et al. 2018, arXiv 1803.02155).
 
-`python -m posjax.main --config=configs/shaw.py`, two CPU cores, RESULT
+`python -m posjax.main --config=configs/shaw.py`, two CPU cores, 2026-11-22: a minute,
+2.18 ± 0.02 bits per byte at 64 bytes, 2.17 ± 0.01 at 512 (three seeds, see README).
 """
 
 from configs import base

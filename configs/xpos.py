@@ -1,6 +1,7 @@
 """xPos (Sun et al. 2023, arXiv 2212.10554).
 
-`python -m posjax.main --config=configs/xpos.py`, two CPU cores, RESULT
+`python -m posjax.main --config=configs/xpos.py`, two CPU cores, 2026-11-22: a minute,
+2.23 ± 0.02 bits per byte at 64 bytes, 3.67 ± 1.20 at 512 (three seeds, see README).
 """
 
 from configs import base

@@ -4,7 +4,7 @@ Press et al. 2022, arXiv 2108.12409: ALiBi holds or improves as the input grows,
 embeddings fail at once, rotary ones soon after. Each arm is trained at `train.length` with three
 seeds and evaluated up to eight times that.
 
-`python -m posjax.sweep experiments/extrapolation.py`: 60 runs of about a minute on two CPU cores.
+`python -m posjax.sweep experiments/extrapolation.py`: 63 runs, an hour on two CPU cores.
 """
 
 NAMES = (

@@ -12,7 +12,7 @@ __all__ = ['ascending', 'attend', 'blockwise', 'choose', 'reference', 'visible']
 
 # Up to this many scores (T S), all at once is faster than blocks on two CPU cores, forward and
 # backward together; on accelerators it was not measured. For the difference at length see
-# experiments/attention_memory.py.
+# experiments/attention_cost.py.
 REFERENCE_UP_TO = 256 * 256
 
 
