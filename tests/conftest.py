@@ -29,6 +29,10 @@ def float64():
     yield
 
 
+# Files that go through the encodings; most of their tests share what tests/problem.py solves.
+SHARED = [f'tests/test_{name}.py' for name in ('cache', 'encodings', 'equations', 'traits')]
+
+
 def examples(name):
   """What the encoding's module names as its `examples()`, or the class with its defaults."""
   module = importlib.import_module(f'posjax.encodings.{name}')
@@ -48,20 +52,22 @@ def title(encoding):
 def pytest_generate_tests(metafunc):
   if 'encoding' in metafunc.fixturenames:
     # Second settings, but for their equations, are left to the slow run.
-    firsts_only = metafunc.module.__name__ != 'tests.test_equations'
+    both = metafunc.module.__name__ == 'tests.test_equations'
+    slow = [pytest.mark.slow]
     metafunc.parametrize('encoding', [
-      # What is solved once for an encoding is solved by one process: a group goes to one.
-      pytest.param(encoding, id=title(encoding), marks=[
-        pytest.mark.xdist_group(title(encoding)), *[pytest.mark.slow] * (second and firsts_only)
-      ])
+      pytest.param(encoding, id=title(encoding), marks=slow * (second and not both))
       for shelf in [*map(examples, encodings.names()), *((chain,) for chain in CHAINS)]
       for second, encoding in enumerate(shelf)
     ])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-  """All other tests of a file share its fixtures: they are a group."""
-  for item in items:
-    if not item.get_closest_marker('xdist_group'):
-      item.add_marker(pytest.mark.xdist_group(item.path.stem))
+def pytest_xdist_make_scheduler(config, log):
+  """What is solved once for an encoding, or for a file, is solved by one process."""
+  from xdist.scheduler import LoadScopeScheduling
+
+  class Scheduling(LoadScopeScheduling):
+    def _split_scope(self, nodeid):
+      file, _, test = nodeid.partition('::')
+      return test.partition('[')[2].partition(']')[0].partition('-')[0] if file in SHARED else file
+
+  return Scheduling(config, log)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.block import Block
+from posjax.block import Block, Memory
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from posjax.encodings.nope import Nope
@@ -27,12 +27,13 @@ def solve(block, batch, *, silent, **rngs):
   rng = np.random.default_rng(0)
   x_BTD = jnp.asarray(rng.normal(size=(batch, 12, 32)))
   order = jnp.arange(12)[None]
-  arguments = x_BTD, None, None, At(order[..., None], order, jnp.zeros_like(order)), Bound(Nope())
+  at = At(order[..., None], order, jnp.zeros_like(order))
+  arguments = x_BTD, Memory(None, ()), None, at, Bound(Nope())
   shapes = jax.eval_shape(block.init, jax.random.key(0), *arguments)['params']
   draw = lambda path, x: jnp.asarray(rng.normal(size=x.shape) * (path[-1].key != silent))
   params = jax.tree_util.tree_map_with_path(draw, shapes)
-  y_BTD, keys = jit(block.apply)({'params': params}, *arguments, rngs=rngs)
-  assert keys is None
+  y_BTD, memory = jit(block.apply)({'params': params}, *arguments, rngs=rngs)
+  assert memory == Memory(None, ())
   return x_BTD, y_BTD, params
 
 

@@ -174,7 +174,7 @@ def test_an_added_arm_is_all_that_runs(program, monkeypatch):
   monkeypatch.setitem(BITS, 'nope', (5.0, 5.0, 5.0))
   assert run() == 0
   assert program.calls[9:] == ['nope-0', 'nope-1', 'nope-2']
-  assert Path('runs/sweeps/far/table.md').read_text().count('| nope | 5.00 ± 0.00 |') == 1
+  assert Path('runs/sweeps/far/table.md').read_text().count('| nope | 1,234 | 5.00 ± 0.00 |') == 1
 
 
 @pytest.mark.parametrize('old, new, said', [
