@@ -61,6 +61,7 @@ def pytest_generate_tests(metafunc):
     ])
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
   """What is solved once for an encoding, or for a file, is solved by one process."""
   from xdist.scheduler import LoadScopeScheduling
