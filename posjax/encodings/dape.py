@@ -59,4 +59,4 @@ class Dape(Encoding):
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return Dape(width=5), Dape(base='fire', width=3)
+  return Dape(width=5), Dape(base='alibi', width=3)

@@ -71,4 +71,4 @@ class Fire(Encoding):
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return Fire(length=8, width=5), Fire(shared=True)
+  return Fire(length=8, width=5), Fire(length=12, shared=True)
