@@ -114,8 +114,8 @@ BUGS = {
     f'{ENCODINGS}_gradients_are_zero_exactly_where_nothing_is_seen[fox]',
   ),
   'a carry in the dtype of the inputs': Bug(
-    'encodings/cope.py', 'return jnp.zeros((B, N, T), wide(q.h))',
-    'return jnp.zeros((B, N, T), q.h.dtype)',
+    'encodings/encoding.py', 'jnp.where(False, q.h[..., 0], 0).astype(wide(q.h))',
+    'jnp.where(False, q.h[..., 0], 0)',
     f'{ENCODINGS}_bfloat16_far_out[cope-rows=4]',
   ),
   'a query that scores itself': Bug(
@@ -155,7 +155,8 @@ BUGS = {
     f'{TRAITS}_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache[cope-rows=4]',
   ),
   'key blocks from the farthest to the nearest': Bug(
-    'attention/blockwise.py', '(k_blocks, reach), reverse=True)', '(k_blocks, reach))',
+    'attention/blockwise.py', '(k_blocks, reach, all_see_all), reverse=True)',
+    '(k_blocks, reach, all_see_all))',
     f'{ENCODINGS}_blockwise_equals_reference[path-rank=5]',
   ),
   'a block at the window\'s edge skipped': Bug(
