@@ -62,21 +62,21 @@ BUGS = {
   'slopes from local heads': Bug(
     'encodings/alibi.py', 'slopes(self.dims.N, self.bias_max), distance',
     'np.tile(slopes(self.dims.N // 2, self.bias_max), 2), distance',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi]',
   ),
   # Head counts that are no power of two: incompatible formulas (mlx #343, transformers #28380).
   'slopes of the next power of two': Bug(
     'encodings/alibi.py', 'c = 2 ** int(np.log2(heads))', 'c = 2 ** int(np.ceil(np.log2(heads)))',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi]',
   ),
   'bias inside the softmax scale': Bug(
     'encodings/alibi.py', 'return s_BNTS - slope[:, None, None] * distance',
     'return s_BNTS - self.dims.scale * slope[:, None, None] * distance',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[alibi]',
   ),
   'bucket off by one': Bug(
     'encodings/t5.py', 'far = exact + (jnp.log', 'far = exact - 1 + (jnp.log',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[t5-buckets=8-max_distance=40-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[t5-buckets=8-max_distance=40]',
   ),
   # The bias is dropped once there is a cache (TensorRT-LLM #13870).
   'no bias for a single query': Bug(
@@ -92,16 +92,16 @@ BUGS = {
   'scale missing on a relative term': Bug(
     'encodings/shaw.py', "jnp.einsum('BTNH,RH->BTNR', q.h, self.keys_LRH",
     "jnp.einsum('BTNH,RH->BTNR', q.h / self.dims.scale, self.keys_LRH",
-    f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4]',
   ),
   'sign of the distance': Bug(
     'encodings/shaw.py', 'return self.clip - jnp.clip(', 'return self.clip + jnp.clip(',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4]',
   ),
   'normalised by the position of the key': Bug(
     'encodings/fire.py', 'pos_BT1 = pair.q.pos.astype(dtype)',
     'pos_BT1 = pair.k.pos.swapaxes(1, 2).astype(dtype)',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[fire-length=8-width=5-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[fire-length=8-width=5]',
   ),
   # Attention leaks across documents (torchtitan #2559, OLMo-core #503).
   'a carry that leaks across documents': Bug(
@@ -121,13 +121,13 @@ BUGS = {
   'a query that scores itself': Bug(
     'encodings/stick_breaking.py', '[:, None, None, :] < pair.q.order',
     '[:, None, None, :] <= pair.q.order',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking]',
   ),
   # Heads repeated in the wrong order under grouped queries.
   'key heads in turn instead of in groups': Bug(
     'encodings/encoding.py', 'return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)',
     'return jnp.tile(x_BTKH, (1, 1, heads // x_BTKH.shape[2], 1))',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking-causal]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking]',
   ),
   'a convolution across documents': Bug(
     'encodings/path.py', 'jnp.where(same[..., None, None], u_BTKH[:, i : i + T], 0)',
@@ -166,7 +166,7 @@ BUGS = {
   'a window over positions instead of order': Bug(
     'attention/mask.py', 'mask &= jnp.abs(order_q - order_k) < window',
     'mask &= jnp.abs(q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0]) < window',
-    f'{EQUATIONS}_self_attention_equals_the_oracle[nope-window on both sides]',
+    f'{EQUATIONS}_self_attention_equals_the_oracle[nope]',
   ),
   'no number where a query sees nothing': Bug(
     'attention/reference.py', 'return jnp.where(total > 0, total, 1)', 'return total',
