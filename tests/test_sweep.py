@@ -404,5 +404,5 @@ def test_killed_in_the_second_run_it_goes_on(tmp_path):
   assert (tmp_path / 'out' / 'nope-0' / 'evaluation.json').stat().st_mtime == first
   contents = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
   assert [entry['status'] for entry in contents['runs']] == 4 * ['done']
-  assert len(re.findall(r'\| (?:nope|alibi)(?: \| \d\.\d\d ± \d+\.\d\d){2} \|', done.stdout)) == 4
+  assert len(re.findall(r'\| (?:nope|alibi) \| 28,864(?: \| \d\.\d\d ± \d+\.\d\d){2} \|', done.stdout)) == 4
   assert (tmp_path / 'out' / 'table.md').read_text() in done.stdout
