@@ -1,18 +1,38 @@
 """Checkpoints: state, data iterator, and a record of what they belong to. One save, one restore.
 
 Orbax writes in the background and renames when whole, so a killed run leaves its former checkpoints
-intact. The newest ones are kept, and the best by validation loss besides.
+intact. What it does not notice is damage done later: a flipped byte restores as another weight. So
+the record holds a checksum of each array, of the iterator's state, and of itself.
 """
 
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
 import pathlib
+import re
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from posjax.config import UserError
+from posjax.config import UserError, one_line
 
 # Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
 ITEMS = ('state', 'data', 'record')
+
+
+class Damaged(Exception):
+  """A checkpoint cannot be read, or is not what was saved: one line saying why."""
+
+
+class Restored(NamedTuple):
+  step: int
+  state: Any
+  record: dict
 
 
 class Checkpoints:
@@ -23,77 +43,227 @@ class Checkpoints:
   """
 
   def __init__(self, workdir, keep, *, create=False):
-    def validation_loss(metrics):
-      return metrics['validation_loss']
-
     self.directory = pathlib.Path(workdir).absolute() / 'checkpoints'
     if not create and not self.directory.is_dir():
       raise UserError(f'{workdir}: no checkpoint is here; train first, or name its --workdir')
-    # Not `max_to_keep` with a `best_fn`: that deletes the newest, and with it the run's progress.
-    policy = policies.AnyPreservationPolicy([
-      policies.LatestN(keep),
-      policies.BestN(get_metric_fn=validation_loss, reverse=True, n=1),
-    ])
+    self._kept = Kept(keep, losses={})
     self._manager = ocp.CheckpointManager(
       self.directory,
       item_names=ITEMS,
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=policy, best_fn=validation_loss, best_mode='min'
+        preservation_policy=self._kept,
+        cleanup_tmp_directories=create,  # of saves that were cut off
+        lightweight_initialize=True,  # what lies there may be damaged, or no checkpoint at all
       ),
     )
+    for step in self.steps():
+      try:
+        self._kept.losses[step] = self.record(step)['validation_loss']
+      except Damaged:
+        pass  # whoever wants to read it says so
 
-  def newest(self):
-    """The newest step that is saved; None if there is none."""
-    return self._manager.latest_step()
-
-  def find(self, which):
-    """The step that 'newest', 'best' or a number as text names.
-
-    Raises:
-      UserError: there is none.
-    """
-    steps = sorted(self._manager.all_steps())
-    if not steps:
-      raise UserError(f'{self.directory}: no checkpoint is here yet')
-    if which == 'newest':
-      return steps[-1]
-    if which == 'best':
-      return self._manager.best_step()
-    if which.isdecimal() and int(which) in steps:
-      return int(which)
-    raise UserError(
-      f'--checkpoint={which}: saved steps are {", ".join(map(str, steps))}; '
-      'newest and best name one of them too'
-    )
+  def steps(self):
+    """Numbers of what lies in the directory, in order; it may be damaged."""
+    names = (path.name for path in self.directory.iterdir())
+    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
   def record(self, step):
-    items = ocp.args.Composite(record=ocp.args.JsonRestore())
-    return self._manager.restore(step, args=items).record
+    """What `save` was given, and `validation_loss`. Raises Damaged."""
+    record = self._read(step, 'record', ocp.args.JsonRestore(), 'its record')
+    if not isinstance(record, dict) or record.pop('sha256_of_record', None) != digest(record):
+      raise Damaged('its record is not what was saved')
+    return record
 
   def save(self, step, state, batches, record, validation_loss):
-    """Starts saving; returns when `state` may be overwritten."""
+    """Starts saving; returns when `state` may be overwritten.
+
+    Raises:
+      UserError: this one, or the one before, cannot be written.
+    """
     import grain
 
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        data=grain.checkpoint.CheckpointSave(batches),
-        record=ocp.args.JsonSave(record),
-      ),
-      metrics={'validation_loss': validation_loss},
+    sums = {name: int(number) for name, number in jax.device_get(checksums(state)).items()}
+    record = record | {
+      'validation_loss': validation_loss, 'checksums': sums, 'batches': digest(batches.get_state())
+    }
+    items = ocp.args.Composite(
+      state=ocp.args.StandardSave(state),
+      data=grain.checkpoint.CheckpointSave(batches),
+      record=ocp.args.JsonSave(record | {'sha256_of_record': digest(record)}),
     )
+    self._saving = step
+    self._kept.losses[step] = validation_loss
+    with self._writing():
+      self._manager.save(step, args=items, force=True)  # whatever Orbax's policies say
 
-  def restore(self, step, abstract_state, batches=None):
-    """The state of `step` in the shardings of `abstract_state`; `batches` goes on from there."""
-    items = dict(state=ocp.args.StandardRestore(abstract_state))
+  def restore(self, step, abstract_state, batches=None, *, check):
+    """What was saved after `step`.
+
+    Args:
+      step: a number of `steps`.
+      abstract_state: shapes, dtypes and shardings of the state.
+      batches: an iterator that goes on from where it was saved.
+      check: a function of the record; it raises UserError if the run is not of that plan.
+
+    Raises:
+      Damaged: it cannot be read, or is not what was saved.
+    """
+    record = self.record(step)
+    check(record)
+    state = self._read(step, 'state', ocp.args.StandardRestore(abstract_state), 'its arrays')
+    sums = jax.device_get(checksums(state))
+    changed = [name for name, number in sums.items() if record['checksums'][name] != number]
+    if changed:
+      raise Damaged(f'its array {changed[0]} is not what was saved')
     if batches is not None:
       import grain
 
-      items['data'] = grain.checkpoint.CheckpointRestore(batches)
-    return self._manager.restore(step, args=ocp.args.Composite(**items)).state
+      self._read(step, 'data', grain.checkpoint.CheckpointRestore(batches), 'its place in the data')
+      if digest(batches.get_state()) != record['batches']:
+        raise Damaged('its place in the data is not what was saved')
+    return Restored(step, state, record)
+
+  def _read(self, step, item, arguments, what):
+    with reading(what):
+      return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
+
+  def restore_newest(self, *arguments, **keywords):
+    """`restore` of the newest checkpoint that is whole; None if there are none at all.
+
+    Raises:
+      UserError: there are some, and none is whole.
+    """
+    damaged = {}
+    for step in reversed(self.steps()):
+      try:
+        restored = self.restore(step, *arguments, **keywords)
+      except Damaged as error:
+        damaged[step] = error
+        continue
+      for other, why in damaged.items():
+        print(f'checkpoint {other} is passed over: {why}', flush=True)
+      return restored
+    if damaged:
+      reasons = '; '.join(f'{step}: {why}' for step, why in damaged.items())
+      raise UserError(f'{self.directory}: no checkpoint is whole; choose another --workdir: {reasons}')
+    return None
+
+  def restore_one(self, which, *arguments, **keywords):
+    """`restore` of the step that 'best' or a number as text names.
+
+    Raises:
+      UserError: there is none, or it is not whole.
+    """
+    step, steps = self._kept.best() if which == 'best' else int(which), self.steps()
+    there = f'saved steps are {", ".join(map(str, steps))}; newest and best name one of them too'
+    if step not in steps:
+      raise UserError(f'--checkpoint={which}: {self.directory} has none; {there}')
+    try:
+      return self.restore(step, *arguments, **keywords)
+    except Damaged as error:
+      raise UserError(f'--checkpoint={which}: {step} is damaged: {error}; {there}') from error
+
+  def set_aside(self, newest):
+    """Moves what is numbered above `newest`, the step a run goes on from, out of its way."""
+    for step in self.steps():
+      if step > newest:
+        place = self.directory.parent / 'set_aside'
+        place.mkdir(exist_ok=True)
+        taken = sum(path.name.split('.')[0] == str(step) for path in place.iterdir())
+        target = place / (f'{step}.{taken}' if taken else str(step))
+        (self.directory / str(step)).rename(target)
+        print(f'checkpoint {step} is kept in {target}', flush=True)
+    self._manager.reload()
+
+  def newest(self):
+    """The newest step that was saved or found readable; None if there is none. Waits for it."""
+    self.wait()
+    return max(self._kept.losses, default=None)
+
+  def wait(self):
+    """Returns when what was to be saved is there. Raises UserError if it cannot be written."""
+    with self._writing():
+      self._manager.wait_until_finished()
+
+  @contextlib.contextmanager
+  def _writing(self):
+    """Turns what Orbax raises where a disk is full or does not let it write into a UserError."""
+    try:
+      yield
+    except Exception as error:
+      # TensorStore's messages hold the system's number: … No space left on device [os_error_code='28'
+      code = re.search(r"os_error_code='(\d+)'", str(error))
+      number = int(code[1]) if code else getattr(error, 'errno', None)
+      if number is None:
+        raise
+      del self._kept.losses[self._saving]
+      raise UserError(
+        f'{self.directory}: checkpoint {self._saving} cannot be written: {os.strerror(number)}; '
+        f'the newest that could is {max(self._kept.losses, default="none")}; make room there or let '
+        'it be written, and give the same command again'
+      ) from error
 
   def close(self):
-    """Waits until what was saved is there."""
-    self._manager.wait_until_finished()
+    self.wait()
     self._manager.close()
+
+
+@dataclasses.dataclass
+class Kept(policies.PreservationPolicy):
+  """The newest checkpoints and the best; and whatever is not known to be a checkpoint of ours.
+
+  Not Orbax's `max_to_keep` with a `best_fn`: that deletes the newest, and a run's progress with it.
+  """
+
+  newest: int  # how many
+  losses: dict[int, float | None]  # validation loss of each step; None: it was not validated
+
+  def best(self):
+    """The step of the lowest validation loss; None if no step was validated."""
+    validated = [step for step, loss in self.losses.items() if loss is not None]
+    return min(validated, key=self.losses.get, default=None)
+
+  def should_preserve(self, checkpoints, *, context):
+    kept = {*sorted(self.losses)[-self.newest :], self.best()}
+    deleted = self.losses.keys() - kept
+    self.losses = {step: loss for step, loss in self.losses.items() if step in kept}
+    return [info.step not in deleted for info in checkpoints]
+
+
+@jax.jit
+def checksums(state):
+  """{path: checksum} of all leaves of a state, computed where they lie."""
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  return {jax.tree_util.keystr(path): checksum(leaf) for path, leaf in leaves}
+
+
+def checksum(x):
+  """uint32 [] of an array of 32-bit numbers: of each one's bits and of its place.
+
+  A sum of integers is the same in any order, and so under any sharding. Each term is a bijection of
+  a number's bits (the finaliser of MurmurHash3), so the change of one number is always seen.
+  """
+  place = jnp.uint32(0)
+  for axis, size in enumerate(x.shape):
+    place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+  bits = jax.lax.bitcast_convert_type(x, jnp.uint32) ^ place * jnp.uint32(0x9E3779B1)
+  bits = (bits ^ bits >> 16) * jnp.uint32(0x85EBCA6B)
+  bits = (bits ^ bits >> 13) * jnp.uint32(0xC2B2AE35)
+  return jnp.sum(bits ^ bits >> 16, dtype=jnp.uint32)
+
+
+def digest(value):
+  """SHA-256, in hex, of a JSON-able value."""
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def reading(what):
+  """Turns what reading raises into Damaged; but memory that gives out is no damage."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError:
+    raise
+  except Exception as error:
+    why = f'{type(error).__name__}: {one_line(error)[:120]}'
+    raise Damaged(f'{what} cannot be read ({why})') from error

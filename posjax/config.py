@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What decides the trained weights, and with them the name of the run.
 IDENTITY = ('seed', 'encoding', 'model', 'data', 'train', 'optimizer')
-NOT_IDENTITY = ('data.directory', 'model.remat', 'train.accumulate', 'train.log_every')
+NOT_IDENTITY = (
+  'data.directory', 'model.remat', 'train.accumulate', 'train.log_every', 'train.max_skipped',
+)
 
 KINDS = {
   bool: 'true or false', int: 'an integer', float: 'a number', str: 'a word', list: 'a tuple',
@@ -34,6 +36,10 @@ KINDS = {
 
 class UserError(Exception):
   """A user's mistake: one line saying what, where and the nearest valid choice; exit code 2."""
+
+  def __init__(self, message):
+    # A value that it quotes may hold line breaks, or control the terminal.
+    super().__init__(''.join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 def to_dict(config):
@@ -66,9 +72,13 @@ def run_name(config, stem, size):
 
 def difference(old, new):
   """'seed 0 -> 1, model.dim 64 -> 128': where the identities of two configs differ, or ''."""
-  old, new = identity(old), identity(new)
-  changes = [(k, old.get(k, 'absent'), new.get(k, 'absent')) for k in old | new]
-  return ', '.join(f'{k} {show(a)} -> {show(b)}' for k, a, b in changes if a != b)
+  return changes(identity(old), identity(new))
+
+
+def changes(old, new):
+  """The same of any two flat dicts."""
+  pairs = [(k, old.get(k, 'absent'), new.get(k, 'absent')) for k in old | new]
+  return ', '.join(f'{k} {show(a)} -> {show(b)}' for k, a, b in pairs if a != b)
 
 
 def show(value):

@@ -18,8 +18,9 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import validation
+from posjax import interruption, validation
 from posjax.config import UserError
+from posjax.interruption import Interrupted
 
 PROGRAM = 'python -m posjax.main'
 MODES = ('train', 'evaluate', 'generate')
@@ -43,7 +44,8 @@ ONLY_IN = {
 }
 
 EPILOGUE = """
-Exit codes: 0 done, 2 a mistake in the command line or the config, 3 diverged, 130 interrupted.
+Exit codes: 0 done, or saved after Ctrl-C; 42 saved after SIGTERM; 2 something must be changed: the
+command line, the config, the disk or the memory; 3 diverged; 130 interrupted where nothing is saved.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
 
 
@@ -134,28 +136,44 @@ def start(run):
   config, workdir, values = run.config, run.workdir, run.flags
   if values.print_config:
     print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
-  elif values.dry_run:
-    from posjax import plan
+    return 0
+  from posjax import resources
 
-    plan.run(config, run.name)
-  elif values.mode == 'evaluate':
-    from posjax import evaluate
+  with resources.explained(workdir):
+    if values.dry_run:
+      from posjax import plan
 
-    evaluate.run(
-      config, workdir, name=run.name, checkpoint=values.checkpoint, command=run.command
-    )
-  elif values.mode == 'generate':
-    from posjax import generate
+      plan.run(config, run.name)
+    elif values.mode == 'evaluate':
+      from posjax import evaluate
 
-    generate.run(config, workdir, checkpoint=values.checkpoint, prompt=values.prompt)
-  else:
-    from posjax import metrics, train
+      evaluate.run(
+        config, workdir, name=run.name, checkpoint=values.checkpoint, command=run.command
+      )
+    elif values.mode == 'generate':
+      from posjax import generate
 
-    seconds = time.perf_counter() - STARTED
-    try:
-      train.run(config, workdir, name=run.name, import_seconds=seconds, command=run.command)
-    except metrics.Diverged as error:
-      return fail(3, error)
+      generate.run(config, workdir, checkpoint=values.checkpoint, prompt=values.prompt)
+    else:
+      return train(run)
+  return 0
+
+
+def train(run):
+  """Trains; the exit code says how it ended."""
+  try:
+    with interruption.at_once():
+      from posjax import metrics
+      from posjax import train as train_lib
+
+      seconds = time.perf_counter() - STARTED
+      train_lib.run(
+        run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
+      )
+  except Interrupted as error:
+    leave(fail(error.exit_code, f'{error}; go on with: {run.command}'))
+  except metrics.Diverged as error:
+    return fail(3, error)
   return 0
 
 
@@ -164,16 +182,22 @@ def fail(code, message):
   return code
 
 
+def leave(code):
+  """Exits without cleaning up: it would crash, where XLA and Orbax are in the middle of things."""
+  sys.stdout.flush()
+  os._exit(code)
+
+
 def main(argv):
-  logging.set_verbosity(logging.WARNING)  # Orbax tells the story of every file at INFO
+  # What its threads run into, Orbax raises, and besides logs it and lets Python print it.
+  logging.set_verbosity(logging.FATAL)
+  sys.unraisablehook = lambda _: None
   try:
     return start(parse(argv))
   except UserError as error:
     return fail(2, error)
   except KeyboardInterrupt:
-    fail(130, 'interrupted')
-    sys.stdout.flush()
-    os._exit(130)  # cleaning up would crash: XLA and Orbax may be cut off in the middle of things
+    leave(fail(130, 'interrupted'))
 
 
 def keep_argv(argv):

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import json
 import math
+import os
 import pathlib
 import sys
 import time
@@ -12,7 +13,15 @@ import tqdm
 
 
 class Diverged(Exception):
-  """The loss is no longer a number; exit code 3."""
+  """The loss or its gradient is no longer a number; exit code 3."""
+
+
+def check(step, values):
+  """Raises Diverged if a run may not go on from `step`, whose metrics are `values`."""
+  if gave_up := int(values['gave_up']):
+    raise Diverged(f'step {gave_up}: the loss or its gradient is NaN or infinite')
+  if not math.isfinite(values.get('validation_loss', 0.0)):
+    raise Diverged(f'step {step}: the validation loss is {values["validation_loss"]}')
 
 
 class Clock:
@@ -41,15 +50,12 @@ class Log:
   """
 
   def __init__(self, workdir, clock, *, start, steps, tokens_per_step):
-    from tensorboardX import SummaryWriter
-
-    self._path = pathlib.Path(workdir) / 'metrics.jsonl'
-    kept = [line for line in _lines(self._path) if json.loads(line)['step'] <= start]
-    rewritten = self._path.with_suffix('.tmp')
-    rewritten.write_text(''.join(kept))
-    rewritten.replace(self._path)
-    self._file = self._path.open('a')
-    self._board = SummaryWriter(str(pathlib.Path(workdir) / 'tensorboard'), purge_step=start + 1)
+    path = pathlib.Path(workdir) / 'metrics.jsonl'
+    rewritten = path.with_suffix('.tmp')
+    rewritten.write_text(''.join(line + '\n' for line in lines(path, last=start)))
+    rewritten.replace(path)
+    self._file = path.open('a')
+    self._board = Board(path.with_name('tensorboard'), start)
     self._bar = tqdm.tqdm(
       total=steps, initial=start, unit='step', disable=not sys.stderr.isatty(), dynamic_ncols=True
     )
@@ -64,19 +70,26 @@ class Log:
   def write(self, step, values):
     """Writes one step's `values`, numbers or scalar arrays by name; waits for them.
 
+    A loss that is no number, of a step that was passed over, is null.
+
     Raises:
-      Diverged: the loss or the gradients' norm is NaN or infinite.
+      Diverged: see `check`.
     """
     values = {name: float(value) for name, value in values.items()}
-    if not all(map(math.isfinite, values.values())):
-      raise Diverged(f'step {step}: ' + ', '.join(f'{k} {v:.4g}' for k, v in values.items()))
-    self._file.write(json.dumps({'step': step, **values}) + '\n')
+    check(step, values)
+    del values['gave_up']
+    values['skipped'] = int(values['skipped'])
+    written = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    self._file.write(json.dumps({'step': step, **written}) + '\n')
     self._file.flush()
     speed = self._speed(self._last, step)
     self._last = (step, self._now())
-    for name, value in (values | {'tokens_per_second': speed}).items():
-      self._board.add_scalar(name, value, step)
+    self._board.write(step, values | {'tokens_per_second': speed})
     self._show(step, values, speed)
+
+  def sync(self):
+    """Returns when what was written is on the disk, whatever becomes of the machine."""
+    os.fsync(self._file.fileno())
 
   def _speed(self, since, step):
     """Tokens per second since a former (step, time)."""
@@ -86,6 +99,8 @@ class Log:
     text = f'loss {values["loss"]:.3f}, {speed:,.0f} tokens/s'
     if 'validation_loss' in values:
       text += f', validation loss {values["validation_loss"]:.3f}'
+    if values['skipped']:
+      text += f', {values["skipped"]} steps skipped'
     self._bar.set_postfix_str(text, refresh=False)
     self._bar.update(step - self._bar.n)
     if self._bar.disable and (step % self._every == 0 or 'validation_loss' in values):
@@ -98,7 +113,43 @@ class Log:
     self._board.close()
 
 
-def _lines(path):
-  """The file's whole lines: a run that was killed may have left half of one."""
-  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-  return [line for line in lines if line.endswith('\n')]
+class Board:
+  """Scalars for TensorBoard, from step `start` + 1 on; it hides what former files have from there.
+
+  Not tensorboardX's SummaryWriter: where its thread dies of a full disk, the run waits forever.
+  """
+
+  def __init__(self, directory, start):
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+
+    directory.mkdir(exist_ok=True)
+    self._writer = EventsWriter(str(directory / 'events'), filename_suffix=f'.{os.getpid()}')
+    begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._writer.write_event(event_pb2.Event(step=start + 1, session_log=begins))
+
+  def write(self, step, values):
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    self._writer.write_event(Event(wall_time=time.time(), step=step, summary={'value': scalars}))
+    self._writer.flush()
+
+  def close(self):
+    self._writer.close()
+
+
+def lines(path, last=math.inf):
+  """The lines of metrics.jsonl up to step `last`, less those that a kill or a crash left torn."""
+  if path.exists():
+    for line in path.read_text(errors='replace').splitlines():
+      with contextlib.suppress(json.JSONDecodeError):
+        if json.loads(line)['step'] <= last:
+          yield line
+
+
+def validations(workdir):
+  """How many validations metrics.jsonl tells of: before the second, a checkpoint was there."""
+  path = pathlib.Path(workdir) / 'metrics.jsonl'
+  return sum('validation_loss' in json.loads(line) for line in lines(path))

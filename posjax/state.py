@@ -1,5 +1,6 @@
 """A run's state: what it holds, how it is made or restored, and where it lies on the mesh."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -15,9 +16,20 @@ from posjax.config import UserError
 
 @flax.struct.dataclass
 class State:
-  """All that a training step changes. `step` counts the steps that were taken."""
+  """All that a training step changes.
+
+  Attributes:
+    step: how many steps were taken, int32 [].
+    skipped: in how many of them the loss or its gradient was no number, so that they changed
+      nothing else, int32 [].
+    gave_up: the step in which they became more than the run allows, int32 []; 0: none.
+    params: the weights.
+    moments: of AdamW.
+  """
 
   step: jax.Array
+  skipped: jax.Array
+  gave_up: jax.Array
   params: dict
   moments: optax.OptState
 
@@ -51,7 +63,8 @@ def first(config, model):
 
   def make():
     params = transformer.init(model, jax.random.key(config.seed))
-    return State(jnp.int32(0), params, adamw.init(params))
+    zero = jnp.int32(0)
+    return State(zero, zero, zero, params, adamw.init(params))
 
   return make
 
@@ -79,17 +92,22 @@ class Saved:
 def load(config, workdir, which):
   """Reads the checkpoint 'newest', 'best' or of a step from `workdir`.
 
+  Of the newest ones, it takes the first that is whole.
+
   Raises:
-    UserError: there is no such checkpoint, or it belongs to another config.
+    UserError: there is no such checkpoint, it is damaged, or belongs to another config.
   """
   model, mesh = setup(config)
-  checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep)
-  step = checkpoints.find(which)
-  record = checkpoints.record(step)
-  check_config(record, config, checkpoints)
-  state = checkpoints.restore(step, abstract(config, model, mesh))
-  checkpoints.close()
-  return Saved(model, mesh, state.params, step, record)
+  target = abstract(config, model, mesh)
+  with contextlib.closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
+    check = lambda record: check_config(record, config, checkpoints)
+    if which == 'newest':
+      restored = checkpoints.restore_newest(target, check=check)
+    else:
+      restored = checkpoints.restore_one(which, target, check=check)
+  if restored is None:
+    raise UserError(f'{checkpoints.directory}: no checkpoint is here yet')
+  return Saved(model, mesh, restored.state.params, restored.step, restored.record)
 
 
 def check_config(record, config, checkpoints):

@@ -6,7 +6,8 @@ An experiment is a Python file: its docstring states the claim and the paper, AR
 lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS, (0, 1, 2), says what
 each of them runs with. The same command goes on where a sweep stopped.
 
-Exit codes: 0 done, 1 a run failed, 2 a mistake in the command line or the file, 130 interrupted.
+Exit codes: 0 done, or stopped by Ctrl-C; 42 stopped by SIGTERM; 1 a run failed; 2 a mistake in the
+command line or the file. The run that is stopped saves first.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import json
 import platform
 import runpy
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -26,9 +26,10 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
+from posjax import interruption, pool
 from posjax import main as main_lib
-from posjax import pool
 from posjax.config import UserError
+from posjax.interruption import Interrupted
 
 PROGRAM = 'python -m posjax.sweep'
 
@@ -57,7 +58,10 @@ class Run(NamedTuple):
   def status(self):
     if self.result():
       return 'done'
-    return f'failed {self.note()["exit_code"]}' if self.note() else 'missing'
+    if not self.note():
+      return 'missing'
+    code = self.note()['exit_code']
+    return 'stopped' if code in interruption.EXIT_CODES.values() else f'failed {code}'
 
 
 def read(path):
@@ -138,16 +142,20 @@ def plan(path, arms, seeds, workdir):
 def execute(run):
   """Does what is left of a run; what it prints goes to output.txt, how it ended to sweep.json."""
   run.folder.mkdir(parents=True, exist_ok=True)
-  code, before, start = 130, run.note().get('seconds', 0), time.perf_counter()
+  before, start = run.note().get('seconds', 0), time.perf_counter()
+  with (run.folder / 'output.txt').open('a') as output:
+    print(f'$ {run.command}', file=output, flush=True)
+    command = [sys.executable, '-m', 'posjax.main', *run.arguments]
+    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
   try:
-    with (run.folder / 'output.txt').open('a') as output:
-      print(f'$ {run.command}', file=output, flush=True)
-      command = [sys.executable, '-m', 'posjax.main', *run.arguments]
-      done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
-      code = done.returncode
-  finally:  # if it is interrupted, too
+    process.wait()
+  except Interrupted:
+    process.terminate()  # a batch system may have told the sweep alone
+    process.wait()
+    raise
+  finally:
     note = {
-      'exit_code': code,
+      'exit_code': process.returncode,
       'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
       'python': platform.python_version(),
       'jax': importlib.metadata.version('jax'),
@@ -231,14 +239,13 @@ def execute_all(runs, after_each):
 
 def main(argv):
   try:
-    return sweep(parse(argv))
+    with interruption.at_once():
+      return sweep(parse(argv))
   except UserError as error:
     return main_lib.fail(2, error)
-  except KeyboardInterrupt:
-    return main_lib.fail(130, 'interrupted; the same command goes on from here')
+  except Interrupted as error:
+    return main_lib.fail(error.exit_code, f'{error}; the same command goes on from here')
 
 
 if __name__ == '__main__':
-  # A batch system's end is an interruption too: else the current run would go on alone.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
   sys.exit(main(sys.argv[1:]))

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from posjax import checkpoint, data, evaluate, optimizer, report, sharding
+from posjax import checkpoint, data, evaluate, interruption, lock, metrics, optimizer, report
+from posjax import config as config_lib
+from posjax import resources, sharding
 from posjax import state as state_lib
 from posjax.config import UserError
 from posjax.encodings import At
-from posjax.metrics import Clock, Log
+from posjax.interruption import Interrupted
+from posjax.metrics import Clock, Diverged
 from posjax.state import State
 
 
@@ -59,18 +62,32 @@ def gradients(model, params, batch, *, rng, accumulate):
   return total
 
 
-def train_step(state, batch, *, model, update, schedule, seed, accumulate):
-  """State and batch to the next state and its metrics. Pure; the randomness is seed and step."""
+def train_step(state, batch, *, model, update, schedule, seed, accumulate, max_skipped):
+  """State and batch to the next state and its metrics. Pure; the randomness is seed and step.
+
+  A loss or gradient that is no number changes no weight and no moment; the run gives up when there
+  were more than `max_skipped` of them.
+  """
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
   loss, grads = gradients(model, state.params, batch, rng=rng, accumulate=accumulate)
+  norm = optax.tree.norm(grads)
+  finite = jnp.isfinite(loss) & jnp.isfinite(norm)
   updates, moments = update(grads, state.moments, state.params)
   params = optax.apply_updates(state.params, updates)
+  params, moments = jax.tree.map(
+    lambda new, old: jnp.where(finite, new, old), (params, moments), (state.params, state.moments)
+  )
+  step, skipped = state.step + 1, state.skipped + ~finite
+  first_too_many = (state.gave_up == 0) & (skipped > max_skipped)
+  gave_up = jnp.where(first_too_many, step, state.gave_up)
   metrics = {
     'loss': loss,
-    'gradient_norm': optax.tree.norm(grads),
+    'gradient_norm': norm,
     'learning_rate': schedule(state.step),
+    'skipped': skipped,
+    'gave_up': gave_up,
   }
-  return State(state.step + 1, params, moments), metrics
+  return State(step, skipped, gave_up, params, moments), metrics
 
 
 def make_step(config, model, state):
@@ -79,7 +96,7 @@ def make_step(config, model, state):
   adamw, schedule = optimizer.from_config(config)
   step = functools.partial(
     train_step, model=model, update=adamw.update, schedule=schedule, seed=config.seed,
-    accumulate=config.train.accumulate,
+    accumulate=config.train.accumulate, max_skipped=config.train.max_skipped,
   )
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
@@ -95,8 +112,9 @@ def run(config, workdir, *, name, import_seconds, command):
     command: the command line without its mode, to print what can be run next.
 
   Raises:
-    UserError: something does not fit; said before anything is compiled.
-    Diverged: the loss is no longer a number.
+    UserError: something does not fit; said before anything is compiled. Or memory or disk give out.
+    Diverged: the loss or its gradient is no longer a number.
+    Interrupted: a signal came, and the last step is saved.
   """
   clock = Clock(**{'import': import_seconds})
   model, mesh = state_lib.setup(config)
@@ -115,17 +133,23 @@ def run(config, workdir, *, name, import_seconds, command):
   scorer = evaluate.Scorer(
     model, mesh, config.train.batch * config.train.length, config.seed
   )
-  checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
-  with contextlib.closing(checkpoints), jax.set_mesh(mesh):
-    context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
-    with clock('compile'):
-      state = resume(context, abstract) or first_state(config, model, abstract)
-      step = make_step(config, model, state).lower(state, example(config, mesh)).compile()
-    with clock('train'):
-      state = loop(context, state, step)
-    with clock('evaluate'):
-      result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
-  report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
+  with lock.held(workdir), jax.set_mesh(mesh):
+    checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
+    with contextlib.closing(checkpoints):
+      context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
+      with clock('compile'):
+        state = resume(context, abstract)
+        step = make_step(config, model, abstract).lower(abstract, example(config, mesh)).compile()
+        resources.check_memory(step)
+        state = state or first_state(config, model, abstract)
+      with clock('train'):
+        try:
+          state = loop(context, state, step)
+        except Diverged as error:
+          raise Diverged(f'{error}; {last_good(checkpoints)}') from error
+      with clock('evaluate'):
+        result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
+    report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
   print(clock)
 
 
@@ -144,29 +168,50 @@ class Context:
 
 
 def resume(context, abstract):
-  """The newest checkpoint's state, with the batches moved to where it was saved, or None.
+  """The newest whole checkpoint's state, with the batches moved to where it was saved, or None.
 
   Raises:
-    UserError: the config or the data are not those that the checkpoint was made with.
+    UserError: the config or the data are not those that the checkpoint was made with; or there were
+      checkpoints, and none is left.
   """
-  newest = context.checkpoints.newest()
-  if newest is None:
+  checkpoints = context.checkpoints
+
+  def check(saved):
+    state_lib.check_config(saved, context.config, checkpoints)
+    if changes := config_lib.changes(saved['data'], context.record['data']):
+      raise UserError(
+        f'{checkpoints.directory}: made from other text, or in another order: {changes}; choose '
+        'another --workdir'
+      )
+
+  restored = checkpoints.restore_newest(abstract, context.batches, check=check)
+  workdir = checkpoints.directory.parent
+  if restored is None:
+    if (workdir / 'evaluation.json').exists() or metrics.validations(workdir) > 1:
+      raise UserError(
+        f'{workdir}: results of a run are here, and none of its checkpoints; put them back, or '
+        'choose another --workdir'
+      )
     return None
-  saved = context.checkpoints.record(newest)
-  state_lib.check_config(saved, context.config, context.checkpoints)
-  if saved['data'] != context.record['data']:
-    raise UserError(
-      f'{context.checkpoints.directory}: made from other text, in another order, or with another '
-      f'version of Grain or NumPy: {saved["corpus"]} then, {context.record["corpus"]} now; choose '
-      'another --workdir'
-    )
-  print(f'resuming after step {newest}', flush=True)
-  return context.checkpoints.restore(newest, abstract, context.batches)
+  checkpoints.set_aside(restored.step)
+  print(f'resuming after step {restored.step}', flush=True)
+  return restored.state
 
 
 def first_state(config, model, abstract):
   shardings = jax.tree.map(lambda x: x.sharding, abstract)
   return jax.jit(state_lib.first(config, model), out_shardings=shardings)()
+
+
+def last_good(checkpoints):
+  """What a user can go on from after a step that is bad."""
+  step = checkpoints.newest()
+  if step is None:
+    return 'nothing was saved before it; lower optimizer.learning_rate'
+  return (
+    f'the last good checkpoint is that of step {step} in {checkpoints.directory}; go on from there '
+    'with --config.train.max_skipped=10, or lower optimizer.learning_rate'
+  )
 
 
 def example(config, mesh):
@@ -177,27 +222,42 @@ def example(config, mesh):
 
 
 def loop(context, state, step):
-  """Takes the steps that are left; validates and saves every `checkpoint.every` and at the end."""
+  """Takes the steps that are left; a signal is answered when the step that runs is saved."""
   config, first = context.config, int(state.step) + 1
-  log = Log(
+  log = metrics.Log(
     context.checkpoints.directory.parent, context.clock, start=first - 1, steps=config.train.steps,
     tokens_per_step=config.train.batch * config.train.length,
   )
   pending = None
-  with contextlib.closing(log):
+  with contextlib.closing(log), interruption.noted() as signals:
     for number in range(first, config.train.steps + 1):
-      state, metrics = step(state, sharding.place(next(context.batches), context.mesh))
+      state, values = step(state, sharding.place(next(context.batches), context.mesh))
       # A step's metrics are fetched while the next one runs: the device never waits for the host.
       if pending:
         log.write(*pending)
         pending = None
-      if number % config.checkpoint.every == 0 or number == config.train.steps:
-        jax.block_until_ready(metrics)  # else the clock would count steps as evaluation
-        with context.clock('evaluate'):
-          loss = evaluate.validate(context.scorer, state.params, context.held_out)
-          metrics['validation_loss'] = loss
-        log.write(number, metrics)
-        context.checkpoints.save(number, state, context.batches, context.record, loss)
+      due = number % config.checkpoint.every == 0 or number == config.train.steps
+      if due or signals:
+        save(context, log, state, values, number=number, due=due)
       elif number % config.train.log_every == 0:
-        pending = number, metrics
+        pending = number, values
+      if signals:
+        context.checkpoints.wait()
+        raise Interrupted(signals[0], saved=number)
   return state
+
+
+def save(context, log, state, values, *, number, due):
+  """Starts to save the state after step `number`; if a validation is `due`, that comes first."""
+  loss = None
+  if due:
+    jax.block_until_ready(values)  # else the clock would count steps as evaluation
+    with context.clock('evaluate'):
+      loss = evaluate.validate(context.scorer, state.params, context.held_out)
+    values['validation_loss'] = loss
+  context.checkpoints.wait()  # so that a second validation in the log means a checkpoint is there
+  metrics.check(number, values)
+  if due or number % context.config.train.log_every == 0:
+    log.write(number, values)
+  log.sync()
+  context.checkpoints.save(number, state, context.batches, context.record, loss)

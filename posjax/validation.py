@@ -10,20 +10,24 @@ CHOICES = {
   'optimizer.schedule': ('cosine', 'wsd'),
 }
 
-# jax.random.key would silently cut a longer seed to its last 32 bits.
+# jax.random.key would silently cut a longer seed to its last 32 bits. Counts are int32; positions,
+# and what encodings make of them, are float32 too, which counts to 2^24. Sizes end far beyond what
+# any machine holds, so that tables which are made on the host stay small.
 INTERVALS = {
   '[0, 4294967295]': ('seed',),
-  '[1, inf)': (
+  '[1, 1048576]': (
     'model.dim', 'model.layers', 'model.heads', 'model.kv_heads', 'model.head_dim', 'model.hidden',
-    'attention.block', 'train.length', 'train.steps', 'train.batch', 'train.accumulate',
-    'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens',
-    'evaluate.tokens', 'evaluate.stride',
-    'evaluate.windows', 'generate.tokens',
+    'train.batch', 'train.accumulate',
   ),
-  '[0, inf)': (
-    'model.windows', 'optimizer.warmup', 'optimizer.weight_decay', 'generate.temperature',
-    'generate.top_k',
+  '[1, 16777216]': ('train.length', 'attention.block'),
+  '[1, 2147483647]': (
+    'train.steps', 'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens',
+    'evaluate.tokens', 'evaluate.stride', 'evaluate.windows', 'generate.tokens',
   ),
+  '[0, 2147483647]': (
+    'model.windows', 'train.max_skipped', 'optimizer.warmup', 'generate.top_k',
+  ),
+  '[0, inf)': ('optimizer.weight_decay', 'generate.temperature'),
   '(0, inf)': ('optimizer.learning_rate', 'optimizer.eps'),
   '(0, inf]': ('optimizer.clip',),
   '[0, 1)': ('model.dropout', 'optimizer.b1', 'optimizer.b2'),

@@ -6,41 +6,83 @@ import time
 
 import jax.numpy as jnp
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
-from posjax.metrics import Clock, Diverged, Log
+from posjax.metrics import Clock, Diverged, Log, validations
 
 
 def open_log(workdir, start=0):
   return Log(workdir, Clock(), start=start, steps=10, tokens_per_step=1000)
 
 
-def test_lines_after_the_restored_step_are_dropped(tmp_path, capsys):
+def values(**changes):
+  return {'loss': jnp.float32(1.0), 'skipped': jnp.int32(0), 'gave_up': jnp.int32(0)} | changes
+
+
+def rows(workdir):
+  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+@pytest.mark.parametrize('torn', ['{"step": 5, "lo', '\0\0\0\n', '{"step": 5}', '\xff'])
+def test_lines_after_the_restored_step_are_dropped(tmp_path, capsys, torn):
   log = open_log(tmp_path)
   for step in (1, 2, 3, 4):
-    log.write(step, {'loss': jnp.float32(step)})
+    log.write(step, values(loss=jnp.float32(step)))
   log.close()
-  with (tmp_path / 'metrics.jsonl').open('a') as file:
-    file.write('{"step": 5, "lo')  # killed in the middle of a line
+  with (tmp_path / 'metrics.jsonl').open('ab') as file:
+    file.write(torn.encode('latin-1'))  # killed in the middle of a line
   log = open_log(tmp_path, start=2)
-  log.write(3, {'loss': 30.0, 'validation_loss': 0.5})
+  log.write(3, values(loss=30.0, validation_loss=0.5))
   log.close()
-  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-  assert rows == [
-    {'step': 1, 'loss': 1.0}, {'step': 2, 'loss': 2.0},
-    {'step': 3, 'loss': 30.0, 'validation_loss': 0.5},
+  assert rows(tmp_path) == [
+    {'step': 1, 'loss': 1.0, 'skipped': 0}, {'step': 2, 'loss': 2.0, 'skipped': 0},
+    {'step': 3, 'loss': 30.0, 'skipped': 0, 'validation_loss': 0.5},
   ]
+  assert validations(tmp_path) == 1
   assert 'step 3/10: loss 30.000' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('value', [math.nan, math.inf])
-@pytest.mark.parametrize('name', ['loss', 'gradient_norm'])
-def test_a_number_that_is_none_stops_the_run_and_is_not_written(tmp_path, name, value):
+def test_a_run_that_gave_up_writes_nothing(tmp_path):
   log = open_log(tmp_path)
-  values = {'loss': 1.0, 'gradient_norm': 2.0, name: jnp.float32(value)}
-  with pytest.raises(Diverged, match=f'step 7: .*{name} {value}'):
-    log.write(7, values)
+  with pytest.raises(Diverged, match='^step 6: the loss or its gradient is NaN or infinite$'):
+    log.write(7, values(gave_up=jnp.int32(6)))
+  for loss in (math.nan, math.inf):
+    with pytest.raises(Diverged, match=f'^step 7: the validation loss is {loss}$'):
+      log.write(7, values(validation_loss=loss))
   log.close()
   assert (tmp_path / 'metrics.jsonl').read_text() == ''
+
+
+def test_a_step_that_was_skipped_is_json(tmp_path, capsys):
+  log = open_log(tmp_path)
+  log.write(5, values(loss=jnp.float32(math.nan), skipped=jnp.int32(2)))
+  log.close()
+  assert (tmp_path / 'metrics.jsonl').read_text() == '{"step": 5, "loss": null, "skipped": 2}\n'
+  assert '2 steps skipped' in capsys.readouterr().out
+
+
+def test_tensorboard_hides_what_a_run_that_was_cut_off_wrote(tmp_path):
+  """The second file begins with a mark of step 4, from which on TensorBoard forgets the first."""
+  for start in (0, 3):
+    log = open_log(tmp_path, start)
+    log.write(start + 1, values(loss=0.25))
+    log.close()
+    newest = max((tmp_path / 'tensorboard').iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    version, begins, scalars = events(newest)
+    assert version.file_version == 'brain.Event:2'
+    assert (begins.step, begins.session_log.status) == (start + 1, 1)
+    assert scalars.step == start + 1
+    assert {v.tag: v.simple_value for v in scalars.summary.value}['loss'] == 0.25
+    newest.rename(newest.with_name(str(start)))
+
+
+def events(path):
+  """Those of a TensorBoard file: of each record its length, a check of 4 bytes, itself, another."""
+  content = path.read_bytes()
+  while content:
+    length = int.from_bytes(content[:8], 'little')
+    yield Event.FromString(content[12 : 12 + length])
+    content = content[16 + length :]
 
 
 def test_an_inner_activity_is_not_counted_twice():

@@ -44,24 +44,25 @@ class Program:
 
   def __init__(self):
     self.calls = []
-    self.fails = {}  # a run's folder to its exit code, or to what is raised
+    self.fails = {}  # a run's folder to its exit code, or to 'SIGTERM'
     self.changes = {}  # a run's folder to what its evaluation.json has instead
 
-  def run(self, command, stdout, stderr, check):
+  def Popen(self, command, stdout, stderr):  # noqa: N802
     asked = main.parse(['posjax', *command[3:]])
     folder = Path(asked.workdir)
     self.calls.append(folder.name)
     assert command[:3] == [sys.executable, '-m', 'posjax.main']
-    assert (stderr, check) == (subprocess.STDOUT, False) and folder.is_dir()
-    if folder.name in self.fails:
-      if not isinstance(self.fails[folder.name], int):
-        raise self.fails[folder.name]
+    assert stderr == subprocess.STDOUT and folder.is_dir()
+    fails = self.fails.get(folder.name)
+    if fails == 'SIGTERM':
+      return Stopped()
+    if fails:
       print('step 6\nposjax: step 7: loss nan\n', file=stdout)
-      return types.SimpleNamespace(returncode=self.fails[folder.name])
+      return types.SimpleNamespace(returncode=fails, wait=lambda: None)
     result = self.evaluation(asked.config, *folder.name.split('-')) | {'name': asked.name}
     result |= self.changes.get(folder.name, {})
     (folder / 'evaluation.json').write_text(json.dumps(result))
-    return types.SimpleNamespace(returncode=0)
+    return types.SimpleNamespace(returncode=0, wait=lambda: None)
 
   def evaluation(self, config, arm, seed):
     nats = BITS[arm][int(seed)] * math.log(2)
@@ -76,6 +77,19 @@ class Program:
         {'length': 128, 'multiple': 2, 'non_overlapping': beyond, 'sliding': beyond},
       ],
     }
+
+
+class Stopped:
+  """A process during which the sweep, and only the sweep, is sent SIGTERM."""
+
+  returncode = None
+
+  def wait(self):
+    if self.returncode is None:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  def terminate(self):
+    self.returncode = 42
 
 
 @pytest.fixture
@@ -237,12 +251,12 @@ def test_all_may_fail(program, capsys):
 
 
 def test_an_interrupted_sweep_goes_on(program, capsys):
-  program.fails = {'short-0': KeyboardInterrupt()}
-  assert run() == 130
+  program.fails = {'short-0': 'SIGTERM'}
+  assert run() == 42
   last = capsys.readouterr().err.splitlines()[-1]
-  assert last == 'posjax: interrupted; the same command goes on from here'
+  assert last == 'posjax: SIGTERM: stopped; the same command goes on from here'
   assert statuses() == {
-    **dict.fromkeys(('rope-0', 'rope-1', 'rope-2'), 'done'), 'short-0': 'failed 130',
+    **dict.fromkeys(('rope-0', 'rope-1', 'rope-2'), 'done'), 'short-0': 'stopped',
     **dict.fromkeys(('short-1', 'short-2', 'alibi-0', 'alibi-1', 'alibi-2'), 'missing'),
   }
   program.fails = {}
@@ -345,8 +359,8 @@ def test_manifest(program):
 def test_seconds_are_those_of_all_attempts(program, monkeypatch):
   ticks = iter((0.0, 10.0, 100.0, 107.5))
   monkeypatch.setattr(sweep, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
-  program.fails = {'rope-0': KeyboardInterrupt()}
-  assert run('--arms=rope --seeds=0') == 130
+  program.fails = {'rope-0': 'SIGTERM'}
+  assert run('--arms=rope --seeds=0') == 42
   assert manifest()['runs'][0]['seconds'] == 10.0
   program.fails = {}
   assert run('--arms=rope --seeds=0') == 0
@@ -404,5 +418,6 @@ def test_killed_in_the_second_run_it_goes_on(tmp_path):
   assert (tmp_path / 'out' / 'nope-0' / 'evaluation.json').stat().st_mtime == first
   contents = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
   assert [entry['status'] for entry in contents['runs']] == 4 * ['done']
-  assert len(re.findall(r'\| (?:nope|alibi) \| 28,864(?: \| \d\.\d\d ± \d+\.\d\d){2} \|', done.stdout)) == 4
+  row = r'\| (?:nope|alibi) \| 28,864(?: \| \d\.\d\d ± \d+\.\d\d){2} \|'
+  assert len(re.findall(row, done.stdout)) == 4
   assert (tmp_path / 'out' / 'table.md').read_text() in done.stdout

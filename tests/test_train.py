@@ -240,7 +240,7 @@ def test_another_config_or_corpus_is_refused(corpus, whole):
   before = corpus.read_text()
   corpus.write_text(before + '\none more line')
   try:
-    with pytest.raises(config_lib.UserError, match='other text'):
+    with pytest.raises(config_lib.UserError, match='made from other text, .*: sha256 .* -> '):
       run(small(corpus), whole)
   finally:
     corpus.write_text(before)
@@ -253,10 +253,12 @@ def test_newest_and_best_are_kept(corpus, tmp_path):
   best = min(losses, key=losses.get)
   kept = {int(path.name) for path in (tmp_path / 'run/checkpoints').iterdir()}
   assert kept == {7, 8, best}
-  checkpoints = train.checkpoint.Checkpoints(tmp_path / 'run', 2)
-  assert (checkpoints.find('newest'), checkpoints.find('best')) == (8, best)
-  with pytest.raises(config_lib.UserError, match='--checkpoint=77: saved steps are'):
-    checkpoints.find('77')
+  config = small(corpus, 'checkpoint.every=1', 'optimizer.learning_rate=0.3')
+  for which, step in (('newest', 8), ('best', best), ('7', 7)):
+    saved = state_lib.load(config, tmp_path / 'run', which)
+    assert (saved.step, saved.record['validation_loss']) == (step, losses[step])
+  with pytest.raises(config_lib.UserError, match='--checkpoint=77: .* saved steps are'):
+    state_lib.load(config, tmp_path / 'run', '77')
 
 
 def command(corpus, workdir, *overrides):

@@ -9,9 +9,7 @@ read hundreds of times to fill the first window.
 """
 
 import functools
-import hashlib
 import importlib.metadata
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -58,7 +56,7 @@ def batches(
     )
 
   class Flatten(grain.experimental.FlatMapTransform):
-    def flat_map(self, pieces: list[np.ndarray]) -> list[np.ndarray]:
+    def flat_map(self, pieces: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
       return pieces
 
   windows = (
@@ -72,7 +70,7 @@ def batches(
   )
   pieces = grain.experimental.FlatMapIterDataset(windows, Flatten())
   rows = grain.experimental.FirstFitPackIterDataset(
-    pieces.map(lambda piece: {'inputs': piece[:-1], 'targets': piece[1:]}),
+    pieces.map(functools.partial(_tokens, length=length)),
     length_struct={'inputs': length, 'targets': length},
     meta_features=['targets'],  # they lie where the inputs lie, and need no positions of their own
     num_packing_bins=batch,
@@ -81,18 +79,28 @@ def batches(
   return iter(rows.batch(batch, drop_remainder=True).map(_rename))
 
 
-def _cut(documents: list[bytes], rng: np.random.Generator, *, length: int) -> list[np.ndarray]:
-  """Pieces of [BOS, b1 … bn], int32 [2 … length + 1], all documents' together in random order.
+def _cut(
+  documents: list[bytes], rng: np.random.Generator, *, length: int
+) -> list[tuple[bytes, int]]:
+  """All pieces in random order, each as its document and where in it the targets begin.
 
-  A piece begins with the last token of the piece before it: every byte is a target exactly once,
-  and BOS never is.
+  Tokens are made when a piece is packed: those of a huge document would take four times its memory.
   """
-  pieces = [
-    tokens[start : start + length + 1]
-    for tokens in map(encode, documents)
-    for start in range(0, len(tokens) - 1, length)
-  ]
+  pieces = [(text, start) for text in documents for start in range(0, len(text), length)]
   return [pieces[index] for index in rng.permutation(len(pieces))]
+
+
+def _tokens(piece: tuple[bytes, int], *, length: int) -> dict[str, np.ndarray]:
+  """Inputs and targets of a piece, int32 [1 … length].
+
+  The first input is the last target of the piece before, or BOS: every byte is a target exactly
+  once, and BOS never is.
+  """
+  text, start = piece
+  tokens = encode(text[start : start + length])
+  if start:
+    tokens[0] = text[start - 1]
+  return {'inputs': tokens[:-1], 'targets': tokens[1:]}
 
 
 def _rename(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -106,21 +114,22 @@ def _rename(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def fingerprint(
   corpus: Corpus, *, length: int, batch: int, seed: int, shard: tuple[int, int] = (0, 1)
-) -> str:
-  """Hex digest of all that decides the order of batches: a run may only continue its own."""
-  decisive = {
+) -> dict[str, str | int]:
+  """All that decides the order of batches, by name: a run may only continue its own."""
+  index, hosts = shard
+  return {
     'pipeline': VERSION,
     'window': WINDOW,
     'grain': importlib.metadata.version('grain'),
     'numpy': np.__version__,
-    'corpus': corpus.sha256,
+    'sha256': corpus.sha256,
     'split': corpus.splits[0],
     'length': length,
     'batch': batch,
     'seed': seed,
-    'shard': list(shard),
+    'host': index,
+    'hosts': hosts,
   }
-  return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 
 def stream(corpus: Corpus, split: str, tokens: int) -> np.ndarray:
@@ -131,7 +140,7 @@ def stream(corpus: Corpus, split: str, tokens: int) -> np.ndarray:
   """
   documents, size = [], 0
   for document in filter(None, corpus.documents(split)):
-    documents.append(encode(document))
+    documents.append(encode(document[: tokens - size]))
     size += len(documents[-1])
     if size >= tokens:
       break

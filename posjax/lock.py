@@ -1,0 +1,31 @@
+"""One run at a time in a work directory: a lock that its process holds and that dies with it."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import socket
+
+from posjax.config import UserError
+
+
+@contextlib.contextmanager
+def held(workdir):
+  """Makes `workdir` and holds it. Raises UserError while another process does.
+
+  The file stays: whoever finds it unlocked may take it.
+  """
+  workdir = pathlib.Path(workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+  with (workdir / 'lock').open('a+') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      file.seek(0)
+      raise UserError(
+        f'{workdir}: {file.read().strip()} is training here; wait for it, or choose another '
+        '--workdir'
+      ) from error
+    file.truncate(0)
+    print(f'process {os.getpid()} on {socket.gethostname()}', file=file, flush=True)
+    yield

@@ -1,0 +1,248 @@
+"""Damage done to checkpoints is seen; what is whole is restored to the bit, on any mesh."""
+
+import contextlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from posjax import checkpoint, sharding
+from posjax.checkpoint import Checkpoints, Damaged
+from posjax.config import UserError
+
+RECORD = {'config': {'seed': 0, 'mesh': [1, 1, 1]}, 'corpus': 'ä'}
+
+
+def first_state():
+  rng = np.random.default_rng(0)
+  return {
+    'table_VD': rng.standard_normal((24, 16), np.float32), 'step': np.int32(7),
+    'slope_N': rng.standard_normal(8, np.float32),
+  }
+
+
+def batches():
+  import grain
+
+  return iter(grain.MapDataset.range(1000).seed(0).shuffle().repeat().to_iter_dataset().batch(4))
+
+
+def like(state, mesh_shape=(1, 1, 1)):
+  """What `state` is restored into on a mesh: rows of matrices spread over all devices."""
+  devices = jax.devices()[: int(np.prod(mesh_shape))]
+  mesh = sharding.make_mesh(mesh_shape, devices)
+  axes = {'table_VD': PartitionSpec(('data', 'fsdp'), 'tensor'), 'slope_N': PartitionSpec('tensor')}
+  return {
+    name: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=NamedSharding(mesh, axes.get(name, PartitionSpec()))
+    )
+    for name, x in state.items()
+  }
+
+
+def put(state, mesh_shape=(1, 1, 1)):
+  places = like(state, mesh_shape)
+  return {name: jax.device_put(x, places[name].sharding) for name, x in state.items()}
+
+
+def later(state, step):
+  """The state after `step`: every number another one."""
+  return {name: x + np.asarray(step, x.dtype) for name, x in state.items()}
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+  """A work directory with the checkpoints 4 and 8; not to be written to."""
+  workdir = tmp_path_factory.mktemp('saved') / 'run'
+  iterator = batches()
+  with contextlib.closing(Checkpoints(workdir, 2, create=True)) as checkpoints:
+    for step in (4, 8):
+      next(iterator)
+      checkpoints.save(step, put(later(first_state(), step)), iterator, RECORD, 1 / step)
+  return workdir
+
+
+def restore(workdir, mesh=(1, 1, 1), check=lambda record: None):
+  """`restore_newest`, and the numbers that the iterator gives next."""
+  iterator = batches()
+  with contextlib.closing(Checkpoints(workdir, 2)) as checkpoints:
+    restored = checkpoints.restore_newest(like(first_state(), mesh), iterator, check=check)
+  return restored, next(iterator)
+
+
+def assert_whole(restored, numbers):
+  """`restored` is what was saved after its step, to the bit."""
+  for name, x in later(first_state(), restored.step).items():
+    np.testing.assert_array_equal(np.asarray(restored.state[name]), x)
+  assert restored.record['validation_loss'] == 1 / restored.step
+  assert {key: restored.record[key] for key in RECORD} == RECORD
+  iterator = batches()
+  for _ in range(restored.step // 4):
+    next(iterator)
+  np.testing.assert_array_equal(numbers, next(iterator))
+
+
+def flip(path):
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 0x10
+  path.write_bytes(content)
+
+
+def truncate(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def remove(path):
+  path.unlink()
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # Orbax's threads
+@pytest.mark.parametrize('injure', [flip, truncate, remove])
+def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
+  """Each file of the newest checkpoint in turn: it is not needed, or the one before is taken."""
+  passed_over = []
+  files = [path.relative_to(saved) for path in (saved / 'checkpoints/8').rglob('*')]
+  for file in sorted(file for file in files if (saved / file).is_file()):
+    shutil.rmtree(tmp_path / 'run', ignore_errors=True)
+    shutil.copytree(saved, tmp_path / 'run')
+    injure(tmp_path / 'run' / file)
+    restored, numbers = restore(tmp_path / 'run')
+    assert_whole(restored, numbers)
+    said = capsys.readouterr().out
+    assert restored.step == (4 if said else 8)
+    if said:
+      assert said.startswith('checkpoint 8 is passed over: its ') and said.count('\n') == 1
+      passed_over.append(str(file.relative_to('checkpoints/8')))
+  assert {'record/metadata', 'data/process_0-of-1.json'} <= {*passed_over}
+  assert any(file.startswith('state/') and '/d/' in file for file in passed_over)
+
+
+@pytest.mark.parametrize('name', ['99', '8', 'notes', '4.orbax-checkpoint-tmp'])
+def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, capsys):
+  """An empty directory, one with somebody's files, one without a number, a save cut off."""
+  shutil.copytree(saved, tmp_path / 'run')
+  folder = tmp_path / 'run/checkpoints' / name
+  shutil.rmtree(folder, ignore_errors=True)
+  folder.mkdir()
+  if name != '99':
+    (folder / 'mine.txt').write_text('mine')
+  restored, numbers = restore(tmp_path / 'run')
+  assert_whole(restored, numbers)
+  assert restored.step == (4 if name == '8' else 8)
+  assert ('passed over' in capsys.readouterr().out) == name.isdecimal()
+  with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
+    checkpoints.set_aside(restored.step)
+    assert checkpoints.steps() == ([4] if name == '8' else [4, 8])
+    for step in (12, 16, 20, 24):
+      checkpoints.save(step, put(later(first_state(), step)), batches(), RECORD, 1.0)
+  kept = {path.name for path in (tmp_path / 'run/checkpoints').iterdir()}
+  best = '4' if name == '8' else '8'
+  assert kept == {'20', '24', best} | ({name} if name == 'notes' else set())
+  if name.isdecimal():
+    assert {*(tmp_path / 'run/set_aside').iterdir()} == {tmp_path / 'run/set_aside' / name}
+  if name in ('8', 'notes'):
+    place = 'set_aside' if name == '8' else 'checkpoints'
+    assert (tmp_path / 'run' / place / name / 'mine.txt').read_text() == 'mine'
+
+
+def test_set_aside_again(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  for number in range(3):
+    (tmp_path / 'run/checkpoints/9').mkdir()
+    (tmp_path / 'run/checkpoints/9' / str(number)).touch()
+    with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
+      checkpoints.set_aside(8)
+  aside = tmp_path / 'run/set_aside'
+  assert {path.name: [*path.iterdir()][0].name for path in aside.iterdir()} == {
+    '9': '0', '9.1': '1', '9.2': '2',
+  }
+
+
+def test_no_checkpoint_is_whole(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  flip(tmp_path / 'run/checkpoints/4/record/metadata')
+  remove(tmp_path / 'run/checkpoints/8/record/metadata')
+  with pytest.raises(UserError, match=r'no checkpoint is whole; .*: 8: \w.*; 4: \w') as error:
+    restore(tmp_path / 'run')
+  assert '\n' not in str(error.value)
+  assert {path.name for path in (tmp_path / 'run/checkpoints').iterdir()} == {'4', '8'}
+
+
+def test_another_plan_is_no_damage(saved):
+  """The older checkpoint is of the same plan: it is not tried."""
+  seen = []
+
+  def check(record):
+    seen.append(record['validation_loss'])
+    raise UserError('seed 0 -> 1')
+
+  with pytest.raises(UserError, match='seed 0 -> 1'):
+    restore(saved, check=check)
+  assert seen == [1 / 8]
+
+
+def test_the_best_or_a_step_that_is_damaged(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  flip(tmp_path / 'run/checkpoints/8/data/process_0-of-1.json')
+  target = like(first_state())
+  with contextlib.closing(Checkpoints(tmp_path / 'run', 2)) as checkpoints:
+    check = lambda record: None
+    assert checkpoints.restore_one('4', target, check=check).step == 4
+    for which in ('best', '8'):
+      # The data's place is not read by an evaluation: the weights are whole.
+      assert checkpoints.restore_one(which, target, check=check).step == 8
+      with pytest.raises(UserError, match=f'--checkpoint={which}: 8 is damaged: '):
+        checkpoints.restore_one(which, target, batches(), check=check)
+    with pytest.raises(UserError, match='--checkpoint=5: .* saved steps are 4, 8;'):
+      checkpoints.restore_one('5', target, check=check)
+
+
+@pytest.mark.parametrize('old, new', [
+  ((8, 1, 1), (1, 1, 1)), ((1, 1, 1), (4, 1, 1)), ((4, 2, 1), (2, 4, 1)), ((2, 2, 2), (1, 4, 2)),
+])
+def test_restores_on_another_mesh(tmp_path, old, new):
+  iterator = batches()
+  next(iterator)
+  with contextlib.closing(Checkpoints(tmp_path, 2, create=True)) as checkpoints:
+    checkpoints.save(4, put(later(first_state(), 4), old), iterator, RECORD, 1 / 4)
+  restored, numbers = restore(tmp_path, new)
+  assert_whole(restored, numbers)
+  for name, target in like(first_state(), new).items():
+    assert restored.state[name].sharding == target.sharding
+
+
+def test_a_checksum_sees_every_change_of_one_number_and_any_two_that_change_places():
+  sums = checkpoint.checksums
+  x = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+  before = int(sums({'x': x})["['x']"])
+  seen = {before}
+  for index in np.ndindex(x.shape):
+    for bit in (0, 13, 31):
+      other = x.copy()
+      other.view(np.uint32)[index] ^= np.uint32(1) << np.uint32(bit)
+      seen.add(int(sums({'x': other})["['x']"]))
+  assert len(seen) == 1 + 60 * 3
+  for i, j in [(0, 1), (0, 59), (7, 12)]:
+    other = x.copy().reshape(-1)
+    other[[i, j]] = other[[j, i]]
+    seen.add(int(sums({'x': other.reshape(x.shape)})["['x']"]))
+  assert len(seen) == 1 + 60 * 3 + 3
+
+
+def test_checksums_are_those_of_one_device_on_every_mesh():
+  state = first_state()
+  want = jax.device_get(checkpoint.checksums(put(state)))
+  for mesh in ((8, 1, 1), (2, 2, 2), (1, 1, 8)):
+    assert jax.device_get(checkpoint.checksums(put(state, mesh))) == want
+
+
+def test_memory_that_gives_out_is_no_damage():
+  with pytest.raises(jax.errors.JaxRuntimeError, match='RESOURCE_EXHAUSTED'), checkpoint.reading(''):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+  with (
+    pytest.raises(Damaged, match=r'^its arrays cannot be read \(ValueError: one line\)$'),
+    checkpoint.reading('its arrays'),
+  ):
+    raise ValueError('one\n  line')
