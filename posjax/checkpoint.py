@@ -145,7 +145,9 @@ class Checkpoints:
       return restored
     if damaged:
       reasons = '; '.join(f'{step}: {why}' for step, why in damaged.items())
-      raise UserError(f'{self.directory}: no checkpoint is whole; choose another --workdir: {reasons}')
+      raise UserError(
+        f'{self.directory}: no checkpoint is whole; choose another --workdir: {reasons}'
+      )
     return None
 
   def restore_one(self, which, *arguments, **keywords):
@@ -191,7 +193,7 @@ class Checkpoints:
     try:
       yield
     except Exception as error:
-      # TensorStore's messages hold the system's number: … No space left on device [os_error_code='28'
+      # TensorStore's messages hold the system's number: … No space left [os_error_code='28' …
       code = re.search(r"os_error_code='(\d+)'", str(error))
       number = int(code[1]) if code else getattr(error, 'errno', None)
       if number is None:
@@ -199,8 +201,8 @@ class Checkpoints:
       del self._kept.losses[self._saving]
       raise UserError(
         f'{self.directory}: checkpoint {self._saving} cannot be written: {os.strerror(number)}; '
-        f'the newest that could is {max(self._kept.losses, default="none")}; make room there or let '
-        'it be written, and give the same command again'
+        f'the newest that could is {max(self._kept.losses, default="none")}; make room there or '
+        'let it be written, and give the same command again'
       ) from error
 
   def close(self):

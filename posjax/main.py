@@ -45,7 +45,7 @@ ONLY_IN = {
 
 EPILOGUE = """
 Exit codes: 0 done, or saved after Ctrl-C; 42 saved after SIGTERM; 2 something must be changed: the
-command line, the config, the disk or the memory; 3 diverged; 130 interrupted where nothing is saved.
+command line, the config, the disk or the memory; 3 diverged; 130 Ctrl-C where nothing is saved.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
 
 
@@ -171,7 +171,8 @@ def train(run):
         run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
       )
   except Interrupted as error:
-    leave(fail(error.exit_code, f'{error}; go on with: {run.command}'))
+    print(f'next:   {run.command}')
+    leave(fail(error.exit_code, error))
   except metrics.Diverged as error:
     return fail(3, error)
   return 0

@@ -10,9 +10,19 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from posjax import checkpoint, data, evaluate, interruption, lock, metrics, optimizer, report
+from posjax import (
+  checkpoint,
+  data,
+  evaluate,
+  interruption,
+  lock,
+  metrics,
+  optimizer,
+  report,
+  resources,
+  sharding,
+)
 from posjax import config as config_lib
-from posjax import resources, sharding
 from posjax import state as state_lib
 from posjax.config import UserError
 from posjax.encodings import At
@@ -127,26 +137,17 @@ def run(config, workdir, *, name, import_seconds, command):
     batches = data.batches(corpus, **order)
     held_out = evaluate.hold_out(config, corpus)
   abstract = state_lib.abstract(config, model, mesh)
-  print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
   record = report.record(config, corpus, abstract.params)
   record['data'] = data.fingerprint(corpus, **order)
   scorer = evaluate.Scorer(
     model, mesh, config.train.batch * config.train.length, config.seed
   )
   with lock.held(workdir), jax.set_mesh(mesh):
+    print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
       context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
-      with clock('compile'):
-        state = resume(context, abstract)
-        step = make_step(config, model, abstract).lower(abstract, example(config, mesh)).compile()
-        resources.check_memory(step)
-        state = state or first_state(config, model, abstract)
-      with clock('train'):
-        try:
-          state = loop(context, state, step)
-        except Diverged as error:
-          raise Diverged(f'{error}; {last_good(checkpoints)}') from error
+      state = train(context, model, abstract)
       with clock('evaluate'):
         result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
     report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
@@ -165,6 +166,22 @@ class Context:
   checkpoints: checkpoint.Checkpoints
   record: dict  # goes with each checkpoint: what it belongs to
   clock: Clock
+
+
+def train(context, model, abstract):
+  """The state after the last step, from the newest checkpoint on or from the start."""
+  config, checkpoints = context.config, context.checkpoints
+  with context.clock('compile'):
+    state = resume(context, abstract)
+    step = make_step(config, model, abstract)
+    step = step.lower(abstract, example(config, context.mesh)).compile()
+    resources.check_memory(step)
+    state = state or first_state(config, model, abstract)
+  with context.clock('train'):
+    try:
+      return loop(context, state, step)
+    except Diverged as error:
+      raise Diverged(f'{error}; {last_good(checkpoints)}') from error
 
 
 def resume(context, abstract):

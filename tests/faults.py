@@ -1,0 +1,383 @@
+"""Injures the real program in every way we know, and prints what became of it.
+
+  python -m tests.faults [FAULT ...]
+
+Each fault starts runs, hurts them or what they wrote, gives the same command again, and asserts
+that nothing that was saved is lost: the results equal, to the bit, those of a run left in peace.
+"""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.lab import Lab, telling
+
+FAULTS = {}
+RANDOM_KILLS = 20
+
+
+def fault(name):
+  """Registers a function of a lab; it returns how many times the fault was tried."""
+
+  def register(function):
+    FAULTS[name] = function
+    return function
+
+  return register
+
+
+@fault('kill -9 while the data are prepared')
+def preparing(lab):
+  own = ('data.corpus=tfds:python_source', f'data.directory={lab.root / "tfds"}', 'train.steps=40')
+  process = lab.start('preparing', *own)
+  lab.kill(process, lambda: any(lab.root.glob('tfds/**/*incomplete*')))
+  assert not (lab.root / 'preparing').exists()
+  lab.run('preparing', *own)
+  lab.run('prepared', *own)
+  lab.assert_nothing_lost('preparing', 'prepared')
+  return 1
+
+
+@fault('kill -9 in the first compilation')
+def compiling(lab):
+  cold = lab.environment | {'JAX_COMPILATION_CACHE_DIR': str(lab.root / 'cold')}
+  process = lab.start('compiling', env=cold)
+  lab.kill(process, lambda: (lab.root / 'compiling/lock').exists() and time.sleep(0.5) is None)
+  assert not lab.lines('compiling')
+  lab.run('compiling')
+  lab.assert_nothing_lost('compiling')
+  return 1
+
+
+@fault('kill -9 between two steps, before the first checkpoint and after')
+def between(lab):
+  for step in (20, 130, 240):
+    process = lab.start('between')
+    lab.kill(process, lambda step=step: len(lab.lines('between')) * 5 >= step)
+  lab.run('between')
+  lab.assert_nothing_lost('between')
+  return 3
+
+
+@fault('kill -9 inside a save: the first, and a later one')
+def saving(lab):
+  folder = lab.root / 'saving/checkpoints'
+  begun = lambda: any('tmp' in path.name for path in folder.glob('*'))
+  written = lambda: any(folder.glob('*tmp*/state*/ocdbt*/d/*'))
+  tried = 0
+  for at_least, moment in ((0, begun), (100, written)):
+    inside = False
+    while not inside:  # it may be whole before the signal comes
+      process = lab.start('saving')
+      lab.kill(process, lambda at=at_least, now=moment: lab.newest('saving') >= at and now())
+      inside = begun()
+      tried += 1
+  lab.run('saving')
+  lab.assert_nothing_lost('saving')
+  return tried
+
+
+@fault('kill -9 in the last evaluation')
+def evaluating(lab):
+  process = lab.start('evaluating')
+  lab.kill(process, lambda: lab.newest('evaluating') == 400)
+  assert not (lab.root / 'evaluating/evaluation.json').exists()
+  lab.run('evaluating')
+  lab.assert_nothing_lost('evaluating')
+  return 1
+
+
+@fault('kill -9 at random moments of one run')
+def at_random(lab):
+  long = ('train.steps=4000', 'checkpoint.every=100')
+  lab.whole('whole_long', *long)
+  moments = random.Random(0)
+  for _ in range(RANDOM_KILLS):
+    process = lab.start('at_random', *long)
+    time.sleep(moments.uniform(0.5, 9.0))
+    before = lab.newest('at_random')
+    assert process.poll() is None, 'it ended before it was killed often enough'
+    process.kill()
+    process.wait()
+    assert lab.newest('at_random') >= before
+  lab.run('at_random', *long)
+  lab.assert_nothing_lost('at_random', 'whole_long')
+  return RANDOM_KILLS
+
+
+@fault('a torn last line of metrics.jsonl')
+def torn(lab):
+  process = lab.start('torn')
+  lab.kill(process, lambda: lab.newest('torn') >= 100)
+  with (lab.root / 'torn/metrics.jsonl').open('a') as file:
+    file.write('{"step": 105, "lo')
+  lab.run('torn')
+  lab.assert_nothing_lost('torn')
+  return 1
+
+
+@fault('SIGTERM: saves, exit code 42')
+def sigterm(lab):
+  return stop(lab, 'sigterm', signal.SIGTERM, 42)
+
+
+@fault('Ctrl-C: saves, exit code 0')
+def sigint(lab):
+  return stop(lab, 'sigint', signal.SIGINT, 0)
+
+
+def stop(lab, workdir, number, code):
+  """Stops one run three times, in its compilation and in steps: it goes on after the very step."""
+  moments = (0, 85, 210)
+  for step in moments:
+    process = lab.start(workdir)
+    lock, path = lab.root / workdir / 'lock', lab.root / f'{workdir}.out'
+    there = lambda step=step, lock=lock: lock.exists() and 5 * len(lab.lines(workdir)) >= step
+    assert lab.kill(process, there, number) == code
+    said = path.read_text()
+    assert 'Traceback' not in said, said
+    lab.transcript += [*filter(telling, said.splitlines()), f'exit code {code}']
+    assert f'next:   {lab.typed(workdir)}' in said
+    if step:
+      saved = lab.newest(workdir)
+      assert saved >= step and f'saved after step {saved}' in said
+  assert f'resuming after step {saved}' in lab.run(workdir)
+  lab.assert_nothing_lost(workdir)
+  return len(moments)
+
+
+def damaged(name, newest_first):
+  """Registers a fault: `injure` is given the folder of checkpoints of a run that is done.
+
+  `newest_first` are the checkpoints that are passed over, and their files are kept.
+  """
+
+  def register(injure):
+    def inject(lab):
+      workdir = injure.__name__
+      folder = lab.copy('whole', workdir)
+      injure(folder / 'checkpoints')
+      before = {step: contents(folder / 'checkpoints' / step) for step in newest_first}
+      said = lab.run(workdir)
+      lines = said.splitlines()
+      assert [line.split()[1] for line in lines if 'is passed over' in line] == newest_first
+      assert f'resuming after step {350 if "400" in newest_first else 400}' in said
+      for step, files in before.items():
+        assert contents(folder / 'set_aside' / step) == files
+      lab.assert_nothing_lost(workdir)
+      return 1
+
+    return fault(name)(inject)
+
+  return register
+
+
+def contents(folder):
+  files = (path for path in folder.rglob('*') if path.is_file())
+  return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def largest(folder):
+  """The file of a checkpoint that holds its weights."""
+  return max(folder.glob('state/**/d/*'), key=lambda path: path.stat().st_size)
+
+
+@damaged('a flipped byte in the weights', ['400'])
+def flipped(folder):
+  content = bytearray(largest(folder / '400').read_bytes())
+  content[len(content) // 2] ^= 1
+  largest(folder / '400').write_bytes(content)
+
+
+@damaged('a truncated file of weights', ['400'])
+def truncated(folder):
+  os.truncate(largest(folder / '400'), 1000)
+
+
+@damaged('a missing file of weights', ['400'])
+def missing(folder):
+  largest(folder / '400').unlink()
+
+
+@damaged('a flipped byte in the record', ['400'])
+def flipped_record(folder):
+  path = folder / '400/record/metadata'
+  path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+
+
+@damaged('another place in the data', ['400'])
+def another_place(folder):
+  path = folder / '400/data/process_0-of-1.json'
+  path.write_text(path.read_text().replace('"next_row": ', '"next_row": 1'))
+
+
+@damaged('an empty directory with a number', ['999'])
+def empty(folder):
+  (folder / '999').mkdir()
+
+
+@damaged('a foreign directory with a number', ['999', '400'])
+def foreign(folder):
+  shutil.rmtree(folder / '400')
+  for name in ('400', '999', 'notes'):
+    (folder / name).mkdir()
+    (folder / name / 'mine.txt').write_text('mine')
+
+
+@fault('no checkpoint is whole')
+def none_whole(lab):
+  folder = lab.copy('whole', 'none_whole')
+  for step in lab.steps('none_whole'):
+    largest(folder / f'checkpoints/{step}').unlink()
+  return refused(lab, 'none_whole', 'no checkpoint is whole')
+
+
+@fault('the checkpoints were deleted, the results were not')
+def none_there(lab):
+  folder = lab.copy('whole', 'none_there')
+  shutil.rmtree(folder / 'checkpoints')
+  refused(lab, 'none_there', 'results of a run are here, and none of its checkpoints')
+  (folder / 'evaluation.json').unlink()
+  return 1 + refused(lab, 'none_there', 'results of a run are here, and none of its checkpoints')
+
+
+@fault('another config')
+def another_config(lab):
+  lab.copy('whole', 'another_config')
+  said = 'made with another config: seed 0 -> 1, model.hidden 64 -> 96'
+  return refused(lab, 'another_config', said, 'seed=1', 'model.hidden=96')
+
+
+@fault('another text in the same file')
+def another_text(lab):
+  lab.copy('whole', 'another_text')
+  text = lab.corpus.read_text()
+  lab.corpus.write_text(text.replace('line 7 ', 'line 8 '))
+  try:
+    return refused(lab, 'another_text', 'made from other text, or in another order: sha256 ')
+  finally:
+    lab.corpus.write_text(text)
+
+
+def refused(lab, workdir, words, *overrides, **settings):
+  """Runs in `workdir`: exit code 2 and one line with `words`; nothing there is changed."""
+  before = contents(lab.root / workdir)
+  said = lab.run(workdir, *overrides, code=2, **settings)
+  assert words in said.splitlines()[-1], said
+  assert contents(lab.root / workdir) | {'lock': b''} == before | {'lock': b''}
+  return 1
+
+
+@fault('other devices: 8 to 1, 1 to 4, (4,2) to (2,4)')
+def other_devices(lab):
+  pairs = (((8, 1, 1), (1, 1, 1)), ((1, 1, 1), (4, 1, 1)), ((4, 2, 1), (2, 4, 1)))
+  plan = ('train.steps=60', 'checkpoint.every=20')
+  lab.whole('one_device', *plan)
+  for old, new in pairs:
+    workdir = f'mesh{"".join(map(str, old))}'
+    process = lab.start(workdir, *plan, mesh_of(old), env=devices(lab, old))
+    lab.kill(process, lambda folder=workdir: lab.newest(folder) >= 20)
+    said = lab.run(workdir, *plan, mesh_of(new), env=devices(lab, new))
+    assert 'resuming after step' in said
+    for mine, one in zip(lab.losses(workdir), lab.losses('one_device'), strict=True):
+      assert abs(mine - one) < 1e-3, (mine, one)
+  return len(pairs)
+
+
+def mesh_of(sizes):
+  return f'mesh={",".join(map(str, sizes))}'
+
+
+def devices(lab, sizes):
+  count = sizes[0] * sizes[1] * sizes[2]
+  return lab.environment | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={count}'}
+
+
+@fault('a second run in the same work directory')
+def second(lab):
+  process = lab.start('second')
+  while not lab.newest('second'):
+    assert process.poll() is None
+    time.sleep(0.01)
+  said = lab.run('second', code=2)
+  assert f'process {process.pid} on ' in said.splitlines()[-1]
+  assert process.wait() == 0
+  lab.assert_nothing_lost('second')
+  return 1
+
+
+EXPLODING = ('optimizer.learning_rate=1e30', 'optimizer.clip=1e30', 'checkpoint.every=2')
+
+
+@fault('divergence: exit code 3')
+def diverging(lab):
+  for skipped in (0, 4):
+    said = lab.run('diverging', *EXPLODING, f'train.max_skipped={skipped}', code=3)
+    assert f'step {3 + skipped}: the loss or its gradient is NaN or infinite; the last ' in said
+    assert 'good checkpoint is that of step 2 in' in said
+  return 2
+
+
+@fault('a file that grows too large (RLIMIT_FSIZE)')
+def too_large(lab):
+  limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+  uncached = {k: v for k, v in lab.environment.items() if not k.startswith('JAX_')}
+  said = lab.run('too_large', code=2, preexec_fn=limit, env=uncached)
+  assert 'checkpoint 50 cannot be written: File too large; the newest that could is none' in said
+  lab.run('too_large')
+  lab.assert_nothing_lost('too_large')
+  return 1
+
+
+@fault('a full disk, then one that is read-only (tmpfs)')
+def full(lab):
+  disk = lab.root / 'disk'
+  disk.mkdir()
+  mount = ['mount', '-t', 'tmpfs', '-o', 'size=2500k', 'tmpfs', disk]
+  if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+    return 0  # only root may, and not in every container
+  try:
+    said = lab.run('disk/run', code=2)
+    assert 'No space left on device' in said.splitlines()[-1]
+    subprocess.run(['mount', '-o', 'remount,ro', disk], check=True)
+    said = lab.run('disk/run', code=2)
+    assert 'Read-only file system' in said.splitlines()[-1]
+    subprocess.run(['mount', '-o', 'remount,rw,size=100m', disk], check=True)
+    lab.run('disk/run')
+    lab.assert_nothing_lost('disk/run')
+  finally:
+    subprocess.run(['umount', disk], check=True)
+  return 2
+
+
+@fault('more memory than there is')
+def memory(lab):
+  said = lab.run('memory', 'train.batch=200000', 'train.length=4096', code=2)
+  assert said.splitlines()[-1].startswith('posjax: out of memory: a training step needs ')
+  return 1
+
+
+def main(names):
+  rows = []
+  with tempfile.TemporaryDirectory() as root:
+    lab = Lab(root)
+    for name in names or FAULTS:
+      start, lab.transcript = time.perf_counter(), []
+      tried = FAULTS[name](lab)
+      rows.append((name, tried, f'{time.perf_counter() - start:.0f} s'))
+      print('\n'.join([f'\n## {name}', *lab.transcript]), flush=True)
+  width = max(len(name) for name, _, _ in rows)
+  print(f'\n{"fault":<{width}}  tried  outcome')
+  for name, tried, seconds in rows:
+    outcome = 'nothing lost' if tried else 'not possible here'
+    print(f'{name:<{width}}  {tried:>5}  {outcome}, {seconds}')
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])

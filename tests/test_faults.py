@@ -1,0 +1,19 @@
+"""Every fault of tests/faults.py, once: the real program is injured, and nothing is lost."""
+
+import pytest
+
+from tests.faults import FAULTS
+from tests.lab import Lab
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+  return Lab(tmp_path_factory.mktemp('lab'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FAULTS)
+def test_nothing_is_lost(lab, name, capsys):
+  tried = FAULTS[name](lab)
+  with capsys.disabled():
+    print(f'\n{name}: tried {tried}')
