@@ -190,9 +190,7 @@ def leave(code):
 
 
 def main(argv):
-  # What its threads run into, Orbax raises, and besides logs it and lets Python print it.
-  logging.set_verbosity(logging.FATAL)
-  sys.unraisablehook = lambda _: None
+  logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
   try:
     return start(parse(argv))
   except UserError as error:
@@ -208,4 +206,5 @@ def keep_argv(argv):
 
 
 if __name__ == '__main__':
+  sys.unraisablehook = lambda _: None  # what Orbax's threads run into, it raises as well
   app.run(main, flags_parser=keep_argv)

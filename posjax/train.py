@@ -93,7 +93,7 @@ def train_step(state, batch, *, model, update, schedule, seed, accumulate, max_s
   metrics = {
     'loss': loss,
     'gradient_norm': norm,
-    'learning_rate': schedule(state.step),
+    'learning_rate': schedule(state.step - state.skipped),  # AdamW counts what it takes
     'skipped': skipped,
     'gave_up': gave_up,
   }

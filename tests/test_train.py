@@ -170,6 +170,52 @@ def test_loss_counts_each_byte_once_and_padding_never(corpus):
   assert float(loss) == pytest.approx(total / 7, rel=1e-5)
 
 
+BAD = {
+  'nan': lambda x: x * jnp.nan,
+  'inf': lambda x: x + jnp.inf,
+  'gradient': lambda x: jnp.sqrt(x - jax.lax.stop_gradient(x)),  # 0 with an infinite slope
+}
+
+
+@pytest.mark.parametrize('bad', BAD.values(), ids=BAD)
+def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
+  """Bad is what a batch gives that begins with byte 255; one such step is allowed, not two."""
+  losses = train.losses
+
+  def sometimes_bad(model, params, batch, **keys):
+    nats_BT = losses(model, params, batch, **keys)
+    return jax.lax.cond(batch['inputs'][0, 0] == 255, bad, lambda x: x, nats_BT)
+
+  monkeypatch.setattr(train, 'losses', sometimes_bad)
+  config = small(corpus, 'model.dropout=0.0', 'train.max_skipped=1')
+  model = transformer.from_config(config)
+  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
+  with jax.set_mesh(mesh):
+    state = train.first_state(config, model, state_lib.abstract(config, model, mesh))
+    step = train.make_step(config, model, state)
+    good = next(first_batches(config))
+    poisoned = good | {'inputs': good['inputs'].copy()}
+    poisoned['inputs'][0, 0] = 255
+    seen = []
+    for batch in (good, good, poisoned, good, poisoned, good):
+      before = jax.tree.map(np.array, (state.params, state.moments))
+      state, values = step(state, batch)
+      changed = [
+        not np.array_equal(x, y)
+        for x, y in zip(
+          jax.tree.leaves(before), jax.tree.leaves((state.params, state.moments)), strict=True
+        )
+      ]
+      seen.append((all(changed), any(changed), int(values['skipped']), int(values['gave_up'])))
+  # The learning rate of the very first step is 0: it moves the moments alone.
+  assert seen[0][1:] == (True, 0, 0)
+  assert seen[1:] == [
+    (True, True, 0, 0), (False, False, 1, 0), (True, True, 1, 0), (False, False, 2, 5),
+    (True, True, 2, 5),
+  ]
+  assert int(state.step) == 6
+
+
 def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
   first = lines(whole)
   assert [line['step'] for line in first] == list(range(1, 9))
