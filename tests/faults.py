@@ -6,6 +6,7 @@ Each fault starts runs, hurts them or what they wrote, gives the same command ag
 that nothing that was saved is lost: the results equal, to the bit, those of a run left in peace.
 """
 
+import contextlib
 import os
 import random
 import resource
@@ -93,22 +94,27 @@ def evaluating(lab):
   return 1
 
 
-@fault('kill -9 at random moments of one run')
+@fault('kill -9 at random moments')
 def at_random(lab):
+  """A run is killed again and again until it is done, and then another one, until it is enough."""
   long = ('train.steps=4000', 'checkpoint.every=100')
-  lab.whole('whole_long', *long)
-  moments = random.Random(0)
-  for _ in range(RANDOM_KILLS):
-    process = lab.start('at_random', *long)
-    time.sleep(moments.uniform(0.5, 9.0))
-    before = lab.newest('at_random')
-    assert process.poll() is None, 'it ended before it was killed often enough'
+  moments, kills, runs = random.Random(0), 0, 0
+  while kills < RANDOM_KILLS:
+    process = lab.start(f'random{runs}', *long)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      assert process.wait(moments.uniform(0.5, 9.0)) == 0
+      lab.assert_nothing_lost(f'random{runs}', lab.whole('whole_long', *long))
+      runs += 1
+      continue
+    before = lab.newest(f'random{runs}')
     process.kill()
     process.wait()
-    assert lab.newest('at_random') >= before
-  lab.run('at_random', *long)
-  lab.assert_nothing_lost('at_random', 'whole_long')
-  return RANDOM_KILLS
+    kills += 1
+    assert lab.newest(f'random{runs}') >= before
+  lab.run(f'random{runs}', *long)
+  lab.assert_nothing_lost(f'random{runs}', lab.whole('whole_long', *long))
+  lab.transcript.append(f'{kills} kills in {runs + 1} runs')
+  return kills
 
 
 @fault('a torn last line of metrics.jsonl')

@@ -1,0 +1,67 @@
+"""What checksums and the lock add to saves and starts: `python experiments/checkpoint_cost.py`.
+
+Seconds, medians of five, for the state of RoPE at a size of the configs: a checksum of all arrays,
+beside the save it belongs to, until training may go on and until it is on the disk, and beside the
+restoration at a start; the first checksum of a process is compiled. And to take the lock.
+"""
+
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+
+import grain
+import jax
+
+from posjax import checkpoint, lock, report, train
+from posjax import config as config_lib
+from posjax import state as state_lib
+
+
+def seconds(function):
+  start = time.perf_counter()
+  jax.block_until_ready(function())
+  return time.perf_counter() - start
+
+
+def measure(size, workdir):
+  """Prints a row for the state of RoPE at `size`."""
+  config, _, _ = config_lib.load(f'rope:{size}')
+  model, mesh = state_lib.setup(config)
+  abstract = state_lib.abstract(config, model, mesh)
+  state = train.first_state(config, model, abstract)
+  sums = lambda: jax.device_get(checkpoint.checksums(state))
+  first = seconds(sums)
+  rows = [(*save_and_restore(workdir, step, state, abstract), seconds(sums)) for step in range(1, 6)]
+  medians = ' | '.join(f'{statistics.median(column):.4f}' for column in zip(*rows, strict=True))
+  print(f'| {size} | {report.count(state) * 4e-6:,.1f} | {medians} | {first:.2f} |', flush=True)
+
+
+def save_and_restore(workdir, step, state, abstract):
+  """Seconds to take the lock, to save until training may go on, until it is saved, to restore."""
+  batches = iter(grain.MapDataset.range(9).to_iter_dataset())
+  start = time.perf_counter()
+  with lock.held(workdir):
+    taken = time.perf_counter() - start
+    with contextlib.closing(checkpoint.Checkpoints(workdir, 1, create=True)) as checkpoints:
+      start = time.perf_counter()
+      checkpoints.save(step, state, batches, {}, 0.0)
+      blocked = time.perf_counter() - start
+      checkpoints.wait()
+      saved = time.perf_counter() - start
+      anything = lambda record: None
+      restored = seconds(lambda: checkpoints.restore(step, abstract, batches, check=anything).state)
+  return taken, blocked, saved, restored
+
+
+def main(sizes):
+  print('| size | MB | lock | save blocks | saved | restored | checksum | the first |')
+  print('| --- ' * 8 + '|')
+  for size in sizes:
+    with tempfile.TemporaryDirectory() as workdir:
+      measure(size, workdir)
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:] or ['tiny', 'small'])
