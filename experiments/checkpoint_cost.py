@@ -33,7 +33,9 @@ def measure(size, workdir):
   state = train.first_state(config, model, abstract)
   sums = lambda: jax.device_get(checkpoint.checksums(state))
   first = seconds(sums)
-  rows = [(*save_and_restore(workdir, step, state, abstract), seconds(sums)) for step in range(1, 6)]
+  rows = []
+  for step in range(1, 6):
+    rows.append((*save_and_restore(workdir, step, state, abstract), seconds(sums)))
   medians = ' | '.join(f'{statistics.median(column):.4f}' for column in zip(*rows, strict=True))
   print(f'| {size} | {report.count(state) * 4e-6:,.1f} | {medians} | {first:.2f} |', flush=True)
 

@@ -69,6 +69,8 @@ class Checkpoints:
 
   def record(self, step):
     """What `save` was given, and `validation_loss`. Raises Damaged."""
+    if not (self.directory / str(step) / 'record').is_dir():
+      raise Damaged('it is no checkpoint of a run')
     record = self._read(step, 'record', ocp.args.JsonRestore(), 'its record')
     if not isinstance(record, dict) or record.pop('sha256_of_record', None) != digest(record):
       raise Damaged('its record is not what was saved')
@@ -267,5 +269,6 @@ def reading(what):
   except jax.errors.JaxRuntimeError:
     raise
   except Exception as error:
-    why = f'{type(error).__name__}: {one_line(error)[:120]}'
+    cause = error.__cause__ or error  # Orbax tells where, and TensorStore why
+    why = f'{type(cause).__name__}: {one_line(cause)[:120]}'
     raise Damaged(f'{what} cannot be read ({why})') from error

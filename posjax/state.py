@@ -114,4 +114,7 @@ def check_config(record, config, checkpoints):
   """Raises UserError if a checkpoint's record names another config."""
   difference = config_lib.difference(record['config'], config_lib.to_dict(config))
   if difference:
-    raise UserError(f'{checkpoints.directory}: made with another config: {difference}')
+    raise UserError(
+      f'{checkpoints.directory}: made with another config: {difference}; set that back, or choose '
+      'another --workdir'
+    )

@@ -113,7 +113,7 @@ def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
     said = capsys.readouterr().out
     assert restored.step == (4 if said else 8)
     if said:
-      assert said.startswith('checkpoint 8 is passed over: its ') and said.count('\n') == 1
+      assert said.startswith('checkpoint 8 is passed over: it') and said.count('\n') == 1
       passed_over.append(str(file.relative_to('checkpoints/8')))
   assert {'record/metadata', 'data/process_0-of-1.json'} <= {*passed_over}
   assert any(file.startswith('state/') and '/d/' in file for file in passed_over)
