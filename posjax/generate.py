@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax import data, state
+from posjax.config import UserError
 from posjax.encodings import At
 from posjax.transformer import Cache
 
 CHUNK = 16  # tokens of one call of the scan
 BUCKET = 64  # prompts are padded to this length times a power of two
+LONGEST = 2**16 - 1  # bytes of a prompt: attention takes their square, a minute on two CPU cores
 STATIC = ('model', 'temperature', 'top_k', 'top_p')  # what a new value of compiles anew
 
 
@@ -126,14 +128,33 @@ def _next(logits_BTV, at, cache, rng, sampling):
   )
 
 
+def read(prompt):
+  """The bytes of a prompt from the command line; None: those of standard input.
+
+  Raises:
+    UserError: they are too many, or there is no standard input.
+  """
+  if prompt is not None:
+    text = os.fsencode(prompt)
+  elif sys.stdin:
+    text = sys.stdin.buffer.read(LONGEST + 1)  # it may never end
+  else:
+    raise UserError('standard input is closed: name the text to continue with --prompt')
+  if len(text) > LONGEST:
+    raise UserError(
+      f'the prompt has more than {LONGEST:,} bytes: give the end of it, with `tail -c {LONGEST}`'
+    )
+  return text
+
+
 def run(config, workdir, *, checkpoint, prompt):
   """Continues `prompt`, or standard input, from a saved checkpoint; prints text as it is made.
 
   Raises:
-    UserError: no such checkpoint, or more positions than the encoding has.
+    UserError: no such checkpoint, no such prompt, or more positions than the encoding has.
   """
   saved = state.load(config, workdir, checkpoint)
-  text = sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt)
+  text = read(prompt)
   tokens = data.encode(text)
   state.check_limit(
     saved.model, len(tokens) + config.generate.tokens, 'the prompt with generate.tokens'
@@ -145,4 +166,4 @@ def run(config, workdir, *, checkpoint, prompt):
   with jax.set_mesh(saved.mesh):
     for chunk in generate(saved.model, saved.params, [tokens], rng=rng, **config.generate):
       print(decoder.decode(data.decode(chunk[0])), end='', flush=True)
-  print(decoder.decode(b'', final=True))
+  print(decoder.decode(b'', final=True), flush=True)

@@ -74,7 +74,7 @@ def parse(argv):
   except (flags.Error, ValueError) as error:
     raise UserError(config_lib.one_line(error)) from error
   if values.help:
-    print(usage())
+    print(usage(), flush=True)
     raise SystemExit(0)
   check_flags(values, overrides)
   config, path, size = config_lib.load(values.config, overrides)
@@ -191,12 +191,26 @@ def leave(code):
 
 def main(argv):
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
+  return answer(lambda: start(parse(argv)))
+
+
+def answer(program):
+  """The exit code of a function that is a whole program; what a user has to know is one line."""
+  if sys.stdout:
+    sys.stdout.reconfigure(errors='replace')  # names and texts have characters that terminals lack
   try:
-    return start(parse(argv))
+    code = program()
+    print(end='', flush=True)
+    return code
   except UserError as error:
     return fail(2, error)
+  except Interrupted as error:
+    return fail(error.exit_code, f'{error}; the same command goes on from here')
   except KeyboardInterrupt:
     leave(fail(130, 'interrupted'))
+  except BrokenPipeError:  # whoever read the output has gone, as in `| head`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at the end
+    return 141  # as after SIGPIPE
 
 
 def keep_argv(argv):

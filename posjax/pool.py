@@ -1,6 +1,8 @@
 """Runs that are done, put together: which of them compare, and the table of those that do."""
 
+import html
 import math
+import re
 import statistics
 
 from posjax import config as config_lib
@@ -51,16 +53,25 @@ def finished(runs):
   return done
 
 
+def escape(text):
+  """Text as it stands in one line of Markdown and of HTML, whatever characters it has."""
+  line = ''.join(c if c.isprintable() else ' ' for c in text)
+  # An underscore within a word, as in transformer_xl, is one.
+  special = r'[\\`*#|$~[\]]|(?<![^\W_])_|_(?![^\W_])'
+  return re.sub(special, r'\\\g<0>', html.escape(line, quote=False))
+
+
 def tables(claim, runs, done):
   """Markdown: what ran, then a table for each protocol; `done` is what `finished` returns."""
   _, first = done[0]
   seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
   codes = ', '.join(sorted({result['code'] for _, result in done}))
   lines = [
-    f'# {claim}', '', f'{first["step"]:,} steps; seeds {seeds}; {first["corpus"]}; posjax {codes}'
+    f'# {escape(claim)}', '',
+    f'{first["step"]:,} steps; seeds {seeds}; {escape(first["corpus"])}; posjax {codes}',
   ]
   if missing := [str(run) for run in runs if not run.result()]:
-    lines += ['', f'Not there: {"; ".join(missing)}']
+    lines += ['', f'Not there: {escape("; ".join(missing))}']
   for protocol, text in first['protocols'].items():
     lines += ['', f'Bits per byte by length of the window, mean and 95 % interval; {text}', '']
     lines += table(done, protocol)
@@ -75,7 +86,7 @@ def table(done, protocol):
     results = [result for run, result in done if run.arm == arm]
     columns = zip(*([row[protocol] for row in r['lengths']] for r in results), strict=True)
     cells = (cell(nats, results[0]['limit']) for nats in columns)
-    lines.append(f'| {arm} | {results[0]["weights"]:,} | {" | ".join(cells)} |')
+    lines.append(f'| {escape(arm)} | {results[0]["weights"]:,} | {" | ".join(cells)} |')
   return lines
 
 

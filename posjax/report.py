@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import math
 import pathlib
+import shutil
 import subprocess
 
 import jax
@@ -69,10 +70,10 @@ def record(config, corpus, params):
 
 
 def code_version():
-  """posjax's version, and the commit if this is a checkout of its repository."""
+  """posjax's version, and the commit if this is a checkout of its repository, with git there."""
   version = importlib.metadata.version('posjax')
   root = pathlib.Path(__file__).parents[1]
-  if not (root / '.git').exists():
+  if not (root / '.git').exists() or not shutil.which('git'):
     return version
   commit = subprocess.run(
     ['git', '-C', root, 'describe', '--always', '--dirty', '--exclude=*'],
@@ -147,6 +148,9 @@ def plot(contents, path):
     )
     axes.set_ylabel('bits per byte')
     axes.grid(alpha=0.3)
-  figure.suptitle(f'{contents["name"]}, step {contents["step"]:,}: {contents["corpus"]}')
+  title = f'{contents["name"]}, step {contents["step"]:,}: {contents["corpus"]}'
+  # A $ in a name begins no formula, and what has no shape cannot be drawn.
+  shown = ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in title)
+  figure.suptitle(shown, parse_math=False)
   figure.savefig(path, dpi=120)
   plt.close(figure)

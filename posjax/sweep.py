@@ -14,6 +14,7 @@ import argparse
 import importlib.metadata
 import json
 import platform
+import re
 import runpy
 import shlex
 import subprocess
@@ -65,13 +66,13 @@ class Run(NamedTuple):
 
 
 def read(path):
-  return json.loads(path.read_text()) if path.exists() else {}
+  return json.loads(path.read_text('utf-8')) if path.exists() else {}
 
 
 def write(path, text):
   """Replaces a file at once: a reader sees the old text or the new one."""
   rewritten = path.with_suffix('.tmp')
-  rewritten.write_text(text)
+  rewritten.write_text(text, 'utf-8')
   rewritten.replace(path)
 
 
@@ -113,6 +114,12 @@ def load(path):
   # A tuple that lacks its comma is a string, and each letter would be an argument.
   if not isinstance(arms, dict) or {*map(type, arms.values())} != {tuple}:
     raise UserError(f"{path}: ARMS must be a dict like {{'rope': ('--config=configs/rope.py',)}}")
+  for arm in arms:
+    if not isinstance(arm, str) or not re.fullmatch(r'[^\W_][\w.+=-]{0,59}', arm):
+      raise UserError(
+        f'{path}: ARMS: {arm!r} cannot name a folder: an arm begins with a letter or a digit and '
+        'has letters, digits and . _ + = - only, 60 at most'
+      )
   if not isinstance(seeds, tuple) or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
     raise UserError(f'{path}: SEEDS must be a tuple of different integers, such as (0, 1, 2)')
   return claim.strip().splitlines()[0], arms, seeds
@@ -238,13 +245,8 @@ def execute_all(runs, after_each):
 
 
 def main(argv):
-  try:
-    with interruption.at_once():
-      return sweep(parse(argv))
-  except UserError as error:
-    return main_lib.fail(2, error)
-  except Interrupted as error:
-    return main_lib.fail(error.exit_code, f'{error}; the same command goes on from here')
+  with interruption.at_once():
+    return main_lib.answer(lambda: sweep(parse(argv)))
 
 
 if __name__ == '__main__':

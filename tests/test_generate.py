@@ -1,12 +1,20 @@
 """Generation: the cached tokens are the uncached ones, and sampling draws from what it says."""
 
+import contextlib
+import io
+import os
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from posjax import config as config_lib
-from posjax import data, generate, transformer
+from posjax import data, generate, sharding, state, transformer
+from posjax.config import UserError
 from posjax.encodings import At, find
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
@@ -154,3 +162,84 @@ def test_the_document_mark_is_never_generated():
     top_k=0, top_p=1.0,
   )
   assert np.concatenate(list(chunks), axis=1).max() < data.BOS
+
+
+# Prompts, as they come from the command line and from standard input.
+
+
+@pytest.fixture(scope='module')
+def run():
+  """Runs `generate.run` on a new model: what it prints, as bytes, and the bytes it generated."""
+  config, _, _ = config_lib.load('rope', ['--config.generate.tokens=20'])
+  model, params = make_model('rope')
+  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
+  saved = state.Saved(model, mesh, params, step=1, record={})
+
+  def run(prompt=None, stdin=b'', encoding='utf-8'):
+    generated = []
+
+    def spy(*arguments, generate=generate.generate, **keywords):
+      for tokens in generate(*arguments, **keywords):
+        generated.append(data.decode(tokens[0]))
+        yield tokens
+
+    out = io.TextIOWrapper(io.BytesIO(), encoding, errors='replace')  # as main.answer sets it
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+      patch.setattr(state, 'load', lambda config, workdir, which: saved)
+      patch.setattr(generate, 'generate', spy)
+      patch.setattr(sys, 'stdin', stdin if stdin is None else io.TextIOWrapper(io.BytesIO(stdin)))
+      generate.run(config, 'workdir', checkpoint='newest', prompt=prompt)
+    out.flush()
+    return out.buffer.getvalue(), b''.join(generated)
+
+  return run
+
+
+@settings(deadline=None, max_examples=20, derandomize=True, database=None)
+@given(text=st.binary(max_size=63), encoding=st.sampled_from(['utf-8', 'ascii', 'latin-1']))
+def test_any_prompt_is_continued_and_any_terminal_shows_it(run, text, encoding):
+  shown, new = run(os.fsdecode(text), encoding=encoding)  # as Python reads the command line
+  assert len(new) == 20
+  characters = (text + new).decode('utf-8', 'replace')
+  assert shown == f'{characters}\n'.encode(encoding, 'replace')
+
+
+@given(st.text())
+def test_any_text_is_its_tokens(text):
+  tokens = data.encode(text.encode('utf-8', 'surrogatepass'))
+  assert data.decode(tokens).decode('utf-8', 'surrogatepass') == text
+
+
+@pytest.mark.parametrize('text', [b'', b'\xff\xfe no UTF-8 \xc3'])
+def test_a_prompt_from_standard_input(run, text):
+  shown, new = run(stdin=text)
+  assert shown == ((text + new).decode('utf-8', 'replace') + '\n').encode()
+
+
+@pytest.mark.parametrize('source', [
+  {'prompt': 'x' * (generate.LONGEST + 1)}, {'stdin': b'x' * 1_000_000},
+])
+def test_a_prompt_that_is_too_long(run, source):
+  with pytest.raises(UserError) as error:
+    run(**source)
+  assert str(error.value) == (
+    'the prompt has more than 65,535 bytes: give the end of it, with `tail -c 65535`'
+  )
+
+
+def test_closed_standard_input(run):
+  with pytest.raises(UserError, match='standard input is closed: name the text .* with --prompt'):
+    run(stdin=None)
+
+
+def test_a_prompt_beyond_the_context(monkeypatch):
+  config, _, _ = config_lib.load('learned', ['--config.encoding.learned.length=64'])
+  model = transformer.from_config(config)
+  saved = state.Saved(model, mesh=None, params=None, step=1, record={})
+  monkeypatch.setattr(state, 'load', lambda config, workdir, which: saved)
+  with pytest.raises(UserError) as error:
+    generate.run(config, 'workdir', checkpoint='newest', prompt='x' * 9)
+  assert str(error.value) == (
+    'the prompt with generate.tokens is 266, and encoding.learned represents 64 positions; train '
+    'it with more of them, or lower the prompt with generate.tokens'
+  )

@@ -320,6 +320,25 @@ def test_mistake_is_one_line_before_any_run(program, capsys, mistake):
   assert program.calls == [] and not Path('runs').exists()
 
 
+@pytest.mark.parametrize('arm', [
+  '../../x', '/tmp/x', '', '.', '..', 'a/b', '.hidden', '-rf', '_', 'a b', 'a,b', 'a|b', 'a\nb',
+  'a\0', '<script>', 'x' * 61, 1, None, ('a',),
+])
+def test_an_arm_that_cannot_name_a_folder(program, capsys, arm):
+  change("'alibi'", repr(arm))
+  assert message(capsys) == (
+    f'posjax: far.py: ARMS: {arm!r} cannot name a folder: an arm begins with a letter or a digit '
+    'and has letters, digits and . _ + = - only, 60 at most'
+  )
+  assert program.calls == [] and {path.name for path in Path().iterdir()} == {'far.py'}
+
+
+@pytest.mark.parametrize('arm', ['rope+fox', 'local_global', 'base=5e5', '2-layers', 'größe', 'v1'])
+def test_an_arm_that_can(program, arm):
+  change("'alibi'", repr(arm))
+  assert [*sweep.load(Path('far.py'))[1]] == ['rope', 'short', arm]
+
+
 def test_no_such_experiment(program, capsys):
   assert message(capsys, '', 'near.py') == (
     'posjax: near.py: no such file; an example is experiments/extrapolation.py'

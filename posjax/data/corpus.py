@@ -1,21 +1,16 @@
 """Where text comes from: 'tfds:NAME' or 'text:GLOB' -> documents with random access.
 
 A corpus knows what it is: its size, and a hash that two runs must share to be compared.
-TensorFlow is never imported: TFDS datasets are read, and where possible written, as array_record.
 """
 
 import contextlib
 import dataclasses
-import difflib
 import glob
 import hashlib
-import importlib
-import json
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from posjax.config import UserError
 
@@ -95,7 +90,9 @@ def load(
   kind, _, name = corpus.partition(':')
   expressions = {'train': train, 'validation': validation, 'test': test}
   if kind == 'tfds' and name:
-    loaded = _load_tfds(name, os.path.expanduser(directory), expressions)
+    from posjax.data import prepared  # slow to import
+
+    loaded = prepared.load(name, os.path.expanduser(directory), expressions)
   elif kind == 'text' and name:
     loaded = _load_text(name, expressions)
   else:
@@ -122,35 +119,72 @@ def digest(documents: Iterable[tuple[str, bytes]]) -> str:
   return sha.hexdigest()
 
 
+class Part(NamedTuple):
+  """Some bytes of a file, as it was when the corpus was loaded."""
+
+  path: pathlib.Path
+  start: int
+  stop: int
+  version: tuple[int, int]  # the whole file's size, and when it was changed last
+
+
 def _load_text(pattern: str, expressions: Mapping[str, str]) -> Corpus:
   name = f'text:{pattern}'
   for expression in expressions.values():
     if expression not in SPLITS:
       raise UserError(f'{name} has the splits {", ".join(SPLITS)}, not {expression!r}')
-  matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-  paths = [pathlib.Path(path) for path in matches if os.path.isfile(path)]
-  if not paths:
-    raise UserError(f'{name}: no file matches (from {os.getcwd()})')
-  paths = [path for path in paths if path.stat().st_size]
-  if not paths:
-    raise UserError(f'{name}: every file that matches is empty')
+  parts, sizes = {split: [] for split in SPLITS}, []
 
-  parts = {split: [] for split in SPLITS}
-  for path in paths:
-    cuts = _cuts(path.read_bytes())
-    for split, start, stop in zip(SPLITS, cuts[:-1], cuts[1:], strict=True):
-      if start < stop:
-        parts[split].append((path, start, stop))
+  def texts() -> Iterator[tuple[str, bytes]]:
+    for path in _files(name, pattern):
+      with _opened(path) as (file, version):
+        text = file.read()
+      cuts = _cuts(text)
+      for split, start, stop in zip(SPLITS, cuts[:-1], cuts[1:], strict=True):
+        if start < stop:
+          parts[split].append(Part(path, start, stop, version))
+      sizes.append(len(text))
+      yield path.name, text
+
+  sha256 = digest(texts())
   return Corpus(
     name=name,
-    files=len(paths),
-    bytes=sum(path.stat().st_size for path in paths),
-    sha256=digest((path.name, path.read_bytes()) for path in paths),
+    files=len(sizes),
+    bytes=sum(sizes),
+    sha256=sha256,
     splits=tuple(expressions.values()),
     documents_by_split={
       split: Documents(parts[expression], _read) for split, expression in expressions.items()
     },
   )
+
+
+def _files(name: str, pattern: str) -> list[pathlib.Path]:
+  """The files that a pattern matches, but for empty ones."""
+  matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+  paths = [pathlib.Path(path) for path in matches if not os.path.isdir(path)]
+  for path in paths:
+    if not path.is_file():
+      kind = 'a broken link' if path.is_symlink() else 'no regular file'
+      raise UserError(f'{name}: {path} is {kind}; repair it or remove it, or match less')
+  if not paths:
+    folders = f', only folders; did you mean {pattern.rstrip("/")}/*?' if matches else ''
+    raise UserError(f'{name}: no file matches{folders} (from {os.getcwd()})')
+  paths = [path for path in paths if path.stat().st_size]
+  if not paths:
+    raise UserError(f'{name}: every file that matches is empty')
+  return paths
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[tuple[BinaryIO, tuple[int, int]]]:
+  """A file to read and its version. Raises UserError if it cannot be read."""
+  try:
+    with path.open('rb') as file:
+      status = os.fstat(file.fileno())
+      yield file, (status.st_size, status.st_mtime_ns)
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from error
 
 
 def _cuts(text: bytes) -> tuple[int, int, int, int]:
@@ -166,119 +200,12 @@ def _cuts(text: bytes) -> tuple[int, int, int, int]:
   return *cuts, len(text)
 
 
-def _read(part: tuple[pathlib.Path, int, int]) -> bytes:
-  path, start, stop = part
-  with path.open('rb') as file:
-    file.seek(start)
-    return file.read(stop - start)
-
-
-def _load_tfds(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
-  with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is the run's
-    builder = _builder(name, directory)
-    feature = _text_feature(name, builder.info.features)
-    builder = _prepare(builder, name, directory)
-  info = builder.info
-
-  def read(example: Mapping[str, bytes | str]) -> bytes:
-    text = example[feature]  # bytes in array_record, but not in every source
-    return text.encode() if isinstance(text, str) else text
-
-  recorded = info.metadata if isinstance(info.metadata, dict) else {}
-  if 'sha256' not in recorded:
-    recorded = {
-      'files': info.splits.total_num_examples,
-      'bytes': int(info.dataset_size),
-      'sha256': _recorded_digest(info),
-    }
-  return Corpus(
-    name=f'tfds:{info.full_name}',
-    files=recorded['files'],
-    bytes=recorded['bytes'],
-    sha256=recorded['sha256'],
-    splits=tuple(expressions.values()),
-    documents_by_split={
-      split: Documents(_source(builder, expression), read)
-      for split, expression in expressions.items()
-    },
-  )
-
-
-def _builder(name: str, directory: str):
-  """TFDS's builder of a dataset; it may not be prepared yet."""
-  import tensorflow_datasets as tfds
-  from tensorflow_datasets.core import registered
-
-  # Without TensorFlow, TFDS stops looking for datasets at the first group that needs it, before
-  # it comes to texts. Importing a module registers what it defines.
-  importlib.import_module('tensorflow_datasets.text')
-  importlib.import_module('posjax.data.python_source')
-  try:
-    return tfds.builder(name, data_dir=directory)
-  except tfds.core.DatasetNotFoundError as error:
-    near = difflib.get_close_matches(name.split('/')[0], registered.list_imported_builders())
-    hint = f'; nearest: {", ".join(near)}' if near else ''
-    raise UserError(f'TFDS has no dataset {name!r}{hint}') from error
-  except Exception as error:
-    raise UserError(f'tfds:{name} cannot be opened: {_first_line(error)}') from error
-
-
-def _text_feature(name: str, features: Mapping[str, Any]) -> str:
-  """The feature called 'text', or the only one that is text."""
-  import tensorflow_datasets as tfds
-
-  texts = [key for key, feature in features.items() if isinstance(feature, tfds.features.Text)]
-  if 'text' in texts:
-    return 'text'
-  if len(texts) != 1:
-    names = ', '.join(sorted(features))
-    raise UserError(f'tfds:{name} has no single text feature; its features: {names}')
-  return texts[0]
-
-
-def _prepare(builder, name: str, directory: str):
-  """Writes a dataset as array_record, unless that has been done, and returns its builder."""
-  import tensorflow_datasets as tfds
-
-  try:
-    config = tfds.download.DownloadConfig(try_download_gcs=False)  # that bucket holds tfrecords
-    builder.download_and_prepare(download_config=config, file_format='array_record')
-    return builder
-  except UserError:
-    raise
-  except Exception as error:
-    # Of several runs started at once, the slower ones find the dataset in place.
-    if builder.is_prepared():
-      return _builder(name, directory)
-    raise UserError(
-      f'tfds:{name} is not in {directory} and cannot be prepared here ({_first_line(error)}); '
-      f'where there is a network and TensorFlow, `tfds build {name} --file_format=array_record` '
-      'prepares it'
-    ) from error
-
-
-def _source(builder, expression: str) -> Sequence[Mapping[str, Any]]:
-  """The examples of a split, or of a part of one, with random access."""
-  info = builder.info
-  try:
-    return builder.as_data_source(expression)
-  except NotImplementedError as error:
-    raise UserError(
-      f'tfds:{info.full_name} lies in {builder.data_dir} as {info.file_format.value}, which only '
-      'TensorFlow can read; prepare it as array_record'
-    ) from error
-  except ValueError as error:
-    raise UserError(
-      f'tfds:{info.full_name} has no documents {expression!r}; its splits: '
-      f"{', '.join(info.splits)}, or parts such as 'train[95%:]'"
-    ) from error
-
-
-def _recorded_digest(info) -> str:
-  """SHA-256, in hex, of the name, version and shards that TFDS records: no pass over the data."""
-  shards = {name: [split.num_bytes, split.shard_lengths] for name, split in info.splits.items()}
-  return hashlib.sha256(json.dumps([info.full_name, shards], sort_keys=True).encode()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-  return f'{type(error).__name__}: {error}'.partition('\n')[0]
+def _read(part: Part) -> bytes:
+  with _opened(part.path) as (file, version):
+    if version != part.version:  # it is not what the hash says any more
+      raise UserError(
+        f'{part.path} has changed since this run began; with the text that it had, the same '
+        'command goes on; with another text, choose another --workdir'
+      )
+    file.seek(part.start)
+    return file.read(part.stop - part.start)

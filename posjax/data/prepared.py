@@ -1,0 +1,170 @@
+"""Datasets of TFDS: read, and where possible written, as array_record.
+
+TensorFlow is never imported. What is damaged ends as one line that names the folder to delete,
+whether it is noticed when the dataset is opened or when a document is read.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from tensorflow_datasets.core import registered
+
+from posjax.config import UserError
+from posjax.data.corpus import Corpus, Documents
+
+
+def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
+  """Opens the dataset `name` under `directory`, preparing it first where that has not been done.
+
+  Raises:
+    UserError: for all that can be wrong with it, now or when a document is read.
+  """
+  with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is the run's
+    builder = _builder(name, directory)
+    with _blaming(name, builder.data_dir):
+      feature = _text_feature(name, builder.info.features)
+      builder = _prepare(builder, name, directory)
+      info = builder.info
+      sources = {split: _source(builder, part) for split, part in expressions.items()}
+      _check_shards(info)
+      recorded = _recorded(info)
+
+  def documents(source: Sequence[Mapping[str, Any]]) -> Documents:
+    def read(index: int) -> bytes:
+      with _blaming(name, builder.data_dir):
+        text = source[index][feature]  # bytes in array_record, but not in every source
+        return text.encode() if isinstance(text, str) else bytes(text)
+
+    return Documents(range(len(source)), read)
+
+  return Corpus(
+    **recorded,
+    name=f'tfds:{info.full_name}',
+    splits=tuple(expressions.values()),
+    documents_by_split={split: documents(source) for split, source in sources.items()},
+  )
+
+
+@contextlib.contextmanager
+def _blaming(name: str, folder: str) -> Iterator[None]:
+  """Turns whatever reading a prepared dataset raises into a UserError that names its folder."""
+  try:
+    yield
+  except (UserError, MemoryError):
+    raise
+  except Exception as error:
+    raise _unreadable(name, folder, error) from error
+
+
+def _unreadable(name: str, folder: str, error: Exception) -> UserError:
+  return UserError(
+    f'tfds:{name} cannot be read from {folder} ({_first_line(error)}); delete that folder, so that '
+    'it is prepared anew'
+  )
+
+
+def _builder(name: str, directory: str) -> tfds.core.DatasetBuilder:
+  """TFDS's builder of a dataset; it may not be prepared yet."""
+  # Without TensorFlow, TFDS stops looking for datasets at the first group that needs it, before
+  # it comes to texts. Importing a module registers what it defines.
+  importlib.import_module('tensorflow_datasets.text')
+  importlib.import_module('posjax.data.python_source')
+  try:
+    return tfds.builder(name, data_dir=directory)
+  except Exception as error:
+    folder = os.path.join(directory, name.replace(':', '/'))
+    if os.path.isdir(folder):
+      raise _unreadable(name, folder, error) from error
+    if not isinstance(error, tfds.core.DatasetNotFoundError):
+      raise UserError(f'tfds:{name} cannot be opened: {_first_line(error)}') from error
+    near = difflib.get_close_matches(name.split('/')[0], registered.list_imported_builders())
+    hint = f'; nearest: {", ".join(near)}' if near else ''
+    raise UserError(f'TFDS has no dataset {name!r}{hint}') from error
+
+
+def _text_feature(name: str, features: Mapping[str, Any]) -> str:
+  """The feature called 'text', or the only one that is text."""
+  texts = [key for key, feature in features.items() if isinstance(feature, tfds.features.Text)]
+  if 'text' in texts:
+    return 'text'
+  if len(texts) != 1:
+    names = ', '.join(sorted(features))
+    raise UserError(f'tfds:{name} has no single text feature; its features: {names}')
+  return texts[0]
+
+
+def _prepare(
+  builder: tfds.core.DatasetBuilder, name: str, directory: str
+) -> tfds.core.DatasetBuilder:
+  """Writes a dataset as array_record, unless that has been done, and returns its builder."""
+  try:
+    config = tfds.download.DownloadConfig(try_download_gcs=False)  # that bucket holds tfrecords
+    builder.download_and_prepare(download_config=config, file_format='array_record')
+    return builder
+  except UserError:
+    raise
+  except Exception as error:
+    # Of several runs started at once, the slower ones find the dataset in place.
+    if builder.is_prepared():
+      return _builder(name, directory)
+    raise UserError(
+      f'tfds:{name} is not in {directory} and cannot be prepared here ({_first_line(error)}); '
+      f'where there is a network and TensorFlow, `tfds build {name} --file_format=array_record` '
+      'prepares it'
+    ) from error
+
+
+def _source(builder: tfds.core.DatasetBuilder, expression: str) -> Sequence[Mapping[str, Any]]:
+  """The examples of a split, or of a part of one, with random access."""
+  info = builder.info
+  try:
+    return builder.as_data_source(expression)
+  except NotImplementedError as error:
+    if not info.splits:  # nothing is recorded, not even the format
+      raise ValueError('dataset_info.json is missing') from error
+    raise UserError(
+      f'tfds:{info.full_name} lies in {builder.data_dir} as {info.file_format.value}, which only '
+      'TensorFlow can read; prepare it as array_record'
+    ) from error
+  except ValueError as error:
+    raise UserError(
+      f'tfds:{info.full_name} has no documents {expression!r}; its splits: '
+      f"{', '.join(info.splits)}, or parts such as 'train[95%:]'"
+    ) from error
+
+
+def _check_shards(info: tfds.core.DatasetInfo) -> None:
+  """Raises an error unless the files of each split hold as many documents as are recorded."""
+  for split in info.splits.values():
+    found = len(ArrayRecordDataSource([str(path) for path in split.filepaths]))
+    if found != split.num_examples:
+      raise ValueError(f'{found} documents are there for {split.name}, not {split.num_examples}')
+
+
+def _recorded(info: tfds.core.DatasetInfo) -> dict[str, int | str]:
+  """Documents, bytes and hash as python_source records them, or of what TFDS records by itself.
+
+  There the hash is of name, version and shards: no pass over the data.
+  """
+  if isinstance(info.metadata, dict) and 'sha256' in info.metadata:
+    return {key: info.metadata[key] for key in ('files', 'bytes', 'sha256')}
+  shards = {name: [split.num_bytes, split.shard_lengths] for name, split in info.splits.items()}
+  text = json.dumps([info.full_name, shards], sort_keys=True)
+  return {
+    'files': info.splits.total_num_examples,
+    'bytes': int(info.dataset_size),
+    'sha256': hashlib.sha256(text.encode()).hexdigest(),
+  }
+
+
+def _first_line(error: Exception) -> str:
+  return f'{type(error).__name__}: {error}'.partition('\n')[0]
