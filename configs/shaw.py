@@ -13,7 +13,7 @@ def get_config(size='tiny'):
     layers=('shaw',),
     shaw=dict(
       clip=16,  # the distance from which on all are alike
-      values=True,  # False: relative keys only
+      with_values=True,  # False: relative keys only
     ),
   )
   return config

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import itertools
 import json
+import os
 import re
 import sys
 import traceback
@@ -129,8 +130,8 @@ def find(name):
   """The path of a config, from here, from the repository, or from its folder configs."""
   file = name if name.endswith('.py') else f'{name}.py'
   for folder in (Path(), ROOT, ROOT / 'configs'):
-    path = folder / Path(file).expanduser()
-    if path.is_file():
+    path = folder / os.path.expanduser(file)
+    if os.path.isfile(path):  # unlike Path's, for which some names are errors
       return path
   raise UserError(f'--config={name}: no such file; it {one_of(Path(name).stem, available())}')
 
@@ -155,7 +156,7 @@ def blaming(path):
   """Turns whatever the code of the config file at `path` raises into a UserError with its line."""
   try:
     yield
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f':{f.lineno}' for f in frames if Path(f.filename).resolve() == path.resolve()]
     where = f'{nearby(path)}{"".join(lines[-1:])}'
@@ -169,6 +170,8 @@ def override(config, arguments, path):
   for key in keys:
     if key not in before:
       raise UserError(f'--config.{key}: {no_key(key, before, path)}')
+    if hasattr(ConfigDict, key.rpartition('.')[2]):  # ml_collections would take the method
+      raise UserError(f'--config.{key}: also a method of ConfigDict; set it in {nearby(path)}')
     if isinstance(before[key], tuple) and keys.count(key) > 1:  # they would be concatenated
       raise UserError(f'--config.{key}: given {keys.count(key)} times; give it once, as A,B,C')
   flag_values = flags.FlagValues()

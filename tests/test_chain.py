@@ -144,7 +144,7 @@ def one_after_the_other(parts, inputs, at):
 
 @pytest.mark.parametrize('parts', [
   (Alibi(), Kerple()),
-  (Fox(), Shaw(clip=4, values=False), Kerple()),
+  (Fox(), Shaw(clip=4, with_values=False), Kerple()),
   (Path(rank=5), Cope(rows=4), Fox()),
   (Cope(rows=4), StickBreaking()),
 ], ids=lambda parts: '+'.join(map(name_of, parts)))

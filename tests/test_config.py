@@ -89,8 +89,8 @@ MISTAKES = {
   '--config=rope --config.attention.implementation=flash': 'one of auto, reference, blockwise',
   '--config=rope --config.optimizer.schedule=cosin': 'one of cosine, wsd; did you mean cosine?',
   '--config=rope --config.seed=4294967296': 'seed = 4294967296: must be in [0, 4294967295]',
-  '--config=rope --config.model.dim=0': 'model.dim = 0: must be in [1, inf)',
-  '--config=rope --config.model.windows=0,-4': 'model.windows = 0,-4: must be in [0, inf)',
+  '--config=rope --config.model.dim=0': 'model.dim = 0: must be in [1, 1048576]',
+  '--config=rope --config.model.windows=0,-4': 'model.windows = 0,-4: must be in [0, 2147483647]',
   '--config=rope --config.optimizer.learning_rate=nan': 'learning_rate = nan: must be in (0, inf)',
   '--config=rope --config.optimizer.clip=0': 'optimizer.clip = 0.0: must be in (0, inf]',
   '--config=rope --config.model.dropout=1': 'model.dropout = 1.0: must be in [0, 1)',
@@ -227,7 +227,7 @@ BROKEN_CONFIGS = {
     'FILE: checkpoint.every = 2.5: must be an integer, such as 250',
   'config.mesh = (1, "2", 1)': 'FILE: mesh = 1,2,1: each must be an integer, such as -1,1,1',
   'del config.seed': 'FILE: seed: missing; start from base.get_config(size) of configs/base.py',
-  'config.train.batch = -1': 'train.batch = -1: must be in [1, inf)',
+  'config.train.batch = -1': 'train.batch = -1: must be in [1, 1048576]',
   'config.encoding = dict(layers=("rope_a", "nope"), rope_a=dict(bse=5.0))':
     "encoding.rope_a.bse: rope has no such argument; did you mean 'base'? (arguments: base, fract",
   'config.encoding = dict(layers=("rope_a", "nope"), rope_a=dict(base="x"))':

@@ -73,7 +73,7 @@ IDENTITIES = {
     (TransformerXl(), dict(position_LDNH=0, u_NH=0), Nope(), {}),
   'Shaw with tables of 0 is NoPE': (Shaw(clip=4), dict(keys_LRH=0, values_LRH=0), Nope(), {}),
   'Shaw with keys that are alike is NoPE':
-    (Shaw(clip=4, values=False), dict(keys_LRH=np.arange(8)), Nope(), {}),
+    (Shaw(clip=4, with_values=False), dict(keys_LRH=np.arange(8)), Nope(), {}),
   'xPos that does not shrink is RoPE': (Xpos(gamma=1e15), {}, Rope(layout='interleaved'), {}),
   'a draw of all places there are is none':
     (Chain((Randomize(limit=CAPACITY), Rope())), {}, Rope(), {}),

@@ -25,10 +25,10 @@ CASES = {
   't5 unscaled': (t5, {**T5, 'scaled': False}, {'table_RN': draw(3, 32, 4)}),
   'shaw': (
     shaw,
-    {'clip': 2, 'values': True},
+    {'clip': 2, 'with_values': True},
     {'keys_LRH': draw(3, 5, 6), 'values_LRH': draw(4, 5, 6)},
   ),
-  'shaw keys': (shaw, {'clip': 2, 'values': False}, {'keys_LRH': draw(3, 5, 6)}),
+  'shaw keys': (shaw, {'clip': 2, 'with_values': False}, {'keys_LRH': draw(3, 5, 6)}),
   'transformer_xl': (
     transformer_xl,
     {},
@@ -191,7 +191,7 @@ def shaw_layer(case, names, args, weights):
   *parts, out = (f'{case}/w:{name}' for name in names)
   q, k, v = (linear(z[f'{case}/x'], z, part).reshape(2, 7, 2, 4) for part in parts)
   given = positions(2, 7), positions(2, 7), everything(2, 7, 7)
-  probs = shaw.attend(q / 2, k, one_hot(7), *given, {**args, 'values': False}, weights)
+  probs = shaw.attend(q / 2, k, one_hot(7), *given, {**args, 'with_values': False}, weights)
   close(tokens(probs), z[f'{case}/probs'])
   y = shaw.attend(q / 2, k, v, *given, args, weights).reshape(2, 7, 8)
   close(linear(y, z, out), z[f'{case}/y'])
@@ -201,7 +201,7 @@ def test_shaw_keys_wav2vec2_bert():
   # Three rows to the left and two to the right: repeating the last row makes the clip 3.
   table = golden('shaw_relative')['key_l3_r2/w:distance_embedding.weight'][[*range(6), 5]]
   names = ['linear_q', 'linear_k', 'linear_v', 'linear_out']
-  shaw_layer('key_l3_r2', names, {'clip': 3, 'values': False}, {'keys_LRH': table})
+  shaw_layer('key_l3_r2', names, {'clip': 3, 'with_values': False}, {'keys_LRH': table})
 
 
 def test_shaw_keys_and_values_vits():
@@ -212,7 +212,7 @@ def test_shaw_keys_and_values_vits():
     for name in ['keys', 'values']
   }
   names = ['q_proj', 'k_proj', 'v_proj', 'out_proj']
-  shaw_layer('vits_key_value_w2', names, {'clip': 3, 'values': True}, tables)
+  shaw_layer('vits_key_value_w2', names, {'clip': 3, 'with_values': True}, tables)
 
 
 def test_shaw_by_hand():
@@ -221,7 +221,7 @@ def test_shaw_by_hand():
   weights['values_LRH'] = np.array([[10.0], [1e6], [20.0]])
   q, k, v = np.ones((1, 1, 1, 1)), np.array([[[[0.0]], [[-1.0]]]]), np.array([[[[4.0]], [[8.0]]]])
   given = np.array([[4]]), np.array([[1, 5]]), everything(1, 1, 2)
-  got = shaw.attend(q, k, v, *given, {'clip': 1, 'values': True}, weights)
+  got = shaw.attend(q, k, v, *given, {'clip': 1, 'with_values': True}, weights)
   close(got, np.array([[[[0.75 * 14 + 0.25 * 28]]]]))
 
 

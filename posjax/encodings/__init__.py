@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
-import math
 import pkgutil
 
 from posjax.config import UserError
@@ -17,6 +16,9 @@ __all__ = [
 ]
 
 NOT_ENCODINGS = ('chain', 'encoding')
+
+# Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
+LARGEST = {int: 2**24, float: 1e38}
 
 
 def names():
@@ -62,7 +64,7 @@ def unlabelled(section):
   return name if name in names() else section
 
 
-def build(dims, layers, **sections):
+def build(dims, /, layers, **sections):
   """The encodings of a pattern of layers, from the keys of a config's section `encoding`.
 
   Args:
@@ -102,8 +104,11 @@ def _make(section, kind, values):
     expected = type(valid[key])
     if type(value) not in ((float, int) if expected is float else (expected,)):
       raise UserError(f'encoding.{section}.{key}: {value!r} is not of type {expected.__name__}')
-    if expected is float and not math.isfinite(value):
-      raise UserError(f'encoding.{section}.{key}: it must be finite; it is {value}')
+    if expected in LARGEST and not abs(value) <= LARGEST[expected]:
+      raise UserError(
+        f'encoding.{section}.{key}: it must lie between -{LARGEST[expected]} and '
+        f'{LARGEST[expected]}; it is {value}'
+      )
   return kind(**values)
 
 

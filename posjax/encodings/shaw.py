@@ -18,7 +18,7 @@ from posjax.encodings.encoding import Encoding, wide
 
 class Shaw(Encoding):
   clip: int = 16
-  values: bool = True
+  with_values: bool = True
   whole_positions = True
 
   def check(self, dims):
@@ -29,7 +29,7 @@ class Shaw(Encoding):
     init = nn.initializers.glorot_uniform()
     rows = 2 * self.clip + 1
     self.keys_LRH = self.weight('keys_LRH', init, R=rows)
-    if self.values:
+    if self.with_values:
       self.values_LRH = self.weight('values_LRH', init, R=rows)
 
   def query(self, q):
@@ -44,7 +44,7 @@ class Shaw(Encoding):
     return s_BNTS + jnp.take_along_axis(pair.q.features.swapaxes(1, 2), row_B1TS, axis=-1), carry
 
   def output(self, o_BTNH, p_BNTS, pair):
-    if not self.values:
+    if not self.with_values:
       return o_BTNH
     p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
     row_BTS = jnp.broadcast_to(self._row(pair)[:, 0], p_BTSN.shape[:-1])
@@ -59,4 +59,4 @@ class Shaw(Encoding):
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return Shaw(clip=4), Shaw(clip=3, values=False)
+  return Shaw(clip=4), Shaw(clip=3, with_values=False)

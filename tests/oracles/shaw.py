@@ -37,7 +37,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
     key = keys[row(q_pos[b, i], k_pos[b, j], clip)]
     return content(b, n, i, j) + math.fsum(q[b, i, n, c] * key[c] for c in range(size))
 
-  if not args['values']:
+  if not args['with_values']:
     return attention.attend(score, v, visible, heads)
   values = np.asarray(weights['values_LRH'], np.float64)
   assert values.shape == keys.shape, values.shape
