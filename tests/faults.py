@@ -364,7 +364,7 @@ def full(lab):
 
 @fault('more memory than there is')
 def memory(lab):
-  said = lab.run('memory', 'train.batch=200000000', code=2)
+  said = lab.run('memory', 'train.batch=1048576', 'model.hidden=65536', code=2)
   assert said.splitlines()[-1].startswith('posjax: out of memory: a training step needs ')
   return 1
 
