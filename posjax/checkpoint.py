@@ -200,7 +200,7 @@ class Checkpoints:
       number = int(code[1]) if code else getattr(error, 'errno', None)
       if number is None:
         raise
-      del self._kept.losses[self._saving]
+      self._kept.losses.pop(self._saving, None)  # it may be told of twice
       raise UserError(
         f'{self.directory}: checkpoint {self._saving} cannot be written: {os.strerror(number)}; '
         f'the newest that could is {max(self._kept.losses, default="none")}; make room there or '

@@ -158,6 +158,23 @@ def stop(lab, workdir, number, code):
   return len(moments)
 
 
+@fault('SIGTERM to a sweep, not to its run')
+def sweeping(lab):
+  arm = ('--config=rope', *(f'--config.{setting}' for setting in lab.settings()))
+  (lab.root / 'far.py').write_text(f'"""Far."""\nARMS = {{"rope": {arm!r}}}\nSEEDS = (0,)\n')
+  command = [sys.executable, '-m', 'posjax.sweep', 'far.py', '--workdir=swept']
+  settings = dict(cwd=lab.root, env=lab.environment, stderr=subprocess.PIPE, text=True)
+  process = subprocess.Popen(command, **settings)
+  assert lab.kill(process, lambda: lab.newest('swept/rope-0') >= 100, signal.SIGTERM) == 42
+  lab.transcript += [process.stderr.read().splitlines()[-1], 'exit code 42']
+  saved = lab.newest('swept/rope-0')
+  said = (lab.root / 'swept/rope-0/output.txt').read_text()
+  assert f'SIGTERM: saved after step {saved}' in said
+  subprocess.run(command, check=True, **settings)
+  lab.assert_nothing_lost('swept/rope-0')
+  return 1
+
+
 def damaged(name, newest_first):
   """Registers a fault: `injure` is given the folder of checkpoints of a run that is done.
 

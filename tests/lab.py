@@ -36,11 +36,13 @@ class Lab:
       'PYTHONPATH': str(ROOT),
     }
 
+  def settings(self, *overrides):
+    return (f'data.corpus=text:{self.corpus}', *SMALL, *overrides)
+
   def command(self, workdir, *overrides):
-    settings = (f'data.corpus=text:{self.corpus}', *SMALL, *overrides)
     return [
       sys.executable, '-m', 'posjax.main', '--config=rope', f'--workdir={self.root / workdir}',
-      *(f'--config.{setting}' for setting in settings),
+      *(f'--config.{setting}' for setting in self.settings(*overrides)),
     ]
 
   def typed(self, workdir):

@@ -239,8 +239,9 @@ def test_checksums_are_those_of_one_device_on_every_mesh():
 
 
 def test_memory_that_gives_out_is_no_damage():
-  with pytest.raises(jax.errors.JaxRuntimeError, match='RESOURCE_EXHAUSTED'), checkpoint.reading(''):
-    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+  error = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+  with pytest.raises(jax.errors.JaxRuntimeError), checkpoint.reading('its arrays'):
+    raise error
   with (
     pytest.raises(Damaged, match=r'^its arrays cannot be read \(ValueError: one line\)$'),
     checkpoint.reading('its arrays'),
