@@ -26,7 +26,7 @@ setup(
     'tqdm>=4.66',
   ],
   extras_require={
-    'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+    'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],

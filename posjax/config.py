@@ -107,7 +107,7 @@ def load(spec, overrides=()):
     module_spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
-  sizes = getattr(module, 'SIZES', schema.SIZES)
+    sizes = [*map(str, getattr(module, 'SIZES', schema.SIZES))]
   if size and size not in sizes:
     raise UserError(f'--config={spec}: the size {one_of(size, sizes)}')
   with blaming(path):
@@ -123,7 +123,7 @@ def load(spec, overrides=()):
     raise UserError(f'{nearby(path)}: {error}') from error
   config.lock()
   override(config, overrides, path)
-  return config, path, ''.join(call.args[:1])
+  return config, path, ''.join(map(str, filter(None, call.args[:1])))
 
 
 def find(name):

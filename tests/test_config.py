@@ -1,9 +1,11 @@
 """Command lines and configs: each mistake is one line and exit code 2; what is right is typed."""
 
+import io
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import types
@@ -22,6 +24,7 @@ from posjax.encodings.kerple import Kerple
 from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path
 from posjax.encodings.rope import Rope
+from posjax.interruption import Interrupted
 from posjax.metrics import Diverged
 
 CONFIGS = f'one of {", ".join(config_lib.available())}'
@@ -320,8 +323,9 @@ def test_help_names_everything(capsys):
     assert f'\n  --{name} ' in text
   for name in config_lib.available():
     assert f'\n  {name} ' in text
-  for word in ('tiny, small, base, large', '0 done, 2 a mistake', '3 diverged', '130 interrupted'):
-    assert word in text
+  assert 'tiny, small, base, large' in text
+  for code in ('0 done', '42 saved after SIGTERM', '2 something', '3 diverged', '130 Ctrl-C'):
+    assert code in text
   assert '--logtostderr' not in text
 
 
@@ -455,7 +459,7 @@ def test_run_name_depends_on_what_decides_the_weights():
     assert (config_lib.difference(config, other) == '') == (key in without_effect)
   assert without_effect == {
     'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh',
-    'model.remat', 'train.accumulate',
+    'model.remat', 'train.accumulate', 'train.max_skipped',
     'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
     'evaluate.tokens',
     'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',
@@ -514,6 +518,37 @@ def test_divergence_is_exit_code_3(monkeypatch, capsys):
   stand_in(monkeypatch, 'train', mock.Mock(side_effect=Diverged('step 7: loss nan')))
   assert main.main(['posjax', '--config=rope']) == 3
   assert capsys.readouterr().err == 'posjax: step 7: loss nan\n'
+
+
+@pytest.mark.parametrize('number, code, said', [
+  (signal.SIGTERM, 42, 'SIGTERM'), (signal.SIGINT, 0, 'Ctrl-C'),
+])
+def test_a_signal_saves_and_says_how_to_go_on(number, code, said, monkeypatch, capsys):
+  work = mock.Mock(side_effect=Interrupted(number, saved=12))
+  stand_in(monkeypatch, 'train', work)
+  monkeypatch.setattr(os, '_exit', sys.exit)
+  with pytest.raises(SystemExit) as stop:
+    main.main(['posjax', '--config=rope', '--config.seed=3'])
+  assert stop.value.code == code
+  out, err = capsys.readouterr()
+  assert err == f'posjax: {said}: saved after step 12\n'
+  assert out == 'next:   python -m posjax.main --config=rope --config.seed=3\n'
+
+
+def test_a_terminal_that_lacks_a_letter(monkeypatch):
+  out = io.TextIOWrapper(io.BytesIO(), 'ascii')
+  monkeypatch.setattr(sys, 'stdout', out)
+  line = '--config=rope --config.data.corpus=text:ü.txt --print_config'
+  assert main.main(['posjax', *line.split()]) == 0
+  assert b'data.corpus = text:?.txt' in out.buffer.getvalue()
+
+
+def test_whoever_read_the_output_has_gone():
+  command = f'{sys.executable} -m posjax.main --config=rope --print_config | head -c 3'
+  done = subprocess.run(
+    ['bash', '-o', 'pipefail', '-c', command], cwd=ROOT, capture_output=True, text=True, check=False
+  )
+  assert (done.stdout, done.stderr) == ('# p', '')
 
 
 def stand_in(monkeypatch, name, run):
