@@ -37,6 +37,10 @@ MISTAKES = {
   '--config=ropee': f'--config=ropee: no such file; it must be {CONFIGS}; did you mean rope?',
   '--config=configs/alibbi.py:small': '--config=configs/alibbi.py: no such file',
   '--config=configs': f'--config=configs: no such file; it must be {CONFIGS}',
+  '--config=~': '--config=~: no such file',
+  '--config=~nobody/rope': '--config=~nobody/rope: no such file',
+  f'--config={"r" * 300}': f'--config={"r" * 300}: no such file',
+  "--config='rope\n'": r'--config=rope\n: no such file',
   '--config=rope:smal':
     '--config=rope:smal: the size must be one of tiny, small, base, large; did you mean small?',
   # Keys.
@@ -61,6 +65,8 @@ MISTAKES = {
     'optimizer.clip = low: must be a number, such as 1.0',
   '--config=rope --config.model.remat=maybe': 'model.remat = maybe: must be true or false',
   '--config=rope --noconfig.model.remat=1': '--noconfig.model.remat=1 does not take an argument',
+  "--config=rope --config.model.remat='\n'": r'model.remat = \n: must be true or false',
+  "--config=rope --config.seed='\x1b[31m'": r'seed = \x1b[31m: must be an integer, such as 0',
   '--config=rope --config.mesh=2,x,2': 'mesh = 2,x,2: each must be an integer, such as -1,1,1',
   '--config=rope --config.mesh=2,,2': 'mesh = 2,,2: each must be an integer, such as -1,1,1',
   '--config=rope --config.mesh=2.0,1,1': 'mesh = 2.0,1,1: each must be an integer',
@@ -94,6 +100,10 @@ MISTAKES = {
   '--config=rope --config.seed=4294967296': 'seed = 4294967296: must be in [0, 4294967295]',
   '--config=rope --config.model.dim=0': 'model.dim = 0: must be in [1, 1048576]',
   '--config=rope --config.model.windows=0,-4': 'model.windows = 0,-4: must be in [0, 2147483647]',
+  '--config=rope --config.model.windows=0,2147483648': 'must be in [0, 2147483647]',
+  '--config=rope --config.model.head_dim=1000000000000':
+    'model.head_dim = 1000000000000: must be in [1, 1048576]',
+  '--config=rope --config.train.length=1000000000000': 'must be in [1, 16777216]',
   '--config=rope --config.optimizer.learning_rate=nan': 'learning_rate = nan: must be in (0, inf)',
   '--config=rope --config.optimizer.clip=0': 'optimizer.clip = 0.0: must be in (0, inf]',
   '--config=rope --config.model.dropout=1': 'model.dropout = 1.0: must be in [0, 1)',
@@ -162,6 +172,16 @@ ENCODING_MISTAKES = {
   '--config=rope --config.encoding.layers=rope+nope --config.encoding.rope.base=0':
     'encoding.rope: base must be positive; it is 0.0',
   '--config=alibi --config.encoding.alibi.bias_max=0': 'encoding.alibi: bias_max must be positive',
+  '--config=alibi --config.encoding.alibi.bias_max=1e308':
+    'encoding.alibi.bias_max: it must lie between -1e+38 and 1e+38; it is 1e+308',
+  '--config=rope --config.encoding.rope.base=nan': 'must lie between -1e+38 and 1e+38; it is nan',
+  **{
+    f'--config={key.partition(".")[0]} --config.encoding.{key}=1000000000000':
+      f'encoding.{key}: it must lie between -16777216 and 16777216; it is 1000000000000'
+    for key in (
+      'cope.rows', 'fire.length', 'learned.length', 'randomize.limit', 'shaw.clip', 't5.buckets',
+    )
+  },
   '--config=cope --config.encoding.cope.rows=1': 'encoding.cope: rows must be 2 at least; it is 1',
   '--config=dape --config.encoding.dape.base=fre':
     "encoding.dape: base is 'fre'; valid: alibi, fire, kerple",
@@ -214,6 +234,8 @@ BUILT = {
 # The body of a config file to what its message must say.
 BROKEN_FILES = {
   '1 / 0': 'FILE:2: ZeroDivisionError: division by zero',
+  'raise SystemExit("no")': 'FILE:2: SystemExit: no',
+  'SIZES = 3': "FILE: TypeError: 'int' object is not iterable",
   'def get_config(size=': "FILE: SyntaxError: '(' was never closed (mine.py, line 2)",
   'from configs import bas': "FILE:2: ImportError: cannot import name 'bas' from 'configs'",
   'x = 1': "FILE: AttributeError: module 'mine' has no attribute 'get_config'",
@@ -237,6 +259,8 @@ BROKEN_CONFIGS = {
     "encoding.rope_a.base: 'x' is not of type float",
   'config.encoding = dict(layers=("nope",), nope=dict(base=5.0))':
     'encoding.nope.base: nope has no such argument (arguments: none)',
+  'config.encoding = dict(layers=("nope",), dims=dict(base=5.0))':
+    'encoding.dims: encoding.layers is nope, so no layer would read it',
 }
 
 
@@ -419,6 +443,28 @@ def test_configs_work_from_another_folder(tmp_path, monkeypatch):
   assert parse('--config=configs/rope.py').name == name
   assert parse(f'--config={file.name}:small').config.seed == 7
   assert parse('--config=mine').name.startswith('mine-tiny-')
+
+
+def test_a_config_whose_size_is_none(tmp_path):
+  file = tmp_path / 'mine.py'
+  file.write_text('from configs import base\ndef get_config(size=None): return base.get_config()\n')
+  assert re.fullmatch(r'mine-[0-9a-f]{8}', parse(f'--config={file}').name)
+
+
+@pytest.mark.parametrize('name', config_lib.available())
+def test_every_key_can_be_overridden(name):
+  config, _, _ = config_lib.load(name)
+  values = config_lib.flatten(config)
+  argv = [f'--config.{key}={config_lib.show(value)}' for key, value in values.items()]
+  assert config_lib.flatten(config_lib.load(name, argv)[0]) == values
+
+
+def test_a_key_that_is_a_method_of_configdict(tmp_path, capsys):
+  file = write_config(tmp_path, 'config.encoding = dict(layers=("nope",), nope=dict(values=True))')
+  said = message(f'--config={file} --config.encoding.nope.values=false', capsys)
+  assert said == (
+    f'--config.encoding.nope.values: also a method of ConfigDict; set it in {file}'
+  )
 
 
 @pytest.mark.parametrize('size', ['tiny', 'small', 'base', 'large'])
