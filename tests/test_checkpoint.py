@@ -1,6 +1,7 @@
 """Damage done to checkpoints is seen; what is whole is restored to the bit, on any mesh."""
 
 import contextlib
+import gc
 import shutil
 
 import jax
@@ -109,6 +110,7 @@ def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
     shutil.copytree(saved, tmp_path / 'run')
     injure(tmp_path / 'run' / file)
     restored, numbers = restore(tmp_path / 'run')
+    gc.collect()  # what Orbax left unfinished says so here
     assert_whole(restored, numbers)
     said = capsys.readouterr().out
     assert restored.step == (4 if said else 8)

@@ -265,14 +265,14 @@ def at_root(monkeypatch):
   monkeypatch.setattr(sys, 'dont_write_bytecode', True)
 
 
-@counts(100, 600)
+@counts(60, 600)
 def test_command_lines(count):
   tally = Tally()
   run_examples(tally.add, command_lines(), count)
   report(tally)
 
 
-@counts(60, 400)
+@counts(40, 400)
 def test_config_files(count, tmp_path):
   tally, file = Tally(), tmp_path / 'mine.py'
 

@@ -177,7 +177,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize('bad', BAD.values(), ids=BAD)
+@pytest.mark.parametrize('bad', [
+  pytest.param(function, id=name, marks=[pytest.mark.slow] * (name != 'nan'))
+  for name, function in BAD.items()
+])
 def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
   """Bad is what a batch gives that begins with byte 255; one such step is allowed, not two."""
   losses = train.losses
@@ -250,6 +253,7 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
   assert run(config, tmp_path / 'cut') == lines(whole)
 
 
+@pytest.mark.slow
 def test_resumes_on_another_mesh(corpus, whole, tmp_path):
   run_to(small(corpus, 'mesh=2,2,2'), tmp_path / 'moved', 4)
   moved = run(small(corpus, 'mesh=1,8,1'), tmp_path / 'moved')
