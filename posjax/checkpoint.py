@@ -7,11 +7,13 @@ the record holds a checksum of each array, of the iterator's state, and of itsel
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import pathlib
 import re
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +25,12 @@ from posjax.config import UserError, one_line
 
 # Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
 ITEMS = ('state', 'data', 'record')
+
+# A file in the work directory: there were checkpoints here.
+SAVED = 'saved'
+
+# What the system says of files that are damaged or gone; None: it says nothing.
+OF_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
 class Damaged(Exception):
@@ -47,6 +55,7 @@ class Checkpoints:
     if not create and not self.directory.is_dir():
       raise UserError(f'{workdir}: no checkpoint is here; train first, or name its --workdir')
     self._kept = Kept(keep, losses={})
+    self._saving = None  # the last step that was given to Orbax
     self._manager = ocp.CheckpointManager(
       self.directory,
       item_names=ITEMS,
@@ -93,6 +102,7 @@ class Checkpoints:
       data=grain.checkpoint.CheckpointSave(batches),
       record=ocp.args.JsonSave(record | {'sha256_of_record': digest(record)}),
     )
+    self.wait()
     self._saving = step
     self._kept.losses[step] = validation_loss
     with self._writing():
@@ -143,7 +153,7 @@ class Checkpoints:
         damaged[step] = error
         continue
       for other, why in damaged.items():
-        print(f'checkpoint {other} is passed over: {why}', flush=True)
+        print(f'checkpoint {other} is passed over: {why}', file=sys.stderr)
       return restored
     if damaged:
       reasons = '; '.join(f'{step}: {why}' for step, why in damaged.items())
@@ -158,7 +168,8 @@ class Checkpoints:
     Raises:
       UserError: there is none, or it is not whole.
     """
-    step, steps = self._kept.best() if which == 'best' else int(which), self.steps()
+    steps = self.steps()
+    step = self._kept.best(steps) if which == 'best' else int(which)
     there = f'saved steps are {", ".join(map(str, steps))}; newest and best name one of them too'
     if step not in steps:
       raise UserError(f'--checkpoint={which}: {self.directory} has none; {there}')
@@ -169,25 +180,26 @@ class Checkpoints:
 
   def set_aside(self, newest):
     """Moves what is numbered above `newest`, the step a run goes on from, out of its way."""
+    place = self.directory.parent / 'set_aside'
     for step in self.steps():
       if step > newest:
-        place = self.directory.parent / 'set_aside'
         place.mkdir(exist_ok=True)
-        taken = sum(path.name.split('.')[0] == str(step) for path in place.iterdir())
-        target = place / (f'{step}.{taken}' if taken else str(step))
+        targets = (place / f'{step}{suffix}' for suffix in ('', *(f'.{n}' for n in range(1, 999))))
+        target = next(target for target in targets if not target.exists())
         (self.directory / str(step)).rename(target)
-        print(f'checkpoint {step} is kept in {target}', flush=True)
+        print(f'checkpoint {step} is kept in {target}', file=sys.stderr)
     self._manager.reload()
 
   def newest(self):
-    """The newest step that was saved or found readable; None if there is none. Waits for it."""
-    self.wait()
-    return max(self._kept.losses, default=None)
+    """The newest step that was saved or found readable; None if there is none."""
+    return max((step for step in self.steps() if step in self._kept.losses), default=None)
 
   def wait(self):
     """Returns when what was to be saved is there. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
+    if self.newest() is not None:
+      (self.directory.parent / SAVED).touch()
 
   @contextlib.contextmanager
   def _writing(self):
@@ -195,16 +207,12 @@ class Checkpoints:
     try:
       yield
     except Exception as error:
-      # TensorStore's messages hold the system's number: … No space left [os_error_code='28' …
-      code = re.search(r"os_error_code='(\d+)'", str(error))
-      number = int(code[1]) if code else getattr(error, 'errno', None)
-      if number is None:
+      if (number := system_error(error)) is None:
         raise
-      self._kept.losses.pop(self._saving, None)  # it may be told of twice
       raise UserError(
         f'{self.directory}: checkpoint {self._saving} cannot be written: {os.strerror(number)}; '
-        f'the newest that could is {max(self._kept.losses, default="none")}; make room there or '
-        'let it be written, and give the same command again'
+        f'the newest that is there is {self.newest() or "none"}; make room or let it be written, '
+        'and give the same command again'
       ) from error
 
   def close(self):
@@ -222,16 +230,15 @@ class Kept(policies.PreservationPolicy):
   newest: int  # how many
   losses: dict[int, float | None]  # validation loss of each step; None: it was not validated
 
-  def best(self):
-    """The step of the lowest validation loss; None if no step was validated."""
-    validated = [step for step, loss in self.losses.items() if loss is not None]
+  def best(self, steps):
+    """The one of `steps` with the lowest validation loss; None if none was validated."""
+    validated = [step for step in steps if self.losses.get(step) is not None]
     return min(validated, key=self.losses.get, default=None)
 
   def should_preserve(self, checkpoints, *, context):
-    kept = {*sorted(self.losses)[-self.newest :], self.best()}
-    deleted = self.losses.keys() - kept
-    self.losses = {step: loss for step, loss in self.losses.items() if step in kept}
-    return [info.step not in deleted for info in checkpoints]
+    ours = [info.step for info in checkpoints if info.step in self.losses]
+    kept = {*ours[-self.newest :], self.best(ours)}
+    return [info.step in kept or info.step not in ours for info in checkpoints]
 
 
 @jax.jit
@@ -261,14 +268,23 @@ def digest(value):
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def system_error(error):
+  """The system's number of what went wrong; None if it was not the system."""
+  # TensorStore's messages hold it: … No space left on device [os_error_code='28' …
+  code = re.search(r"os_error_code='(\d+)'", str(error))
+  return int(code[1]) if code else getattr(error, 'errno', None)
+
+
 @contextlib.contextmanager
 def reading(what):
-  """Turns what reading raises into Damaged; but memory that gives out is no damage."""
+  """Turns what reading raises into Damaged; but what gives out for a while is no damage."""
   try:
     yield
-  except jax.errors.JaxRuntimeError:
+  except (MemoryError, jax.errors.JaxRuntimeError):
     raise
   except Exception as error:
     cause = error.__cause__ or error  # Orbax tells where, and TensorStore why
+    if (number := system_error(cause)) not in OF_DAMAGE:
+      raise OSError(number, os.strerror(number), what) from error
     why = f'{type(cause).__name__}: {one_line(cause)[:120]}'
     raise Damaged(f'{what} cannot be read ({why})') from error

@@ -3,47 +3,54 @@
 import contextlib
 import signal
 
-EXIT_CODES = {signal.SIGTERM: 42, signal.SIGINT: 0}  # 42: the machine goes away, start it again
-
 
 class Interrupted(BaseException):
-  """Like KeyboardInterrupt, no error that anything but `main` may catch."""
+  """Like KeyboardInterrupt, no error that anything but `main` may catch.
+
+  Attributes:
+    exit_code: 42 after SIGTERM: the machine goes away, start the same command again. After Ctrl-C 0
+      if the signal made the run save, else 130.
+  """
 
   def __init__(self, number, saved=None):
-    name = 'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'
+    name = 'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'
     super().__init__(f'{name}: ' + (f'saved after step {saved}' if saved else 'stopped'))
-    self.exit_code = EXIT_CODES[number]
+    self.exit_code = 42 if number == signal.SIGTERM else 0 if saved else 130
+
+
+# What came so far. Python loses what a handler raises while it collects garbage; the next that
+# looks here sees it all the same.
+_came = []
 
 
 @contextlib.contextmanager
-def handling(handler):
-  """Calls `handler(number, frame)` for either signal, inside."""
-  before = {number: signal.signal(number, handler) for number in EXIT_CODES}
+def _handling(wait):
+  """Notes signals; raises Interrupted for the first, unless told to `wait`, and a second Ctrl-C."""
+
+  def handler(number, frame):
+    again = number == signal.SIGINT and number in _came
+    _came.append(number)
+    if again or (len(_came) == 1 and not wait):
+      raise Interrupted(number)
+
+  before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
-    yield
+    yield _came
   finally:
     for number, former in before.items():
       signal.signal(number, former)
 
 
+@contextlib.contextmanager
 def at_once():
   """Inside, a signal raises Interrupted."""
+  try:
+    with _handling(wait=False):
+      yield
+  finally:
+    _came.clear()
 
-  def handler(number, frame):
-    raise Interrupted(number)
 
-  return handling(handler)
-
-
-@contextlib.contextmanager
 def noted():
-  """Gives the list of signals that came; a second Ctrl-C raises Interrupted all the same."""
-  came = []
-
-  def handler(number, frame):
-    if number == signal.SIGINT and number in came:
-      raise Interrupted(number)
-    came.append(number)
-
-  with handling(handler):
-    yield came
+  """Inside, signals wait: gives the list of those that came."""
+  return _handling(wait=True)

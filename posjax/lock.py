@@ -16,7 +16,10 @@ def held(workdir):
   The file stays: whoever finds it unlocked may take it.
   """
   workdir = pathlib.Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'--workdir={workdir}: {error.strerror}; choose another') from error
   with (workdir / 'lock').open('a+') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -26,6 +29,8 @@ def held(workdir):
         f'{workdir}: {file.read().strip()} is training here; wait for it, or choose another '
         '--workdir'
       ) from error
+    except OSError as error:
+      raise UserError(f'{workdir} cannot be locked: {error.strerror}; choose another') from error
     file.truncate(0)
     print(f'process {os.getpid()} on {socket.gethostname()}', file=file, flush=True)
     yield

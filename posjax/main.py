@@ -8,6 +8,8 @@ import time
 
 STARTED = time.perf_counter()
 
+import contextlib
+import errno
 import os
 import re
 import shlex
@@ -36,6 +38,11 @@ FLAGS = {  # name: (default, meaning)
   'help': (False, 'print this, and exit'),
 }
 
+# What disks say, not what a program got wrong.
+OF_DISKS = (
+  errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO
+)
+
 # The modes in which a flag means something, where that is not all.
 ONLY_IN = {
   'checkpoint': ('evaluate', 'generate'),
@@ -44,8 +51,8 @@ ONLY_IN = {
 }
 
 EPILOGUE = """
-Exit codes: 0 done, or saved after Ctrl-C; 42 saved after SIGTERM; 2 something must be changed: the
-command line, the config, the disk or the memory; 3 diverged; 130 Ctrl-C where nothing is saved.
+Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 2 something must be changed: the
+command line, the config, the disk or the memory; 3 diverged; 130 Ctrl-C with nothing to save.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
 
 
@@ -137,9 +144,11 @@ def start(run):
   if values.print_config:
     print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
     return 0
+  if values.mode == 'train' and not values.dry_run:
+    return train(run)
   from posjax import resources
 
-  with resources.explained(workdir):
+  with resources.explained():
     if values.dry_run:
       from posjax import plan
 
@@ -150,42 +159,43 @@ def start(run):
       evaluate.run(
         config, workdir, name=run.name, checkpoint=values.checkpoint, command=run.command
       )
-    elif values.mode == 'generate':
+    else:
       from posjax import generate
 
       generate.run(config, workdir, checkpoint=values.checkpoint, prompt=values.prompt)
-    else:
-      return train(run)
   return 0
 
 
 def train(run):
   """Trains; the exit code says how it ended."""
-  try:
-    with interruption.at_once():
-      from posjax import metrics
+  with interruption.at_once():
+    try:
+      from posjax import metrics, resources
       from posjax import train as train_lib
 
       seconds = time.perf_counter() - STARTED
-      train_lib.run(
-        run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
-      )
-  except Interrupted as error:
-    print(f'next:   {run.command}')
-    leave(fail(error.exit_code, error))
-  except metrics.Diverged as error:
-    return fail(3, error)
+      with resources.explained():
+        train_lib.run(
+          run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
+        )
+    except Interrupted as error:
+      leave(error.exit_code, error, f'next:   {run.command}')
+    except metrics.Diverged as error:
+      return fail(3, error)
   return 0
 
 
 def fail(code, message):
-  print(f'posjax: {message}', file=sys.stderr)
+  with contextlib.suppress(BrokenPipeError):  # Ctrl-C ends what reads this, too
+    print(f'posjax: {message}', file=sys.stderr)
   return code
 
 
-def leave(code):
+def leave(code, message, hint=''):
   """Exits without cleaning up: it would crash, where XLA and Orbax are in the middle of things."""
-  sys.stdout.flush()
+  with contextlib.suppress(BrokenPipeError):
+    print(hint, end='\n' if hint else '', flush=True)
+  fail(code, message)
   os._exit(code)
 
 
@@ -207,10 +217,15 @@ def answer(program):
   except Interrupted as error:
     return fail(error.exit_code, f'{error}; the same command goes on from here')
   except KeyboardInterrupt:
-    leave(fail(130, 'interrupted'))
+    leave(130, 'interrupted')
   except BrokenPipeError:  # whoever read the output has gone, as in `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at the end
     return 141  # as after SIGPIPE
+  except OSError as error:
+    if error.errno not in OF_DISKS:
+      raise
+    place = f'{error.filename}: ' if error.filename else ''
+    return fail(2, f'{place}{error.strerror}; make room or let it be written, and run it again')
 
 
 def keep_argv(argv):

@@ -11,6 +11,8 @@ import time
 
 import tqdm
 
+from posjax import files
+
 
 class Diverged(Exception):
   """The loss or its gradient is no longer a number; exit code 3."""
@@ -51,9 +53,7 @@ class Log:
 
   def __init__(self, workdir, clock, *, start, steps, tokens_per_step):
     path = pathlib.Path(workdir) / 'metrics.jsonl'
-    rewritten = path.with_suffix('.tmp')
-    rewritten.write_text(''.join(line + '\n' for line in lines(path, last=start)))
-    rewritten.replace(path)
+    files.replace(path, ''.join(line + '\n' for line in lines(path, last=start)))
     self._file = path.open('a')
     self._board = Board(path.with_name('tensorboard'), start)
     self._bar = tqdm.tqdm(
@@ -105,7 +105,8 @@ class Log:
     self._bar.update(step - self._bar.n)
     if self._bar.disable and (step % self._every == 0 or 'validation_loss' in values):
       left = (self._steps - step) * self._tokens / self._speed(self._first, step)
-      print(f'step {step}/{self._steps}: {text}, {left:.0f} s left', flush=True)
+      with contextlib.suppress(BrokenPipeError):  # a run goes on where nobody reads what it says
+        print(f'step {step}/{self._steps}: {text}, {left:.0f} s left', flush=True)
 
   def close(self):
     self._bar.close()
@@ -147,9 +148,3 @@ def lines(path, last=math.inf):
       with contextlib.suppress(json.JSONDecodeError):
         if json.loads(line)['step'] <= last:
           yield line
-
-
-def validations(workdir):
-  """How many validations metrics.jsonl tells of: before the second, a checkpoint was there."""
-  path = pathlib.Path(workdir) / 'metrics.jsonl'
-  return sum('validation_loss' in json.loads(line) for line in lines(path))

@@ -8,7 +8,7 @@ encoding computes besides. Memory is XLA's own plan for one device.
 
 import jax
 
-from posjax import report, state, train
+from posjax import report, resources, state, train
 from posjax.dims import letters
 
 
@@ -40,16 +40,16 @@ def run(config, name):
   abstract = state.abstract(config, model, mesh)
   with jax.set_mesh(mesh):
     step = train.make_step(config, model, abstract)
-    memory = step.lower(abstract, train.example(config, mesh)).compile().memory_analysis()
+    compiled = step.lower(abstract, train.example(config, mesh)).compile()
   flops = flops_per_step(config, model, abstract.params)
   tokens = config.train.batch * config.train.length
-  gib = 2.0**30
+  memory = compiled.memory_analysis()
   print(f'config      {name}')
   print(f'parameters  {report.count(abstract.params):,}')
   print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a byte')
   print(f'mesh        {", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())}')
   print(
-    f'memory      {(memory.argument_size_in_bytes + memory.temp_size_in_bytes) / gib:.2f} GiB a '
-    f'device: state and batch {memory.argument_size_in_bytes / gib:.2f}, '
-    f'temporaries {memory.temp_size_in_bytes / gib:.2f}'
+    f'memory      {resources.planned(compiled) / resources.GIB:.2f} GiB a device: state and batch '
+    f'{memory.argument_size_in_bytes / resources.GIB:.2f}, '
+    f'temporaries {memory.temp_size_in_bytes / resources.GIB:.2f}'
   )

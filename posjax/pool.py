@@ -15,19 +15,11 @@ def select(nested, names):
   return {k: flat[k] for k in flat if k in names or k.partition('.')[0] in names}
 
 
-def difference(old, new):
-  """'train.steps 1000 -> 500': where two flat dicts differ first, or None."""
-  for key in old | new:
-    if (a := old.get(key, 'absent')) != (b := new.get(key, 'absent')):
-      return f'{key} {config_lib.show(a)} -> {config_lib.show(b)}'
-  return None
-
-
 def check_alike(described):
   """Raises UserError unless the flat dicts of all [(run, dict)] are equal."""
   for run, values in described:
     first, expected = described[0]
-    if found := difference(expected, values):
+    if found := config_lib.changes(expected, values):
       raise UserError(f'{first} and {run} do not compare: {found}')
 
 
@@ -43,7 +35,7 @@ def finished(runs):
       config_lib.identity(config) | select(config, ('evaluate',))
       for config in (result['config'], run.config)
     )
-    if found := difference(old, new):
+    if found := config_lib.changes(old, new):
       raise UserError(
         f'{run.folder}: arm {run.arm} ran with another config, {found}; delete that folder, or '
         'choose another --workdir'

@@ -9,7 +9,7 @@ import subprocess
 
 import jax
 
-from posjax import attention
+from posjax import attention, files
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
 
@@ -103,10 +103,8 @@ def finish(result, record, workdir, *, name, step, command):
   """Writes evaluation.json and loss_by_length.png, prints the table and the next commands."""
   workdir = pathlib.Path(workdir)
   contents = {'name': name, 'step': step, **record, **result}
-  unfinished = workdir / 'evaluation.tmp'  # whoever reads it sees all of it or nothing
-  unfinished.write_text(json.dumps(contents, indent=2) + '\n')
-  unfinished.replace(workdir / 'evaluation.json')
   plot(contents, workdir / 'loss_by_length.png')
+  files.replace(workdir / 'evaluation.json', json.dumps(contents, indent=2) + '\n')
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
   print(table(result))
   print(f'figure: {workdir / "loss_by_length.png"}')

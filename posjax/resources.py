@@ -1,24 +1,32 @@
-"""Memory and disks that give out: one line with what to change, before anything is lost."""
+"""Memory that gives out: one line with what to change, before anything is lost."""
 
 import contextlib
 import os
+import pathlib
 
 import jax
 
 from posjax.config import UserError, one_line
 
 GIB = 2.0**30
-ELSEWHERE = 'make room there or let it be written, and give the same command again'
 LESS = (
-  'lower train.batch, raise train.accumulate, set model.remat=true, or spread the weights over '
-  'more devices with mesh'
+  'raise train.accumulate, set model.remat=true, spread the weights over more devices with mesh, '
+  'or lower train.batch or evaluate.multiples'
 )
+OF_A_CONTAINER = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
 def planned(compiled):
   """Bytes that a compiled function takes on one device: what it is given, and temporaries."""
   memory = compiled.memory_analysis()
   return memory.argument_size_in_bytes + memory.temp_size_in_bytes
+
+
+def host_memory():
+  """Bytes of this machine that the program may take."""
+  machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  limit = OF_A_CONTAINER.read_text().strip() if OF_A_CONTAINER.exists() else 'max'
+  return machine if limit == 'max' else min(machine, int(limit))
 
 
 def check_memory(compiled):
@@ -28,8 +36,7 @@ def check_memory(compiled):
   the program without a word.
   """
   if jax.default_backend() == 'cpu':
-    needed = planned(compiled) * jax.local_device_count()
-    there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    needed, there = planned(compiled) * jax.local_device_count(), host_memory()
     if needed > there:
       raise UserError(
         f'out of memory: a training step needs {needed / GIB:.1f} GiB, and this machine has '
@@ -38,8 +45,8 @@ def check_memory(compiled):
 
 
 @contextlib.contextmanager
-def explained(workdir):
-  """Inside, memory and disks that give out raise UserError; `workdir` is what is written to."""
+def explained():
+  """Inside, memory that gives out raises UserError."""
   try:
     yield
   except MemoryError as error:
@@ -48,7 +55,3 @@ def explained(workdir):
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     raise UserError(f'out of memory: {one_line(error)[:200]}; {LESS}') from error
-  except BrokenPipeError:
-    raise  # nothing of the run's: who reads its output has gone
-  except OSError as error:
-    raise UserError(f'{error.filename or workdir}: {error.strerror}; {ELSEWHERE}') from error

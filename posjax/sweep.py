@@ -27,7 +27,7 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import interruption, pool
+from posjax import files, interruption, pool
 from posjax import main as main_lib
 from posjax.config import UserError
 from posjax.interruption import Interrupted
@@ -49,8 +49,9 @@ class Run(NamedTuple):
     return f'{self.arm}, seed {self.seed}'
 
   def result(self):
-    """What evaluation.json holds; {} before the run is done."""
-    return read(self.folder / 'evaluation.json')
+    """What evaluation.json holds; {} before the run is done, whoever has evaluated it so far."""
+    result = read(self.folder / 'evaluation.json')
+    return result if result.get('step') == self.config.train.steps else {}
 
   def note(self):
     """What `execute` noted; {} before the first time."""
@@ -62,18 +63,11 @@ class Run(NamedTuple):
     if not self.note():
       return 'missing'
     code = self.note()['exit_code']
-    return 'stopped' if code in interruption.EXIT_CODES.values() else f'failed {code}'
+    return 'stopped' if code in (0, 42, 130) else f'failed {code}'
 
 
 def read(path):
   return json.loads(path.read_text('utf-8')) if path.exists() else {}
-
-
-def write(path, text):
-  """Replaces a file at once: a reader sees the old text or the new one."""
-  rewritten = path.with_suffix('.tmp')
-  rewritten.write_text(text, 'utf-8')
-  rewritten.replace(path)
 
 
 class Parser(argparse.ArgumentParser):
@@ -150,24 +144,27 @@ def execute(run):
   """Does what is left of a run; what it prints goes to output.txt, how it ended to sweep.json."""
   run.folder.mkdir(parents=True, exist_ok=True)
   before, start = run.note().get('seconds', 0), time.perf_counter()
-  with (run.folder / 'output.txt').open('a') as output:
-    print(f'$ {run.command}', file=output, flush=True)
-    command = [sys.executable, '-m', 'posjax.main', *run.arguments]
-    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+  process = None
   try:
+    with (run.folder / 'output.txt').open('a') as output:
+      print(f'$ {run.command}', file=output, flush=True)
+      command = [sys.executable, '-m', 'posjax.main', *run.arguments]
+      process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     process.wait()
   except Interrupted:
-    process.terminate()  # a batch system may have told the sweep alone
-    process.wait()
+    if process:
+      process.terminate()  # a batch system may have told the sweep alone
+      process.wait()
     raise
   finally:
-    note = {
-      'exit_code': process.returncode,
-      'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
-      'python': platform.python_version(),
-      'jax': importlib.metadata.version('jax'),
-    }
-    write(run.folder / 'sweep.json', json.dumps(note) + '\n')
+    if process and process.returncode is not None:
+      note = {
+        'exit_code': process.returncode,
+        'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
+        'python': platform.python_version(),
+        'jax': importlib.metadata.version('jax'),
+      }
+      files.replace(run.folder / 'sweep.json', json.dumps(note) + '\n')
 
 
 def manifest(path, claim, runs):
@@ -203,12 +200,12 @@ def sweep(options):
   wanted = [
     run for run in runs if run.arm in arms and str(run.seed) in seeds and not options.table
   ]
-  save = lambda: write(workdir / 'manifest.json', manifest(path, claim, runs))
+  save = lambda: files.replace(workdir / 'manifest.json', manifest(path, claim, runs))
   execute_all(wanted, save)
   save()
   if done := pool.finished(runs):
     text = pool.tables(claim, runs, done)
-    write(workdir / 'table.md', text)
+    files.replace(workdir / 'table.md', text)
     print(f'\n{text}\ntable:    {workdir / "table.md"}')
   print(f'manifest: {workdir / "manifest.json"}')
   again = shlex.join([str(path), f'--workdir={workdir}'])

@@ -88,7 +88,7 @@ def train_step(state, batch, *, model, update, schedule, seed, accumulate, max_s
     lambda new, old: jnp.where(finite, new, old), (params, moments), (state.params, state.moments)
   )
   step, skipped = state.step + 1, state.skipped + ~finite
-  first_too_many = (state.gave_up == 0) & (skipped > max_skipped)
+  first_too_many = ~finite & (state.gave_up == 0) & (skipped > max_skipped)
   gave_up = jnp.where(first_too_many, step, state.gave_up)
   metrics = {
     'loss': loss,
@@ -101,7 +101,10 @@ def train_step(state, batch, *, model, update, schedule, seed, accumulate, max_s
 
 
 def make_step(config, model, state):
-  """`train_step` of a run, jitted: the next state takes the memory and the places of `state`."""
+  """`train_step` of a run, jitted: the next state takes the memory and the places of `state`.
+
+  Of that, shapes and places are enough.
+  """
   shardings = jax.tree.map(lambda x: x.sharding, state)
   adamw, schedule = optimizer.from_config(config)
   step = functools.partial(
@@ -170,7 +173,7 @@ class Context:
 
 def train(context, model, abstract):
   """The state after the last step, from the newest checkpoint on or from the start."""
-  config, checkpoints = context.config, context.checkpoints
+  config = context.config
   with context.clock('compile'):
     state = resume(context, abstract)
     step = make_step(config, model, abstract)
@@ -181,7 +184,7 @@ def train(context, model, abstract):
     try:
       return loop(context, state, step)
     except Diverged as error:
-      raise Diverged(f'{error}; {last_good(checkpoints)}') from error
+      raise Diverged(f'{error}; {last_good(context)}') from error
 
 
 def resume(context, abstract):
@@ -204,7 +207,7 @@ def resume(context, abstract):
   restored = checkpoints.restore_newest(abstract, context.batches, check=check)
   workdir = checkpoints.directory.parent
   if restored is None:
-    if (workdir / 'evaluation.json').exists() or metrics.validations(workdir) > 1:
+    if (workdir / checkpoint.SAVED).exists():
       raise UserError(
         f'{workdir}: results of a run are here, and none of its checkpoints; put them back, or '
         'choose another --workdir'
@@ -220,14 +223,16 @@ def first_state(config, model, abstract):
   return jax.jit(state_lib.first(config, model), out_shardings=shardings)()
 
 
-def last_good(checkpoints):
-  """What a user can go on from after a step that is bad."""
-  step = checkpoints.newest()
+def last_good(context):
+  """What a user can do after a step that is bad."""
+  anew = 'start anew, in another --workdir, with a lower optimizer.learning_rate'
+  context.checkpoints.wait()
+  step = context.checkpoints.newest()
   if step is None:
-    return 'nothing was saved before it; lower optimizer.learning_rate'
+    return f'nothing was saved before it; {anew}'
   return (
-    f'the last good checkpoint is that of step {step} in {checkpoints.directory}; go on from there '
-    'with --config.train.max_skipped=10, or lower optimizer.learning_rate'
+    f'the last good checkpoint is that of step {step} in {context.checkpoints.directory}: go on '
+    f'from there with --config.train.max_skipped={context.config.train.max_skipped + 10}, or {anew}'
   )
 
 
@@ -254,11 +259,12 @@ def loop(context, state, step):
         log.write(*pending)
         pending = None
       due = number % config.checkpoint.every == 0 or number == config.train.steps
-      if due or signals:
+      came = signals[:1]  # those that come from here on are for the next step
+      if due or came:
         save(context, log, state, values, number=number, due=due)
       elif number % config.train.log_every == 0:
         pending = number, values
-      if signals:
+      if came or (signals and number == config.train.steps):
         context.checkpoints.wait()
         raise Interrupted(signals[0], saved=number)
   return state
@@ -272,9 +278,9 @@ def save(context, log, state, values, *, number, due):
     with context.clock('evaluate'):
       loss = evaluate.validate(context.scorer, state.params, context.held_out)
     values['validation_loss'] = loss
-  context.checkpoints.wait()  # so that a second validation in the log means a checkpoint is there
-  metrics.check(number, values)
   if due or number % context.config.train.log_every == 0:
     log.write(number, values)
+  else:
+    metrics.check(number, values)
   log.sync()
   context.checkpoints.save(number, state, context.batches, context.record, loss)

@@ -6,9 +6,9 @@ Each fault starts runs, hurts them or what they wrote, gives the same command ag
 that nothing that was saved is lost: the results equal, to the bit, those of a run left in peace.
 """
 
-import contextlib
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -98,22 +98,29 @@ def evaluating(lab):
 def at_random(lab):
   """A run is killed again and again until it is done, and then another one, until it is enough."""
   long = ('train.steps=4000', 'checkpoint.every=100')
+  whole = lab.whole('whole_long', *long)
   moments, kills, runs = random.Random(0), 0, 0
   while kills < RANDOM_KILLS:
-    process = lab.start(f'random{runs}', *long)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      assert process.wait(moments.uniform(0.5, 9.0)) == 0
-      lab.assert_nothing_lost(f'random{runs}', lab.whole('whole_long', *long))
-      runs += 1
-      continue
-    before = lab.newest(f'random{runs}')
-    process.kill()
-    process.wait()
-    kills += 1
-    assert lab.newest(f'random{runs}') >= before
-  lab.run(f'random{runs}', *long)
-  lab.assert_nothing_lost(f'random{runs}', lab.whole('whole_long', *long))
-  lab.transcript.append(f'{kills} kills in {runs + 1} runs')
+    workdir, saved = f'random{runs}', []
+    runs += 1
+    while kills < RANDOM_KILLS:
+      saved.append(lab.newest(workdir))
+      process = lab.start(workdir, *long)
+      try:
+        assert process.wait(moments.uniform(0.5, 9.0)) == 0
+        break
+      except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        kills += 1
+    else:
+      saved.append(lab.newest(workdir))
+      assert lab.start(workdir, *long).wait() == 0
+    said = (lab.root / f'{workdir}.out').read_text()
+    resumed = [int(step) for step in re.findall(r'resuming after step (\d+)\n', said)]
+    assert saved == sorted(saved) and {*resumed} <= {*saved} and len(resumed) > 2
+    lab.assert_nothing_lost(workdir, whole)
+  lab.transcript.append(f'{kills} kills in {runs} runs')
   return kills
 
 
@@ -130,30 +137,38 @@ def torn(lab):
 
 @fault('SIGTERM: saves, exit code 42')
 def sigterm(lab):
-  return stop(lab, 'sigterm', signal.SIGTERM, 42)
+  return stop(lab, 'sigterm', signal.SIGTERM, saves=42, has_nothing_to_save=42)
 
 
 @fault('Ctrl-C: saves, exit code 0')
 def sigint(lab):
-  return stop(lab, 'sigint', signal.SIGINT, 0)
+  return stop(lab, 'sigint', signal.SIGINT, saves=0, has_nothing_to_save=130)
 
 
-def stop(lab, workdir, number, code):
-  """Stops one run three times, in its compilation and in steps: it goes on after the very step."""
-  moments = (0, 85, 210)
-  for step in moments:
-    process = lab.start(workdir)
-    lock, path = lab.root / workdir / 'lock', lab.root / f'{workdir}.out'
-    there = lambda step=step, lock=lock: lock.exists() and 5 * len(lab.lines(workdir)) >= step
-    assert lab.kill(process, there, number) == code
-    said = path.read_text()
-    assert 'Traceback' not in said, said
-    lab.transcript += [said.splitlines()[-1], f'exit code {code}']
-    assert f'next:   {lab.typed(workdir)}' in said
-    if step:
-      saved = lab.newest(workdir)
-      assert saved >= step and f'saved after step {saved}' in said
-  assert f'resuming after step {saved}' in lab.run(workdir)
+def stop(lab, workdir, number, *, saves, has_nothing_to_save):
+  """Stops one run again and again: it saves the very step, and goes on after it."""
+  folder = lab.root / workdir
+  saving = lambda: any('tmp' in path.name for path in (folder / 'checkpoints').glob('*'))
+  moments = {
+    'before jax is imported': lambda: time.sleep(0.6) is None,
+    'in the compilation': lambda: (folder / 'lock').exists(),
+    'in a step': lambda: 5 * len(lab.lines(workdir)) >= 85,
+    'in a save': lambda: lab.newest(workdir) >= 150 and saving(),
+    'in a later step': lambda: 5 * len(lab.lines(workdir)) >= 280,
+    'in the last evaluation': lambda: lab.newest(workdir) == 400 and not saving(),
+  }
+  for name, moment in moments.items():
+    output = lab.root / f'{workdir}.out'
+    before = len(output.read_text()) if output.exists() else 0
+    code = lab.kill(lab.start(workdir), moment, number)
+    said = output.read_text()[before:]
+    lab.transcript += [f'{name}:', said.splitlines()[-1], f'exit code {code}']
+    assert 'Traceback' not in said and f'next:   {lab.typed(workdir)}\n' in said, said
+    saved = f'saved after step {lab.newest(workdir)}\n' in said
+    if name in ('in a step', 'in a save', 'in a later step'):
+      assert saved, (name, said)
+    assert code == (saves if saved else has_nothing_to_save), (name, said)
+  lab.run(workdir)
   lab.assert_nothing_lost(workdir)
   return len(moments)
 
@@ -187,10 +202,8 @@ def damaged(name, newest_first):
       folder = lab.copy('whole', workdir)
       injure(folder / 'checkpoints')
       before = {step: contents(folder / 'checkpoints' / step) for step in newest_first}
-      said = lab.run(workdir)
-      lines = said.splitlines()
+      lines = lab.run(workdir, goes_on_from=350 if '400' in newest_first else 400).splitlines()
       assert [line.split()[1] for line in lines if 'is passed over' in line] == newest_first
-      assert f'resuming after step {350 if "400" in newest_first else 400}' in said
       for step, files in before.items():
         assert contents(folder / 'set_aside' / step) == files
       lab.assert_nothing_lost(workdir)
@@ -306,8 +319,7 @@ def other_devices(lab):
     workdir = f'mesh{"".join(map(str, old))}'
     process = lab.start(workdir, *plan, mesh_of(old), env=devices(lab, old))
     lab.kill(process, lambda folder=workdir: lab.newest(folder) >= 20)
-    said = lab.run(workdir, *plan, mesh_of(new), env=devices(lab, new))
-    assert 'resuming after step' in said
+    lab.run(workdir, *plan, mesh_of(new), env=devices(lab, new))
     for mine, one in zip(lab.losses(workdir), lab.losses('one_device'), strict=True):
       assert abs(mine - one) < 1e-3, (mine, one)
   return len(pairs)

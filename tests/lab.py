@@ -57,8 +57,12 @@ class Lab:
         **{'env': self.environment} | settings,
       )
 
-  def run(self, workdir, *overrides, code=0, **settings):
-    """Runs to the end and returns what was said, which is no traceback; `code` is expected."""
+  def run(self, workdir, *overrides, code=0, goes_on_from=None, **settings):
+    """Runs to the end and returns what was said: no traceback; `code` is expected.
+
+    It goes on from the newest checkpoint, unless another step is named.
+    """
+    step = self.newest(workdir) if goes_on_from is None else goes_on_from
     done = subprocess.run(
       self.command(workdir, *overrides), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
       text=True, cwd=self.root, check=False, **{'env': self.environment} | settings,
@@ -69,6 +73,8 @@ class Lab:
     self.transcript.append(f'exit code {done.returncode}')
     assert done.returncode == code, done.stdout
     assert 'Traceback' not in done.stdout, done.stdout
+    if step and not code:
+      assert f'resuming after step {step}\n' in done.stdout, done.stdout
     return done.stdout
 
   def kill(self, process, when, number=signal.SIGKILL):

@@ -1,6 +1,7 @@
 """Damage done to checkpoints is seen; what is whole is restored to the bit, on any mesh."""
 
 import contextlib
+import errno
 import gc
 import shutil
 
@@ -112,7 +113,7 @@ def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
     restored, numbers = restore(tmp_path / 'run')
     gc.collect()  # what Orbax left unfinished says so here
     assert_whole(restored, numbers)
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert restored.step == (4 if said else 8)
     if said:
       assert said.startswith('checkpoint 8 is passed over: it') and said.count('\n') == 1
@@ -133,7 +134,7 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
   restored, numbers = restore(tmp_path / 'run')
   assert_whole(restored, numbers)
   assert restored.step == (4 if name == '8' else 8)
-  assert ('passed over' in capsys.readouterr().out) == name.isdecimal()
+  assert ('passed over' in capsys.readouterr().err) == name.isdecimal()
   with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
     checkpoints.set_aside(restored.step)
     assert checkpoints.steps() == ([4] if name == '8' else [4, 8])
@@ -147,6 +148,38 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
   if name in ('8', 'notes'):
     place = 'set_aside' if name == '8' else 'checkpoints'
     assert (tmp_path / 'run' / place / name / 'mine.txt').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('keep, kept', [(1, ['4', '10']), (2, ['4', '9', '10'])])
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
+  """The best and the newest has lost a file of weights, and its record says that it was both."""
+  shutil.copytree(saved, tmp_path / 'run')
+  files = (tmp_path / 'run/checkpoints/8').glob('state/**/d/*')
+  max(files, key=lambda path: path.stat().st_size).unlink()
+  target, anything = like(first_state()), lambda record: None
+  with contextlib.closing(Checkpoints(tmp_path / 'run', keep, create=True)) as checkpoints:
+    assert checkpoints.restore_newest(target, check=anything).step == 4
+    gc.collect()
+    checkpoints.set_aside(4)
+    assert checkpoints.newest() == 4
+    for step in (5, 9, 10):
+      checkpoints.save(step, put(later(first_state(), step)), batches(), RECORD, 1.0)
+    checkpoints.wait()
+    assert checkpoints.newest() == 10
+    assert checkpoints.restore_one('best', target, check=anything).step == 4
+  assert sorted(map(int, kept)) == Checkpoints(tmp_path / 'run', keep).steps()
+
+
+def test_a_passing_trouble_is_no_damage():
+  for error in (MemoryError(), OSError(errno.EMFILE, 'Too many open files')):
+    with pytest.raises(type(error)), checkpoint.reading('its arrays'):
+      raise error
+  text = "UNAVAILABLE: Error reading: Too many open files [os_error_code='24' source locations=…"
+  with pytest.raises(OSError, match='Too many open files'), checkpoint.reading('its arrays'):
+    raise ValueError(text)
+  with pytest.raises(Damaged), checkpoint.reading('its arrays'):
+    raise FileNotFoundError(errno.ENOENT, 'No such file or directory')
 
 
 def test_set_aside_again(saved, tmp_path):

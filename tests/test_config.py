@@ -348,7 +348,7 @@ def test_help_names_everything(capsys):
   for name in config_lib.available():
     assert f'\n  {name} ' in text
   assert 'tiny, small, base, large' in text
-  for code in ('0 done', '42 saved after SIGTERM', '2 something', '3 diverged', '130 Ctrl-C'):
+  for code in ('0 done', '42 after SIGTERM', '2 something', '3 diverged', '130 Ctrl-C'):
     assert code in text
   assert '--logtostderr' not in text
 

@@ -15,5 +15,7 @@ def lab(tmp_path_factory):
 @pytest.mark.parametrize('name', FAULTS)
 def test_nothing_is_lost(lab, name, capsys):
   tried = FAULTS[name](lab)
+  if not tried:
+    pytest.skip('no disk can be mounted here')
   with capsys.disabled():
     print(f'\n{name}: tried {tried}')

@@ -178,7 +178,7 @@ def test_nope_without_a_causal_mask_is_a_bag():
 BLOCKS = (1, 3, 5, 100)
 
 
-@pytest.mark.parametrize('window', [0, 4])
+@pytest.mark.parametrize('window', [0, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_carry_that_counts_visible_keys_is_alibi(window):
   """So key blocks come nearest first, and masked pairs and skipped blocks leave the carry alone."""
   inputs, at = draw(Alibi()), count_places(segments(*ROWS))

@@ -193,7 +193,10 @@ def test_an_added_arm_is_all_that_runs(program, monkeypatch):
 
 @pytest.mark.parametrize('old, new, said', [
   ("'--config=alibi'", "'--config=alibi', '--config.model.dim=32'", 'model.dim 64 -> 32'),
-  ("'--config=alibi'", "'--config=nope'", 'encoding.layers alibi -> nope'),
+  (
+    "'--config=alibi'", "'--config=nope'",
+    'encoding.layers alibi -> nope, encoding.alibi.bias_max 8.0 -> absent',
+  ),
 ])
 def test_a_changed_arm_is_refused(program, capsys, old, new, said):
   run()
@@ -266,7 +269,6 @@ def test_an_interrupted_sweep_goes_on(program, capsys):
 
 @pytest.mark.parametrize('changed, said', [
   ({'sha256': 'def'}, 'sha256 abc -> def'),
-  ({'step': 500}, 'step 1000 -> 500'),
   (
     {'protocols': PROTOCOLS | {'sliding': 'sliding, 8'}},
     'protocols.sliding sliding, 9 -> sliding, 8',
@@ -277,6 +279,15 @@ def test_results_that_do_not_compare_are_refused(program, capsys, changed, said)
   assert message(capsys) == f'posjax: rope, seed 0 and alibi, seed 1 do not compare: {said}'
   assert message(capsys, '--table').endswith(said)
   assert len(program.calls) == 9
+
+
+def test_a_run_that_was_evaluated_too_soon_is_not_done(program):
+  program.changes = {'alibi-1': {'step': 500}}
+  assert run() == 1
+  assert statuses()['alibi-1'] == 'stopped'
+  program.changes = {}
+  assert run() == 0
+  assert program.calls[9:] == ['alibi-1'] and set(statuses().values()) == {'done'}
 
 
 # What is changed in the experiment's file and the arguments, to what the message must say.

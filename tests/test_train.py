@@ -114,10 +114,8 @@ def one_device(corpus):
   return steps_on((1, 1, 1), small(corpus), jax.devices()[:1])
 
 
-@pytest.mark.parametrize('mesh', [
-  pytest.param((8, 1, 1), marks=pytest.mark.slow), pytest.param((1, 8, 1), marks=pytest.mark.slow),
-  (2, 2, 2),
-])
+@pytest.mark.slow
+@pytest.mark.parametrize('mesh', [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_eight_devices_take_the_steps_of_one(corpus, one_device, mesh):
   check_steps(steps_on(mesh, small(corpus), jax.devices()), one_device)
 

@@ -304,6 +304,7 @@ def test_dropout_of_embeddings_keeps_their_mean():
   close(got, jnp.where(kept, want * ratio, 0), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_near_float32():
   tokens_BT, at = text()
   params = init(make(layers=2), jax.random.key(0))
