@@ -99,7 +99,7 @@ def at_random(lab):
   """A run is killed again and again until it is done, and then another one, until it is enough."""
   long = ('train.steps=4000', 'checkpoint.every=100')
   whole = lab.whole('whole_long', *long)
-  moments, kills, runs = random.Random(0), 0, 0
+  moments, kills, runs, resumptions = random.Random(0), 0, 0, 0
   while kills < RANDOM_KILLS:
     workdir, saved = f'random{runs}', []
     runs += 1
@@ -118,9 +118,11 @@ def at_random(lab):
       assert lab.start(workdir, *long).wait() == 0
     said = (lab.root / f'{workdir}.out').read_text()
     resumed = [int(step) for step in re.findall(r'resuming after step (\d+)\n', said)]
-    assert saved == sorted(saved) and {*resumed} <= {*saved} and len(resumed) > 2
+    assert saved == sorted(saved) and {*resumed} <= {*saved}
+    resumptions += len(resumed)
     lab.assert_nothing_lost(workdir, whole)
-  lab.transcript.append(f'{kills} kills in {runs} runs')
+  assert resumptions > kills / 4
+  lab.transcript.append(f'{kills} kills in {runs} runs, {resumptions} resumptions')
   return kills
 
 
@@ -364,7 +366,7 @@ def too_large(lab):
   limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
   uncached = {k: v for k, v in lab.environment.items() if not k.startswith('JAX_')}
   said = lab.run('too_large', code=2, preexec_fn=limit, env=uncached)
-  assert 'checkpoint 50 cannot be written: File too large; the newest that could is none' in said
+  assert 'checkpoint 50 cannot be written: File too large; the newest that is there is none' in said
   lab.run('too_large')
   lab.assert_nothing_lost('too_large')
   return 1
