@@ -14,7 +14,7 @@ import time
 import grain
 import jax
 
-from posjax import checkpoint, lock, report, train
+from posjax import checkpoint, checksum, lock, report, train
 from posjax import config as config_lib
 from posjax import state as state_lib
 
@@ -31,7 +31,7 @@ def measure(size, workdir):
   model, mesh = state_lib.setup(config)
   abstract = state_lib.abstract(config, model, mesh)
   state = train.first_state(config, model, abstract)
-  sums = lambda: jax.device_get(checkpoint.checksums(state))
+  sums = lambda: jax.device_get(checksum.of_arrays(state))
   first = seconds(sums)
   rows = []
   for step in range(1, 6):

@@ -8,8 +8,6 @@ the record holds a checksum of each array, of the iterator's state, and of itsel
 import contextlib
 import dataclasses
 import errno
-import hashlib
-import json
 import os
 import pathlib
 import re
@@ -17,10 +15,10 @@ import sys
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from posjax import checksum
 from posjax.config import UserError, one_line
 
 # Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
@@ -81,7 +79,8 @@ class Checkpoints:
     if not (self.directory / str(step) / 'record').is_dir():
       raise Damaged('it is no checkpoint of a run')
     record = self._read(step, 'record', ocp.args.JsonRestore(), 'its record')
-    if not isinstance(record, dict) or record.pop('sha256_of_record', None) != digest(record):
+    whole = isinstance(record, dict) and record.pop('sha256_of_record', None)
+    if whole != checksum.of_json(record):
       raise Damaged('its record is not what was saved')
     return record
 
@@ -93,14 +92,15 @@ class Checkpoints:
     """
     import grain
 
-    sums = {name: int(number) for name, number in jax.device_get(checksums(state)).items()}
     record = record | {
-      'validation_loss': validation_loss, 'checksums': sums, 'batches': digest(batches.get_state())
+      'validation_loss': validation_loss,
+      'checksums': jax.tree.map(int, jax.device_get(checksum.of_arrays(state))),
+      'batches': checksum.of_json(batches.get_state()),
     }
     items = ocp.args.Composite(
       state=ocp.args.StandardSave(state),
       data=grain.checkpoint.CheckpointSave(batches),
-      record=ocp.args.JsonSave(record | {'sha256_of_record': digest(record)}),
+      record=ocp.args.JsonSave(record | {'sha256_of_record': checksum.of_json(record)}),
     )
     self.wait()
     self._saving = step
@@ -123,7 +123,7 @@ class Checkpoints:
     record = self.record(step)
     check(record)
     state = self._read(step, 'state', ocp.args.StandardRestore(abstract_state), 'its arrays')
-    sums = jax.device_get(checksums(state))
+    sums = jax.device_get(checksum.of_arrays(state))
     changed = [name for name, number in sums.items() if record['checksums'][name] != number]
     if changed:
       raise Damaged(f'its array {changed[0]} is not what was saved')
@@ -131,7 +131,7 @@ class Checkpoints:
       import grain
 
       self._read(step, 'data', grain.checkpoint.CheckpointRestore(batches), 'its place in the data')
-      if digest(batches.get_state()) != record['batches']:
+      if checksum.of_json(batches.get_state()) != record['batches']:
         raise Damaged('its place in the data is not what was saved')
     return Restored(step, state, record)
 
@@ -239,33 +239,6 @@ class Kept(policies.PreservationPolicy):
     ours = [info.step for info in checkpoints if info.step in self.losses]
     kept = {*ours[-self.newest :], self.best(ours)}
     return [info.step in kept or info.step not in ours for info in checkpoints]
-
-
-@jax.jit
-def checksums(state):
-  """{path: checksum} of all leaves of a state, computed where they lie."""
-  leaves = jax.tree_util.tree_leaves_with_path(state)
-  return {jax.tree_util.keystr(path): checksum(leaf) for path, leaf in leaves}
-
-
-def checksum(x):
-  """uint32 [] of an array of 32-bit numbers: of each one's bits and of its place.
-
-  A sum of integers is the same in any order, and so under any sharding. Each term is a bijection of
-  a number's bits (the finaliser of MurmurHash3), so the change of one number is always seen.
-  """
-  place = jnp.uint32(0)
-  for axis, size in enumerate(x.shape):
-    place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
-  bits = jax.lax.bitcast_convert_type(x, jnp.uint32) ^ place * jnp.uint32(0x9E3779B1)
-  bits = (bits ^ bits >> 16) * jnp.uint32(0x85EBCA6B)
-  bits = (bits ^ bits >> 13) * jnp.uint32(0xC2B2AE35)
-  return jnp.sum(bits ^ bits >> 16, dtype=jnp.uint32)
-
-
-def digest(value):
-  """SHA-256, in hex, of a JSON-able value."""
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def system_error(error):

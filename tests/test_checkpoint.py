@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from posjax import checkpoint, sharding
+from posjax import checkpoint, checksum, sharding
 from posjax.checkpoint import Checkpoints, Damaged
 from posjax.config import UserError
 
@@ -249,7 +249,7 @@ def test_restores_on_another_mesh(tmp_path, old, new):
 
 
 def test_a_checksum_sees_every_change_of_one_number_and_any_two_that_change_places():
-  sums = checkpoint.checksums
+  sums = checksum.of_arrays
   x = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
   before = int(sums({'x': x})["['x']"])
   seen = {before}
@@ -268,9 +268,9 @@ def test_a_checksum_sees_every_change_of_one_number_and_any_two_that_change_plac
 
 def test_checksums_are_those_of_one_device_on_every_mesh():
   state = first_state()
-  want = jax.device_get(checkpoint.checksums(put(state)))
+  want = jax.device_get(checksum.of_arrays(put(state)))
   for mesh in ((8, 1, 1), (2, 2, 2), (1, 1, 8)):
-    assert jax.device_get(checkpoint.checksums(put(state, mesh))) == want
+    assert jax.device_get(checksum.of_arrays(put(state, mesh))) == want
 
 
 def test_memory_that_gives_out_is_no_damage():
