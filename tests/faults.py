@@ -21,6 +21,7 @@ from tests.lab import Lab
 
 FAULTS = {}
 RANDOM_KILLS = 20
+LONG = ('train.steps=4000', 'checkpoint.every=100')
 
 
 def fault(name):
@@ -97,15 +98,14 @@ def evaluating(lab):
 @fault('kill -9 at random moments')
 def at_random(lab):
   """A run is killed again and again until it is done, and then another one, until it is enough."""
-  long = ('train.steps=4000', 'checkpoint.every=100')
-  whole = lab.whole('whole_long', *long)
+  whole = lab.whole('whole_long', *LONG)
   moments, kills, runs, resumptions = random.Random(0), 0, 0, 0
   while kills < RANDOM_KILLS:
     workdir, saved = f'random{runs}', []
     runs += 1
     while kills < RANDOM_KILLS:
       saved.append(lab.newest(workdir))
-      process = lab.start(workdir, *long)
+      process = lab.start(workdir, *LONG)
       try:
         assert process.wait(moments.uniform(0.5, 9.0)) == 0
         break
@@ -115,7 +115,7 @@ def at_random(lab):
         kills += 1
     else:
       saved.append(lab.newest(workdir))
-      assert lab.start(workdir, *long).wait() == 0
+      assert lab.start(workdir, *LONG).wait() == 0
     said = (lab.root / f'{workdir}.out').read_text()
     resumed = [int(step) for step in re.findall(r'resuming after step (\d+)\n', said)]
     assert saved == sorted(saved) and {*resumed} <= {*saved}
@@ -338,14 +338,14 @@ def devices(lab, sizes):
 
 @fault('a second run in the same work directory')
 def second(lab):
-  process = lab.start('second')
+  process = lab.start('second', *LONG)
   while not lab.newest('second'):
     assert process.poll() is None
     time.sleep(0.01)
-  said = lab.run('second', code=2)
+  said = lab.run('second', *LONG, code=2)
   assert f'process {process.pid} on ' in said.splitlines()[-1]
   assert process.wait() == 0
-  lab.assert_nothing_lost('second')
+  lab.assert_nothing_lost('second', lab.whole('whole_long', *LONG))
   return 1
 
 
