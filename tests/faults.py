@@ -149,20 +149,20 @@ def sigint(lab):
 
 def stop(lab, workdir, number, *, saves, has_nothing_to_save):
   """Stops one run again and again: it saves the very step, and goes on after it."""
-  folder = lab.root / workdir
+  folder, output = lab.root / workdir, lab.root / f'{workdir}.out'
   saving = lambda: any('tmp' in path.name for path in (folder / 'checkpoints').glob('*'))
   moments = {
-    'before jax is imported': lambda: time.sleep(0.6) is None,
-    'in the compilation': lambda: (folder / 'lock').exists(),
+    'before jax is imported': lambda: lab.answers(process, signal.SIGTERM),
+    'in the compilation': lambda: 'workdir ' in output.read_text()[before:],
     'in a step': lambda: 5 * len(lab.lines(workdir)) >= 85,
     'in a save': lambda: lab.newest(workdir) >= 150 and saving(),
     'in a later step': lambda: 5 * len(lab.lines(workdir)) >= 280,
     'in the last evaluation': lambda: lab.newest(workdir) == 400 and not saving(),
   }
   for name, moment in moments.items():
-    output = lab.root / f'{workdir}.out'
     before = len(output.read_text()) if output.exists() else 0
-    code = lab.kill(lab.start(workdir), moment, number)
+    process = lab.start(workdir)
+    code = lab.kill(process, moment, number)
     said = output.read_text()[before:]
     lab.transcript += [f'{name}:', said.splitlines()[-1], f'exit code {code}']
     assert 'Traceback' not in said and f'next:   {lab.typed(workdir)}\n' in said, said

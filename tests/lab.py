@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -84,6 +85,11 @@ class Lab:
       time.sleep(0.001)
     process.send_signal(number)
     return process.wait()
+
+  def answers(self, process, number):
+    """Whether a process has said what it does on a signal."""
+    status = pathlib.Path(f'/proc/{process.pid}/status').read_text()
+    return int(re.search(r'SigCgt:\s*(\w+)', status)[1], 16) >> number - 1 & 1
 
   def whole(self, name, *overrides):
     """The folder of a run that nothing disturbs, made when it is first asked for."""
