@@ -101,24 +101,23 @@ def at_random(lab):
   whole = lab.whole('whole_long', *LONG)
   moments, kills, runs, resumptions = random.Random(0), 0, 0, 0
   while kills < RANDOM_KILLS:
-    workdir, saved = f'random{runs}', []
+    workdir, saved, done = f'random{runs}', [], False
     runs += 1
-    while kills < RANDOM_KILLS:
+    while not done:
       saved.append(lab.newest(workdir))
       process = lab.start(workdir, *LONG)
       try:
-        assert process.wait(moments.uniform(0.5, 9.0)) == 0
-        break
+        left = moments.uniform(0.5, 9.0) if kills < RANDOM_KILLS else None
+        done = process.wait(left) == 0
+        assert done
       except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         kills += 1
-    else:
-      saved.append(lab.newest(workdir))
-      assert lab.start(workdir, *LONG).wait() == 0
     said = (lab.root / f'{workdir}.out').read_text()
     resumed = [int(step) for step in re.findall(r'resuming after step (\d+)\n', said)]
     assert saved == sorted(saved) and {*resumed} <= {*saved}
+    assert not saved[-1] or resumed[-1] == saved[-1]
     resumptions += len(resumed)
     lab.assert_nothing_lost(workdir, whole)
   assert resumptions > kills / 4
