@@ -30,5 +30,6 @@ setup(
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],
+    'peers': ['torch>=2.13', 'transformers>=5.23', 'x-transformers>=2.31'],  # of posjax.bench
   },
 )

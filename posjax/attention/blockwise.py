@@ -8,90 +8,199 @@ arXiv 2112.05682 (linear memory); Dao et al. 2022, arXiv 2205.14135 (blocks). Fo
 
 Where an encoding's scores are the logarithms of its weights, m = 0 and nothing is divided.
 
-Key blocks come in descending order, nearest first: a carry (`Encoding.init_carry`) relies on it.
-Gradients are autodiff's, and both checkpoints keep them linear in memory. Without the outer one,
-the running sums of every pair of blocks are kept for the backward pass; without the inner one, the
-scores of a row of blocks; without either, all T x S.
+Key blocks come in descending order, nearest first: a carry (`Encoding.init_carry`) relies on it,
+and the gradient goes back from the farthest. No score is kept: with L = m + ln l of each query and
+do the gradient of the output, a pair of blocks makes its own again,
+
+  p = exp(s - L)    dp = do v^T    ds = p (dp - do . o)
+  dq += ds k        dk += ds^T q   dv += p^T do
+
+and what the hooks add comes from autodiff of the hooks on these two blocks. A carry is made again
+too, for one block of queries at a time.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention.mask import extent, reachable, visible, whole
-from posjax.attention.reference import largest, mix, nonzero, per_query, weigh
-from posjax.encodings.encoding import Pair, no_sum, scores
+from posjax.attention import trees
+from posjax.attention.blocks import content, gather, join, mix, split, turned
+from posjax.attention.meeting import (
+  How,
+  distances,
+  make_bias,
+  make_plan,
+  meet,
+  one_row_at_a_time,
+  output,
+  over_rows,
+  score,
+  shares_bias,
+)
+from posjax.attention.reference import nonzero
+from posjax.encodings.encoding import wide
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
   """softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
-  T, S = q.h.shape[1], k.h.shape[1]
-  q_blocks, k_blocks = _split(q, min(block, T)), _split(k, min(block, S))
-  # Once for all pairs of blocks: where rows are spread over devices, this is what they must share.
-  q_extents, k_extents = jax.vmap(extent)(q_blocks), jax.vmap(extent)(k_blocks)
-  k_blocks = jax.vmap(encoding.key_block)(k_blocks)
-
-  @jax.checkpoint
-  def query_block(q_and_extent):
-    q, q_extent = q_and_extent
-
-    @jax.checkpoint
-    def key_block(sums, k_and_extents):
-      k, reach, all_see_all = k_and_extents
-
-      def visit(sums):
-        pair = Pair(q, k, visible(q, k, causal=causal, window=window), all_see_all)
-        return _visit(sums, pair, encoding)
-
-      return lax.cond(reach, visit, lambda sums: sums, sums), None
-
-    ends = q_extent, k_extents
-    reach = reachable(*ends, causal=causal, window=window)
-    all_see_all = whole(*ends, causal=causal, window=window)
-    empty = _empty(q, k.v.shape[-1], encoding)
-    sums, _ = lax.scan(key_block, empty, (k_blocks, reach, all_see_all), reverse=True)
-    o_BTNH, _, l_BNT, carry = sums
-    if encoding.module.normalizer == 'softmax':
-      o_BTNH /= per_query(nonzero(l_BNT))
-    return encoding.finish(o_BTNH, q, carry).astype(q.h.dtype)
-
-  o = lax.map(query_block, (q_blocks, q_extents))  # [blocks, B, block, N, H]
-  return o.swapaxes(0, 1).reshape(o.shape[1], -1, *o.shape[3:])[:, :T]
+  T, q_block, k_block = q.h.shape[1], min(block, q.h.shape[1]), min(block, k.h.shape[1])
+  r = distances(q, k, encoding, q_block, k_block)
+  q, k = split(q, q_block), split(k, k_block)
+  k = jax.vmap(encoding.key_block)(k)
+  carry = jax.vmap(encoding.init_carry)(q)
+  ends = turned(q), turned(k)
+  how = How(
+    causal, window, softmax=encoding.module.normalizer == 'softmax',
+    shared=shares_bias(encoding, *ends, r), one_row=one_row_at_a_time(),
+  )
+  o_BNTH, carry = gathered(how, encoding, *ends, r, carry)
+  finish = lambda o, q, carry: encoding.finish(o.swapaxes(1, 2), q, carry).swapaxes(1, 2)
+  return join(jax.vmap(finish)(o_BNTH, q, carry), T).astype(q.h.dtype)
 
 
-def _visit(sums, pair, encoding):
-  """Takes one block of keys into the running sums of one block of queries."""
-  o_BTNH, m_BNT, l_BNT, carry = sums
-  k, mask = pair.k, pair.mask
-  s_BNTS, carry = encoding.score(scores(pair.q.h, k.h), pair, carry)
-  if encoding.module.normalizer == 'softmax':
-    m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask))
-  else:
-    m_new = m_BNT
-  p_BNTS = weigh(s_BNTS, mask, m_new)
-  shrink_BNT = jnp.exp(m_BNT - m_new)
-  gathered_BTNH = encoding.output(mix(p_BNTS, k.v), p_BNTS, pair)
-  o_BTNH = o_BTNH * per_query(shrink_BNT) + gathered_BTNH
-  return o_BTNH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def gathered(how, encoding, q, k, r, carry):
+  """Blocks of outputs [blocks, B, N, T, H], and the carry of each block of queries in the end."""
+  o_BNTH, _, carry = forward(how, encoding, q, k, r, carry)
+  return o_BNTH, carry
 
 
-def _empty(q, width, encoding):
-  """The sums before the first block: o, m, l and the carry."""
-  l_BNT = no_sum(q)
-  o_BTNH = jnp.broadcast_to(per_query(l_BNT), (*q.h.shape[:3], width))
-  least = jnp.finfo(l_BNT.dtype).min if encoding.module.normalizer == 'softmax' else 0
-  return o_BTNH, l_BNT + least, l_BNT, encoding.init_carry(q)
+def forward(how, encoding, q, k, r, carry):
+  """Besides, L of each query, [blocks, B, N, T]."""
+  plan = make_plan(how, q, k)
+
+  def query_block(i):
+    shape, dtype = q.h.shape[1:-1], wide(q.h)
+    o_BNTH, l_BNT = jnp.zeros((*shape, k.v.shape[-1]), dtype), jnp.zeros(shape, dtype)
+    # Above the score of what is not seen: a query that sees nothing gives all of it weight 0.
+    m_BNT = l_BNT + (jnp.finfo(dtype).min / 2 if how.softmax else 0)
+
+    def visit(turn, sums):
+      meeting, _ = meet(plan, q, k, r, i, plan.last[i] - 1 - turn)
+      if how.shared:
+        meeting = meeting.replace(bias=make_bias(encoding, meeting))
+      update = lambda meeting, sums, *_: (online(how, encoding, meeting, sums), ())
+      return over_rows(how, update, meeting, sums)[0]
+
+    sums = o_BNTH, m_BNT, l_BNT, trees.take(carry, i)
+    o_BNTH, m_BNT, l_BNT, after = lax.fori_loop(0, plan.last[i] - plan.first[i], visit, sums)
+    l_BNT = nonzero(l_BNT) if how.softmax else jnp.ones_like(l_BNT)
+    return o_BNTH / l_BNT[..., None], m_BNT + jnp.log(l_BNT), after
+
+  return lax.map(query_block, jnp.arange(len(q.h)))
 
 
-def _split(tokens, block):
-  """Cuts the token axis of every leaf into blocks, [blocks, B or 1, block, ...]; pads the last."""
-  T = tokens.h.shape[1]
-  blocks = -(-T // block)
-  padding = blocks * block - T
+def online(how, encoding, meeting, sums):
+  """Takes the keys of a meeting into the running sums of its queries."""
+  o_BNTH, m_BNT, l_BNT, carry = sums
+  s_BNTS, carry = score(how, encoding, meeting, content(meeting.q.h, meeting.k.h), carry)
+  m_new = jnp.maximum(m_BNT, jnp.max(s_BNTS, axis=-1)) if how.softmax else m_BNT
+  p_BNTS, shrink_BNT = jnp.exp(s_BNTS - m_new[..., None]), jnp.exp(m_BNT - m_new)
+  new_BNTH = output(how, encoding, meeting, mix(p_BNTS, meeting.k.v), p_BNTS)
+  o_BNTH = o_BNTH * shrink_BNT[..., None] + new_BNTH
+  return o_BNTH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
 
-  def cut(x, fill=0):
-    x = jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2), constant_values=fill)
-    return x.reshape(x.shape[0], blocks, block, *x.shape[2:]).swapaxes(0, 1)
 
-  split = jax.tree.map(cut, tokens)
-  return split.replace(segment_ids=cut(tokens.segment_ids, fill=-1))
+def keep(how, encoding, q, k, r, carry):
+  o_BNTH, L_BNT, after = forward(how, encoding, q, k, r, carry)
+  return (o_BNTH, after), (encoding, q, k, r, carry, o_BNTH, L_BNT)
+
+
+def backward(how, kept, cotangents):
+  """The gradients of all that `gathered` is given."""
+  encoding, q, k, r, carry, o_BNTH, L_BNT = kept
+  do_BNTH, dcarry = cotangents
+  delta_BNT = jnp.sum(do_BNTH * o_BNTH, axis=-1) * how.softmax
+  plan = make_plan(how, q, k)
+
+  def query_block(totals, i):
+    entering = carries(how, plan, encoding, q, k, r, carry, i)
+    of_queries = trees.take((do_BNTH, delta_BNT, L_BNT), i)
+
+    def visit(turn, sums):
+      (dq, dcarry), (dencoding, dk, dr) = sums
+      j = plan.first[i] + turn
+      meeting, place = meet(plan, q, k, r, i, j)
+      pull, bias, dbias = None, None, None
+      if how.shared:
+        bias, pull = trees.vjp(make_bias, encoding, meeting)
+        meeting, dbias = meeting.replace(bias=bias), trees.zeros(bias)
+      update = lambda meeting, *sums: pull_back(how, encoding, meeting, *sums)
+      state, (dencoding, dr_ij, dbias) = over_rows(
+        how, update, meeting, (dq, trees.take(dk, j), dcarry),
+        rows=(*of_queries, trees.take(entering, j)),
+        totals=(dencoding, trees.zeros(trees.floats(meeting.r)), dbias),
+      )
+      dq, dk_j, dcarry = state
+      if how.shared:
+        more, met = pull(trees.like(dbias, bias))
+        dencoding, dr_ij = trees.add((dencoding, dr_ij), (more, met.r))
+        dq, dk_j = trees.add((dq, dk_j), (met.q, columns(met.k)))
+      return (dq, dcarry), (dencoding, trees.put(dk, dk_j, j), trees.add_at(dr, dr_ij, place))
+
+    start = trees.zeros(trees.floats(trees.take(q, i))), trees.take(dcarry, i)
+    of_block, totals = lax.fori_loop(0, plan.last[i] - plan.first[i], visit, (start, totals))
+    return totals, of_block
+
+  totals = trees.zeros(trees.floats((encoding, columns(k), r)))
+  (dencoding, dk, dr), (dq, dcarry) = lax.scan(query_block, totals, jnp.arange(len(q.h)))
+  gradients = dencoding, dq, columns(dk), dr, dcarry
+  return trees.like(gradients, trees.floats((encoding, q, k, r, carry)))
+
+
+def pull_back(how, encoding, meeting, state, rows, totals):
+  """Adds the gradients of one meeting to those of its queries and keys, and of what all share."""
+  dq, dk, dcarry = state
+  do_BNTH, delta_BNT, L_BNT, entering = rows
+  q_BNTH, k_BKSH, v_BKSH = meeting.q.h, meeting.k.h, meeting.k.v
+  (s_BNTS, _), pull_score = trees.vjp(
+    functools.partial(score, how), encoding, meeting, content(q_BNTH, k_BKSH), entering
+  )
+  p_BNTS = jnp.exp(s_BNTS - L_BNT[..., None])
+  _, pull_output = trees.vjp(
+    functools.partial(output, how), encoding, meeting, mix(p_BNTS, v_BKSH), p_BNTS
+  )
+  *first, do_BNTH, dp_BNTS = pull_output(do_BNTH)
+  do_BNTH = do_BNTH.astype(v_BKSH.dtype)
+  ds_BNTS = p_BNTS * (dp_BNTS + content(do_BNTH, v_BKSH) - delta_BNT[..., None])
+  *second, ds_BNTS, dcarry = pull_score((ds_BNTS, dcarry))
+  dencoding, met = trees.add(first, second)
+  totals = trees.add(totals, (dencoding, met.r, met.bias))
+  dq, dk = trees.add((dq, dk), (met.q, columns(met.k)))
+  dq = dq.replace(h=dq.h + mix(ds_BNTS, k_BKSH))
+  dk = dk.replace(
+    h=dk.h + gather(q_BNTH, ds_BNTS, k_BKSH), v=dk.v + gather(do_BNTH, p_BNTS, v_BKSH)
+  )
+  return (dq, dk, dcarry), totals
+
+
+def carries(how, plan, encoding, q, k, r, carry, i):
+  """The carry that enters each block of keys, for block i of queries."""
+  start = trees.take(carry, i)
+  if not jax.tree.leaves(start):
+    return start
+
+  def visit(turn, sums):
+    carry, entering = sums
+    j = plan.last[i] - 1 - turn
+    meeting, _ = meet(plan, q, k, r, i, j)
+    if how.shared:
+      meeting = meeting.replace(bias=make_bias(encoding, meeting))
+
+    def update(meeting, carry, *_):
+      return score(how, encoding, meeting, content(meeting.q.h, meeting.k.h), carry)[1], ()
+
+    return over_rows(how, update, meeting, carry)[0], trees.put(entering, carry, j)
+
+  entering = jax.tree.map(lambda x: jnp.zeros((len(k.h), *x.shape), x.dtype), start)
+  return lax.fori_loop(0, plan.last[i] - plan.first[i], visit, (start, entering))[1]
+
+
+def columns(k):
+  """Gradients of keys and values are added up as [..., H, S]: see `gather`."""
+  return k.replace(h=k.h.mT, v=k.v.mT)
+
+
+gathered.defvjp(keep, backward)

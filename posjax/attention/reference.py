@@ -33,7 +33,7 @@ def weigh(s_BNTS, mask, m_BNT):
 def reference(q, k, encoding, *, causal, window):
   """softmax(score) v; see `attend`."""
   mask, k = visible(q, k, causal=causal, window=window), encoding.key_block(k)
-  pair = Pair(q, k, mask)
+  pair = Pair(q, k, mask, encoding.position_bias(q, k))
   s_BNTS, carry = encoding.score(scores(q.h, k.h), pair, encoding.init_carry(q))
   if encoding.module.normalizer == 'softmax':
     p_BNTS = weigh(s_BNTS, mask, largest(s_BNTS, mask))

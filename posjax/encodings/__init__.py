@@ -15,7 +15,7 @@ __all__ = [
   'name_of', 'names',
 ]
 
-NOT_ENCODINGS = ('chain', 'encoding')
+NOT_ENCODINGS = ('chain', 'distance', 'encoding', 'toeplitz')
 
 # Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
 LARGEST = {int: 2**24, float: 1e38}

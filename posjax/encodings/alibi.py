@@ -12,7 +12,7 @@ symmetric form that encoders use. The bias is not multiplied by 1/sqrt(H). `bias
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.distance import DistanceBias
 
 
 def slopes(heads, bias_max=8.0):
@@ -27,17 +27,17 @@ def slopes(heads, bias_max=8.0):
   return np.concatenate([regular, between])[:heads]
 
 
-class Alibi(Encoding):
+class Alibi(DistanceBias):
   bias_max: float = 8.0
+  linear_beyond = 0
 
   def check(self, dims):
     if self.bias_max <= 0:
       raise ValueError(f'bias_max must be positive, so that slopes fall; it is {self.bias_max}')
 
-  def score(self, s_BNTS, pair, carry):
-    distance = jnp.abs(pair.distance[..., 0]).astype(wide(s_BNTS))
-    slope = jnp.asarray(slopes(self.dims.N, self.bias_max), distance.dtype)
-    return s_BNTS - slope[:, None, None] * distance, carry
+  def of(self, distance):
+    slope_N = jnp.asarray(slopes(self.dims.N, self.bias_max), distance.dtype)
+    return -slope_N * jnp.abs(distance)[..., None]
 
 
 def examples():

@@ -89,6 +89,9 @@ class Chain(Encoding):
       new.append(own)
     return at.pos, tuple(new)
 
+  def waves(self, at, dtype):
+    return tuple(part.waves(at, dtype) for part in self.named)
+
   def embed(self, x_BTD, at):
     for part in self.named:
       x_BTD = part.embed(x_BTD, at)
@@ -109,11 +112,27 @@ class Chain(Encoding):
     return self._tokens('key_block', k)
 
   def _tokens(self, hook, tokens):
-    features = list(tokens.features or [()] * len(self.parts))
+    none = [()] * len(self.parts)
+    features, waves = list(tokens.features or none), tokens.waves or none
     for i, part in enumerate(self.named):
-      tokens = getattr(part, hook)(tokens.replace(features=features[i]))
+      tokens = getattr(part, hook)(tokens.replace(features=features[i], waves=waves[i]))
       features[i] = tokens.features
-    return tokens.replace(features=tuple(features))
+    return tokens.replace(features=tuple(features), waves=())
+
+  def position_bias(self, q, k):
+    return tuple(
+      part.position_bias(own_end(q, i), own_end(k, i)) for i, part in enumerate(self.named)
+    )
+
+  def distances(self, distance_R):
+    return tuple(part.distances(distance_R) for part in self.named)
+
+  def block_bias(self, q, k, r, nearest):
+    r = r or [None] * len(self.parts)
+    return tuple(
+      part.block_bias(own_end(q, i), own_end(k, i), r[i], nearest)
+      for i, part in enumerate(self.named)
+    )
 
   def init_carry(self, q):
     return tuple(part.init_carry(own_end(q, i)) for i, part in enumerate(self.named))
@@ -144,4 +163,5 @@ def own_end(tokens, i):
 
 
 def own_pair(pair, i):
-  return pair.replace(q=own_end(pair.q, i), k=own_end(pair.k, i))
+  bias = pair.bias[i] if pair.bias else None
+  return pair.replace(q=own_end(pair.q, i), k=own_end(pair.k, i), bias=bias)

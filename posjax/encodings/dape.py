@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.encoding import Encoding
 from posjax.encodings.fire import Fire, torch_linear
 from posjax.encodings.kerple import Kerple
 
@@ -27,6 +27,7 @@ class Dape(Encoding):
   inert = ('output_bias_LN',)  # the same for all keys of a query
   shift_invariant = property(lambda self: BASES[self.base].shift_invariant)
   causal_only = property(lambda self: BASES[self.base].causal_only)
+  linear_beyond = property(lambda self: BASES[self.base].linear_beyond)
 
   def check(self, dims):
     if self.base not in BASES:
@@ -43,14 +44,26 @@ class Dape(Encoding):
     self.output_LRN = self.weight('output_LRN', torch_linear(self.width), R=self.width)
     self.output_bias_LN = self.weight('output_bias_LN', torch_linear(self.width))
 
+  def position_bias(self, q, k):
+    return self.static.position_bias(q, k)
+
+  def distances(self, distance_R):
+    return self.static.distances(distance_R)
+
+  def by_distance(self, q, r):
+    return self.static.by_distance(q, r)
+
   def score(self, s_BNTS, pair, carry):
-    dtype = wide(s_BNTS)
-    mix = lambda x_BNTS, w_NR: jnp.einsum('BNTS,NR->BRTS', x_BNTS, w_NR.astype(dtype))
-    bias_BNTS, _ = self.static.score(jnp.zeros((1, 1, 1, 1), dtype), pair, ())
-    z_BRTS = mix(s_BNTS, self.scores_LNR) + mix(bias_BNTS, self.biases_LNR)
-    h_BRTS = jax.nn.leaky_relu(z_BRTS + self.hidden_bias_LR[:, None, None])
-    f_BNTS = jnp.einsum('BRTS,RN->BNTS', h_BRTS, self.output_LRN.astype(dtype))
-    return s_BNTS + bias_BNTS + f_BNTS + self.output_bias_LN[:, None, None], carry
+    B, N, T, S = s_BNTS.shape
+    # Pairs in one row, and the weights first: the products find all as they want it.
+    s_NP, bias_NP = (
+      jnp.broadcast_to(x, s_BNTS.shape).swapaxes(0, 1).reshape(N, -1) for x in (s_BNTS, pair.bias)
+    )
+    product = lambda w_NR, x_NP: w_NR.astype(s_NP.dtype).T @ x_NP
+    z_RP = product(self.scores_LNR, s_NP) + product(self.biases_LNR, bias_NP)
+    h_RP = jax.nn.leaky_relu(z_RP + self.hidden_bias_LR[:, None])
+    f_NP = product(self.output_LRN, h_RP) + self.output_bias_LN[:, None]
+    return (s_NP + bias_NP + f_NP).reshape(N, B, T, S).swapaxes(0, 1), carry
 
   def weights(self):
     self.static.weights()  # makes them: they are part of these

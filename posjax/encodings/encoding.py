@@ -13,14 +13,18 @@ Linen scope: it passes through `scan`, `remat`, `vmap` and `shard_map` like an a
 """
 
 import dataclasses
+import functools
+import math
 from typing import Any, ClassVar
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from posjax import dims as dims_lib
+from posjax.encodings.toeplitz import unfold
 
 
 @flax.struct.dataclass
@@ -30,14 +34,22 @@ class At:
   pos          [B or 1, T, P]  the place an encoding sees; any integers or fractions; P is 1 in text
   order        [B or 1, T]     attention's own count: causality and windows go by it
   segment_ids  [B or 1, T]     only tokens of the same segment see each other; -1: padding, empty
+  consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: whoever makes the
+               positions may declare it, and what depends on the distance alone gets cheaper
+  waves        what the hook of that name made of the positions for all layers, or ()
   """
 
   pos: jax.Array
   order: jax.Array
   segment_ids: jax.Array
+  consecutive: bool = flax.struct.field(pytree_node=False, default=False, kw_only=True)
+  waves: Any = flax.struct.field(default=(), kw_only=True)
 
   def tokens(self, h, v=None, features=()):
-    return Tokens(self.pos, self.order, self.segment_ids, h, v, features)
+    return Tokens(
+      self.pos, self.order, self.segment_ids, h, v, features,
+      consecutive=self.consecutive, waves=self.waves,
+    )
 
 
 @flax.struct.dataclass
@@ -61,6 +73,7 @@ class Pair:
   q: Tokens
   k: Tokens
   mask: jax.Array
+  bias: Any = None  # what the hook `position_bias` returned
   whole: jax.Array | bool = False  # a scalar: all see all for sure; False says nothing
 
   @property
@@ -100,6 +113,8 @@ class Encoding(nn.Module):
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
   widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
+  # Distance, on either side, from which on `by_distance` is linear: constant, if of the query too.
+  linear_beyond: ClassVar[int | None] = None
 
   def check(self, dims):
     """Raises ValueError, one line, if an argument is invalid or does not fit `dims`."""
@@ -124,6 +139,13 @@ class Encoding(nn.Module):
     """The places that the other hooks see, [B or 1, T, P], and the sequence's state after `at`."""
     return at.pos, state
 
+  def waves(self, at, dtype):
+    """What `query` and `key` read of positions in all layers alike: leaves [B or 1, T, ...].
+
+    They find it in their tokens, or make it where there is none, and leave () behind.
+    """
+    return ()
+
   def embed(self, x_BTD, at):
     return x_BTD
 
@@ -143,6 +165,25 @@ class Encoding(nn.Module):
     """What does not depend on the query. The block's order ascends along S where it is visible."""
     return k
 
+  # once per pair of blocks, for all rows at once if they share positions
+  def position_bias(self, q, k):
+    """What `score` adds before anything else, [B or 1, N, T, S]; None: nothing.
+
+    Of positions, weights and what is the query's own, never of the keys' content.
+    """
+    return None
+
+  # instead, where positions count tokens: once per distance, then once per pair of blocks
+  def distances(self, distance_R):
+    """What `position_bias` is made of, leaves [N or 1, ..., R] for distances, query less key.
+
+    None, the default: `position_bias` is more than a matter of distances, and is made pair by pair.
+    """
+    return None
+
+  def by_distance(self, q, r):
+    """The bias of each query at the distances of `r`: [B or 1, N, T or 1, R]."""
+
   # once per block of queries, then once per pair of blocks, key blocks in descending order
   def init_carry(self, q):
     """What `score` hands from one key block to the next one, leaves [B, N, T, ...].
@@ -153,7 +194,7 @@ class Encoding(nn.Module):
     return ()
 
   def score(self, s_BNTS, pair, carry):
-    return s_BNTS, carry
+    return s_BNTS if pair.bias is None else s_BNTS + pair.bias, carry
 
   def output(self, o_BTNH, p_BNTS, pair):
     """Adds to what the block's weights gather; linear in (o, p), as they are normalised later."""
@@ -162,6 +203,16 @@ class Encoding(nn.Module):
   # once per query, after the last block
   def finish(self, o_BTNH, q, carry):
     return o_BTNH
+
+  def block_bias(self, q, k, r, nearest):
+    """`position_bias` of a pair of blocks; made of `r` = `distances` if given, in descending order.
+
+    `nearest` is the smallest distance between the blocks on either side, negative if they overlap.
+    """
+    if r is None:
+      return self.position_bias(q, k)
+    far = None if self.linear_beyond is None else nearest >= self.linear_beyond
+    return unfold(self.by_distance, q, r, far)
 
   def weight(self, name, init, **sizes):
     return dims_lib.weight(self, name, init, self.dims, **sizes)
@@ -187,6 +238,9 @@ class Bound:
   def positions(self, at, state):
     return self._call('positions', at, state)
 
+  def waves(self, at, dtype):
+    return self._call('waves', at, dtype)
+
   def embed(self, x_BTD, at):
     return self._call('embed', x_BTD, at)
 
@@ -201,6 +255,15 @@ class Bound:
 
   def key_block(self, k):
     return self._call('key_block', k)
+
+  def position_bias(self, q, k):
+    return self._call('position_bias', q, k)
+
+  def distances(self, distance_R):
+    return self._call('distances', distance_R)
+
+  def block_bias(self, q, k, r, nearest):
+    return self._call('block_bias', q, k, r, nearest)
 
   def init_carry(self, q):
     return self._call('init_carry', q)
@@ -228,8 +291,14 @@ def no_sum(q):
 
 def later(x):
   """The sum of all that come after each element along the last axis."""
-  after = jnp.pad(x[..., 1:], [(0, 0)] * (x.ndim - 1) + [(0, 1)])
-  return jax.lax.cumsum(after, axis=x.ndim - 1, reverse=True)
+  S = x.shape[-1]
+  side = math.isqrt(S - 1) + 1
+  groups = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, side**2 - S)]).reshape(-1, side, side)
+  # Two products with a triangle, within groups and of their sums: a scan takes three times as long.
+  below = np.tri(side, k=-1, dtype=x.dtype)
+  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+  within, after = product(groups, below), product(jnp.sum(groups, axis=-1), below)
+  return (within + after[..., None]).reshape(*x.shape[:-1], -1)[..., :S]
 
 
 def per_head(x_BTKH, heads):

@@ -13,14 +13,64 @@ Causal: a later key would have a share above 1.
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.distance import distances
+from posjax.encodings.encoding import Encoding
 
 
 def share(distance, pos, c, least):
   """psi(distance) / psi(max(least, pos)), below 1 where no key is later than its query."""
   psi = lambda x: jnp.log1p(jnp.abs(c * x))
   return psi(distance) / (psi(jnp.maximum(least, pos)) + 1e-6)
+
+
+@jax.custom_vjp
+def network(x_P, w_R, b_R, out_RN):
+  """sum_r out_rn relu(w_r x + b_r), [N, P].
+
+  In a block of pairs x has a narrow range, over which most units are on or off: those that are on
+  add up to one line. Only the others, which cross 0 within the range, are evaluated pair by pair.
+  """
+  on_R, some, crossing = units(x_P, w_R, b_R)
+  slope_N, offset_N = (w_R * on_R) @ out_RN, (b_R * on_R) @ out_RN
+
+  def add(i, y_NP):
+    r = crossing[i]
+    return y_NP + out_RN[r][:, None] * nn.relu(w_R[r] * x_P + b_R[r])
+
+  return lax.fori_loop(0, some, add, slope_N[:, None] * x_P + offset_N[:, None])
+
+
+def units(x_P, w_R, b_R):
+  """Which units are on for all x; how many cross 0; and the units, those that cross first."""
+  low, high = (w_R * x + b_R for x in (jnp.min(x_P), jnp.max(x_P)))
+  crosses_R = (low > 0) != (high > 0)
+  return (low > 0) & (high > 0), jnp.sum(crosses_R), jnp.argsort(~crosses_R)
+
+
+def network_backward(given, dy_NP):
+  x_P, w_R, b_R, out_RN = given
+  on_R, some, crossing = units(x_P, w_R, b_R)
+  dx_P = ((w_R * on_R) @ out_RN) @ dy_NP
+  by_x_N, sum_N = dy_NP @ x_P, jnp.sum(dy_NP, axis=1)
+  by_x_R, sum_R = out_RN @ by_x_N, out_RN @ sum_N
+  dout_RN = on_R[:, None] * (jnp.outer(w_R, by_x_N) + jnp.outer(b_R, sum_N))
+
+  def add(i, gradients):
+    dx_P, dw_R, db_R, dout_RN = gradients
+    r = crossing[i]
+    z_P = w_R[r] * x_P + b_R[r]
+    dz_P = jnp.where(z_P > 0, out_RN[r] @ dy_NP, 0)
+    return (
+      dx_P + w_R[r] * dz_P, dw_R.at[r].add(dz_P @ x_P), db_R.at[r].add(jnp.sum(dz_P)),
+      dout_RN.at[r].add(dy_NP @ nn.relu(z_P)),
+    )
+
+  return lax.fori_loop(0, some, add, (dx_P, on_R * by_x_R, on_R * sum_R, dout_RN))
+
+
+network.defvjp(lambda *given: (network(*given), given), network_backward)
 
 
 def torch_linear(inputs):
@@ -55,15 +105,15 @@ class Fire(Encoding):
     self.c = weight('c_L', nn.initializers.constant(0.1))
     self.multiplier = weight('multiplier_L', nn.initializers.ones)
 
-  def score(self, s_BNTS, pair, carry):
-    dtype = wide(s_BNTS)
-    distance_BTS = pair.distance[:, 0, ..., 0].astype(dtype)
-    pos_BT1 = pair.q.pos.astype(dtype)
+  def position_bias(self, q, k):
+    distance_BTS = distances(q, k)
+    dtype = distance_BTS.dtype
     least = jnp.abs(self.multiplier.astype(dtype) * self.length)
-    x_BTS = share(distance_BTS, pos_BT1, self.c.astype(dtype), least)
-    h_BTSR = nn.relu(x_BTS[..., None] * self.first_R + self.first_bias_R)
-    bias_BNTS = jnp.einsum('BTSR,RN->BNTS', h_BTSR, self.second_RN.astype(dtype))
-    return s_BNTS + bias_BNTS + self.second_bias_N[:, None, None], carry
+    x_BTS = share(distance_BTS, q.pos.astype(dtype), self.c.astype(dtype), least)
+    first = self.first_R.astype(dtype), self.first_bias_R.astype(dtype)
+    bias_NP = network(x_BTS.reshape(-1), *first, self.second_RN.astype(dtype))
+    bias_NBTS = (bias_NP + self.second_bias_N[:, None]).reshape(-1, *x_BTS.shape)
+    return bias_NBTS.swapaxes(0, 1)
 
   def _name(self, name):
     return name.replace('_L', '_').rstrip('_') if self.shared else name

@@ -15,7 +15,7 @@ by all layers.
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.distance import DistanceBias
 
 KERNELS = ('log', 'power')
 
@@ -44,7 +44,7 @@ def softplus_inverse(r):
   return r + jnp.log(-jnp.expm1(-r))
 
 
-class Kerple(Encoding):
+class Kerple(DistanceBias):
   kernel: str = 'log'
 
   def check(self, dims):
@@ -57,14 +57,13 @@ class Kerple(Encoding):
     self.r1_N = self.weight('r1_N', uniform(softplus_inverse, 2.0 if log else 1.0))
     self.r2_N = self.weight('r2_N', uniform(softplus_inverse, 1.0) if log else exponent)
 
-  def score(self, s_BNTS, pair, carry):
-    dtype = wide(s_BNTS)
-    distance = jnp.abs(pair.distance[..., 0]).astype(dtype)
-    r1, r2 = (r_N.astype(dtype)[:, None, None] for r_N in (self.r1_N, self.r2_N))
-    r1 = jax.nn.softplus(r1)
+  def of(self, distance):
+    apart = jnp.abs(distance)[..., None]
+    r1_N, r2_N = (r_N.astype(distance.dtype) for r_N in (self.r1_N, self.r2_N))
+    r1_N = jax.nn.softplus(r1_N)
     if self.kernel == 'log':
-      return s_BNTS + log_kernel(distance, r1, jax.nn.softplus(r2)), carry
-    return s_BNTS + power_kernel(distance, r1, 2 * jax.nn.sigmoid(r2)), carry
+      return log_kernel(apart, r1_N, jax.nn.softplus(r2_N))
+    return power_kernel(apart, r1_N, 2 * jax.nn.sigmoid(r2_N))
 
 
 def examples():

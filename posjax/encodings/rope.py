@@ -24,14 +24,18 @@ def frequencies(width, base=10_000.0):
   return base ** -(np.arange(0, width, 2) / width)
 
 
-def rotate(x_BTNH, pos_BT, theta, layout='half'):
-  """Turns the first 2 len(theta) channels of each head by pos * theta; the rest pass unchanged."""
-  dtype = wide(x_BTNH)
+def waves(pos_BT, theta, dtype):
+  """Cosines and sines of pos * theta: [B, T, len(theta)] each."""
   # A product, not an einsum: accelerators would round its operands to bfloat16.
-  angle = pos_BT[:, :, None, None].astype(dtype) * jnp.asarray(theta, dtype)
-  cos, sin = jnp.cos(angle), jnp.sin(angle)
-  width = 2 * len(theta)
-  x = x_BTNH[..., :width].astype(dtype)
+  angle = pos_BT[..., None].astype(dtype) * jnp.asarray(theta, dtype)
+  return jnp.cos(angle), jnp.sin(angle)
+
+
+def turn(x_BTNH, cos_BTC, sin_BTC, layout='half'):
+  """Turns the first 2 C channels of each head; the rest pass unchanged."""
+  cos, sin = cos_BTC[:, :, None], sin_BTC[:, :, None]
+  width = 2 * cos.shape[-1]
+  x = x_BTNH[..., :width].astype(cos.dtype)
   if layout == 'half':
     a, b = jnp.split(x, 2, axis=-1)
     x = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
@@ -39,6 +43,11 @@ def rotate(x_BTNH, pos_BT, theta, layout='half'):
     a, b = x[..., 0::2], x[..., 1::2]
     x = jnp.stack([a * cos - b * sin, b * cos + a * sin], axis=-1).reshape(x.shape)
   return jnp.concatenate([x.astype(x_BTNH.dtype), x_BTNH[..., width:]], axis=-1)
+
+
+def rotate(x_BTNH, pos_BT, theta, layout='half'):
+  """Turns the first 2 len(theta) channels of each head by pos * theta; the rest pass unchanged."""
+  return turn(x_BTNH, *waves(pos_BT, theta, wide(x_BTNH)), layout)
 
 
 class Rope(Encoding):
@@ -59,15 +68,18 @@ class Rope(Encoding):
         'it must be an even number of them, from 2 to the head size'
       )
 
+  def waves(self, at, dtype):
+    return waves(at.pos[..., 0], frequencies(round(self.dims.H * self.fraction), self.base), dtype)
+
   def query(self, q):
-    return q.replace(h=self._rotate(q.h, q))
+    return self._turn(q)
 
   def key(self, k):
-    return k.replace(h=self._rotate(k.h, k))
+    return self._turn(k)
 
-  def _rotate(self, h_BTNH, at):
-    theta = frequencies(round(self.dims.H * self.fraction), self.base)
-    return rotate(h_BTNH, at.pos[..., 0], theta, self.layout)
+  def _turn(self, tokens):
+    made = tokens.waves or self.waves(tokens, wide(tokens.h))
+    return tokens.replace(h=turn(tokens.h, *made, self.layout), waves=())
 
 
 def examples():

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.encodings.distance import distances
 from posjax.encodings.encoding import Encoding, wide
 
 
@@ -20,6 +21,7 @@ class Shaw(Encoding):
   clip: int = 16
   with_values: bool = True
   whole_positions = True
+  linear_beyond = property(lambda self: self.clip)  # constant
 
   def check(self, dims):
     if self.clip < 0:
@@ -32,29 +34,31 @@ class Shaw(Encoding):
     if self.with_values:
       self.values_LRH = self.weight('values_LRH', init, R=rows)
 
-  def query(self, q):
-    # The query carries the scale, so this term is scaled as the content is.
-    dtype = wide(q.h)
-    return q.replace(
-      features=jnp.einsum('BTNH,RH->BTNR', q.h, self.keys_LRH, preferred_element_type=dtype)
-    )
+  # The query carries the scale, so this term is scaled as the content is.
+  def position_bias(self, q, k):
+    z_BNTR = self.by_distance(q, self.keys_LRH.T[None])
+    row_B1TS = self._row(distances(q, k))[:, None]
+    return jnp.take_along_axis(z_BNTR, row_B1TS, axis=-1)
 
-  def score(self, s_BNTS, pair, carry):
-    row_B1TS = self._row(pair)
-    return s_BNTS + jnp.take_along_axis(pair.q.features.swapaxes(1, 2), row_B1TS, axis=-1), carry
+  def distances(self, distance_R):
+    return self.keys_LRH[self._row(distance_R)].T[None]
+
+  def by_distance(self, q, r_1HR):
+    B, _, N, _ = q.h.shape
+    r_BNHR = jnp.broadcast_to(r_1HR, (B, N, *r_1HR.shape[1:]))
+    return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=wide(q.h))
 
   def output(self, o_BTNH, p_BNTS, pair):
     if not self.with_values:
       return o_BTNH
     p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
-    row_BTS = jnp.broadcast_to(self._row(pair)[:, 0], p_BTSN.shape[:-1])
+    row_BTS = jnp.broadcast_to(self._row(distances(pair.q, pair.k)), p_BTSN.shape[:-1])
     add = lambda p_SN, row_S: jax.ops.segment_sum(p_SN, row_S, len(self.values_LRH))
     p_BTRN = jax.vmap(jax.vmap(add))(p_BTSN, row_BTS)
     return o_BTNH + jnp.einsum('BTRN,RH->BTNH', p_BTRN, self.values_LRH.astype(p_BNTS.dtype))
 
-  def _row(self, pair):
-    distance = pair.distance[..., 0].astype(jnp.int32)
-    return self.clip - jnp.clip(distance, -self.clip, self.clip)
+  def _row(self, distance):
+    return self.clip - jnp.clip(distance, -self.clip, self.clip).astype(jnp.int32)
 
 
 def examples():

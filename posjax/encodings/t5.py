@@ -16,7 +16,8 @@ import math
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.distance import DistanceBias
+from posjax.encodings.encoding import wide
 
 
 def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
@@ -34,11 +35,12 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
   return offset + jnp.where(m < exact, m.astype(jnp.int32), far)
 
 
-class T5(Encoding):
+class T5(DistanceBias):
   buckets: int = 32
   max_distance: int = 128
   bidirectional: bool = False
   scaled: bool = True
+  linear_beyond = property(lambda self: self.max_distance)  # constant, in the last bucket
 
   def check(self, dims):
     sides = 2 if self.bidirectional else 1
@@ -59,12 +61,9 @@ class T5(Encoding):
   def query(self, q):
     return q if self.scaled else q.replace(h=q.h / self.dims.scale)
 
-  def score(self, s_BNTS, pair, carry):
-    index_BTS = bucket(
-      pair.distance[:, 0, ..., 0], self.buckets, self.max_distance, self.bidirectional
-    )
-    bias_BTSN = self.table_RN.astype(wide(s_BNTS))[index_BTS]
-    return s_BNTS + jnp.moveaxis(bias_BTSN, -1, 1), carry
+  def of(self, distance):
+    index = bucket(distance, self.buckets, self.max_distance, self.bidirectional)
+    return self.table_RN.astype(distance.dtype)[index]
 
 
 def examples():

@@ -32,25 +32,34 @@ class TransformerXl(Encoding):
     self.v_NH = self.weight('v_NH', init)
 
   def query(self, q):
-    dtype, scale = wide(q.h), self.dims.scale
-    content_BTNH = q.h + (scale * self.u_NH).astype(q.h.dtype)
-    position_BTNH = q.h.astype(dtype) + (scale * self.v_NH).astype(dtype)
-    ab_BTND = jnp.einsum('BTNH,DNH->BTND', position_BTNH, self.position_LDNH.astype(dtype))
+    return q.replace(h=q.h + (self.dims.scale * self.u_NH).astype(q.h.dtype))
+
+  def position_bias(self, q, k):
+    dtype = wide(k.h)
+    position_LDNH = self.position_LDNH.astype(dtype)
+    ab_BTND = jnp.einsum('BTNH,DNH->BTND', self._position(q), position_LDNH)
     a, b = jnp.split(ab_BTND, 2, axis=-1)
-    sin, cos = self._waves(q, dtype)
-    sin, cos = sin[:, :, None], cos[:, :, None]
-    features = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
-    return q.replace(h=content_BTNH, features=features)
+    sin, cos = (x[:, :, None] for x in waves(q.pos.astype(dtype), self.dims.D))
+    query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
+    key_BSD = jnp.concatenate(waves(k.pos.astype(dtype), self.dims.D), axis=-1)
+    key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
+    return jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
 
-  def key_block(self, k):
-    # Not in `key`: the cache would hold D more channels for what the position tells.
-    return k.replace(features=jnp.concatenate(self._waves(k, wide(k.h)), axis=-1))
+  def distances(self, distance_R):
+    wave_RD = jnp.concatenate(waves(distance_R[:, None], self.dims.D), axis=-1)
+    return jnp.einsum('DNH,RD->NHR', self.position_LDNH.astype(wave_RD.dtype), wave_RD)
 
-  def score(self, s_BNTS, pair, carry):
-    k_BSD = pair.k.features
-    k_BSD = jnp.broadcast_to(k_BSD, (len(s_BNTS), *k_BSD.shape[1:]))
-    return s_BNTS + jnp.einsum('BTND,BSD->BNTS', pair.q.features, k_BSD), carry
+  def by_distance(self, q, r_NHR):
+    r_BNHR = jnp.broadcast_to(r_NHR, (len(q.h), *r_NHR.shape))
+    return jnp.einsum('BTNH,BNHR->BNTR', self._position(q), r_BNHR)
 
-  def _waves(self, at, dtype):
-    angle = at.pos.astype(dtype) * jnp.asarray(frequencies(self.dims.D), dtype)  # P = 1 becomes D/2
-    return jnp.sin(angle), jnp.cos(angle)
+  def _position(self, q):
+    """(q + v) / sqrt(H), as `query` has left (q + u) / sqrt(H)."""
+    dtype = wide(q.h)
+    return q.h.astype(dtype) + self.dims.scale * (self.v_NH - self.u_NH).astype(dtype)
+
+
+def waves(pos_1, width):
+  """Sines and cosines of positions [..., 1], [..., width / 2] each."""
+  angle = pos_1 * jnp.asarray(frequencies(width), pos_1.dtype)
+  return jnp.sin(angle), jnp.cos(angle)

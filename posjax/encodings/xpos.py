@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax.encodings.encoding import Encoding, scores, wide
-from posjax.encodings.rope import frequencies, rotate
+from posjax.encodings.rope import frequencies, turn, waves
 
 
 class Xpos(Encoding):
@@ -35,11 +35,14 @@ class Xpos(Encoding):
         f'{self.base}, {self.scale_base} and {self.gamma}'
       )
 
+  def waves(self, at, dtype):
+    return waves(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
+
   def query(self, q):
-    return q.replace(h=self._rotate(q.h, q))
+    return self._turn(q)
 
   def key(self, k):
-    return k.replace(h=self._rotate(k.h, k))
+    return self._turn(k)
 
   def key_block(self, k):
     same_BSS = k.segment_ids[:, :, None] == k.segment_ids[:, None, :]
@@ -53,8 +56,9 @@ class Xpos(Encoding):
     distance_BT = jnp.where(jnp.any(pair.mask[:, 0], axis=-1), distance_BT, 0)
     return scores(self._grow(pair.q.h, distance_BT), pair.k.h), carry
 
-  def _rotate(self, h_BTNH, at):
-    return rotate(h_BTNH, at.pos[..., 0], frequencies(self.dims.H, self.base), 'interleaved')
+  def _turn(self, tokens):
+    made = tokens.waves or self.waves(tokens, wide(tokens.h))
+    return tokens.replace(h=turn(tokens.h, *made, 'interleaved'), waves=())
 
   def _grow(self, h_BTNH, distance_BT):
     """h times zeta^(distance / scale_base)."""

@@ -1,0 +1,67 @@
+"""Tokens cut into blocks, and heads laid out for products.
+
+Hooks see the heads of a token side by side, [B, T, N, H]; products want the tokens of a head so,
+[B, N, T, H]. Blocks are kept in the second form and shown to hooks in the first, which costs
+nothing where a hook does not look. Query heads that share a key head are more queries to it.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from posjax.encodings.encoding import wide
+
+
+def split(tokens, block):
+  """Every leaf's token axis in blocks, the last one padded: [blocks, B or 1, block, ...]."""
+  T = tokens.h.shape[1]
+  blocks = -(-T // block)
+
+  def cut(x, fill=0):
+    padding = [(0, 0), (0, blocks * block - T)] + [(0, 0)] * (x.ndim - 2)
+    x = jnp.pad(x, padding, constant_values=fill)
+    return x.reshape(x.shape[0], blocks, block, *x.shape[2:]).swapaxes(0, 1)
+
+  return jax.tree.map(cut, tokens).replace(segment_ids=cut(tokens.segment_ids, fill=-1))
+
+
+def join(o_BNTH, T):
+  """Blocks [blocks, B, N, block, H] to the first T tokens, [B, T, N, H]."""
+  o = o_BNTH.transpose(1, 0, 3, 2, 4)
+  return o.reshape(o.shape[0], -1, *o.shape[3:])[:, :T]
+
+
+def turned(tokens):
+  """Tokens with h and v in the other form: [..., T, N, H] to [..., N, T, H], and back."""
+  v = None if tokens.v is None else tokens.v.swapaxes(-2, -3)
+  return tokens.replace(h=tokens.h.swapaxes(-2, -3), v=v)
+
+
+def content(q_BNTH, k_BKSH):
+  """q . k of N query heads and K key heads: [B, N, T, S]."""
+  s = jnp.einsum(
+    'BKTH,BKSH->BKTS', _share(q_BNTH, k_BKSH), k_BKSH, preferred_element_type=wide(q_BNTH)
+  )
+  return s.reshape(*q_BNTH.shape[:3], -1)
+
+
+def mix(p_BNTS, v_BKSH):
+  """Values weighted by p, in the dtype of p: [B, N, T, H]."""
+  # The weights are narrowed to the values: a product of bfloat16 numbers, summed in float32.
+  p = _share(p_BNTS.astype(v_BKSH.dtype), v_BKSH)
+  o = jnp.einsum('BKTS,BKSH->BKTH', p, v_BKSH, preferred_element_type=p_BNTS.dtype)
+  return o.reshape(*p_BNTS.shape[:3], -1)
+
+
+def gather(x_BNTH, p_BNTS, k_BKSH):
+  """What the queries' x, weighted by p, comes to at each key, heads summed: [B, K, H, S].
+
+  Transposed, so that the large matrix is the right one of the product and lies as it is.
+  """
+  x_BKHT, p_BKTS = _share(x_BNTH, k_BKSH).mT, _share(p_BNTS.astype(x_BNTH.dtype), k_BKSH)
+  return jnp.einsum('BKHT,BKTS->BKHS', x_BKHT, p_BKTS, preferred_element_type=p_BNTS.dtype)
+
+
+def _share(x_BNT, k_BK):
+  """[B, N, T, ...] to [B, K, N / K T, ...]."""
+  B, K = k_BK.shape[:2]
+  return x_BNT.reshape(B, K, -1, x_BNT.shape[-1])

@@ -1,0 +1,159 @@
+"""A block of queries meets a block of keys: who sees whom, and what the encoding makes of it."""
+
+import dataclasses
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from posjax.attention import trees
+from posjax.attention.blocks import turned
+from posjax.attention.mask import extent, reachable, visible, whole
+from posjax.encodings import Pair, Tokens
+from posjax.encodings.encoding import wide
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+  """What is known before any number is."""
+
+  causal: bool
+  window: int
+  softmax: bool
+  shared: bool  # whether one bias serves all rows
+  one_row: bool  # at a time
+
+
+@flax.struct.dataclass
+class Plan:
+  """Of each block of queries the blocks of keys from `first` to before `last` are visited.
+
+  whole [blocks of queries, blocks of keys] tells where all see all.
+  """
+
+  first: jax.Array
+  last: jax.Array
+  whole: jax.Array
+
+
+@flax.struct.dataclass
+class Meeting:
+  """Two blocks, h and v as products want them, and what is known of the two.
+
+  r        what the distances between them come to, see `distances`; None if nothing is declared
+  nearest  their smallest distance on either side, negative where they overlap; only with `r`
+  whole    whether all see all
+  bias     made before, if all rows share it
+  """
+
+  q: Tokens
+  k: Tokens
+  r: Any
+  nearest: jax.Array | int
+  whole: jax.Array
+  bias: Any = None
+
+
+def one_row_at_a_time():
+  """Whether blocks meet row by row: the scores of all rows are more than a CPU's core caches.
+
+  Other devices want all rows at once, and so do rows that are spread over several.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  return jax.default_backend() == 'cpu' and (mesh.empty or mesh.size == 1)
+
+
+def make_plan(how, q, k):
+  q, k = jax.vmap(extent)(q), jax.vmap(extent)(k)
+  pairs = lambda rule: jax.vmap(lambda q: rule(q, k, causal=how.causal, window=how.window))(q)
+  reach = pairs(reachable)
+  first = jnp.argmax(reach, axis=1)
+  last = reach.shape[1] - jnp.argmax(reach[:, ::-1], axis=1)
+  return Plan(first, jnp.where(jnp.any(reach, axis=1), last, first), pairs(whole))
+
+
+def distances(q, k, encoding, q_block, k_block):
+  """What the encoding makes of all distances, the largest first; None if it declares nothing.
+
+  Those between block i of n blocks of queries and block j of keys begin at the place
+  (n - 1 - i) q_block + j k_block.
+  """
+  if not (q.consecutive and k.consecutive):
+    return None
+  T, S = (-(-x.h.shape[1] // block) * block for x, block in ((q, q_block), (k, k_block)))
+  largest = q.pos[0, 0, 0] - k.pos[0, 0, 0] + T - 1
+  return encoding.distances((largest - jnp.arange(T + S)).astype(wide(q.h)))
+
+
+def shares_bias(encoding, q, k, r):
+  """Whether one bias serves all rows: they share positions, or there is one row, or no bias."""
+
+  def bias(q, k, r):
+    size = q.h.shape[2] + k.h.shape[2]
+    return make_bias(encoding, Meeting(q, k, jax.tree.map(lambda x: x[..., :size], r), 0, False))
+
+  block = lambda tokens: jax.eval_shape(lambda x: trees.take(x, 0), tokens)
+  made = jax.eval_shape(bias, block(q), block(k), r)
+  return q.h.shape[1] == 1 or all(len(x) == 1 for x in jax.tree.leaves(made))
+
+
+def meet(plan, q, k, r, i, j):
+  """Block i of queries and block j of keys: their `Meeting`, and where in `r` its part begins."""
+  blocks, T, S = len(q.h), q.h.shape[3], k.h.shape[3]
+  q, k = trees.take(q, i), trees.take(k, j)
+  place, nearest = (blocks - 1 - i) * T + j * S, 0
+  if r is not None:
+    r = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, place, T + S, -1), r)
+    apart = q.pos[0, 0, 0] - k.pos[0, 0, 0]
+    nearest = jnp.maximum(apart - (S - 1), -(apart + T - 1))
+  return Meeting(q, k, r, nearest, plan.whole[i, j]), place
+
+
+def make_bias(encoding, meeting):
+  q, k = turned(meeting.q), turned(meeting.k)
+  return encoding.block_bias(q, k, meeting.r, meeting.nearest)
+
+
+def score(how, encoding, meeting, s_BNTS, carry):
+  """The encoding's scores, least of all where nothing is seen; and the carry after these keys."""
+  bias = meeting.bias if how.shared else make_bias(encoding, meeting)
+  pair = as_pair(how, meeting, bias)
+  s_BNTS, carry = encoding.score(s_BNTS, pair, carry)
+  return jnp.where(pair.mask, s_BNTS, jnp.finfo(s_BNTS.dtype).min), carry
+
+
+def output(how, encoding, meeting, o_BNTH, p_BNTS):
+  """What the keys add to the output."""
+  pair = as_pair(how, meeting, None)
+  return encoding.output(o_BNTH.swapaxes(1, 2), p_BNTS, pair).swapaxes(1, 2)
+
+
+def as_pair(how, meeting, bias):
+  q, k = turned(meeting.q), turned(meeting.k)
+  mask = visible(q, k, causal=how.causal, window=how.window)
+  return Pair(q, k, mask, bias, meeting.whole)
+
+
+def over_rows(how, update, meeting, state, rows=(), totals=()):
+  """(state, totals) after `update(meeting, state, rows, totals)`: of all rows, or one by one.
+
+  Leaves of state and rows, like those of the meeting's tokens and bias, begin with an axis of rows,
+  or of 1; totals have none.
+  """
+  B = len(meeting.q.h)
+  if not how.one_row or B == 1:
+    return update(meeting, state, rows, totals)
+
+  def visit(b, sums):
+    state, totals = sums
+    own = lambda tree: jax.tree.map(
+      lambda x: lax.dynamic_slice_in_dim(x, b, 1) if len(x) == B else x, tree
+    )
+    one = meeting.replace(q=own(meeting.q), k=own(meeting.k), bias=own(meeting.bias))
+    new, totals = update(one, own(state), own(rows), totals)
+    write = lambda x, y: lax.dynamic_update_slice_in_dim(x, y, b, 0) if len(x) == B else y
+    return jax.tree.map(write, state, new), totals
+
+  return lax.fori_loop(0, B, visit, (state, totals))

@@ -1,0 +1,212 @@
+"""Times and memory of encodings, each beside its target, and beside public programs.
+
+  python -m posjax.bench --pin --peers
+  python -m posjax.bench step layer --encodings=rope,alibi --lengths=512 --rounds=3
+
+Cases: step, a training step of 4,096 tokens; layer, the attention of one layer, forward and
+backward; decode, 256 tokens after a prompt of 16; start, a cold process up to the end of its first
+step; memory, XLA's plans of layers and steps. All of them unless named.
+
+Each subject has a process of its own. They are visited A B C C B A …, one at a time; a ratio is the
+median of the rounds' ratios, in brackets are quartiles. Ctrl-C keeps what is done.
+
+Exit codes: 0 done; 1 something failed; 2 a mistake in the command line.
+"""
+
+import argparse
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import tqdm
+
+from posjax import config as config_lib
+from posjax import files, sweep, validation
+from posjax import main as main_lib
+from posjax.bench import processes, subjects, tables
+from posjax.config import UserError
+
+PROGRAM = 'python -m posjax.bench'
+PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'optax', 'torch', 'transformers', 'x-transformers')
+
+
+def parse(argv):
+  """The options of a command line. Raises UserError for what is wrong with it."""
+  parser = sweep.Parser(
+    prog=PROGRAM, description=__doc__, allow_abbrev=False,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add('cases', nargs='*', metavar='CASE', help=', '.join(subjects.CASES))
+  add('--encodings', type=words, help='such as nope,rope+fox; by default all, at start rope')
+  add('--lengths', type=words, help='such as 512,2048; by default each case has its own')
+  add('--implementations', type=words, default=['auto'], help='such as auto,blockwise')
+  add('--dtypes', type=words, default=['float32'], help='float32,bfloat16')
+  add('--rounds', default='5', help='how often each is visited')
+  add('--pin', nargs='?', const='', metavar='CORE', help='one core, one thread, and CPU seconds')
+  add('--peers', action='store_true', help='public programs besides, as far as installed')
+  add('--out', type=Path, default=Path('bench'), help='folder of bench.json, .md, .png and .log')
+  options = parser.parse_args(argv)
+  options.cases = options.cases or [*subjects.CASES]
+  check('', options.cases, subjects.CASES)
+  for name in ('implementation', 'dtype'):
+    key = 'attention.implementation' if name == 'implementation' else 'model.dtype'
+    check(f'--{name}s=', getattr(options, f'{name}s'), validation.CHOICES[key])
+  options.lengths = options.lengths and [positive('lengths', n) for n in options.lengths]
+  options.rounds = positive('rounds', options.rounds)
+  return options
+
+
+def words(text):
+  return text.split(',')
+
+
+def check(flag, values, choices):
+  for value in values:
+    if value not in choices:
+      raise UserError(f'{flag}{value}: it {config_lib.one_of(value, choices)}')
+
+
+def positive(flag, text):
+  if not re.fullmatch('0*[1-9][0-9]{0,6}', text):
+    raise UserError(f'--{flag}={text}: must be an integer from 1 to 9,999,999')
+  return int(text)
+
+
+def check_encodings(names):
+  """Raises UserError for a name that is no encoding, with the nearest one."""
+  from posjax.dims import Dims
+  from posjax.encodings import build
+
+  dims = Dims(N=subjects.N, K=subjects.N, H=subjects.H, D=subjects.D)
+  for name in names:
+    build(dims, (name,))
+
+
+def bench(argv):
+  """Does what the command line asks for and returns the exit code."""
+  options = parse(argv)
+  core = None if options.pin is None else processes.pin(options.pin)
+  check_encodings(options.encodings or ())
+  groups = subjects.groups(options)
+  options.out.mkdir(parents=True, exist_ok=True)
+  clock = 'wall' if core is None else 'cpu'
+  contents = {**made_with(argv, core), 'rounds': options.rounds, 'clock': clock, 'groups': []}
+  texts = [heading(contents)]
+  print(texts[0], flush=True)
+  rows = []
+  visits = sum(len(g) * (1 + turns(g, options.rounds)) for g in groups)
+  with (
+    (options.out / 'bench.log').open('w') as log, tqdm.tqdm(total=visits, unit='visit') as bar
+  ):
+    for group in groups:
+      measured = visit(group, turns(group, options.rounds), log, bar)
+      rows += measured
+      table = tables.memory if group[0].case == 'memory' else tables.group
+      text, entry = table(measured, clock)
+      bar.write(text)
+      texts.append(text)
+      contents['groups'].append(entry)
+      files.replace(options.out / 'bench.json', json.dumps(contents, indent=2) + '\n')
+      files.replace(options.out / 'bench.md', '\n'.join(texts))
+  drawn = draw(rows, clock, options.out)
+  print(f'files: {", ".join(str(options.out / f"bench.{end}") for end in ("json", "md", *drawn))}')
+  failed = [row for row in rows if row.error and row.subject.module != 'peers']
+  for row in failed:
+    main_lib.fail(1, f'{row.subject.case}, {row.subject.label}: {row.error}')
+  return 1 if failed else 0
+
+
+def turns(group, rounds):
+  """How often each subject of a group is visited; plans are made once."""
+  return 0 if group[0].case == 'memory' else rounds
+
+
+def visit(group, rounds, log, bar):
+  """The `Row` of each subject of a group, after all rounds."""
+  rows, about = [], f'{group[0].case} {group[0].length}'
+  with contextlib.ExitStack() as stack:
+    warm = []
+    for subject in group:
+      bar.set_description(f'{about}: {subject.label} starts')
+      process = stack.enter_context(contextlib.closing(processes.start(subject, log)))
+      rows.append(tables.Row(subject, **process.about))
+      warm.append((rows[-1], process))
+      bar.update()
+      if subject.case == 'memory':
+        process.close()
+    for i in range(rounds):
+      for row, process in warm[:: -1 if i % 2 else 1]:
+        bar.set_description(f'{about}: {row.subject.label}')
+        if not row.error:
+          take(row, process.turn())
+        bar.update()
+  return rows
+
+
+def take(row, answer):
+  """Notes a turn; after one that failed, those before it mean nothing."""
+  if 'error' in answer:
+    row.error, row.cpu, row.wall = answer['error'], [], []
+  else:
+    row.cpu.append(answer['cpu'])
+    row.wall.append(answer['wall'])
+
+
+def made_with(argv, core):
+  """What the figures depend on besides the code that is measured."""
+  from posjax import report
+
+  found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}
+  return {
+    'command': f'{PROGRAM} {shlex.join(argv)}'.strip(),
+    'date': datetime.date.today().isoformat(),
+    'code': report.code_version(),
+    'versions': {name: found[name] for name in PACKAGES[1:] if name in found},
+    'python': platform.python_version(),
+    'machine': machine(),
+    'cores': os.cpu_count(),
+    'pinned_to': core,
+    'load': os.getloadavg()[0],
+  }
+
+
+def machine():
+  """What the processor is called, as far as the system tells."""
+  info = Path('/proc/cpuinfo')
+  names = re.findall(r'model name\s*: (.*)', info.read_text()) if info.exists() else []
+  return names[0] if names else platform.processor() or platform.machine()
+
+
+def heading(c):
+  versions = ', '.join(f'{name} {version}' for name, version in c['versions'].items())
+  where = f'{c["cores"]} cores' if c['pinned_to'] is None else 'one core, one thread, CPU seconds'
+  return (
+    f'{c["machine"]}, {where}, {c["date"]}, load {c["load"]:.1f}; posjax {c["code"]}, {versions}; '
+    f'medians of {c["rounds"]}, quartiles in brackets; `{c["command"]}`\n'
+  )
+
+
+def draw(rows, clock, out):
+  """Draws time and memory by length; the endings of the files that were made."""
+  from posjax.bench import picture
+
+  lines = picture.lines(rows, clock)
+  if lines:
+    picture.draw(*lines, out / 'bench.png')
+  return ['png'] if lines else []
+
+
+def main(argv):
+  return main_lib.answer(lambda: bench(argv))
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""posjax's subjects: what its users run, on the shapes of subjects.py."""
+
+import functools
+import os
+
+from posjax.bench import subjects
+
+
+def build(subject):
+  """(a function that makes one call and waits for it, bytes of temporaries that XLA plans)."""
+  case = subject.variant if subject.case == 'memory' else subject.case
+  return {
+    'step': step, 'layer': layer, 'decode': decode, 'start': start, 'ceiling': ceiling
+  }[case](subject)
+
+
+def sections(subject):
+  """Arguments of encodings, so that they represent all positions."""
+  sized = {'learned': 'length', 'randomize': 'limit'}
+  needed = 2 * subject.length
+  return {part: {sized[part]: needed} for part in subject.name.split('+') if part in sized}
+
+
+def config(subject):
+  """The config of a run on these shapes."""
+  from posjax import config as config_lib
+
+  made = config_lib.base().get_config()
+  made.encoding = dict(layers=(subject.name,), **sections(subject))
+  gated = subject.case == 'decode' or subject.variant == 'swiglu'
+  made.model.update(
+    dim=subjects.D, layers=subjects.LAYERS, heads=subjects.N, kv_heads=subjects.N,
+    head_dim=subjects.H, hidden=subjects.F, dtype=subject.dtype,
+    norm='rmsnorm' if gated else 'layernorm', activation='swiglu' if gated else 'gelu',
+  )
+  made.attention.implementation = subject.implementation
+  made.train.update(batch=subject.batch, length=subject.length)
+  made.optimizer.learning_rate = 1e-3
+  return made
+
+
+def tokens(rows, length):
+  """Bytes that mean nothing, int32 [rows, length]; the same for every program."""
+  import numpy as np
+
+  return np.random.default_rng(0).integers(0, 256, (rows, length), np.int32)
+
+
+def step(subject):
+  """A training step, as `posjax.train` takes it; the loss is read after each."""
+  import jax
+  import numpy as np
+
+  from posjax import sharding, state, train
+
+  run = config(subject)
+  model, mesh = state.setup(run)
+  abstract = state.abstract(run, model, mesh)
+  row_BT = tokens(subject.batch, subject.length + 1)
+  order_BT = np.broadcast_to(np.arange(subject.length, dtype=np.int32), row_BT[:, 1:].shape)
+  with jax.set_mesh(mesh):
+    compiled = train.make_step(run, model, abstract)
+    compiled = compiled.lower(abstract, train.example(run, mesh)).compile()
+    planned = compiled.memory_analysis().temp_size_in_bytes
+    if subject.case == 'memory':
+      return None, planned
+    now = train.first_state(run, model, abstract)
+    batch = sharding.place({
+      'inputs': row_BT[:, :-1], 'targets': row_BT[:, 1:], 'positions': order_BT,
+      'segment_ids': np.zeros_like(order_BT),
+    }, mesh)
+
+  def call():
+    nonlocal now
+    now, metrics = compiled(now, batch)
+    float(metrics['loss'])
+
+  return call, planned
+
+
+def layer(subject):
+  """One layer's features, hooks and attention, and the gradients of all that goes in."""
+  import jax
+  import jax.numpy as jnp
+
+  from posjax.attention import attend
+  from posjax.dims import Dims
+  from posjax.encodings import At, Bound, build
+
+  N, H, T = subjects.LAYER_N, subjects.LAYER_H, subject.length
+  dims = Dims(D=N * H, N=N, K=N, H=H)
+  (encoding,) = build(dims, (subject.name,), **sections(subject))
+  rngs = jax.random.split(jax.random.key(0), 6)
+  row = jnp.arange(T, dtype=jnp.int32)[None]
+  at = At(pos=row[..., None], order=row, segment_ids=jnp.zeros_like(row))
+  state = encoding.init_state(1, T, True, rngs[0])
+
+  def loss(weights, x_BTD, q_BTNH, k_BTNH, v_BTNH):
+    bound = Bound(encoding, weights)
+    pos, _ = bound.positions(at, state.sequence)
+    there = at.replace(pos=pos)
+    features, _ = bound.features(x_BTD, there, state.layer)
+    q = bound.query(there.tokens(q_BTNH * dims.scale, v_BTNH, features))
+    k = bound.key(there.tokens(k_BTNH, v_BTNH, features))
+    o_BTNH = attend(q, k, bound, implementation=subject.implementation)
+    return jnp.sum(o_BTNH.astype(jnp.float32) ** 2)
+
+  normal = functools.partial(jax.random.normal, dtype=subject.dtype)
+  arguments = [
+    encoding.init_weights(rngs[1]), normal(rngs[2], (1, T, dims.D)),
+    *(normal(rng, (1, T, N, H)) for rng in rngs[3:]),
+  ]
+  compiled = jax.jit(jax.grad(loss, range(5))).lower(*arguments).compile()
+  planned = compiled.memory_analysis().temp_size_in_bytes
+  return lambda: jax.block_until_ready(compiled(*arguments)), planned
+
+
+def decode(subject):
+  """The likeliest tokens after a prompt, from the command `generate`'s own function."""
+  import jax
+
+  from posjax import transformer
+  from posjax.generate import generate
+
+  model = transformer.from_config(config(subject))
+  params = transformer.init(model, jax.random.key(0))
+  prompts = tokens(subject.batch, subjects.PROMPT)
+  options = dict(tokens=subject.length, temperature=0.0, top_k=0, top_p=1.0)
+  return lambda: [*generate(model, params, prompts, rng=jax.random.key(0), **options)], None
+
+
+def start(subject):
+  """The program itself, from its command line to the end of its first step."""
+
+  def call():
+    from posjax import main, sharding, train
+
+    run = main.parse(['posjax', '--config=nope'])._replace(config=config(subject))
+
+    def one_step(context, state, step):
+      _, metrics = step(state, sharding.place(next(context.batches), context.mesh))
+      float(metrics['loss'])
+      os._exit(0)
+
+    train.loop = one_step
+    main.start(run)
+
+  return call, None
+
+
+def ceiling(subject):
+  """A product of two matrices, the best that this machine does."""
+  import jax
+  import jax.numpy as jnp
+
+  m, k, n = subjects.CEILINGS[subject.name]
+  a_mk, b_kn = jnp.ones((m, k), subject.dtype), jnp.ones((k, n), subject.dtype)
+  product = jax.jit(jnp.matmul)
+  return lambda: product(a_mk, b_kn).block_until_ready(), None

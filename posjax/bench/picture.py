@@ -1,0 +1,87 @@
+"""Time and planned memory of an attention layer by its length, a line for each subject."""
+
+import collections
+from itertools import accumulate
+
+import numpy as np
+
+
+def lines(rows, clock):
+  """({label: {length: seconds}}, {label: {length: MB}}), or None if no layer was measured."""
+  seconds, sizes = collections.defaultdict(dict), collections.defaultdict(dict)
+  for row in rows:
+    subject = row.subject
+    if 'layer' not in (subject.case, subject.variant):
+      continue
+    # In 'memory' the variant is the case that is planned.
+    label = subject._replace(variant='').label
+    if subject.dtype != 'float32':
+      label = f'{label}, {subject.dtype}'
+    if getattr(row, clock):
+      seconds[label][subject.length] = float(np.median(getattr(row, clock)))
+    if row.planned:
+      sizes[label][subject.length] = row.planned / 1e6
+  return (seconds, sizes) if seconds or sizes else None
+
+
+def draw(seconds, sizes, path):
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  panels = [
+    (values, title) for values, title in (
+      (seconds, 'seconds, forward and backward'), (sizes, 'MB of temporaries that XLA plans')
+    ) if values
+  ]
+  tallest = max(len(values) for values, _ in panels)
+  figure, axes = plt.subplots(
+    1, len(panels), figsize=(6.5 * len(panels), max(4, 0.24 * tallest + 1.5)), squeeze=False,
+    layout='constrained',
+  )
+  names = sorted({*seconds, *sizes})
+  shades = 0.85 * plt.get_cmap('turbo')(np.linspace(0.05, 0.95, len(names)))[:, :3]  # to be read
+  colors = dict(zip(names, shades, strict=True))
+  for ax, (values, title) in zip(axes[0], panels, strict=True):
+    panel(ax, values, colors)
+    ax.set_title(title, fontsize='medium')
+  figure.suptitle('Attention of one layer, batch 1, 8 heads of 64')
+  figure.savefig(path, dpi=130)
+  plt.close(figure)
+
+
+def panel(ax, values, colors):
+  """Lines in logarithms, each with its name at its end."""
+  lengths = sorted({length for line in values.values() for length in line})
+  for name, line in values.items():
+    ax.plot(*zip(*sorted(line.items()), strict=True), marker='o', markersize=3, color=colors[name])
+  ax.set_xscale('log', base=2)
+  ax.set_yscale('log')
+  ax.set_xticks(lengths, [f'{length:,}' for length in lengths])
+  ax.set_xlabel('tokens')
+  ax.grid(alpha=0.3)
+  ends = {name: max(line.items()) for name, line in values.items()}
+  names = sorted(ends, key=lambda name: ends[name][1])
+  ax.figure.canvas.draw()  # else the limits of the axes would not be those of the lines
+  to_axes = lambda point: ax.transAxes.inverted().transform(ax.transData.transform(point))
+  heights = apart([to_axes(ends[name])[1] for name in names], 0.7 / max(len(names), 10))
+  for name, height in zip(names, heights, strict=True):
+    ax.annotate(
+      name, ends[name], xytext=(1.06, height), textcoords='axes fraction', va='center',
+      fontsize='small', color=colors[name], annotation_clip=False,
+      arrowprops=dict(
+        arrowstyle='-', color=colors[name], linewidth=0.5, alpha=0.6, relpos=(0, 0.5)
+      ),
+    )
+
+
+def apart(heights, gap):
+  """Ascending heights in [0, 1], moved so that they are `gap` apart at least and stay in there."""
+  last = len(heights) - 1
+  up = accumulate(heights, lambda below, height: max(height, below + gap))
+  down = [*accumulate(heights[::-1], lambda above, height: min(height, above - gap))][::-1]
+  return [
+    (min(u, 1 - (last - i) * gap) + max(d, i * gap)) / 2
+    for i, (u, d) in enumerate(zip(up, down, strict=True))
+  ]

@@ -1,0 +1,111 @@
+"""Processes of subjects, seen from the program that visits them; at most one of them computes."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from posjax.bench.subjects import WARM
+from posjax.config import UserError
+
+
+def pin(core):
+  """Keeps this process and those it starts on one core, with one thread; '': the last core.
+
+  Raises:
+    UserError: there is no such core for this process, or the system cannot do it.
+  """
+  if not hasattr(os, 'sched_setaffinity'):
+    raise UserError('--pin: this system keeps no process on a core; run without it')
+  cores = sorted(os.sched_getaffinity(0))
+  if core and core not in map(str, cores):
+    raise UserError(f'--pin={core}: must be one of {", ".join(map(str, cores))}')
+  core = int(core or cores[-1])
+  os.sched_setaffinity(0, {core})
+  os.environ |= {
+    'XLA_FLAGS': os.environ.get('XLA_FLAGS', '')
+    + ' --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1',
+    'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
+  }
+  return core
+
+
+def start(subject, log):
+  return Cold(subject, log) if subject.case == 'start' else Warm(subject, log)
+
+
+def command(subject, *arguments):
+  return [
+    sys.executable, '-m', 'posjax.bench.worker', json.dumps(subject._asdict()), *arguments
+  ]
+
+
+class Warm:
+  """A subject whose process stays, compiled and warm; `about` is the first it says."""
+
+  def __init__(self, subject, log):
+    self.process = subprocess.Popen(
+      command(subject), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+    )
+    self.about = self._answer()
+
+  def turn(self):
+    """Seconds of a call, {'cpu': …, 'wall': …}, or {'error': …}."""
+    with contextlib.suppress(BrokenPipeError):  # it has ended, and the answer says how
+      print('run', file=self.process.stdin, flush=True)
+    return self._answer()
+
+  def _answer(self):
+    line = self.process.stdout.readline()
+    return json.loads(line) if line else ended(self.process.wait())
+
+  def close(self):
+    self.process.kill()
+    self.process.communicate()
+
+
+class Cold:
+  """A subject of which each turn is a process, from the command to the end of its first call.
+
+  The first one, which no one counts, brings the files into the system's memory and fills the
+  compile cache, which the variant WARM alone has.
+  """
+
+  def __init__(self, subject, log):
+    self.subject, self.log = subject, log
+    self.cache = tempfile.TemporaryDirectory()
+    first = self.turn()
+    self.about = {'error': first['error']} if 'error' in first else {'planned': None}
+
+  def turn(self):
+    cached = {
+      'JAX_ENABLE_COMPILATION_CACHE': 'true', 'JAX_COMPILATION_CACHE_DIR': self.cache.name,
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    }
+    own = cached if self.subject.variant == WARM else {'JAX_ENABLE_COMPILATION_CACHE': 'false'}
+    begin = time.perf_counter()
+    with (
+      tempfile.TemporaryDirectory() as folder,
+      subprocess.Popen(
+        command(self.subject, 'once'), stdout=subprocess.PIPE, stderr=self.log, text=True,
+        cwd=folder, env=os.environ | own,
+      ) as process,
+    ):
+      said = process.stdout.read()
+      _, status, usage = os.wait4(process.pid, 0)
+      process.returncode = os.waitstatus_to_exitcode(status)
+    if said:
+      return json.loads(said)
+    if process.returncode:
+      return ended(process.returncode)
+    return {'cpu': usage.ru_utime + usage.ru_stime, 'wall': time.perf_counter() - begin}
+
+  def close(self):
+    self.cache.cleanup()
+
+
+def ended(code):
+  return {'error': f'its process ended with exit code {code}; see bench.log'}

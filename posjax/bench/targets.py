@@ -1,0 +1,90 @@
+"""What the ratios ought to be; `python -m posjax.bench` prints each ratio beside its target.
+
+Float32, one core (`--pin`), the shapes and lengths of subjects.py. Ratios are of times, or of XLA's
+planned bytes, so that less is better; with faster=True of tokens per second, and more is better.
+"""
+
+from typing import NamedTuple
+
+from posjax.bench.subjects import LENGTHS, LONG_LAYER
+
+EMBEDDED, ROTARY, LINEAR = ('sinusoidal', 'learned'), ('rope', 'xpos'), ('alibi',)
+BIAS = ('t5', 'kerple', 'fire')
+HEAVY = ('shaw', 'transformer_xl', 'dape')
+SEQUENTIAL = ('cope', 'path', 'stick_breaking')
+MODELS = ('torch nanoGPT', 'HF GPT-2', 'HF T5 decoder', 'HF Bloom', 'x-transformers rope')
+
+
+class Target(NamedTuple):
+  """Bounds of a ratio: `least` is what it must reach, `aim` what it should; None: only reported.
+
+  `over`: of these subjects the fastest that ran. `lengths`: (): those that the case has by itself;
+  `batches`: (): whatever they are.
+  """
+
+  case: str
+  names: tuple[str, ...]
+  over: tuple[str, ...]
+  least: float | None
+  aim: float | None
+  lengths: tuple[int, ...] = ()
+  batches: tuple[int, ...] = ()
+  variant: str = ''
+  faster: bool = False
+
+
+def over_nope(case, names, least, aim):
+  return Target(case, names, ('nope',), least, aim)
+
+
+TARGETS = (
+  over_nope('step', EMBEDDED + ROTARY + LINEAR, 1.08, 1.03),
+  over_nope('step', BIAS, 1.15, 1.06),
+  over_nope('step', ('fox',), 1.15, 1.05),
+  over_nope('step', HEAVY, 1.5, 1.25),
+  over_nope('step', SEQUENTIAL, None, 1.5),
+  over_nope('layer', EMBEDDED + ROTARY + LINEAR, 1.15, 1.05),
+  over_nope('layer', BIAS, 1.35, 1.10),
+  over_nope('layer', ('fox',), 1.25, 1.10),
+  over_nope('layer', HEAVY, 2.0, 1.4),
+  over_nope('layer', SEQUENTIAL, None, 2.0),
+  over_nope('decode', EMBEDDED + ROTARY + LINEAR + BIAS + ('fox',), 1.10, 1.03),
+  over_nope('decode', ('shaw', 'transformer_xl'), 1.5, 1.2),
+  Target('step', ('nope', 'rope'), MODELS, 1.05, 0.75, lengths=(512,)),
+  Target('step', ('rope', 'alibi', 't5'), ('HF GPT-2',), 1.0, 0.7, lengths=(2048,)),
+  Target('step', ('rope',), ('HF Llama (swiglu)',), None, None, variant='swiglu'),
+  Target('layer', ('nope', 'alibi'), ('torch SDPA',), 1.0, 0.6, lengths=(8192, 16_384)),
+  Target('layer', ('t5',), ('torch SDPA',), 1.2, 0.7, lengths=(8192, 16_384)),
+  Target('decode', ('rope',), ('HF Llama',), 2.5, 5.0, batches=(1,), faster=True),
+  Target('decode', ('rope',), ('HF Llama',), 1.2, 3.0, batches=(16,), faster=True),
+  Target('start', ('rope',), ('plain JAX',), 0.9, 0.6),
+  Target('start', ('rope',), ('plain JAX',), 0.6, 0.45, variant='warm compile cache'),
+)
+
+# Planned memory of an attention layer, forward and backward: its exponent over the length, and GiB
+# at 16,384 tokens, which are part of the aim. Of a step: at 2,048 tokens a row over 512.
+EXPONENT = (1.1, 1.0)
+LAYER_GIB = 0.25
+STEP_MEMORY = (1.1, 1.0)
+
+
+def find(subject):
+  """The targets of a subject; other lengths and dtypes have none."""
+  return [
+    t for t in TARGETS
+    if (t.case, t.variant) == (subject.case, subject.variant) and subject.name in t.names
+    and subject.dtype == 'float32'
+    and subject.length in (t.lengths or (*LENGTHS[t.case], LONG_LAYER))
+    and subject.batch in (t.batches or (subject.batch,))
+  ]
+
+
+def verdict(value, least, aim, *, faster=False):
+  """'aim met', 'met', 'missed' or 'reported'; of the two decimals that are printed."""
+  value, sign = round(value, 2), -1 if faster else 1
+  reaches = lambda bound: bound is not None and sign * value <= sign * bound
+  if reaches(aim):
+    return 'aim met'
+  if least is None:
+    return 'reported'
+  return 'met' if reaches(least) else 'missed'

@@ -1,0 +1,64 @@
+"""A subject's own process: makes it ready, then takes a turn for each line on standard input.
+
+Each answer is a line of JSON on standard output: first {"planned": bytes or null}, then {"cpu":
+seconds, "wall": seconds} of one call, or {"error": …}. What libraries print goes to standard error.
+With `once` it makes the call and ends: what a cold start is.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+
+from posjax.bench.subjects import Subject
+
+TURN = 0.3  # seconds that a turn takes at least: short calls are repeated
+
+
+def main(argument, once=''):
+  answers = os.fdopen(os.dup(1), 'w', buffering=1)
+  os.dup2(2, 1)
+  answer = lambda **values: print(json.dumps(values), file=answers)
+  subject = Subject(**json.loads(argument))
+  try:
+    module = importlib.import_module(f'posjax.bench.{subject.module}')
+    call, planned = module.build(subject)
+    if once:
+      call()
+      return
+    repeats = 0 if subject.case == 'memory' else warm(call)
+  except ModuleNotFoundError as error:
+    if error.name.startswith('posjax'):
+      raise
+    answer(error=f'{error.name} is not installed')
+    return
+  except Exception as error:
+    from posjax.config import UserError
+
+    if not isinstance(error, UserError):
+      raise
+    answer(error=str(error))
+    return
+  answer(planned=planned)
+  for _ in sys.stdin:
+    answer(**seconds(call, repeats))
+
+
+def warm(call):
+  """Calls it twice; how many calls a turn takes."""
+  call()
+  return max(1, round(TURN / seconds(call, 1)['wall']))
+
+
+def seconds(call, repeats):
+  cpu, wall = time.process_time(), time.perf_counter()
+  for _ in range(repeats):
+    call()
+  return {
+    'cpu': (time.process_time() - cpu) / repeats, 'wall': (time.perf_counter() - wall) / repeats,
+  }
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

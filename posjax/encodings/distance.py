@@ -1,0 +1,28 @@
+"""Biases that depend on the distance alone: what ALiBi, T5, KERPLE and their like share."""
+
+import jax.numpy as jnp
+
+from posjax.encodings.encoding import Encoding, wide
+
+
+class DistanceBias(Encoding):
+  """An encoding that adds to each score a number for its head and distance: override `of`."""
+
+  def of(self, distance):
+    """[..., N] for distances [...], query less key: what is added to the scores."""
+    raise NotImplementedError
+
+  def position_bias(self, q, k):
+    return jnp.moveaxis(self.of(distances(q, k)), -1, 1)
+
+  def distances(self, distance_R):
+    return self.of(distance_R).T
+
+  def by_distance(self, q, r_NR):
+    return r_NR[None, :, None]
+
+
+def distances(q, k):
+  """q.pos - k.pos of all pairs, [B or 1, T, S], in the dtype that biases have."""
+  distance_BTS = q.pos[:, :, None, 0] - k.pos[:, None, :, 0]
+  return distance_BTS.astype(wide(k.h))

@@ -1,0 +1,104 @@
+"""Blocks of scores made of their distances: once for each distance, not once for each pair.
+
+Where positions count tokens, all pairs of a block of T queries and S keys have T + S - 1 distances
+between them, and the block is these numbers, moved on by one from row to row: a Toeplitz matrix.
+Making it takes no gather, and its gradient no scatter.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def unfold(by_distance, q, r, far):
+  """The scores [B or 1, N, T, S] of a block of queries; see `Encoding.by_distance`.
+
+  Args:
+    by_distance: the hook.
+    q: a block of T queries.
+    r: leaves [N or 1, ..., T + S], for descending distances.
+    far: whether the distances are where the hook is linear in them, or constant if it depends on
+      the query; None: they never are.
+  """
+  T = q.h.shape[1]
+  S = jax.tree.leaves(r)[0].shape[-1] - T
+  of_query = jax.eval_shape(by_distance, q, r).shape[2] > 1
+
+  def near():
+    return skew(by_distance(q, r), T)
+
+  def flat():
+    if not of_query:
+      return linear(by_distance(q, r), T)
+    one_BNT1 = by_distance(q, jax.tree.map(lambda x: x[..., :1], r))
+    return jnp.broadcast_to(one_BNT1, (*one_BNT1.shape[:3], S))
+
+  return near() if far is None else lax.cond(far, flat, near)
+
+
+def skew(x_BNTR, T):
+  """y[i, j] = x[i, T - 1 - i + j], [B, N, T, S], of R = T + S descending distances.
+
+  Where `x` is the same for all queries, its axis T may be 1.
+  """
+  return (_skew_one if x_BNTR.shape[2] == 1 else _skew_each)(x_BNTR, T)
+
+
+def _slices(x_BNTR, starts_T, size):
+  """`size` numbers of each row, from its start on."""
+  one = lambda x, start: lax.dynamic_slice_in_dim(x, start, size, axis=-1)
+  return jax.vmap(one, (2, 0), 2)(x_BNTR, starts_T)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _skew_each(x_BNTR, T):
+  return _slices(x_BNTR, T - 1 - jnp.arange(T), x_BNTR.shape[-1] - T)
+
+
+def _move_back(T, _, dy_BNTS):
+  """Each row of the gradient is moved back, amid zeros; autodiff would scatter."""
+  S = dy_BNTS.shape[-1]
+
+  def sliced(dy):
+    return _slices(jnp.pad(dy, [(0, 0)] * 3 + [(T, T)]), 1 + jnp.arange(T), T + S)
+
+  def in_place(dy):
+    def write(i, dx):
+      row = lax.dynamic_slice_in_dim(dy, i, 1, axis=2)
+      return lax.dynamic_update_slice(dx, row, (0, 0, i, T - 1 - i))
+
+    return lax.fori_loop(0, T, write, jnp.zeros((*dy.shape[:3], T + S), dy.dtype))
+
+  # A CPU would make each number of a slice again for every product that reads it.
+  return (lax.platform_dependent(dy_BNTS, cpu=in_place, default=sliced),)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _skew_one(x_BN1R, T):
+  return _skew_each(jnp.broadcast_to(x_BN1R, (*x_BN1R.shape[:2], T, x_BN1R.shape[-1])), T)
+
+
+def _sum_diagonals(T, _, dy_BNTS):
+  """Neighbouring rows are added, one moved against the other, until there is one row."""
+  rows = 1 << (T - 1).bit_length()
+  dy = jnp.pad(dy_BNTS, [(0, 0), (0, 0), (0, rows - T), (0, 0)])
+  shift = 1
+  while shift < rows:
+    even, odd = (jnp.pad(x, [(0, 0)] * 3 + [ends]) for x, ends in (
+      (dy[:, :, 0::2], (shift, 0)), (dy[:, :, 1::2], (0, shift))
+    ))
+    dy, shift = even + odd, 2 * shift
+  return (jnp.pad(dy[..., rows - T :], [(0, 0)] * 3 + [(0, 1)]),)
+
+
+_skew_each.defvjp(lambda x, T: (_skew_each(x, T), None), _move_back)
+_skew_one.defvjp(lambda x, T: (_skew_one(x, T), None), _sum_diagonals)
+
+
+def linear(x_BN1R, T):
+  """`skew`, where the numbers are linear in the distance: one of each row plus one of each key."""
+  row_BNT1 = jnp.flip(x_BN1R[..., :T], axis=-1).swapaxes(2, 3)
+  key_BN1S = x_BN1R[..., T - 1 : -1]
+  return row_BNT1 + (key_BN1S - key_BN1S[..., :1])
