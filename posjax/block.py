@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from posjax import dims as dims_lib
 from posjax.attention import attend
+from posjax.attention.decode import attend_stored
 from posjax.dims import Dims
 from posjax.encodings import Tokens
 from posjax.sharding import spread_rows
@@ -33,7 +34,12 @@ def fan_in(inputs, scale=1.0):
 
 @flax.struct.dataclass
 class Memory:
-  """What one layer keeps of the tokens so far: its keys, or None, and its encoding's state."""
+  """What one layer keeps of the tokens so far.
+
+  keys   `Tokens`, leaves [B, S, ...], but h and v [B, K, S, H], as products read them; the t-th
+         token is in slot t % S, and an empty slot has segment -1, so that nothing sees it; or None
+  state  its encoding's
+  """
 
   keys: Tokens | None
   state: Any
@@ -58,20 +64,24 @@ class Attention(Sublayer):
   attention: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, memory, slot, at, encoding):
-    """`memory` may hold keys, to which those of `x_BTD` are appended at `slot`."""
+  def __call__(self, x_BTD, memory, length, at, encoding):
+    """`memory` may hold keys, of `length` tokens, to which those of `x_BTD` come."""
     q_BTNH = jnp.einsum('BTD,DNH->BTNH', x_BTD, self.weight('query_DNH', fan_in(1)))
     k_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('key_DKH', fan_in(1)))
     v_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('value_DKH', fan_in(1)))
     features, state = encoding.features(x_BTD, at, memory.state)
     q = encoding.query(at.tokens(q_BTNH * self.dims.scale, v_BTKH, features))
     k = encoding.key(at.tokens(k_BTKH, v_BTKH, features))
+    how = dict(causal=self.causal, window=self.window, **self.attention)
     keys = memory.keys
-    if keys is not None:
-      k = keys = append(keys, k, slot)
-    o_BTNH = attend(q, k, encoding, causal=self.causal, window=self.window, **self.attention)
+    if keys is None:
+      o_BTNH = attend(q, k, encoding, **how)
+    else:
+      o_BTNH, keys = attend_stored(q, k, keys, length, encoding, **how)
     output_NHD = self.weight('output_NHD', fan_in(2, 0.5 / self.depth))
-    return jnp.einsum('BTNH,NHD->BTD', o_BTNH, output_NHD), Memory(keys, state)
+    # N and H as one axis: of two, XLA may transpose the weights, for each token anew.
+    o_BTD = jax.lax.collapse(o_BTNH, 2) @ jax.lax.collapse(output_NHD, 0, 2)
+    return o_BTD, Memory(keys, state)
 
 
 class Mlp(Sublayer):
@@ -107,7 +117,7 @@ class Block(nn.Module):
   attention: Mapping  # implementation and block size, see `attend`
 
   @nn.compact
-  def __call__(self, x_BTD, memory, slot, at, encoding):
+  def __call__(self, x_BTD, memory, length, at, encoding):
     drop = nn.Dropout(self.dropout, deterministic=not self.train)
     attention = Attention(
       self.dims, self.depth, self.dtype, self.causal, self.window, self.attention,
@@ -115,18 +125,8 @@ class Block(nn.Module):
     )
     mlp = Mlp(self.dims, self.depth, self.dtype, self.activation, name='mlp')
     h_BTD = make_norm(self.norm, self.dtype, 'attention_norm')(x_BTD)
-    o_BTD, memory = attention(h_BTD, memory, slot, at, encoding)
+    o_BTD, memory = attention(h_BTD, memory, length, at, encoding)
     x_BTD = x_BTD + drop(o_BTD)
     h_BTD = make_norm(self.norm, self.dtype, 'mlp_norm')(x_BTD)
     x_BTD = x_BTD + drop(mlp(h_BTD))
     return spread_rows(x_BTD), memory
-
-
-def append(keys, new, slot):
-  """Writes the tokens `new` into the cached `keys` from `slot` on."""
-
-  def write(stored, x):
-    x = jnp.broadcast_to(x, (len(stored), *x.shape[1:]))
-    return jax.lax.dynamic_update_slice_in_dim(stored, x, slot, axis=1)
-
-  return jax.tree.map(write, keys, new)

@@ -107,7 +107,7 @@ class Scorer:
     def nats(params, windows, rng):
       T = windows.shape[1] - 1
       row = jnp.arange(T, dtype=jnp.int32)[None]
-      at = At(pos=row[..., None], order=row, segment_ids=jnp.zeros_like(row))
+      at = At(row[..., None], row, jnp.zeros_like(row), consecutive=True)
       logits, _ = model.apply({'params': params}, windows[:, :-1], at, rng=rng)
       return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:])
 

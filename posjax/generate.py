@@ -1,7 +1,9 @@
 """Generation: the prompt at once, then one token at a time under `lax.scan`, from a cache.
 
-Nothing is compiled anew when the prompt's length changes within a bucket: prompts are padded on the
-left, with tokens that nothing sees. Tokens come in chunks, so that text can be shown as it is made.
+Nothing is compiled anew when the length of a prompt or of its continuation changes within a bucket:
+prompts are padded on the left, with tokens that nothing sees, and the cache begins with a bucket's
+slots and doubles when they are full: what a token reads is at most twice what there is. Tokens come
+in chunks, so that text can be shown as it is made.
 """
 
 import codecs
@@ -17,12 +19,12 @@ import numpy as np
 from posjax import data, state
 from posjax.config import UserError
 from posjax.encodings import At
-from posjax.transformer import Cache
+from posjax.transformer import Cache, unstacked
 
 CHUNK = 16  # tokens of one call of the scan
-BUCKET = 64  # prompts are padded to this length times a power of two
+BUCKET = 64  # prompts are padded to this length times a power of two; so are caches
 LONGEST = 2**16 - 1  # bytes of a prompt: attention takes their square, a minute on two CPU cores
-STATIC = ('model', 'temperature', 'top_k', 'top_p')  # what a new value of compiles anew
+STATIC = ('model', 'capacity', 'slots', 'temperature', 'top_k', 'top_p')  # new values compile anew
 
 
 @flax.struct.dataclass
@@ -32,7 +34,6 @@ class Decoding:
   tokens_B: jax.Array
   at: At  # of the newest tokens, T = 1
   cache: Cache
-  rng: jax.Array
 
 
 def sample(logits_BV, rng, *, temperature, top_k, top_p):
@@ -56,10 +57,14 @@ def sample(logits_BV, rng, *, temperature, top_k, top_p):
   return jax.random.categorical(rng, logits_BV)
 
 
+def bucket(length):
+  """The least length times a power of two, BUCKET at least, that holds `length` tokens."""
+  return BUCKET * 2 ** max(0, (length - 1) // BUCKET).bit_length()
+
+
 def pad_left(prompts):
   """Token lists to arrays [B, T] of one bucket: tokens, and how many of them are padding, [B]."""
-  longest = max(map(len, prompts))
-  length = BUCKET * 2 ** max(0, (longest - 1) // BUCKET).bit_length()
+  length = bucket(max(map(len, prompts)))
   tokens = np.stack([np.pad(p, (length - len(p), 0)) for p in prompts])
   return tokens, np.array([length - len(p) for p in prompts])
 
@@ -76,20 +81,30 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
     **sampling: temperature, top_k and top_p, see `sample`.
   """
   tokens_BT, padding_B = pad_left(prompts)
-  chunks = -(-tokens // CHUNK)
-  rng, positions = jax.random.split(rng)
-  capacity = tokens_BT.shape[1] + chunks * CHUNK
-  cache = model.init_cache(len(prompts), capacity, rng=positions)
-  decoding = prefill(model, params, tokens_BT, padding_B, cache, rng, **sampling)
+  length, chunks = tokens_BT.shape[1], -(-tokens // CHUNK)
+  capacity, slots = bucket(length + chunks * CHUNK), 2 * length
+  params = apart(model, params)
+  decoding = prefill(
+    model, params, tokens_BT, padding_B, rng, capacity=capacity, slots=slots, **sampling
+  )
   yield np.asarray(decoding.tokens_B)[:, None][:, :tokens]
   for done in range(1, tokens, CHUNK):
-    decoding, new_BT = decode(model, params, decoding, **sampling)
+    if length + done - 1 == slots:
+      slots *= 2
+      decoding = grow(model, decoding, slots=slots)
+    decoding, new_BT = decode(model, params, decoding, rng, **sampling)
     yield np.asarray(new_BT)[:, : tokens - done]
 
 
-@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames='cache')
-def prefill(model, params, tokens_BT, padding_B, cache, rng, **sampling):
-  """Reads the prompts into the cache and picks the first token after them."""
+@functools.partial(jax.jit, static_argnums=0)
+def apart(model, params):
+  """The weights, those of each group of layers in arrays of their own, as decoding reads them."""
+  return params | {'layers': unstacked(params['layers'], model.groups)}
+
+
+@functools.partial(jax.jit, static_argnames=STATIC)
+def prefill(model, params, tokens_BT, padding_B, rng, *, capacity, slots, **sampling):
+  """Reads the prompts into a new cache and picks the first token after them."""
   B, T = tokens_BT.shape
   order_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
   pos_BT = order_BT - padding_B[:, None]
@@ -98,18 +113,25 @@ def prefill(model, params, tokens_BT, padding_B, cache, rng, **sampling):
     order=order_BT,
     segment_ids=jnp.where(pos_BT >= 0, 0, -1),
   )
+  # No text of length 0 is sampled from: this key is for positions alone.
+  positions = jax.random.fold_in(rng, 0)
+  cache = model.init_cache(B, capacity, slots=slots, rng=positions)
   logits_BTV, cache = model.apply({'params': params}, tokens_BT, at, cache)
-  last = jax.tree.map(lambda x: x[:, -1:], at)
-  return _next(logits_BTV, last, cache, rng, sampling)
+  return _next(logits_BTV, jax.tree.map(lambda x: x[:, -1:], at), cache, rng, sampling)
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'slots'))
+def grow(model, decoding, *, slots):
+  return decoding.replace(cache=model.grow(decoding.cache, slots))
 
 
 @functools.partial(jax.jit, static_argnames=STATIC, donate_argnames='decoding')
-def decode(model, params, decoding, **sampling):
+def decode(model, params, decoding, rng, **sampling):
   """CHUNK tokens, one after the other: the new `Decoding`, and the tokens [B, CHUNK]."""
 
   def step(d, _):
     logits_BTV, cache = model.apply({'params': params}, d.tokens_B[:, None], d.at, d.cache)
-    d = _next(logits_BTV, d.at, cache, d.rng, sampling)
+    d = _next(logits_BTV, d.at, cache, rng, sampling)
     return d, d.tokens_B
 
   decoding, tokens_TB = jax.lax.scan(step, decoding, length=CHUNK)
@@ -117,14 +139,13 @@ def decode(model, params, decoding, **sampling):
 
 
 def _next(logits_BTV, at, cache, rng, sampling):
-  rng, now = jax.random.split(rng)
   # Documents begin with BOS, so it never follows anything.
   logits_BV = logits_BTV[:, -1].at[:, data.BOS].set(-jnp.inf)
+  now = jax.random.fold_in(rng, cache.length)
   return Decoding(
     tokens_B=sample(logits_BV, now, **sampling).astype(jnp.int32),
     at=at.replace(pos=at.pos + 1, order=at.order + 1),
     cache=cache,
-    rng=rng,
   )
 
 

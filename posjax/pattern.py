@@ -43,6 +43,10 @@ class Pattern:
     return named
 
   @property
+  def shift_invariant(self):
+    return all(encoding.shift_invariant for encoding in self.encodings)
+
+  @property
   def limit(self):
     """How many positions all of the encodings can represent; None: any."""
     return min((e.limit for e in self.encodings if e.limit is not None), default=None)

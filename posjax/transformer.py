@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax import dims as dims_lib
+from posjax.attention import decode
 from posjax.block import Block, Memory, fan_in, make_norm
 from posjax.data import VOCABULARY
 from posjax.dims import Dims
@@ -27,13 +28,12 @@ from posjax.sharding import spread_rows, whole
 class Cache:
   """What a text so far has left behind.
 
-  layers  a `Memory` for each layer of the pattern, leaves [groups, B, ...]; empty slots of its keys
-          have segment -1, so that nothing sees them
+  layers  a `Memory` of each layer: groups of those of the pattern
   states  of the encodings, by name: what their hook `positions` needs
-  length  how many slots are in use
+  length  how many tokens there are
   """
 
-  layers: tuple[Memory, ...]
+  layers: tuple[tuple[Memory, ...], ...]
   states: dict[str, Any]
   length: jax.Array
 
@@ -45,12 +45,12 @@ class Group(nn.Module):
   block: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, memories, weights, slot, ats, encodings):
+  def __call__(self, x_BTD, memories, weights, length, ats, encodings):
     memories = list(memories)
     for i, window in enumerate(self.windows):
       block = Block(window=window, **self.block, name=f'block_{i}')
       encoding = with_layer(encodings[i], weights[i])
-      x_BTD, memories[i] = block(x_BTD, memories[i], slot, ats[i], encoding)
+      x_BTD, memories[i] = block(x_BTD, memories[i], length, ats[i], encoding)
     return x_BTD, tuple(memories)
 
 
@@ -101,19 +101,24 @@ class Transformer(nn.Module):
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
     weights = self.param('encoding', self.pattern.init_weights, self.groups)
     if cache is None:
-      memory = self._first_memory(*tokens_BT.shape, train=train, rng=rng)
+      B, T = tokens_BT.shape
+      states, layers = self.pattern.init_states(B, T, self.groups, train=train, rng=rng)
     else:
-      memory = cache
+      states = cache.states
     # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
     x_BTD = whole(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
-    x_BTD, ats, states = self._embed(x_BTD, at, weights, memory.states)
+    x_BTD, ats, states = self._embed(x_BTD, at, weights, states)
     x_BTD = nn.Dropout(self.dropout, deterministic=not train)(spread_rows(x_BTD))
 
     names, windows = zip(*self.pattern.layers(), strict=True)
     bound, own_weights = self.pattern.in_layers(weights, self.groups)
-    stack = self._stack(windows=windows, train=train)
-    ats = tuple(ats[name] for name in names)
-    x_BTD, layers = stack(x_BTD, memory.layers, own_weights, memory.length, ats, bound)
+    context = tuple(ats[name] for name in names), bound
+    group = functools.partial(Group, windows=windows, block=self._block(train))
+    if cache is None:
+      memories = tuple(Memory(None, state) for state in layers)
+      x_BTD = self._scan(group, x_BTD, memories, own_weights, context)
+    else:
+      x_BTD, layers = self._unrolled(group(parent=None), x_BTD, cache, own_weights, context)
     x_BTD = make_norm(self.norm, self.dtype, 'norm')(x_BTD)
     if cache is not None:
       cache = Cache(layers, states, cache.length + tokens_BT.shape[1])
@@ -121,62 +126,91 @@ class Transformer(nn.Module):
 
   def _embed(self, x_BTD, at, weights, states):
     """The embedded tokens, where they are in the eyes of each encoding, and the states after."""
-    ats, states = {}, dict(states)
+    ats, states, dtype = {}, dict(states), jnp.promote_types(self.dtype, jnp.float32)
     for name, encoding in self.pattern.whole(self.groups).items():
       encoding = Bound(encoding, weights[name])
       pos, states[name] = encoding.positions(at, states[name])
-      ats[name] = at.replace(pos=pos)
-      x_BTD = encoding.embed(x_BTD, ats[name])
+      there = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
+      ats[name] = there.replace(waves=encoding.waves(there, dtype))
+      x_BTD = encoding.embed(x_BTD, there)
     return x_BTD, ats, states
 
-  def _first_memory(self, batch, capacity, *, train, rng):
-    """A `Cache` without keys: what one call begins with whose tokens see each other only."""
-    states, layers = self.pattern.init_states(batch, capacity, self.groups, train=train, rng=rng)
-    return Cache(tuple(Memory(None, state) for state in layers), states, jnp.int32(0))
+  def _block(self, train):
+    return dict(
+      dims=self.dims, depth=self.layers, dtype=self.dtype, norm=self.norm,
+      activation=self.activation, dropout=self.dropout, train=train, causal=self.causal,
+      attention=self.attention,
+    )
 
-  def _stack(self, *, windows, train):
-    group = nn.remat(Group, prevent_cse=False) if self.remat else Group
+  def _scan(self, group, x_BTD, memories, weights, context):
+    """All groups, compiled as one."""
     stack = nn.scan(
-      group,
+      nn.remat(Group, prevent_cse=False) if self.remat else Group,
       variable_axes={'params': 0},
       split_rngs={'params': True, 'dropout': True},
       in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
       length=self.groups,
     )
-    block = dict(
-      dims=self.dims, depth=self.layers, dtype=self.dtype, norm=self.norm,
-      activation=self.activation, dropout=self.dropout, train=train, causal=self.causal,
-      attention=self.attention,
-    )
-    return stack(windows=windows, block=block, name='layers')
+    return stack(**group.keywords, name='layers')(x_BTD, memories, weights, None, *context)[0]
+
+  def _unrolled(self, group, x_BTD, cache, weights, context):
+    """Group after group: a scan would copy each one's weights and keys, for every token anew."""
+    layers, params = [], unstacked(self.get_variable('params', 'layers'), self.groups)
+    weights = unstacked(weights, self.groups)
+    for own, memories, weight in zip(params, cache.layers, weights, strict=True):
+      x_BTD, memories = group.apply(
+        {'params': own}, x_BTD, memories, weight, cache.length, *context
+      )
+      layers.append(memories)
+    return x_BTD, tuple(layers)
 
   def _logits(self, x_BTD, table_VD):
+    # Not the table's transpose: XLA may write that out, for each token anew.
     if self.tied:
-      head_DV = table_VD.T
+      product, head = 'BTD,VD->BTV', table_VD
     else:
-      head_DV = dims_lib.weight(self, 'head_DV', fan_in(1), self.dims)
-    return jnp.einsum(
-      'BTD,DV->BTV', x_BTD, head_DV.astype(self.dtype), preferred_element_type=wide(x_BTD)
-    )
+      product, head = 'BTD,DV->BTV', dims_lib.weight(self, 'head_DV', fan_in(1), self.dims)
+    return jnp.einsum(product, x_BTD, head.astype(self.dtype), preferred_element_type=wide(x_BTD))
 
-  def init_cache(self, batch, capacity, *, pos_dtype='int32', rng=None):
-    """A cache of `capacity` empty slots for `batch` rows; `pos_dtype` is that of `At.pos`.
+  def init_cache(self, batch, capacity, *, slots=None, pos_dtype='int32', rng=None):
+    """A cache without a token in each of `batch` rows.
 
-    `rng` is a key, needed if an encoding draws positions: it draws once for all that will come.
-    Whoever fills it counts: tokens beyond the capacity overwrite the last slots.
+    Args:
+      batch: rows.
+      capacity: how many tokens a row may come to hold, for encodings that it matters to.
+      slots: how many there is room for, until it is grown; None: all. A layer with a window has no
+        more slots than that. Whoever fills them counts: later tokens overwrite the first.
+      pos_dtype: that of `At.pos`.
+      rng: a key, needed if an encoding draws positions: it draws once for all that will come.
     """
-    first = self._first_memory(batch, capacity, train=False, rng=rng)
-    layers = []
-    for memory, (name, _) in zip(first.layers, self.pattern.layers(), strict=True):
-      one = jax.eval_shape(
-        functools.partial(self._keys, self.pattern.by_name[name], pos_dtype),
-        first.states[name], jax.tree.map(lambda x: x[0], memory.state),
-      )
-      keys = jax.tree.map(
-        lambda x: jnp.zeros((self.groups, batch, capacity, *x.shape[2:]), x.dtype), one
-      )
-      layers.append(memory.replace(keys=keys.replace(segment_ids=keys.segment_ids - 1)))
-    return first.replace(layers=tuple(layers))
+    states, layers = self.pattern.init_states(
+      batch, capacity, self.groups, train=False, rng=rng
+    )
+    room = self._slots(slots or capacity)
+
+    def group(layers):
+      memories = []
+      for (name, _), state, slots in zip(self.pattern.layers(), layers, room, strict=True):
+        kind = self.pattern.by_name[name]
+        one = jax.eval_shape(functools.partial(self._keys, kind, pos_dtype), states[name], state)
+        memories.append(Memory(decode.empty(one, batch, slots), state))
+      return tuple(memories)
+
+    return Cache(tuple(map(group, unstacked(layers, self.groups))), states, jnp.int32(0))
+
+  def grow(self, cache, slots):
+    """The cache with room for `slots` tokens in each row."""
+    room = self._slots(slots)
+    return cache.replace(layers=tuple(
+      tuple(
+        memory.replace(keys=decode.grow(memory.keys, n))
+        for memory, n in zip(memories, room, strict=True)
+      ) for memories in cache.layers
+    ))
+
+  def _slots(self, slots):
+    """Those of each layer of the pattern, if a layer that sees all has `slots`."""
+    return [min(window or slots, slots) for _, window in self.pattern.layers()]
 
   def _keys(self, encoding, pos_dtype, state, layer_state):
     """What the encoding makes of one token's key: shapes and dtypes of what is cached."""
@@ -188,6 +222,13 @@ class Transformer(nn.Module):
     features, _ = bound.features(jnp.zeros((batch, 1, self.dim), self.dtype), at, layer_state)
     h = jnp.zeros((batch, 1, self.kv_heads, self.head_dim), self.dtype)
     return bound.key(at.tokens(h, h, features))
+
+
+def unstacked(tree, groups):
+  """The tree of each group, of one with leaves [groups, ...]; what is so already stays so."""
+  if isinstance(tree, list):
+    return tree
+  return [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(groups)]
 
 
 def from_config(config):

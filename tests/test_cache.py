@@ -70,11 +70,11 @@ def shift_second(x):
 
 
 def decode(model, params, tokens_BT, at):
-  """Prefill in two chunks of eight, then token by token: logits [B, T, V]."""
+  """Prefill in two chunks of eight, the cache grown between them, then token by token: logits."""
   prefill, step = jit(model.apply), jit(lambda *args: model.apply(*args))
   # A draw of positions depends on how many there are.
   spare = 0 if any(e.depends_on_capacity for e in model.pattern.encodings) else 3
-  cache = model.init_cache(2, LENGTH + spare, pos_dtype=at.pos.dtype, rng=DRAW)
+  cache = model.init_cache(2, LENGTH + spare, slots=8, pos_dtype=at.pos.dtype, rng=DRAW)
   logits = []
   starts = [0, 8, *range(16, LENGTH)]
   for start, stop in zip(starts, [*starts[1:], LENGTH], strict=True):
@@ -83,7 +83,9 @@ def decode(model, params, tokens_BT, at):
     call = prefill if stop - start == 8 else step
     new, cache = call({'params': params}, tokens_BT[:, part], now, cache)
     logits.append(new)
-  assert prefill._cache_size() == step._cache_size() == 1  # nothing is traced again
+    if start == 0:
+      cache = model.grow(cache, LENGTH + spare)
+  assert prefill._cache_size() == 2 and step._cache_size() == 1  # nothing is traced again
   return jnp.concatenate(logits, axis=1)
 
 

@@ -84,9 +84,8 @@ def test_every_config_generates_the_likeliest_of_one_pass(name):
   text = np.concatenate([prompts, *new], axis=1)
   cache, order = None, jnp.arange(text.shape[1])[None]
   if any(encoding.depends_on_capacity for encoding in model.pattern.by_name.values()):
-    # What is drawn depends on how many tokens may come: those of whole chunks.
-    capacity = config.train.length + -(-200 // generate.CHUNK) * generate.CHUNK
-    cache = model.init_cache(2, capacity, rng=jax.random.split(key)[1])
+    # What is drawn depends on how many tokens may come: a bucket of them.
+    cache = model.init_cache(2, 512, rng=jax.random.fold_in(key, 0))
   at = At(order[..., None], order, jnp.zeros_like(order))
   logits, _ = jit(model.apply)({'params': params}, text, at, cache)
 
@@ -98,19 +97,44 @@ def test_every_config_generates_the_likeliest_of_one_pass(name):
   assert len(np.unique(after)) > 3  # a model that repeats one byte would pass too easily
 
 
-def test_prompts_of_one_bucket_share_a_program():
-  model, params = make_model('rope')
+def count_compilations(call):
+  """How often XLA compiles while `call` runs."""
+  events = []
+  listen = lambda event, duration, **_: events.append(event)
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  call()
+  jax.monitoring.unregister_event_duration_listener(listen)
+  return events.count('/jax/core/compile/backend_compile_duration')
 
-  def tokens(prompt):
-    chunks = generate.generate(
-      model, params, [data.encode(prompt)], tokens=20, rng=jax.random.key(0), **GREEDY
-    )
-    return np.concatenate(list(chunks), axis=1)
 
-  tokens(b'a')
-  before = generate.prefill._cache_size(), generate.decode._cache_size()
-  assert tokens(b'b' * 50).shape == (1, 20)
-  assert (generate.prefill._cache_size(), generate.decode._cache_size()) == before
+def test_ten_prompts_of_a_bucket_compile_what_one_does():
+  """Whatever their lengths, and however many tokens are asked for, of a bucket's size together."""
+  model, params = make_model('alibi')
+  rng = jax.random.key(0)
+
+  def ask(lengths, tokens):
+    for length, number in zip(lengths, tokens, strict=True):
+      prompts = [data.encode(b'a' * length)]
+      for _ in generate.generate(model, params, prompts, tokens=number, rng=rng, **GREEDY):
+        pass
+
+  assert count_compilations(lambda: ask([3], [100])) >= 4  # weights, prompt, steps, room for more
+  assert count_compilations(lambda: ask(range(1, 60, 6), range(85, 185, 10))) == 0
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_step_writes_into_the_cache_it_was_given():
+  """No number of the keys is copied: XLA reuses the memory, and nothing is left to warn of."""
+  model, params = make_model('fox')
+  params = generate.apart(model, params)
+  tokens_BT, padding_B = generate.pad_left([np.arange(9), np.arange(70)])
+  key = jax.random.key(0)
+  decoding = generate.prefill(
+    model, params, tokens_BT, padding_B, key, capacity=256, slots=256, **GREEDY
+  )
+  compiled = generate.decode.lower(model, params, decoding, key, **GREEDY).compile()
+  given = sum(x.nbytes for x in jax.tree.leaves(decoding))
+  assert compiled.memory_analysis().alias_size_in_bytes == given
 
 
 @pytest.mark.parametrize(('length', 'bucket'), [(1, 64), (64, 64), (65, 128), (200, 256)])

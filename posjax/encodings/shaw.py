@@ -12,9 +12,11 @@ meets all rows of the table first, and the weights of a row are summed before th
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from posjax.encodings.distance import distances
 from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.toeplitz import unskew
 
 
 class Shaw(Encoding):
@@ -51,14 +53,36 @@ class Shaw(Encoding):
   def output(self, o_BTNH, p_BNTS, pair):
     if not self.with_values:
       return o_BTNH
-    p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
-    row_BTS = jnp.broadcast_to(self._row(distances(pair.q, pair.k)), p_BTSN.shape[:-1])
-    add = lambda p_SN, row_S: jax.ops.segment_sum(p_SN, row_S, len(self.values_LRH))
-    p_BTRN = jax.vmap(jax.vmap(add))(p_BTSN, row_BTS)
-    return o_BTNH + jnp.einsum('BTRN,RH->BTNH', p_BTRN, self.values_LRH.astype(p_BNTS.dtype))
+    values_RH = self.values_LRH.astype(p_BNTS.dtype)
+    row_BTS = self._row(distances(pair.q, pair.k))
+    if pair.q.consecutive and pair.k.consecutive:
+      return o_BTNH + _consecutive(p_BNTS, row_BTS[0], values_RH)
+    return o_BTNH + _any(p_BNTS, row_BTS, values_RH)
 
   def _row(self, distance):
     return self.clip - jnp.clip(distance, -self.clip, self.clip).astype(jnp.int32)
+
+
+def _any(p_BNTS, row_BTS, values_RH):
+  """sum_j p_ij values[row_ij], [B, T, N, H]: the weights of a row come together first."""
+  p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
+  row_BTS = jnp.broadcast_to(row_BTS, p_BTSN.shape[:-1])
+  add = lambda p_SN, row_S: jax.ops.segment_sum(p_SN, row_S, len(values_RH))
+  return jnp.einsum('BTRN,RH->BTNH', jax.vmap(jax.vmap(add))(p_BTSN, row_BTS), values_RH)
+
+
+def _consecutive(p_BNTS, row_TS, values_RH):
+  """The same, where the rows are those of consecutive positions."""
+
+  def near(p):
+    # As many distances as `unskew` returns; nothing has the last one.
+    rows_R = jnp.concatenate([row_TS[::-1, 0], row_TS[0, 1:], row_TS[0, -1:]])
+    return jnp.einsum('BNTR,RH->BTNH', unskew(p), values_RH[rows_R])
+
+  def far(p):
+    return jnp.sum(p, axis=-1).swapaxes(1, 2)[..., None] * values_RH[row_TS[0, 0]]
+
+  return lax.cond(jnp.min(row_TS) == jnp.max(row_TS), far, near, p_BNTS)
 
 
 def examples():

@@ -57,22 +57,23 @@ def _skew_each(x_BNTR, T):
   return _slices(x_BNTR, T - 1 - jnp.arange(T), x_BNTR.shape[-1] - T)
 
 
-def _move_back(T, _, dy_BNTS):
-  """Each row of the gradient is moved back, amid zeros; autodiff would scatter."""
-  S = dy_BNTS.shape[-1]
+@jax.custom_vjp
+def unskew(y_BNTS):
+  """Each row moved back to where `skew` takes it from, amid zeros: [B, N, T, R]."""
+  T, S = y_BNTS.shape[2:]
 
-  def sliced(dy):
-    return _slices(jnp.pad(dy, [(0, 0)] * 3 + [(T, T)]), 1 + jnp.arange(T), T + S)
+  def sliced(y):
+    return _slices(jnp.pad(y, [(0, 0)] * 3 + [(T, T)]), 1 + jnp.arange(T), T + S)
 
-  def in_place(dy):
-    def write(i, dx):
-      row = lax.dynamic_slice_in_dim(dy, i, 1, axis=2)
-      return lax.dynamic_update_slice(dx, row, (0, 0, i, T - 1 - i))
+  def in_place(y):
+    def write(i, x):
+      row = lax.dynamic_slice_in_dim(y, i, 1, axis=2)
+      return lax.dynamic_update_slice(x, row, (0, 0, i, T - 1 - i))
 
-    return lax.fori_loop(0, T, write, jnp.zeros((*dy.shape[:3], T + S), dy.dtype))
+    return lax.fori_loop(0, T, write, jnp.zeros((*y.shape[:3], T + S), y.dtype))
 
   # A CPU would make each number of a slice again for every product that reads it.
-  return (lax.platform_dependent(dy_BNTS, cpu=in_place, default=sliced),)
+  return lax.platform_dependent(y_BNTS, cpu=in_place, default=sliced)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -93,7 +94,9 @@ def _sum_diagonals(T, _, dy_BNTS):
   return (jnp.pad(dy[..., rows - T :], [(0, 0)] * 3 + [(0, 1)]),)
 
 
-_skew_each.defvjp(lambda x, T: (_skew_each(x, T), None), _move_back)
+# Each is the other's gradient; autodiff would scatter.
+_skew_each.defvjp(lambda x, T: (_skew_each(x, T), None), lambda T, _, dy: (unskew(dy),))
+unskew.defvjp(lambda y: (unskew(y), None), lambda _, dx: (_skew_each(dx, dx.shape[2]),))
 _skew_one.defvjp(lambda x, T: (_skew_one(x, T), None), _sum_diagonals)
 
 

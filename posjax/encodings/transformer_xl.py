@@ -34,14 +34,17 @@ class TransformerXl(Encoding):
   def query(self, q):
     return q.replace(h=q.h + (self.dims.scale * self.u_NH).astype(q.h.dtype))
 
+  def key(self, k):
+    # Cached: otherwise each new token would make those of all keys again.
+    return k.replace(features=jnp.concatenate(waves(k.pos.astype(wide(k.h)), self.dims.D), axis=-1))
+
   def position_bias(self, q, k):
-    dtype = wide(k.h)
+    dtype, key_BSD = wide(k.h), k.features
     position_LDNH = self.position_LDNH.astype(dtype)
     ab_BTND = jnp.einsum('BTNH,DNH->BTND', self._position(q), position_LDNH)
     a, b = jnp.split(ab_BTND, 2, axis=-1)
     sin, cos = (x[:, :, None] for x in waves(q.pos.astype(dtype), self.dims.D))
     query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
-    key_BSD = jnp.concatenate(waves(k.pos.astype(dtype), self.dims.D), axis=-1)
     key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
     return jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
 

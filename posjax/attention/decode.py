@@ -1,0 +1,76 @@
+"""Attention to the keys that a cache stores of the tokens so far: forward only, exact.
+
+A layer that sees all has a slot for each token; one with a window has as many as it sees, as a
+ring. The keys of each layer are arrays of their own, and those of a head lie together: so products
+read them where they are, and one token's key is written in place.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from posjax.attention import attend
+
+
+def empty(one, batch, slots):
+  """Keys without a token, each of the shape and dtype of `one`, as `Memory` stores them."""
+  keys = jax.tree.map(lambda x: jnp.zeros((batch, slots, *x.shape[2:]), x.dtype), one)
+  return turn(keys.replace(segment_ids=keys.segment_ids - 1))
+
+
+def grow(keys, slots):
+  """The same keys with more slots. Their ring, if they are one, has not come round yet."""
+  more = slots - keys.order.shape[1]
+  pad = lambda x: jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2))
+  keys = turn(keys)
+  empty_ids = jnp.pad(keys.segment_ids, [(0, 0), (0, more)], constant_values=-1)
+  return turn(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
+
+
+def attend_stored(q, k, keys, length, encoding, *, window, **how):
+  """What the queries `q` gather from `keys` and their own `k`, and the keys with these stored.
+
+  Args:
+    q, k, encoding, window, **how: as of `attend`.
+    keys: `Tokens` as `Memory` has them.
+    length: how many tokens came before.
+  """
+  slots = keys.order.shape[1]
+  # Keys of several calls do not count up by one together, and were turned when they were made.
+  k = k.replace(consecutive=False, waves=())
+  if q.h.shape[1] == 1:
+    keys = write(keys, k, length % slots)
+    return attend(q, turn(keys), encoding, window=window, ring=window > 0, **how), keys
+  both = jax.tree.map(beside, turn(keys), k)
+  o_BTNH = attend(q, both, encoding, window=window, ring=window > 0, **how)
+  return o_BTNH, turn(newest(both, length, slots))
+
+
+def write(keys, new, slot):
+  """Puts one token, leaves [B or 1, 1, ...], into a slot."""
+
+  def put(x, new, axis):
+    new = jnp.broadcast_to(new, (len(x), *new.shape[1:]))
+    return lax.dynamic_update_slice_in_dim(x, new, slot, axis)
+
+  axes = jax.tree.map(lambda _: 1, keys).replace(h=2, v=2)
+  return jax.tree.map(put, keys, turn(new), axes)
+
+
+def newest(both, length, slots):
+  """What the slots hold after the new tokens, which stand in `both` behind the slots so far."""
+  last = length + both.order.shape[1] - slots - 1
+  slot = jnp.arange(slots)
+  token = last - (last - slot) % slots  # the newest of those whose slot it is
+  source = jnp.where(token >= length, slots + token - length, slot)
+  return jax.tree.map(lambda x: jnp.take(x, source, axis=1), both)
+
+
+def beside(old, new):
+  """Both, one behind the other along S; all rows, where they share the new ones."""
+  return jnp.concatenate([old, jnp.broadcast_to(new, (len(old), *new.shape[1:]))], axis=1)
+
+
+def turn(tokens):
+  """h and v from [B, S, K, H] to [B, K, S, H], or back."""
+  return tokens.replace(h=tokens.h.swapaxes(1, 2), v=tokens.v.swapaxes(1, 2))
