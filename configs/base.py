@@ -68,7 +68,7 @@ def get_config(size='tiny'):
   )
 
   config.attention = dict(
-    implementation='auto',  # or 'reference', 'blockwise'
+    implementation='auto',  # or 'reference', 'blockwise', 'fused': see posjax/attention
     block=128,  # queries and keys in one block of 'blockwise'
   )
 

@@ -84,6 +84,15 @@ class Attention(Sublayer):
     return o_BTD, Memory(keys, state)
 
 
+def cheap(function):
+  """Made again for the gradient: what it makes on the way is not worth the memory that keeps it."""
+  return jax.checkpoint(function, prevent_cse=False)
+
+
+def swiglu(h_BTF, gate_BTF):
+  return h_BTF * nn.silu(gate_BTF)
+
+
 class Mlp(Sublayer):
   activation: str
 
@@ -91,15 +100,15 @@ class Mlp(Sublayer):
   def __call__(self, x_BTD):
     h_BTF = x_BTD @ self.weight('up_DF', fan_in(1))
     if self.activation == 'swiglu':
-      h_BTF *= nn.silu(x_BTD @ self.weight('gate_DF', fan_in(1)))
+      h_BTF = cheap(swiglu)(h_BTF, x_BTD @ self.weight('gate_DF', fan_in(1)))
     else:
-      h_BTF = nn.gelu(h_BTF)
+      h_BTF = cheap(nn.gelu)(h_BTF)
     return h_BTF @ self.weight('down_FD', fan_in(1, 0.5 / self.depth))
 
 
 def make_norm(kind, dtype, name):
   norm = {'rmsnorm': nn.RMSNorm, 'layernorm': nn.LayerNorm}[kind]
-  return norm(epsilon=1e-6, dtype=dtype, name=name)
+  return nn.remat(norm, prevent_cse=False)(epsilon=1e-6, dtype=dtype, name=name)
 
 
 class Block(nn.Module):

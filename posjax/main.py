@@ -10,6 +10,7 @@ STARTED = time.perf_counter()
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import shlex
@@ -19,8 +20,8 @@ from typing import NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from posjax import allocator, interruption, validation
 from posjax import config as config_lib
-from posjax import interruption, validation
 from posjax.config import UserError
 from posjax.interruption import Interrupted
 
@@ -53,6 +54,8 @@ ONLY_IN = {
 EPILOGUE = """
 Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 2 something must be changed: the
 command line, the config, the disk or the memory; 3 diverged; 130 Ctrl-C with nothing to save.
+Compiled programs are kept in ~/.cache/posjax, or JAX_COMPILATION_CACHE_DIR, for the next run;
+JAX_ENABLE_COMPILATION_CACHE=false keeps none.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
 
 
@@ -146,8 +149,9 @@ def start(run):
     return 0
   if values.mode == 'train' and not values.dry_run:
     return train(run)
-  from posjax import resources
+  from posjax import compile_cache, resources
 
+  compile_cache.keep(workdir)
   with resources.explained():
     if values.dry_run:
       from posjax import plan
@@ -170,9 +174,10 @@ def train(run):
   """Trains; the exit code says how it ended."""
   with interruption.at_once():
     try:
-      from posjax import metrics, resources
+      from posjax import compile_cache, metrics, resources
       from posjax import train as train_lib
 
+      compile_cache.keep(run.workdir)
       seconds = time.perf_counter() - STARTED
       with resources.explained():
         train_lib.run(
@@ -200,6 +205,8 @@ def leave(code, message, hint=''):
 
 
 def main(argv):
+  allocator.keep_freed_memory()
+  gc.set_threshold(100_000)  # else it looks again and again at modules and programs, which all stay
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
   return answer(lambda: start(parse(argv)))
 

@@ -29,7 +29,9 @@ def banner(config, name, model, mesh, params, corpus, workdir):
   train = config.train
   chosen = [f'{config.attention.implementation}: by config']
   if config.attention.implementation == 'auto':
-    choices = [attention.choose(train.length, train.length, e) for e in encodings.values()]
+    choices = [
+      attention.choose(train.length, train.length, e, model.dtype) for e in encodings.values()
+    ]
     chosen = dict.fromkeys(f'{implementation}: {why}' for implementation, why in choices)
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   return '\n'.join([

@@ -33,12 +33,11 @@ from posjax.state import State
 
 def losses(model, params, batch, *, positions, dropout):
   """Nats of each target, [B, T]; keys for encodings that draw positions, and for dropout."""
-  T = batch['inputs'].shape[1]
-  at = At(
-    pos=batch['positions'][..., None],
-    order=jnp.arange(T, dtype=jnp.int32)[None],
-    segment_ids=batch['segment_ids'],
-  )
+  order_BT = jnp.arange(batch['inputs'].shape[1], dtype=jnp.int32)[None]
+  # Within a document positions count tokens, as the order does, which all rows share.
+  relative = model.pattern.shift_invariant
+  pos_BT = order_BT if relative else batch['positions']
+  at = At(pos_BT[..., None], order_BT, batch['segment_ids'], consecutive=relative)
   logits_BTV, _ = model.apply(
     {'params': params}, batch['inputs'], at, train=True, rng=positions, rngs={'dropout': dropout}
   )
@@ -220,7 +219,10 @@ def resume(context, abstract):
 
 def first_state(config, model, abstract):
   shardings = jax.tree.map(lambda x: x.sharding, abstract)
-  return jax.jit(state_lib.first(config, model), out_shardings=shardings)()
+  # It runs once: to compile it any better would take longer than it saves.
+  quickly = {'xla_backend_optimization_level': 1}
+  make = state_lib.first(config, model)
+  return jax.jit(make, out_shardings=shardings, compiler_options=quickly)()
 
 
 def last_good(context):

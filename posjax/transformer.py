@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax import dims as dims_lib
-from posjax.attention import decode
+from posjax.attention import check_fused, decode
 from posjax.block import Block, Memory, fan_in, make_norm
 from posjax.data import VOCABULARY
 from posjax.dims import Dims
@@ -129,10 +129,8 @@ class Transformer(nn.Module):
     ats, states, dtype = {}, dict(states), jnp.promote_types(self.dtype, jnp.float32)
     for name, encoding in self.pattern.whole(self.groups).items():
       encoding = Bound(encoding, weights[name])
-      pos, states[name] = encoding.positions(at, states[name])
-      there = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
-      ats[name] = there.replace(waves=encoding.waves(there, dtype))
-      x_BTD = encoding.embed(x_BTD, there)
+      ats[name], states[name] = encoding.place(at, states[name], dtype)
+      x_BTD = encoding.embed(x_BTD, ats[name])
     return x_BTD, ats, states
 
   def _block(self, train):
@@ -238,6 +236,9 @@ def from_config(config):
   attention = flax.core.FrozenDict(config.attention)
   model = Transformer(pattern=None, vocabulary=VOCABULARY, attention=attention, **sizes)
   encodings = build(model.dims, **config.encoding)
+  if config.attention.implementation == 'fused':
+    for encoding in encodings:
+      check_fused(encoding)
   return model.clone(pattern=Pattern(encodings, windows, tuple(config.encoding.layers)))
 
 

@@ -6,7 +6,7 @@ CHOICES = {
   'model.norm': ('rmsnorm', 'layernorm'),
   'model.activation': ('swiglu', 'gelu'),
   'model.dtype': ('float32', 'bfloat16'),
-  'attention.implementation': ('auto', 'reference', 'blockwise'),
+  'attention.implementation': ('auto', 'reference', 'blockwise', 'fused'),
   'optimizer.schedule': ('cosine', 'wsd'),
 }
 

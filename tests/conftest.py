@@ -8,6 +8,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 )
+# Programs are kept where a test says, or nowhere: not in the user's cache folder.
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', '')
 
 import jax
 import pytest
@@ -30,7 +32,9 @@ def float64():
 
 
 # Files that go through the encodings; most of their tests share what tests/problem.py solves.
-SHARED = [f'tests/test_{name}.py' for name in ('cache', 'encodings', 'equations', 'traits')]
+SHARED = [
+  f'tests/test_{name}.py' for name in ('cache', 'encodings', 'equations', 'kernel', 'traits')
+]
 
 
 def examples(name):

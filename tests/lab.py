@@ -34,6 +34,7 @@ class Lab:
       'XLA_FLAGS': '',
       'JAX_COMPILATION_CACHE_DIR': str(self.root / 'compiled'),
       'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.2',
+      'XDG_CACHE_HOME': str(self.root / 'caches'),
       'PYTHONPATH': str(ROOT),
     }
 

@@ -14,6 +14,7 @@ HEAVY = ('array_record', 'grain', 'matplotlib', 'tensorboardX', 'tensorflow', 't
     ('posjax', (*HEAVY, 'orbax', 'flax', 'jax', 'numpy')),
     ('posjax.attention, posjax.encodings.rope, posjax.transformer', (*HEAVY, 'posjax.checkpoint')),
     ('posjax.train, posjax.generate, posjax.plan', HEAVY),
+    ('posjax.compile_cache', (*HEAVY, 'orbax', 'flax', 'optax')),
   ],
 )
 def test_nothing_heavy_is_imported_before_it_is_used(modules, unwanted):

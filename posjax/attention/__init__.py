@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from posjax.attention.blockwise import blockwise
+from posjax.attention.fused import check_fused, fused, has_cudnn, hindrance
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
 from posjax.encodings import name_of
@@ -11,8 +12,7 @@ from posjax.encodings import name_of
 __all__ = ['ascending', 'attend', 'blockwise', 'choose', 'reference', 'visible']
 
 # Up to this many scores (T S), all at once is faster than blocks on two CPU cores, forward and
-# backward together; on accelerators it was not measured. For the difference at length see
-# experiments/attention_cost.py.
+# backward together; on accelerators it was not measured.
 REFERENCE_UP_TO = 256 * 256
 
 
@@ -28,12 +28,13 @@ def attend(
     encoding: a `Bound` encoding.
     causal: whether a query sees no key of later order. For the rest see `mask.py`.
     window: keys that a query sees, itself included, by order; 0: all.
-    implementation: 'reference', 'blockwise', or 'auto', see `choose`.
+    implementation: 'reference', 'blockwise', 'fused', or 'auto', see `choose`.
     block: queries and keys in a block of 'blockwise'. Need not divide T or S.
     ring: whether `k` is a ring buffer, in which the newest keys may lie before the oldest.
 
   Raises:
-    ValueError: an unknown implementation, or a mask that the encoding has no meaning under.
+    ValueError: an unknown implementation, or one that the encoding cannot have, or a mask that it
+      has no meaning under.
   """
   kind = encoding.module
   if kind.causal_only and not causal:
@@ -41,19 +42,26 @@ def attend(
   if ring and jax.tree.leaves(jax.eval_shape(encoding.init_carry, q)):
     k = ascending(k)
   if implementation == 'auto':
-    implementation, _ = choose(q.h.shape[1], k.h.shape[1], kind)
+    implementation, _ = choose(q.h.shape[1], k.h.shape[1], kind, q.h.dtype)
   if implementation == 'reference':
     return reference(q, k, encoding, causal=causal, window=window)
   if implementation == 'blockwise':
     block = min(block, kind.widest_block or block)
     return blockwise(q, k, encoding, causal=causal, window=window, block=block)
-  raise ValueError(f"implementation is {implementation!r}; valid: reference, blockwise, auto")
+  if implementation == 'fused':
+    check_fused(kind)
+    return fused(q, k, kind.dims, causal=causal, window=window)
+  raise ValueError(
+    f'implementation is {implementation!r}; valid: reference, blockwise, fused, auto'
+  )
 
 
-def choose(T, S, encoding):
-  """The implementation that 'auto' takes for T queries and S keys, and why."""
+def choose(T, S, encoding, dtype='float32'):
+  """What 'auto' takes for T queries and S keys in `dtype`, and why."""
   if encoding.widest_block and S > encoding.widest_block:
     return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys at once'
+  if not hindrance(encoding) and has_cudnn(T, S, encoding.dims, dtype):
+    return 'fused', f'{name_of(encoding)} adds nothing to scores, and cuDNN takes {dtype}'
   if T * S <= REFERENCE_UP_TO:
     return 'reference', f'{T} x {S} scores are few enough to be held at once'
   return 'blockwise', f'{T} x {S} scores are more than {REFERENCE_UP_TO:,}: in blocks of them'

@@ -92,13 +92,13 @@ def layer(subject):
   (encoding,) = build(dims, (subject.name,), **sections(subject))
   rngs = jax.random.split(jax.random.key(0), 6)
   row = jnp.arange(T, dtype=jnp.int32)[None]
-  at = At(pos=row[..., None], order=row, segment_ids=jnp.zeros_like(row))
+  at = At(row[..., None], row, jnp.zeros_like(row), consecutive=True)
   state = encoding.init_state(1, T, True, rngs[0])
+  weights = encoding.init_weights(rngs[1])
+  there, _ = Bound(encoding, weights).place(at, state.sequence, jnp.float32)  # for all layers
 
-  def loss(weights, x_BTD, q_BTNH, k_BTNH, v_BTNH):
+  def loss(weights, x_BTD, q_BTNH, k_BTNH, v_BTNH, there):
     bound = Bound(encoding, weights)
-    pos, _ = bound.positions(at, state.sequence)
-    there = at.replace(pos=pos)
     features, _ = bound.features(x_BTD, there, state.layer)
     q = bound.query(there.tokens(q_BTNH * dims.scale, v_BTNH, features))
     k = bound.key(there.tokens(k_BTNH, v_BTNH, features))
@@ -107,8 +107,8 @@ def layer(subject):
 
   normal = functools.partial(jax.random.normal, dtype=subject.dtype)
   arguments = [
-    encoding.init_weights(rngs[1]), normal(rngs[2], (1, T, dims.D)),
-    *(normal(rng, (1, T, N, H)) for rng in rngs[3:]),
+    weights, normal(rngs[2], (1, T, dims.D)),
+    *(normal(rng, (1, T, N, H)) for rng in rngs[3:]), there,
   ]
   compiled = jax.jit(jax.grad(loss, range(5))).lower(*arguments).compile()
   planned = compiled.memory_analysis().temp_size_in_bytes

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from posjax import allocator
 from posjax.bench.subjects import Subject
 
 TURN = 0.3  # seconds that a turn takes at least: short calls are repeated
@@ -21,6 +22,8 @@ def main(argument, once=''):
   os.dup2(2, 1)
   answer = lambda **values: print(json.dumps(values), file=answers)
   subject = Subject(**json.loads(argument))
+  if subject.module == 'ours':
+    allocator.keep_freed_memory()  # as posjax.main does
   try:
     module = importlib.import_module(f'posjax.bench.{subject.module}')
     call, planned = module.build(subject)

@@ -55,7 +55,8 @@ class Chain(Encoding):
       if overrides(part, 'positions') and short:
         raise ValueError(f'{name_of(part)} places tokens up to {part.limit}, and '
                          f'{name_of(short[0])} represents {short[0].limit} positions')
-    scoring = [part for part in self.parts if overrides(part, 'score')]
+    hooks = 'score', 'position_bias'
+    scoring = [part for part in self.parts if any(overrides(part, hook) for hook in hooks)]
     for part in scoring[1:]:
       if part.own_score:
         raise ValueError(f'{name_of(part)} makes its own score: it must come before '

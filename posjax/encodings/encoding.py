@@ -235,6 +235,12 @@ class Bound:
   def _call(self, hook, *args):
     return self.module.apply({'params': self.weights}, *args, method=hook)
 
+  def place(self, at, state, dtype):
+    """Where tokens are in the encoding's eyes, with its `waves`; and the sequence's state."""
+    pos, state = self.positions(at, state)
+    there = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
+    return there.replace(waves=self.waves(there, dtype)), state
+
   def positions(self, at, state):
     return self._call('positions', at, state)
 

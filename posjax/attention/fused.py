@@ -1,0 +1,49 @@
+"""Attention by `jax.nn.dot_product_attention`, which is cuDNN's on NVIDIA GPUs where it can be.
+
+It knows scores that are products, a softmax and a mask: for encodings that do all that they do to
+embeddings, positions, queries and keys. The mask is the one array of T x S that it is given.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from posjax.attention.mask import visible
+from posjax.config import UserError
+from posjax.encodings import Chain, name_of
+from posjax.encodings.chain import overrides
+
+NARROW = (jnp.bfloat16, jnp.float16)
+BEYOND = ('key_block', 'position_bias', 'init_carry', 'score', 'output', 'finish')
+
+
+def hindrance(encoding):
+  """The hook that this attention knows nothing of; '' where there is none."""
+  parts = encoding.parts if isinstance(encoding, Chain) else (encoding,)
+  return next((hook for hook in BEYOND if any(overrides(part, hook) for part in parts)), '')
+
+
+def check_fused(encoding):
+  """Raises UserError for an encoding that this attention cannot have."""
+  if hook := hindrance(encoding):
+    raise UserError(
+      f'attention.implementation: fused attention has no {hook}, which {name_of(encoding)} needs; '
+      'take blockwise, or an encoding of queries and keys alone, such as rope'
+    )
+
+
+def has_cudnn(T, S, dims, dtype):
+  """Whether cuDNN takes such heads here: of 16 bits, with lengths and a size that it can divide."""
+  if jax.default_backend() != 'gpu' or dtype not in NARROW:
+    return False
+  return T % 2 == S % 2 == dims.H % 8 == 0 and dims.H <= 128
+
+
+def fused(q, k, dims, *, causal, window):
+  """softmax(q . k) v; see `attend`."""
+  mask = visible(q, k, causal=causal, window=window)
+  o_BTNH = jax.nn.dot_product_attention(
+    q.h, k.h, k.v, mask=mask, scale=1.0,
+    implementation='cudnn' if has_cudnn(*mask.shape[2:], dims, q.h.dtype) else 'xla',
+  )
+  # A query that sees nothing would gather a mean.
+  return jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], o_BTNH, 0)
