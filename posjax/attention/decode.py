@@ -10,21 +10,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention import attend
+from posjax.attention.blocks import turned
 
 
 def empty(one, batch, slots):
   """Keys without a token, each of the shape and dtype of `one`, as `Memory` stores them."""
   keys = jax.tree.map(lambda x: jnp.zeros((batch, slots, *x.shape[2:]), x.dtype), one)
-  return turn(keys.replace(segment_ids=keys.segment_ids - 1))
+  return turned(keys.replace(segment_ids=keys.segment_ids - 1))
 
 
 def grow(keys, slots):
   """The same keys with more slots. Their ring, if they are one, has not come round yet."""
   more = slots - keys.order.shape[1]
   pad = lambda x: jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2))
-  keys = turn(keys)
+  keys = turned(keys)
   empty_ids = jnp.pad(keys.segment_ids, [(0, 0), (0, more)], constant_values=-1)
-  return turn(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
+  return turned(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
 
 
 def attend_stored(q, k, keys, length, encoding, *, window, **how):
@@ -40,10 +41,10 @@ def attend_stored(q, k, keys, length, encoding, *, window, **how):
   k = k.replace(consecutive=False, waves=())
   if q.h.shape[1] == 1:
     keys = write(keys, k, length % slots)
-    return attend(q, turn(keys), encoding, window=window, ring=window > 0, **how), keys
-  both = jax.tree.map(beside, turn(keys), k)
+    return attend(q, turned(keys), encoding, window=window, ring=window > 0, **how), keys
+  both = jax.tree.map(beside, turned(keys), k)
   o_BTNH = attend(q, both, encoding, window=window, ring=window > 0, **how)
-  return o_BTNH, turn(newest(both, length, slots))
+  return o_BTNH, turned(newest(both, length, slots))
 
 
 def write(keys, new, slot):
@@ -54,7 +55,7 @@ def write(keys, new, slot):
     return lax.dynamic_update_slice_in_dim(x, new, slot, axis)
 
   axes = jax.tree.map(lambda _: 1, keys).replace(h=2, v=2)
-  return jax.tree.map(put, keys, turn(new), axes)
+  return jax.tree.map(put, keys, turned(new), axes)
 
 
 def newest(both, length, slots):
@@ -70,7 +71,3 @@ def beside(old, new):
   """Both, one behind the other along S; all rows, where they share the new ones."""
   return jnp.concatenate([old, jnp.broadcast_to(new, (len(old), *new.shape[1:]))], axis=1)
 
-
-def turn(tokens):
-  """h and v from [B, S, K, H] to [B, K, S, H], or back."""
-  return tokens.replace(h=tokens.h.swapaxes(1, 2), v=tokens.v.swapaxes(1, 2))

@@ -7,15 +7,16 @@ import importlib
 import pkgutil
 
 from posjax.config import UserError
+from posjax.encodings.bound import Bound
 from posjax.encodings.chain import Chain, name_of
-from posjax.encodings.encoding import At, Bound, Encoding, Pair, State, Tokens
+from posjax.encodings.encoding import At, Encoding, Pair, State, Tokens
 
 __all__ = [
   'At', 'Bound', 'Chain', 'Encoding', 'Pair', 'State', 'Tokens', 'arguments', 'build', 'find',
   'name_of', 'names',
 ]
 
-NOT_ENCODINGS = ('chain', 'distance', 'encoding', 'toeplitz')
+NOT_ENCODINGS = ('bound', 'chain', 'distance', 'encoding', 'toeplitz')
 
 # Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
 LARGEST = {int: 2**24, float: 1e38}
