@@ -86,19 +86,19 @@ def first_state(encoding, batch, capacity=CAPACITY):
   return encoding.with_dims(DIMS).init_state(batch, capacity, True, jax.random.key(3))
 
 
-def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **how):
-  """All hooks in turn; the embedded streams are cut into heads without a projection.
+def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
+  """Queries, keys and the encoding as attention meets them: the hooks before it in turn.
 
-  Queries and keys are different streams, as in cross-attention; but a query's own value is that of
-  the key at its place, unless `inputs` has others. `turn` rotates the slots of the keys, as they
-  lie in a ring buffer.
+  The embedded streams are cut into heads without a projection. Queries and keys are different
+  streams, as in cross-attention; but a query's own value is that of the key at its place, unless
+  `inputs` has others.
   """
   bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
   state = first_state(encoding, len(inputs['q']), capacity)
 
   def end(x_BTD, at, number):
     pos, _ = bound.positions(at, state.sequence)
-    at = at.replace(pos=pos)
+    at = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
     x_BTD = bound.embed(x_BTD, at)
     features, _ = bound.features(spread_rows(x_BTD), at, state.layer)
     return heads(spread_rows(x_BTD), number), features, at
@@ -107,7 +107,12 @@ def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **h
   k_BSKH, k_features, at_k = end(inputs['k'], at_k, DIMS.K)
   own = inputs.get('own', inputs['v'])
   q = bound.query(at_q.tokens(q_BTNH * DIMS.scale, own, q_features))
-  k = bound.key(at_k.tokens(k_BSKH, inputs['v'], k_features))
+  return q, bound.key(at_k.tokens(k_BSKH, inputs['v'], k_features)), bound
+
+
+def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **how):
+  """All hooks in turn. `turn` rotates the slots of the keys, as they lie in a ring buffer."""
+  q, k, bound = ends(encoding, inputs, at_q, at_k, capacity=capacity)
   if turn is not None:
     k = jax.tree.map(lambda x: jnp.roll(x, turn, axis=1), k)
   return attend(q, k, bound, ring=turn is not None, **how)

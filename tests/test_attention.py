@@ -141,14 +141,13 @@ def test_reachable_skips_keys_on_either_side_of_a_window():
 
 
 class Visits(Encoding):
-  """Tells `seen` of each pair of blocks whose scores are asked for."""
+  """Tells `seen` of each pair of blocks that it is asked for a bias of; rows share it."""
 
   seen = []
 
-  def score(self, s_BNTS, pair, carry):
+  def position_bias(self, q, k):
     note = lambda q, k: self.seen.append((int(q), int(k)))
-    jax.debug.callback(note, pair.q.order[0, 0], pair.k.order[0, 0])
-    return s_BNTS, carry
+    jax.debug.callback(note, q.order[0, 0], k.order[0, 0])
 
 
 def visits(q, k, **how):
@@ -273,39 +272,12 @@ def test_rows_spread_over_devices_by_other_means_than_ours(axis_type, module, wa
   """Inside `shard_map`, and on an explicit mesh: attention brings no mesh of its own."""
   q, k = draw_ends(12, 12)
   encoding = Bound(module.with_dims(DIMS))
-  want = attend(q, k, encoding, **way)
+  function = lambda q, k: solve(q, k, encoding, **way)
+  want = jit(function)(q, k)
   mesh = jax.make_mesh((2,), ('x',), axis_types=(axis_type,), devices=jax.devices()[:2])
   rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('x'))
-  function = lambda q, k: attend(q, k, encoding, **way)
   if axis_type == AxisType.Auto:
     function = jax.shard_map(function, mesh=mesh, in_specs=rows.spec, out_specs=rows.spec)
   with jax.set_mesh(mesh):
     q, k = jax.device_put((q, k), rows)
     close(jit(function)(q, k), want)
-
-
-# Memory.
-
-
-def planned_bytes(T, implementation):
-  """What XLA plans for temporaries of a forward and backward pass, T queries and keys."""
-  with jax.enable_x64(False):
-    h = jax.ShapeDtypeStruct((1, T, 4, 32), jnp.float32)
-    at = jax.eval_shape(lambda: tokens(jnp.arange(T), jnp.zeros((1, T))))
-    q, k = at.replace(h=h), at.replace(h=h, v=h)
-    f = functools.partial(solve, encoding=Bound(Nope()), implementation=implementation)
-    return jax.jit(f).lower(q, k).compile().memory_analysis().temp_size_in_bytes
-
-
-def test_memory_is_linear_in_the_length_by_blocks_and_quadratic_at_once():
-  lengths = (2048, 8192, 32_768)
-  blockwise, reference = (
-    np.array([planned_bytes(T, implementation) for T in lengths])
-    for implementation in ('blockwise', 'reference')
-  )
-  exponents = lambda planned: np.log(planned[1:] / planned[:-1]) / math.log(4)
-  print(f'MiB at {lengths}: blockwise {blockwise / 2**20}, reference {reference / 2**20}')
-  assert exponents(blockwise).max() <= 1.1
-  assert exponents(reference).min() > 1.8
-  # A few arrays as large as the queries: fewer than either checkpoint alone would leave.
-  assert blockwise[-1] < 10 * 32_768 * 4 * 32 * 4

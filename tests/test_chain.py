@@ -124,7 +124,8 @@ def alone(encoding, weights, inputs, at, s_BNTS):
   q_features, k_features = (bound.features(inputs[part], at, state)[0] for part in 'qk')
   q = bound.query(at.tokens(heads(inputs['q'], DIMS.N) * DIMS.scale, inputs['v'], q_features))
   k = bound.key(at.tokens(heads(inputs['k'], DIMS.K), inputs['v'], k_features))
-  pair = Pair(q, bound.key_block(k), visible(q, k, **CAUSAL))
+  k = bound.key_block(k)
+  pair = Pair(q, k, visible(q, k, **CAUSAL), bound.position_bias(q, k))
   return bound.score(s_BNTS, pair, bound.init_carry(q))[0], pair.mask
 
 

@@ -25,15 +25,16 @@ class Bug(NamedTuple):
   caught: str  # 'FILE::TEST[ENCODING': the test that must fail, by the beginning of its name
 
 
-ENCODINGS, EQUATIONS, TRAITS = (
-  f'tests/test_{name}.py::test' for name in ('encodings', 'equations', 'traits')
+ENCODINGS, EQUATIONS, TRAITS, TOEPLITZ = (
+  f'tests/test_{name}.py::test' for name in ('encodings', 'equations', 'traits', 'toeplitz')
 )
+CONSECUTIVE = 'tests/test_kernel.py::test_consecutive_positions_give_the_same_numbers'
 DECODING = 'tests/test_cache.py::test_cached_decoding_equals_forward'
 
 BUGS = {
   # Angles in the model's dtype: positions above 256 collide (transformers #29285 and many others).
   'angles in bfloat16': Bug(
-    'encodings/rope.py', 'dtype = wide(x_BTNH)', 'dtype = x_BTNH.dtype',
+    'encodings/rope.py', 'self.waves(tokens, wide(tokens.h))', 'self.waves(tokens, tokens.h.dtype)',
     f'{ENCODINGS}_bfloat16_far_out[rope]',
   ),
   # Interleaved read as half-split: garbage after a conversion (transformers #25199).
@@ -43,8 +44,8 @@ BUGS = {
   ),
   # Positions counted from the block's first token, as if it were the text's.
   'arange inside an encoding': Bug(
-    'encodings/rope.py', 'return rotate(h_BTNH, at.pos[..., 0], theta, self.layout)',
-    'return rotate(h_BTNH, jnp.arange(h_BTNH.shape[1])[None], theta, self.layout)',
+    'encodings/rope.py', 'return waves(at.pos[..., 0], ',
+    'return waves(jnp.arange(at.pos.shape[1])[None], ',
     f'{DECODING}[rope]',
   ),
   # Packed documents whose positions run on (torchtitan #2559).
@@ -54,9 +55,8 @@ BUGS = {
   ),
   # A bias made for T queries from 0 on, whatever the cache holds (TensorRT-LLM #13870).
   'bias over the query length under a cache': Bug(
-    'encodings/alibi.py', 'distance = jnp.abs(pair.distance[..., 0])',
-    'distance = jnp.abs(jnp.arange(pair.q.h.shape[1])[:, None] - pair.k.pos[:, None, None, :, 0])',
-    f'{DECODING}[alibi]',
+    'encodings/distance.py', 'q.pos[:, :, None, 0] - k.pos',
+    'jnp.arange(len(q.pos[0]))[:, None] - k.pos', f'{DECODING}[alibi]',
   ),
   # The slopes of the heads that one device has (flashinfer #5101).
   'slopes from local heads': Bug(
@@ -70,8 +70,7 @@ BUGS = {
     f'{EQUATIONS}_self_attention_equals_the_oracle[alibi]',
   ),
   'bias inside the softmax scale': Bug(
-    'encodings/alibi.py', 'return s_BNTS - slope[:, None, None] * distance',
-    'return s_BNTS - self.dims.scale * slope[:, None, None] * distance',
+    'encodings/alibi.py', 'return -slope_N * ', 'return -self.dims.scale * slope_N * ',
     f'{EQUATIONS}_self_attention_equals_the_oracle[alibi]',
   ),
   'bucket off by one': Bug(
@@ -80,18 +79,17 @@ BUGS = {
   ),
   # The bias is dropped once there is a cache (TensorRT-LLM #13870).
   'no bias for a single query': Bug(
-    'encodings/t5.py', 'return s_BNTS + jnp.moveaxis(bias_BTSN, -1, 1), carry',
-    'return s_BNTS + jnp.moveaxis(bias_BTSN, -1, 1) * (s_BNTS.shape[2] > 1), carry',
+    'encodings/encoding.py', 'else s_BNTS + pair.bias, carry',
+    'else s_BNTS + pair.bias * (s_BNTS.shape[2] > 1), carry',
     f'{DECODING}[t5-buckets=8-max_distance=40]',
   ),
   'a frozen table': Bug(
-    'encodings/t5.py', 'self.table_RN.astype(wide(s_BNTS))[index_BTS]',
-    "__import__('jax').lax.stop_gradient(self.table_RN).astype(wide(s_BNTS))[index_BTS]",
+    'encodings/t5.py', 'return self.table_RN.astype(',
+    "return __import__('jax').lax.stop_gradient(self.table_RN).astype(",
     f'{ENCODINGS}_gradients_equal_finite_differences[t5-buckets=8-max_distance=40]',
   ),
   'scale missing on a relative term': Bug(
-    'encodings/shaw.py', "jnp.einsum('BTNH,RH->BTNR', q.h, self.keys_LRH",
-    "jnp.einsum('BTNH,RH->BTNR', q.h / self.dims.scale, self.keys_LRH",
+    'encodings/shaw.py', "'BTNH,BNHR->BNTR', q.h, ", "'BTNH,BNHR->BNTR', q.h / self.dims.scale, ",
     f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4]',
   ),
   'sign of the distance': Bug(
@@ -99,8 +97,8 @@ BUGS = {
     f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4]',
   ),
   'normalised by the position of the key': Bug(
-    'encodings/fire.py', 'pos_BT1 = pair.q.pos.astype(dtype)',
-    'pos_BT1 = pair.k.pos.swapaxes(1, 2).astype(dtype)',
+    'encodings/fire.py', 'share(distance_BTS, q.pos.astype(',
+    'share(distance_BTS, k.pos.swapaxes(1, 2).astype(',
     f'{EQUATIONS}_self_attention_equals_the_oracle[fire-length=8-width=5]',
   ),
   # Attention leaks across documents (torchtitan #2559, OLMo-core #503).
@@ -110,7 +108,7 @@ BUGS = {
   ),
   # What a softmax hides: the same number too much for all keys of a query, made of unseen tokens.
   'gates of tokens that are not seen': Bug(
-    'encodings/fox.py', 'lax.cond(pair.whole', 'lax.cond(jnp.any(pair.mask)',
+    'encodings/fox.py', 'jnp.where(pair.whole, 2', 'jnp.where(jnp.any(pair.mask), 2',
     f'{ENCODINGS}_gradients_are_zero_exactly_where_nothing_is_seen[fox]',
   ),
   'a carry in the dtype of the inputs': Bug(
@@ -140,9 +138,9 @@ BUGS = {
   ),
   # Positions drawn anew at each step (randomized_positional_encodings #1).
   'positions drawn anew for each call': Bug(
-    'transformer.py', 'x_BTD, ats, states = self._embed(x_BTD, at, weights, memory.states)',
-    'x_BTD, ats, states = self._embed(x_BTD, at, weights, self._first_memory('
-    '*tokens_BT.shape, train=train, rng=jax.random.key(0)).states)',
+    'transformer.py', 'states = cache.states',
+    'states, _ = self.pattern.init_states(*tokens_BT.shape, self.groups, train=train, '
+    'rng=jax.random.key(0))',
     f'{DECODING}[randomize-limit=200+rope]',
   ),
   'the first layer\'s weights in each of a group': Bug(
@@ -155,9 +153,46 @@ BUGS = {
     f'{TRAITS}_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache[cope-rows=4]',
   ),
   'key blocks from the farthest to the nearest': Bug(
-    'attention/blockwise.py', '(k_blocks, reach, all_see_all), reverse=True)',
-    '(k_blocks, reach, all_see_all))',
+    'attention/blockwise.py', 'meeting, _ = meet(plan, q, k, r, i, plan.last[i] - 1 - turn)',
+    'meeting, _ = meet(plan, q, k, r, i, plan.first[i] + turn)',
     f'{ENCODINGS}_blockwise_equals_reference[path-rank=5]',
+  ),
+  'the gradient of a carry dropped': Bug(
+    'attention/blockwise.py', '*second, ds_BNTS, dcarry = pull_score(',
+    '*second, ds_BNTS, _ = pull_score(', f'{ENCODINGS}_blockwise_equals_reference[fox]',
+  ),
+  'gradients of scores as if the sum of weights were constant': Bug(
+    'attention/blockwise.py', ' - delta_BNT[..., None])', ')',
+    f'{ENCODINGS}_blockwise_equals_reference[nope]',
+  ),
+  'the gradient of a shared bias from the last row alone': Bug(
+    'attention/blockwise.py', 'trees.add(totals, (dencoding, met.r, met.bias))',
+    '(*trees.add(totals[:2], (dencoding, met.r)), met.bias)',
+    f'{CONSECUTIVE}[t5-buckets=8-max_distance=40]',
+  ),
+  'what pads the last block is seen': Bug(
+    'attention/blocks.py', '.replace(segment_ids=cut(tokens.segment_ids, fill=-1))', '',
+    f'{ENCODINGS}_blockwise_equals_reference[nope]',
+  ),
+  'distances of another pair of blocks': Bug(
+    'attention/meeting.py', 'place, nearest = (blocks - 1 - i) * T', 'place, nearest = i * T',
+    f'{CONSECUTIVE}[kerple]',
+  ),
+  'a block taken for far when one distance is near': Bug(
+    'encodings/encoding.py', 'nearest >= self.linear_beyond', 'nearest >= self.linear_beyond - 1',
+    f'{CONSECUTIVE}[shaw-clip=4]',
+  ),
+  'far blocks moved by one': Bug(
+    'encodings/toeplitz.py', 'jnp.flip(x_BN1R[..., :T]', 'jnp.flip(x_BN1R[..., 1 : T + 1]',
+    f'{TOEPLITZ}_linear_is_skew_of_numbers_that_rise_evenly',
+  ),
+  'near blocks moved by one': Bug(
+    'encodings/toeplitz.py', '_slices(x_BNTR, T - 1 - jnp.arange(T)',
+    '_slices(x_BNTR, T - jnp.arange(T)', f'{TOEPLITZ}_skew_of_rows_of_their_own',
+  ),
+  'diagonals summed one aside': Bug(
+    'encodings/toeplitz.py', '[ends]) for x, ends', '[ends[::-1]]) for x, ends',
+    f'{TOEPLITZ}_skew_of_a_row_that_all_share',
   ),
   'a block at the window\'s edge skipped': Bug(
     'attention/mask.py', '(q.first - k.last < window)', '(q.first - k.last < window - 1)',

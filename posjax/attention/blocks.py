@@ -41,7 +41,7 @@ def content(q_BNTH, k_BKSH):
   s = jnp.einsum(
     'BKTH,BKSH->BKTS', _share(q_BNTH, k_BKSH), k_BKSH, preferred_element_type=wide(q_BNTH)
   )
-  return s.reshape(*q_BNTH.shape[:3], -1)
+  return _apart(s, q_BNTH)
 
 
 def mix(p_BNTS, v_BKSH):
@@ -49,7 +49,7 @@ def mix(p_BNTS, v_BKSH):
   # The weights are narrowed to the values: a product of bfloat16 numbers, summed in float32.
   p = _share(p_BNTS.astype(v_BKSH.dtype), v_BKSH)
   o = jnp.einsum('BKTS,BKSH->BKTH', p, v_BKSH, preferred_element_type=p_BNTS.dtype)
-  return o.reshape(*p_BNTS.shape[:3], -1)
+  return _apart(o, p_BNTS)
 
 
 def gather(x_BNTH, p_BNTS, k_BKSH):
@@ -63,5 +63,13 @@ def gather(x_BNTH, p_BNTS, k_BKSH):
 
 def _share(x_BNT, k_BK):
   """[B, N, T, ...] to [B, K, N / K T, ...]."""
+  # In two steps, here and back: where heads are spread over devices, one cannot be followed.
   B, K = k_BK.shape[:2]
-  return x_BNT.reshape(B, K, -1, x_BNT.shape[-1])
+  apart = x_BNT.reshape(B, K, -1, *x_BNT.shape[2:])
+  return apart.reshape(B, K, -1, x_BNT.shape[-1])
+
+
+def _apart(x_BKT, q_BNT):
+  """[B, K, N / K T, ...] to [B, N, T, ...]."""
+  B, N, T = q_BNT.shape[:3]
+  return x_BKT.reshape(B, x_BKT.shape[1], -1, T, x_BKT.shape[-1]).reshape(B, N, T, -1)

@@ -73,7 +73,9 @@ def forward(how, encoding, q, k, r, carry):
 
   def query_block(i):
     shape, dtype = q.h.shape[1:-1], wide(q.h)
-    o_BNTH, l_BNT = jnp.zeros((*shape, k.v.shape[-1]), dtype), jnp.zeros(shape, dtype)
+    # Made of the queries, so that under shard_map it lies where they do.
+    l_BNT = jnp.where(False, trees.take(q.h, i)[..., 0], 0).astype(dtype)
+    o_BNTH = jnp.broadcast_to(l_BNT[..., None], (*shape, k.v.shape[-1]))
     # Above the score of what is not seen: a query that sees nothing gives all of it weight 0.
     m_BNT = l_BNT + (jnp.finfo(dtype).min / 2 if how.softmax else 0)
 
@@ -194,7 +196,8 @@ def carries(how, plan, encoding, q, k, r, carry, i):
 
     return over_rows(how, update, meeting, carry)[0], trees.put(entering, carry, j)
 
-  entering = jax.tree.map(lambda x: jnp.zeros((len(k.h), *x.shape), x.dtype), start)
+  room = lambda x: jnp.broadcast_to(jnp.zeros_like(x), (len(k.h), *x.shape))
+  entering = jax.tree.map(room, start)
   return lax.fori_loop(0, plan.last[i] - plan.first[i], visit, (start, entering))[1]
 
 

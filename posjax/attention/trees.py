@@ -20,7 +20,7 @@ def merge(floats, tree):
 def zeros(tree):
   """Sums of nothing, wide enough to add up many."""
   wide = lambda x: jnp.promote_types(x.dtype, jnp.float32)
-  return jax.tree.map(lambda x: jnp.zeros(x.shape, wide(x)), tree)
+  return jax.tree.map(lambda x: jnp.zeros_like(x, wide(x)), tree)
 
 
 def add(total, part):

@@ -240,7 +240,8 @@ def later(x):
   """The sum of all that come after each element along the last axis."""
   S = x.shape[-1]
   side = math.isqrt(S - 1) + 1
-  groups = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, side**2 - S)]).reshape(-1, side, side)
+  groups = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, side**2 - S)])
+  groups = groups.reshape(*x.shape[:-1], side, side)
   # Two products with a triangle, within groups and of their sums: a scan takes three times as long.
   below = np.tri(side, k=-1, dtype=x.dtype)
   product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,266 @@
+"""The kernel of blocks: its own gradient, what it makes of declared structure, and what that costs.
+
+The contract of every encoding (test_encodings.py) compares it with attention all at once, at any
+places. Here it meets autodiff of a plain scan, and places that count up by one.
+"""
+
+import collections
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax.attention import attend, blockwise, reference, trees
+from posjax.encodings import At, Bound, Chain
+from posjax.encodings.alibi import Alibi
+from posjax.encodings.distance import DistanceBias
+from posjax.encodings.fire import network
+from posjax.encodings.fox import Fox
+from posjax.encodings.kerple import Kerple
+from posjax.encodings.path import Path
+from posjax.encodings.shaw import Shaw
+from posjax.encodings.t5 import T5
+from tests import autodiff
+from tests.conftest import title
+from tests.problem import (
+  CAUSAL,
+  DIMS,
+  MASKS,
+  ROWS,
+  close,
+  draw,
+  ends,
+  first_state,
+  heads,
+  jit,
+  masks,
+  place,
+  segments,
+)
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+def solve(way, given, **how):
+  """Output, and the gradient of all that attention is given: fractions of positions, features."""
+  o, pull = trees.vjp(lambda q, k, bound: way(q, k, bound, **how), *given)
+  return o, pull(jnp.cos(o))
+
+
+def compare(encoding, mask):
+  @jit
+  def both(inputs, at):
+    given = ends(encoding, inputs, at, at)
+    return [solve(way, given, **mask, block=5) for way in (blockwise, autodiff.blockwise)]
+
+  close(*both(draw(encoding), place(encoding, segments(*ROWS))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mask', MASKS)
+def test_the_kernel_equals_autodiff_of_a_scan(encoding, mask):
+  if mask in masks(encoding):
+    compare(encoding, MASKS[mask][0])
+
+
+def test_a_carry_and_a_bias_equal_autodiff_of_a_scan():
+  compare(Chain((Path(rank=5), Kerple())), CAUSAL)
+
+
+# Declared structure.
+
+
+def consecutive(first, length):
+  """Positions that all rows share and that count up by one."""
+  order = jnp.arange(first, first + length, dtype=jnp.int32)[None]
+  return At(order[..., None], order, jnp.zeros_like(order), consecutive=True)
+
+
+def packed(at):
+  """For two rows: one document; and two, of which the second ends before the keys do."""
+  second = jnp.where(at.order < 90, at.order // 50, -1)
+  return at.replace(segment_ids=jnp.concatenate([at.segment_ids, second]))
+
+
+# 27 queries among 94 keys. In blocks of 8, of which neither is a multiple, there are keys as near
+# as can be, and keys more than 40 positions away on either side, where `linear_beyond` tells. The
+# blocks before a query are 3, 11, … away at least: with Shaw's clip of 4, 3 is almost beyond.
+QUERIES, KEYS = packed(consecutive(40, 27)), packed(consecutive(6, 94))
+SIDES = {'both sides': dict(causal=False, window=0)} | {n: mask for n, (mask, _) in MASKS.items()}
+
+
+def structured(encoding, mask):
+  """By blocks at positions that are declared to be consecutive, and all at once."""
+
+  @jit
+  def both(inputs):
+    def pulled(way, **how):
+      run = lambda inputs: way(*ends(encoding, inputs, QUERIES, KEYS), **mask, **how)
+      o, pull = jax.vjp(run, inputs)
+      return o, pull(jnp.cos(o))
+
+    return pulled(blockwise, block=8), pulled(reference)
+
+  close(*both(draw(encoding, batch=2, queries=27, keys=94)))
+
+
+def declares(encoding):
+  bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
+  return jax.eval_shape(bound.distances, jnp.arange(3.0)) is not None
+
+
+def test_consecutive_positions_give_the_same_numbers(encoding):
+  """What declares no structure does not notice them: it is the same program."""
+  if declares(encoding):
+    structured(encoding, SIDES['causal window' if encoding.causal_only else 'both sides'])
+    return
+  inputs = draw(encoding, batch=2, queries=27, keys=94)
+  at_q, at_k = (at.replace(consecutive=False) for at in (QUERIES, KEYS))
+
+  @jit
+  def program(inputs, at_q, at_k):
+    return solve(blockwise, ends(encoding, inputs, at_q, at_k), **CAUSAL, block=8)
+
+  declared, not_declared = program.lower(inputs, QUERIES, KEYS), program.lower(inputs, at_q, at_k)
+  assert declared.as_text() == not_declared.as_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('side', SIDES)
+def test_consecutive_positions_give_the_same_numbers_under_each_mask(encoding, side):
+  if SIDES[side]['causal'] or not encoding.causal_only:
+    structured(encoding, SIDES[side])
+
+
+def test_buckets_of_both_sides_are_passed_on_both_sides():
+  structured(T5(buckets=12, max_distance=20, bidirectional=True), SIDES['both sides'])
+
+
+# What is made how often, and kept.
+
+
+class Counted(DistanceBias):
+  """Tells `made` of all distances that biases are made of."""
+
+  made = []
+
+  def of(self, distance):
+    note = lambda first: self.made.append((distance.shape, int(first)))
+    jax.debug.callback(note, distance.reshape(-1)[0])
+    return -jnp.abs(distance)[..., None]
+
+  def by_distance(self, q, r_NR):
+    jax.debug.callback(lambda: self.made.append('block'))
+    return super().by_distance(q, r_NR)
+
+
+@pytest.mark.parametrize('declared', [False, True], ids=['by pairs', 'by distances'])
+def test_a_bias_is_made_once_for_all_rows(declared):
+  """Of two rows of 12 tokens, six pairs of blocks of four; once more on the way back."""
+  at = consecutive(5, 12).replace(consecutive=declared)
+  given = ends(Counted(), draw(Counted(), batch=2), at, at)
+  firsts = [4 * (i - j) for i in range(3) for j in range(i + 1)]
+  for run, times in (
+    (lambda: blockwise(*given, **CAUSAL, block=4), 1),
+    (lambda: solve(blockwise, given, **CAUSAL, block=4), 2),
+  ):
+    Counted.made.clear()
+    jax.block_until_ready(jit(run)())
+    jax.effects_barrier()
+    if declared:  # the largest distance, from the last query on, and room for one more
+      assert collections.Counter(Counted.made) == {((24,), 11): 1, 'block': 6 * times}
+    else:
+      assert sorted(Counted.made) == sorted(times * [((1, 4, 4), first) for first in firsts])
+
+
+def test_waves_given_or_made_inside_are_the_same_bits(encoding):
+  """And nothing of them stays with queries and keys: a cache would store it."""
+  at = place(encoding, segments(*ROWS))
+  inputs = draw(encoding)
+  bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
+  state = first_state(encoding, 4)
+  at = at.replace(pos=bound.positions(at, state.sequence)[0])
+  features, _ = bound.features(inputs['q'], at, state.layer)
+  tokens = at.tokens(heads(inputs['q'], DIMS.N), inputs['v'], features)
+  given = tokens.replace(waves=bound.waves(at, jnp.float64))
+  for hook in (bound.query, bound.key):
+    want, got = hook(tokens), hook(given)
+    assert not jax.tree.leaves(got.waves)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_gradients_are_the_same_bits_in_each_run_and_each_compilation():
+  """Of hooks of all kinds, in the precision and at a length of training."""
+  encoding = Chain((Shaw(), Kerple(), Fox()))
+  at = consecutive(0, 512)
+  with jax.enable_x64(False):
+    inputs = jax.tree.map(jnp.float32, draw(encoding, batch=2, queries=512, keys=512))
+
+    def run(inputs):
+      return solve(blockwise, ends(encoding, inputs, at, at), **CAUSAL, block=128)
+
+    once, again = (jax.jit(run).lower(inputs).compile() for _ in range(2))
+    want = once(inputs)
+    for got in (once(inputs), again(inputs)):
+      jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def planned_bytes(encoding, T, **way):
+  """What XLA plans for temporaries of a forward and backward pass, T queries and keys."""
+
+  def run(inputs, at):
+    return solve(functools.partial(attend, **way), ends(encoding, inputs, at, at))
+
+  with jax.enable_x64(False):
+    inputs = jax.tree.map(jnp.float32, draw(encoding, batch=1, queries=T, keys=T))
+    planned = jax.jit(run).lower(inputs, consecutive(0, T)).compile().memory_analysis()
+  return planned.temp_size_in_bytes
+
+
+def exponent(encoding, **way):
+  short, long = (planned_bytes(encoding, T, **way) for T in (4096, 16_384))
+  print(f'{title(encoding)}: {short / 2**20:.1f} and {long / 2**20:.1f} MiB')
+  return math.log(long / short, 4)
+
+
+@pytest.mark.slow
+def test_memory_is_linear_in_the_length(encoding):
+  assert exponent(encoding, implementation='blockwise') <= 1.1
+
+
+def test_memory_is_linear_in_the_length_by_blocks_and_quadratic_at_once():
+  assert exponent(Alibi(), implementation='blockwise') <= 1.1
+  assert exponent(Alibi(), implementation='reference') > 1.8
+
+
+# FIRE's network, whose units are evaluated only where they cross 0.
+
+
+def plain(x_P, w_R, b_R, out_RN):
+  return jax.nn.relu(x_P[:, None] * w_R + b_R).dot(out_RN).T
+
+
+RISING = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0])
+
+
+@pytest.mark.parametrize('b_R', [
+  -0.5 * RISING,  # all cross, in the middle
+  [3.0, 2.0, 1.0, 0.0, 0.0, 0.0],  # none does: all are on, or stay on the edge
+  [-1.0, -1.0, -1.0, -3.0, -3.0, -3.0],  # none does: all are off
+  [2.0, 1.0, 0.5, -0.5, -1.0, -2.0],  # each is 0 at the end, and on before or never
+  [1.0, 0.0, -1.0, 0.2, -0.3, -5.0],  # some
+])
+def test_fire_network_equals_the_sum_over_its_units(b_R):
+  rng = np.random.default_rng(0)
+  x_P = np.concatenate([[0.0, 1.0], rng.uniform(size=9)])
+  given = x_P, RISING, np.asarray(b_R), rng.normal(size=(6, 3))
+  dy_NP = rng.normal(size=(3, 11))
+
+  @jit
+  def both(given):
+    ways = [jax.vjp(function, *given) for function in (network, plain)]
+    return [(y, pull(dy_NP)) for y, pull in ways]
+
+  close(*both(given))
