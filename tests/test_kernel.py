@@ -111,6 +111,7 @@ def declares(encoding):
   return jax.eval_shape(bound.distances, jnp.arange(3.0)) is not None
 
 
+@pytest.mark.slow
 def test_consecutive_positions_give_the_same_numbers(encoding):
   """What declares no structure does not notice them: it is the same program."""
   if declares(encoding):
