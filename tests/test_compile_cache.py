@@ -15,13 +15,14 @@ from tests.lab import SMALL
 
 # Runs a program, and prints how many of its compilations were read, and how many were written.
 COUNTED = '''
-import atexit, collections, json, runpy, sys
+import atexit, collections, json, resource, runpy, sys
 import jax
 events = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: events.update([event]))
 counts = lambda: [events[f'/jax/compilation_cache/cache_{kind}'] for kind in ('hits', 'misses')]
 atexit.register(lambda: print(json.dumps(counts())))
-sys.argv = sys.argv[1:]
+_, limit, *sys.argv = sys.argv
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 runpy.run_path(sys.argv[0], run_name='__main__')
 '''
 SUM = '''
@@ -38,13 +39,12 @@ def program(tmp_path):
   """Runs a file with arguments; gives (hits, misses) and the lines it printed; no warnings."""
   inherited = {k: v for k, v in os.environ.items() if not k.startswith(('JAX_', 'XLA_'))}
 
-  def run(*command, limit=None, **variables):
+  def run(*command, limit=resource.RLIM_INFINITY, **variables):
     environment = inherited | {
       'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'XDG_CACHE_HOME': str(tmp_path / 'caches'),
     }
-    limited = limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     done = subprocess.run(
-      [sys.executable, '-c', COUNTED, *map(str, command)], cwd=tmp_path, preexec_fn=limited,
+      [sys.executable, '-c', COUNTED, str(limit), *map(str, command)], cwd=tmp_path,
       env=environment | variables, capture_output=True, text=True, check=True,
     )
     assert done.stderr == ''
