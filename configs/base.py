@@ -63,6 +63,7 @@ def get_config(size='tiny'):
     tied=True,  # the output head is the token table; False: a matrix of its own
     dropout=0.0,  # of the embeddings and of what each half block adds
     windows=(0,),  # keys a query sees in each layer of the pattern, itself included; 0: all
+    chunks=(0,),  # tokens of a text that see each other, in each layer of the pattern; 0: all
     remat=False,  # recompute each group of layers in the backward pass, not store it
     dtype='float32',  # of the computation, or 'bfloat16'; weights are float32 always
   )

@@ -14,6 +14,7 @@ def get_config(size='tiny'):
     learned=dict(
       length=config.train.length,  # rows of the table: no later position can be represented
       stddev=0.02,  # of the table at the start
+      offset=0,  # rows before position 0; 2 in tables of RoBERTa and OPT
     ),
   )
   return config

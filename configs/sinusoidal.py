@@ -14,6 +14,8 @@ def get_config(size='tiny'):
     sinusoidal=dict(
       base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
       layout='interleaved',  # sin, cos, sin, cos; or 'half', 'tensor2tensor'
+      scaled=False,  # True: a learned number multiplies the table
+      offset=0,  # the first position; 2 in fairseq's models
     ),
   )
   return config

@@ -1,10 +1,11 @@
-"""Which encoding and which window each layer has, and where their weights and states are.
+"""Which encoding, window and chunk each layer has, and where their weights and states are.
 
 Layers may differ: rotary ones with a window between ones that see all without positions (RNoPE-SWA,
 Yang et al. 2025, arXiv 2501.18795), or bases that differ between local and global layers.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,17 @@ from posjax.dims import letters
 from posjax.encodings import Bound, Encoding, name_of
 
 
+class Layer(NamedTuple):
+  """The name of its encoding; keys that a query sees, and tokens of a chunk, each 0 if all."""
+
+  encoding: str
+  window: int
+  chunk: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Pattern:
-  """Encoding and window of each layer, tiled over the depth.
+  """Encoding, window and chunk of each layer, tiled over the depth.
 
   A plain value, so that Linen does not adopt the encodings as submodules: their weights are all in
   one place of the tree, params['encoding'][name], and swapping an encoding swaps one subtree.
@@ -26,9 +35,10 @@ class Pattern:
   encodings: tuple[Encoding, ...]
   windows: tuple[int, ...] = (0,)
   names: tuple[str, ...] = ()
+  chunks: tuple[int, ...] = (0,)
 
   def __len__(self):
-    return max(len(self.encodings), len(self.windows))
+    return max(len(self.encodings), len(self.windows), len(self.chunks))
 
   @property
   def by_name(self):
@@ -44,7 +54,7 @@ class Pattern:
 
   @property
   def shift_invariant(self):
-    return all(encoding.shift_invariant for encoding in self.encodings)
+    return not any(self.chunks) and all(e.shift_invariant for e in self.encodings)
 
   @property
   def limit(self):
@@ -52,19 +62,17 @@ class Pattern:
     return min((e.limit for e in self.encodings if e.limit is not None), default=None)
 
   def layers(self):
-    """(name of the encoding, window) of each layer; a pattern of one goes with any other."""
+    """The `Layer`s; a pattern of one goes with any other."""
     names = self.names or [
       next(name for name, other in self.by_name.items() if other == encoding)
       for encoding in self.encodings
     ]
-    repeat = len(self)
-    return [*zip(
-      (*names,) * (repeat // len(names)), self.windows * (repeat // len(self.windows)), strict=True
-    )]
+    tiled = (values * (len(self) // len(values)) for values in (names, self.windows, self.chunks))
+    return [*map(Layer, *tiled)]
 
   def whole(self, groups):
     """{name: encoding} as the sequence sees them: with the weights of all its layers."""
-    names = [name for name, _ in self.layers()]
+    names = [layer.encoding for layer in self.layers()]
     return {
       name: encoding.with_dims(
         dataclasses.replace(encoding.dims, L=groups * names.count(name))
@@ -90,13 +98,13 @@ class Pattern:
     def stack(x):
       return jnp.broadcast_to(x, (groups, *x.shape))
 
-    layers = tuple(jax.tree.map(stack, states[name].layer) for name, _ in self.layers())
+    layers = tuple(jax.tree.map(stack, states[own.encoding].layer) for own in self.layers())
     return {name: state.sequence for name, state in states.items()}, layers
 
   def in_layers(self, weights, groups):
     """The pattern's encodings as its layers see them, a `Bound` each, without the layers' weights;
     and these, to be put in by `with_layer`, leaves [groups, ...]."""
-    names = [name for name, _ in self.layers()]
+    names = [layer.encoding for layer in self.layers()]
     bound, layered = [], []
     for i, name in enumerate(names):
       shared, own = split(weights[name])

@@ -23,13 +23,15 @@ def flops_per_step(config, model, params):
   weights = sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(in_products, params)))
   T = config.train.length
   layers = list(model.pattern.layers())
-  seen = sum(pairs(T, window) for _, window in layers) * (model.layers // len(layers))
+  seen = sum(pairs(T, own.window, own.chunk) for own in layers) * (model.layers // len(layers))
   scores = 12 * seen * model.heads * model.head_dim
   return config.train.batch * (6 * weights * T + scores)
 
 
-def pairs(T, window):
+def pairs(T, window, chunk):
   """Pairs that see each other under a causal mask of T tokens."""
+  if chunk:
+    return T // chunk * pairs(chunk, window, 0) + pairs(T % chunk, window, 0)
   window = min(window or T, T)
   return window * (window + 1) // 2 + (T - window) * window
 

@@ -23,8 +23,9 @@ def banner(config, name, model, mesh, params, corpus, workdir):
   """The run's first lines: what exactly will happen, and why. `params` may be shapes alone."""
   encodings = model.pattern.by_name
   layers = ', '.join(
-    signature(encodings[name]) + (f' window {window}' if window else '')
-    for name, window in model.pattern.layers()
+    signature(encodings[name])
+    + (f' window {window}' if window else '') + (f' chunks of {chunk}' if chunk else '')
+    for name, window, chunk in model.pattern.layers()
   )
   train = config.train
   chosen = [f'{config.attention.implementation}: by config']

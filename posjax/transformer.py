@@ -15,7 +15,9 @@ from flax import linen as nn
 
 from posjax import dims as dims_lib
 from posjax.attention import check_fused, decode
+from posjax.attention.mask import in_chunks
 from posjax.block import Block, Memory, fan_in, make_norm
+from posjax.config import UserError
 from posjax.data import VOCABULARY
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, build
@@ -107,12 +109,13 @@ class Transformer(nn.Module):
       states = cache.states
     # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
     x_BTD = whole(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
-    x_BTD, ats, states = self._embed(x_BTD, at, weights, states)
+    x_BTD, ats, states = self._embed(x_BTD, at.replace(ids=tokens_BT), weights, states)
     x_BTD = nn.Dropout(self.dropout, deterministic=not train)(spread_rows(x_BTD))
 
-    names, windows = zip(*self.pattern.layers(), strict=True)
+    kinds = self.pattern.layers()
     bound, own_weights = self.pattern.in_layers(weights, self.groups)
-    context = tuple(ats[name] for name in names), bound
+    context = tuple(in_chunks(ats[own.encoding], at.pos, own.chunk) for own in kinds), bound
+    windows = tuple(own.window for own in kinds)
     group = functools.partial(Group, windows=windows, block=self._block(train))
     if cache is None:
       memories = tuple(Memory(None, state) for state in layers)
@@ -128,9 +131,12 @@ class Transformer(nn.Module):
     """The embedded tokens, where they are in the eyes of each encoding, and the states after."""
     ats, states, dtype = {}, dict(states), jnp.promote_types(self.dtype, jnp.float32)
     for name, encoding in self.pattern.whole(self.groups).items():
+      if self.causal and encoding.looks_ahead:
+        raise UserError(f'encoding.{name}: it reads later tokens, which this model is to predict')
       encoding = Bound(encoding, weights[name])
       ats[name], states[name] = encoding.place(at, states[name], dtype)
-      x_BTD = encoding.embed(x_BTD, ats[name])
+      x_BTD, states[name] = encoding.embed(x_BTD, ats[name], states[name])
+      ats[name] = ats[name].replace(ids=())
     return x_BTD, ats, states
 
   def _block(self, train):
@@ -176,8 +182,9 @@ class Transformer(nn.Module):
     Args:
       batch: rows.
       capacity: how many tokens a row may come to hold, for encodings that it matters to.
-      slots: how many there is room for, until it is grown; None: all. A layer with a window has no
-        more slots than that. Whoever fills them counts: later tokens overwrite the first.
+      slots: how many there is room for, until it is grown; None: all. A layer with a window or
+        chunks has no more slots than that. Whoever fills them counts: later tokens overwrite the
+        first.
       pos_dtype: that of `At.pos`.
       rng: a key, needed if an encoding draws positions: it draws once for all that will come.
     """
@@ -188,9 +195,9 @@ class Transformer(nn.Module):
 
     def group(layers):
       memories = []
-      for (name, _), state, slots in zip(self.pattern.layers(), layers, room, strict=True):
-        kind = self.pattern.by_name[name]
-        one = jax.eval_shape(functools.partial(self._keys, kind, pos_dtype), states[name], state)
+      for own, state, slots in zip(self.pattern.layers(), layers, room, strict=True):
+        keys = functools.partial(self._keys, self.pattern.by_name[own.encoding], pos_dtype)
+        one = jax.eval_shape(keys, states[own.encoding], state)
         memories.append(Memory(decode.empty(one, batch, slots), state))
       return tuple(memories)
 
@@ -208,14 +215,15 @@ class Transformer(nn.Module):
 
   def _slots(self, slots):
     """Those of each layer of the pattern, if a layer that sees all has `slots`."""
-    return [min(window or slots, slots) for _, window in self.pattern.layers()]
+    return [min(own.window or slots, own.chunk or slots, slots) for own in self.pattern.layers()]
 
   def _keys(self, encoding, pos_dtype, state, layer_state):
     """What the encoding makes of one token's key: shapes and dtypes of what is cached."""
     bound = Bound(encoding, encoding.init_weights(jax.random.key(0)))
-    batch = max((len(x) for x in jax.tree.leaves(layer_state)), default=1)
+    batch = max((len(x) for x in jax.tree.leaves((state, layer_state))), default=1)
     one = jnp.zeros((batch, 1), jnp.int32)
-    pos, _ = bound.positions(At(one[..., None].astype(pos_dtype), one, one), state)
+    at = At(one[..., None].astype(pos_dtype), one, one, ids=one)
+    pos, _ = bound.positions(at, state)
     at = At(pos, one, one)
     features, _ = bound.features(jnp.zeros((batch, 1, self.dim), self.dtype), at, layer_state)
     h = jnp.zeros((batch, 1, self.kv_heads, self.head_dim), self.dtype)
@@ -232,14 +240,15 @@ def unstacked(tree, groups):
 def from_config(config):
   """The model of a resolved config. Raises UserError if the encoding's arguments do not fit it."""
   sizes = dict(config.model)
-  windows = sizes.pop('windows')
+  windows, chunks = sizes.pop('windows'), sizes.pop('chunks')
   attention = flax.core.FrozenDict(config.attention)
   model = Transformer(pattern=None, vocabulary=VOCABULARY, attention=attention, **sizes)
   encodings = build(model.dims, **config.encoding)
   if config.attention.implementation == 'fused':
     for encoding in encodings:
       check_fused(encoding)
-  return model.clone(pattern=Pattern(encodings, windows, tuple(config.encoding.layers)))
+  names = tuple(config.encoding.layers)
+  return model.clone(pattern=Pattern(encodings, windows, names, chunks))
 
 
 @functools.partial(jax.jit, static_argnums=0)

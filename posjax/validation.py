@@ -1,5 +1,7 @@
 """What makes a config's values wrong whatever the encoding and the machine; without jax."""
 
+import itertools
+
 from posjax.config import UserError, flatten, one_of, show
 
 CHOICES = {
@@ -25,7 +27,7 @@ INTERVALS = {
     'evaluate.tokens', 'evaluate.stride', 'evaluate.windows', 'generate.tokens',
   ),
   '[0, 2147483647]': (
-    'model.windows', 'train.max_skipped', 'optimizer.warmup', 'generate.top_k',
+    'model.windows', 'model.chunks', 'train.max_skipped', 'optimizer.warmup', 'generate.top_k',
   ),
   '[0, inf)': ('optimizer.weight_decay', 'generate.temperature'),
   '(0, inf)': ('optimizer.learning_rate', 'optimizer.eps'),
@@ -85,13 +87,16 @@ def check_multiple(key, number, divisor_key, divisor):
 
 
 def check_patterns(config):
-  """Encodings and windows are tiled over the depth together."""
-  patterns = {'encoding.layers': config.encoding.layers, 'model.windows': config.model.windows}
-  (one, m), (other, n) = [(key, len(pattern)) for key, pattern in patterns.items()]
-  if 0 in (m, n) or (m != n and 1 not in (m, n)):
-    raise UserError(f'{one} has {m} entries, {other} {n}: each needs 1, or both the same number')
-  longer = f'the length of {one if m > n else other},'
-  check_multiple('model.layers', config.model.layers, longer, max(m, n))
+  """Encodings, windows and chunks are tiled over the depth together."""
+  lengths = {
+    'encoding.layers': len(config.encoding.layers), 'model.windows': len(config.model.windows),
+    'model.chunks': len(config.model.chunks),
+  }
+  for (one, m), (other, n) in itertools.combinations(lengths.items(), 2):
+    if 0 in (m, n) or (m != n and 1 not in (m, n)):
+      raise UserError(f'{one} has {m} entries, {other} {n}: each needs 1, or both the same number')
+  longest = max(lengths, key=lengths.get)
+  check_multiple('model.layers', config.model.layers, f'the length of {longest},', lengths[longest])
 
 
 def check_steps(config):

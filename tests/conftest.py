@@ -31,6 +31,11 @@ def float64():
     yield
 
 
+# One of each kind: added, rotary, bias, relative keys, carries, a state, moved positions. All tests
+# of these run every time; of the others' first settings those that are named; the rest is slow.
+CORE = {'alibi', 'fox', 'learned', 'nope', 'path', 'randomize', 'rope', 'shaw', 't5'}
+OF_ALL = {'test_an_oracle_exists', 'test_cross_attention_equals_the_oracle'}
+
 # Files that go through the encodings; most of their tests share what tests/problem.py solves.
 SHARED = [
   f'tests/test_{name}.py' for name in ('cache', 'encodings', 'equations', 'kernel', 'traits')
@@ -53,15 +58,24 @@ def title(encoding):
   return '-'.join([encodings.name_of(encoding), *(f'{k}={v}' for k, v in changed.items())])
 
 
+def shelf():
+  """(encoding, whether it is of the core, whether it is the first of its file's settings)."""
+  for name in encodings.names():
+    for i, encoding in enumerate(examples(name)):
+      yield encoding, i == 0 and name in CORE, i == 0
+  for chain in CHAINS:
+    yield chain, True, True
+
+
 def pytest_generate_tests(metafunc):
-  if 'encoding' in metafunc.fixturenames:
-    # Second settings, but for their equations, are left to the slow run.
-    both = metafunc.module.__name__ == 'tests.test_equations'
-    slow = [pytest.mark.slow]
+  own = [mark.args[0] for mark in metafunc.definition.iter_markers('parametrize')]
+  if 'encoding' in metafunc.fixturenames and 'encoding' not in own:
+    of_all = metafunc.function.__name__ in OF_ALL
     metafunc.parametrize('encoding', [
-      pytest.param(encoding, id=title(encoding), marks=slow * (second and not both))
-      for shelf in [*map(examples, encodings.names()), *((chain,) for chain in CHAINS)]
-      for second, encoding in enumerate(shelf)
+      pytest.param(
+        encoding, id=title(encoding),
+        marks=[] if core or (first and of_all) else [pytest.mark.slow],
+      ) for encoding, core, first in shelf()
     ])
 
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax.attention import attend
-from posjax.dims import Dims
+from posjax.dims import Dims, letters
 from posjax.encodings import At, Bound
 from posjax.sharding import spread_rows
 
 # Six heads: no power of two, for ALiBi's slopes. Two of keys, for grouped queries and the mesh.
-DIMS = Dims(D=48, N=6, K=2, H=8)
+DIMS = Dims(D=48, N=6, K=2, H=8, V=17)
 CAPACITY = 64  # of a sequence, for encodings that draw its positions
 REFERENCE = dict(implementation='reference')
 # Of a length of 12, blocks of 4 are a divisor and blocks of 5 are not.
@@ -61,14 +61,23 @@ def place(encoding, segment_ids, seed=0):
   pos = pos - np.maximum.accumulate(np.where(starts, pos, 0), axis=1)
   # Order is not position: it starts elsewhere in each row.
   order = np.arange(pos.shape[1]) + 100 * np.arange(len(pos))[:, None]
-  return At(jnp.asarray(pos[..., None]), jnp.int32(order), jnp.asarray(segment_ids))
+  ids = np.random.default_rng(seed + 50).integers(DIMS.V, size=segment_ids.shape)
+  return At(
+    jnp.asarray(pos[..., None]), jnp.int32(order), jnp.asarray(segment_ids), ids=jnp.int32(ids)
+  )
 
 
 def draw(encoding, *, batch=4, queries=12, keys=12, seed=1):
   rng = np.random.default_rng(seed)
   weights = jax.eval_shape(encoding.with_dims(DIMS).init_weights, jax.random.key(0))
+
+  def normal(path, w):
+    # Such a projection, of all layers, meets rows of a table, which are of variance 1 here.
+    shared = w.ndim > 1 and letters(path[-1].key).startswith('D')
+    return rng.normal(size=w.shape) / (len(w) ** 0.5 if shared else 1)
+
   inputs = dict(
-    weights=jax.tree.map(lambda w: rng.normal(size=w.shape), weights),
+    weights=jax.tree_util.tree_map_with_path(normal, weights),
     q=rng.normal(size=(batch, queries, DIMS.D)),
     k=rng.normal(size=(batch, keys, DIMS.D)),
     v=rng.normal(size=(batch, keys, DIMS.K, DIMS.H)),
@@ -83,7 +92,10 @@ def heads(x_BTD, number):
 
 
 def first_state(encoding, batch, capacity=CAPACITY):
-  return encoding.with_dims(DIMS).init_state(batch, capacity, True, jax.random.key(3))
+  """All rows have the draw of the first, so that they may be compared."""
+  state = encoding.with_dims(DIMS).init_state(batch, capacity, True, jax.random.key(3))
+  first = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), state.sequence)
+  return state.replace(sequence=first)
 
 
 def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
@@ -97,9 +109,9 @@ def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
   state = first_state(encoding, len(inputs['q']), capacity)
 
   def end(x_BTD, at, number):
-    pos, _ = bound.positions(at, state.sequence)
+    pos, sequence = bound.positions(at, state.sequence)
     at = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
-    x_BTD = bound.embed(x_BTD, at)
+    x_BTD, _ = bound.embed(x_BTD, at, sequence)
     features, _ = bound.features(spread_rows(x_BTD), at, state.layer)
     return heads(spread_rows(x_BTD), number), features, at
 

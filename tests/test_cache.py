@@ -24,23 +24,24 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 LENGTH = 24
 DRAW = jax.random.key(11)
-# Encodings and windows of layers that differ; in the last one layers of one encoding differ too,
-# by the weights that each has of its own.
+# Encodings, windows and chunks of layers that differ; in the last one layers of one encoding differ
+# too, by the weights that each has of its own.
 PATTERNS = {
   'RNoPE-SWA': ((Rope(), Nope()), (5, 0)),
   'local and global bases': ((Rope(base=100.0), Rope()), (5, 0)),
+  'chunks': ((Rope(), Nope()), (0,), (5, 0)),
   'with chains': ((Chain((Randomize(limit=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
   'weights of their own': ((Fox(), Path(rank=5), Fox(), Cope(rows=4)), (0, 0, 6, 0)),
 }
 
 
-def transformer(encodings, attention, windows=(0,)):
+def transformer(encodings, attention, windows=(0,), chunks=(0,)):
   model = Transformer(
     pattern=None, vocabulary=17, dim=32, layers=2 * len(encodings), heads=4, kv_heads=2,
     head_dim=8, hidden=48, dtype='float64', attention=attention,
   )
   encodings = tuple(encoding.with_dims(model.dims) for encoding in encodings)
-  return model.clone(pattern=Pattern(encodings, windows))
+  return model.clone(pattern=Pattern(encodings, windows, chunks=chunks))
 
 
 def draw_params(model, *args):
@@ -89,14 +90,14 @@ def decode(model, params, tokens_BT, at):
   return jnp.concatenate(logits, axis=1)
 
 
-def check_decoding(pos_BT, encodings, windows=(0,)):
+def check_decoding(pos_BT, encodings, *layers):
   """Forward is one pass by `reference`; decoding, by `blockwise`, sees slots that are empty yet."""
   tokens_BT, at = text(pos_BT)
-  model = transformer(encodings, REFERENCE, windows)
+  model = transformer(encodings, REFERENCE, *layers)
   params = draw_params(model, tokens_BT, at)
   want, _ = jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
   at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
-  got = decode(transformer(encodings, FIVES, windows), params, shift_second(tokens_BT), at)
+  got = decode(transformer(encodings, FIVES, *layers), params, shift_second(tokens_BT), at)
   close(got[0], want[0], rtol=1e-10, atol=1e-10)
   close(got[1, 5:], want[1, :-5], rtol=1e-10, atol=1e-10)
 

@@ -9,6 +9,7 @@ import pytest
 from posjax.attention import visible
 from posjax.encodings import Bound, Chain, Encoding, Pair, name_of
 from posjax.encodings.alibi import Alibi
+from posjax.encodings.bipe import Bipe
 from posjax.encodings.cope import Cope
 from posjax.encodings.dape import Dape
 from posjax.encodings.encoding import per_head, scores
@@ -106,6 +107,8 @@ def test_weights_are_those_of_the_parts_under_their_names():
    'xpos makes its own score: it must come before path, whose score would be lost'),
   ((StickBreaking(), Nope(), Fox()),
    'stick_breaking turns scores into weights: it must come after fox'),
+  ((Bipe(), Randomize(), Rope()),
+   'bipe adds what it finds behind the positions: it must come after randomize, which moves them'),
   ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),
 ])
 def test_what_cannot_be_chained(parts, message):
@@ -180,8 +183,8 @@ class Doubled(Encoding):
   def positions(self, at, state):
     return 2 * at.pos, state
 
-  def embed(self, x_BTD, at):
-    return 2 * x_BTD
+  def embed(self, x_BTD, at, state):
+    return 2 * x_BTD, state
 
 
 def test_embeddings_are_made_in_order_at_the_places_that_the_last_part_leaves():
@@ -194,7 +197,7 @@ def test_embeddings_are_made_in_order_at_the_places_that_the_last_part_leaves():
   ):
     bound = Bound(Chain(parts).with_dims(DIMS), {'learned': inputs['weights']})
     pos, _ = bound.positions(at, ((), ()))
-    close(bound.embed(x_BTD, at.replace(pos=pos)), want, 1e-15, 0)
+    close(bound.embed(x_BTD, at.replace(pos=pos), ((), ()))[0], want, 1e-15, 0)
 
 
 def test_places_are_drawn_for_all_parts():
@@ -215,4 +218,4 @@ def test_places_are_drawn_for_all_parts():
     want = factor * x_BTD
     if Sinusoidal() in parts:
       want += sinusoid(pos_BT, DIMS.D, dtype=jnp.float64)
-    close(Bound(chain).embed(x_BTD, at.replace(pos=pos)), want, 1e-14, 1e-14)
+    close(Bound(chain).embed(x_BTD, at.replace(pos=pos), after)[0], want, 1e-14, 1e-14)

@@ -139,7 +139,7 @@ MISTAKES = {
 # The same of encodings, which are looked at when the model is made.
 ENCODING_MISTAKES = {
   '--config=rope --config.encoding.layers=rope+rop':
-    "encoding.layers: there is no encoding 'rop'; did you mean 'rope'? (encodings: alibi, cope, ",
+    "encoding.layers: there is no encoding 'rop'; did you mean 'rope'? (encodings: abacus, alibi, ",
   '--config=rope --config.encoding.layers=rope,alibbi': "'alibbi'; did you mean 'alibi'?",
   '--config=rope --config.encoding.layers=rope+': "encoding.layers: there is no encoding ''",
   '--config=rope --config.encoding.layers=rope+chain': "there is no encoding 'chain'",

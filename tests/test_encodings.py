@@ -20,6 +20,7 @@ from tests.oracles import attention as oracle
 from tests.problem import (
   CAPACITY,
   CAUSAL,
+  DIMS,
   FIVES,
   REFERENCE,
   attention,
@@ -52,7 +53,7 @@ def test_gradients_are_zero_exactly_where_nothing_is_seen(encoding):
     scored = sight if encoding.sees_itself else sight & ~itself
     # A softmax over one key does not depend on its score.
     choice = scored.sum(axis=-1, keepdims=True) > (encoding.normalizer == 'softmax')
-    read = reached(scored, at.segment_ids, encoding.reach)
+    read, own = (reached(x, at.segment_ids, encoding.reach) for x in (scored, itself))
     for _, gradient in answers[name]:
       size = {part: np.abs(gradient[part]).sum(axis=-1) for part in 'qkv'}
       size['v'] = size['v'].sum(axis=-1)
@@ -60,13 +61,13 @@ def test_gradients_are_zero_exactly_where_nothing_is_seen(encoding):
       gathered = sight if encoding.sees_itself else sight | itself
       assert not size['v'][~gathered].any() and size['v'][scored].min() > 1e-9
       assert not size['k'][~read].any() and size['k'][scored & choice].min() > 1e-9
-      assert not size['q'][~itself].any() and size['q'][itself & choice].min() > 1e-9
+      assert not size['q'][~own].any() and size['q'][itself & choice].min() > 1e-9
 
 
 def reached(sight, segment_ids, reach):
-  """Keys seen, or read by the features of one that is seen: up to `reach` before it."""
+  """Tokens seen, or read by the features of one that is seen: up to `reach` before it."""
   read = sight.copy()
-  for n in range(1, reach + 1):
+  for n in range(1, min(reach, sight.shape[-1] - 1) + 1):
     same = segment_ids[:, n:] == segment_ids[:, :-n]
     read[..., :-n] |= sight[..., n:] & np.asarray(same)
   return read
@@ -82,12 +83,12 @@ def test_packed_documents_are_as_alone(encoding):
   ]
   inputs, _, r_BTNH, _ = problem(encoding)
   at = place(encoding, segment_ids)
-  parts = jax.tree.map(np.array, dict(inputs, pos=at.pos, r=r_BTNH))
+  parts = jax.tree.map(np.array, dict(inputs, pos=at.pos, ids=at.ids, r=r_BTNH))
   for row, packed, alone in spans:
-    for x in (parts[part] for part in ('q', 'k', 'v', 'pos', 'r')):
+    for x in (parts[part] for part in ('q', 'k', 'v', 'pos', 'ids', 'r')):
       x[row, alone] = x[0, packed]
   parts = jax.tree.map(jnp.asarray, parts)
-  at, r_BTNH = at.replace(pos=parts.pop('pos')), parts.pop('r')
+  at, r_BTNH = at.replace(pos=parts.pop('pos'), ids=parts.pop('ids')), parts.pop('r')
   answers = solver(encoding)(parts, at, r_BTNH)
   for o, gradient in (answer for both in answers.values() for answer in both):
     for row, packed, alone in spans:
@@ -189,7 +190,8 @@ def far(last):
   q_pos = last - np.arange(12)[::-1]
   k_pos = np.concatenate([np.linspace(0, last - 12, 6).round(), q_pos[::2]])
   at = lambda pos: At(
-    jnp.asarray(pos[None, :, None], jnp.int64), jnp.int64(pos)[None], jnp.zeros((1, 12), jnp.int64)
+    jnp.asarray(pos[None, :, None], jnp.int64), jnp.int64(pos)[None], jnp.zeros((1, 12), jnp.int64),
+    ids=jnp.int64(pos)[None] % DIMS.V,
   )
   return at(q_pos), at(k_pos)
 

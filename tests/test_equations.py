@@ -11,6 +11,7 @@ from posjax import encodings
 from posjax.encodings import Chain
 from tests.oracles import attention as oracle
 from tests.problem import (
+  CAPACITY,
   DIMS,
   FOURS,
   REFERENCE,
@@ -59,22 +60,35 @@ def follow(encoding, inputs, at_q, at_k, **mask):
   ends = jax.tree.map(lambda a: np.broadcast_to(a, (len(x['q']), *a.shape[1:])), ends)
   at_q, at_k = ends
   seen = oracle.visible(at_q.order, at_k.order, at_q.segment_ids, at_k.segment_ids, **mask)
-  state = first_state(encoding, len(x['q'])).sequence
+  states = jax.tree.map(np.asarray, first_state(encoding, len(x['q'])).sequence)
   streams, places = [x['q'], x['k']], [at_q.pos[..., 0], at_k.pos[..., 0]]
   for i, (module, args) in enumerate(modules):
     weights = x['weights']
     if isinstance(encoding, Chain):
       weights = weights.get(encodings.name_of(encoding.parts[i]), {})
     if hasattr(module, 'positions'):
-      places = [module.positions(pos, np.asarray(state[i])) for pos in places]
+      state = states[i] if isinstance(encoding, Chain) else states
+      places = [
+        module.positions(pos, state, args=args, ids=at.ids, segment=at.segment_ids)
+        for pos, at in zip(places, ends, strict=True)
+      ]
     where = dict(args=args, weights=weights)
-    streams = [module.embed(s, pos, **where) for s, pos in zip(streams, places, strict=True)]
+    streams = [
+      module.embed(s, pos, **where, ids=at.ids)
+      for s, pos, at in zip(streams, places, ends, strict=True)
+    ]
+    if hasattr(module, 'mix'):
+      streams = [
+        module.mix(s, at.segment_ids, **where) for s, at in zip(streams, ends, strict=True)
+      ]
+    # What stands behind the position is read by whoever put it there.
+    places = [pos if pos.ndim == 2 else pos[..., 0] for pos in places]
   h = [heads(streams[0], DIMS.N) / DIMS.H**0.5, heads(streams[1], DIMS.K)]
   for module, args in modules[:-1]:
     if hasattr(module, 'rotate'):
       h = [module.rotate(x, pos, **args) for x, pos in zip(h, places, strict=True)]
   ends = [
-    dict(x=s, order=at.order, segment=at.segment_ids)
+    dict(x=s, order=at.order, segment=at.segment_ids, capacity=CAPACITY)
     for s, at in zip(streams, (at_q, at_k), strict=True)
   ]
   ends[0]['v'] = x.get('own', x['v'])

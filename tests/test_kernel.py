@@ -24,7 +24,7 @@ from posjax.encodings.path import Path
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.t5 import T5
 from tests import autodiff
-from tests.conftest import title
+from tests.conftest import shelf, title
 from tests.problem import (
   CAUSAL,
   DIMS,
@@ -60,6 +60,7 @@ def compare(encoding, mask):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mask', MASKS)
+@pytest.mark.parametrize('encoding', [e for e, core, _ in shelf() if core], ids=title)
 def test_the_kernel_equals_autodiff_of_a_scan(encoding, mask):
   if mask in masks(encoding):
     compare(encoding, MASKS[mask][0])
@@ -75,7 +76,9 @@ def test_a_carry_and_a_bias_equal_autodiff_of_a_scan():
 def consecutive(first, length):
   """Positions that all rows share and that count up by one."""
   order = jnp.arange(first, first + length, dtype=jnp.int32)[None]
-  return At(order[..., None], order, jnp.zeros_like(order), consecutive=True)
+  return At(
+    order[..., None], order, jnp.zeros_like(order), consecutive=True, ids=order % DIMS.V
+  )
 
 
 def packed(at):
@@ -130,8 +133,8 @@ def test_consecutive_positions_give_the_same_numbers(encoding):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('side', SIDES)
-def test_consecutive_positions_give_the_same_numbers_under_each_mask(encoding, side):
-  if SIDES[side]['causal'] or not encoding.causal_only:
+def test_what_is_declared_gives_the_same_numbers_under_each_mask(encoding, side):
+  if declares(encoding) and (SIDES[side]['causal'] or not encoding.causal_only):
     structured(encoding, SIDES[side])
 
 
@@ -184,10 +187,9 @@ def test_waves_given_or_made_inside_are_the_same_bits(encoding):
   state = first_state(encoding, 4)
   at = at.replace(pos=bound.positions(at, state.sequence)[0])
   features, _ = bound.features(inputs['q'], at, state.layer)
-  tokens = at.tokens(heads(inputs['q'], DIMS.N), inputs['v'], features)
-  given = tokens.replace(waves=bound.waves(at, jnp.float64))
-  for hook in (bound.query, bound.key):
-    want, got = hook(tokens), hook(given)
+  for hook, number in ((bound.query, DIMS.N), (bound.key, DIMS.K)):
+    tokens = at.tokens(heads(inputs['q'], number), inputs['v'], features)
+    want, got = hook(tokens), hook(tokens.replace(waves=bound.waves(at, jnp.float64)))
     assert not jax.tree.leaves(got.waves)
     jax.tree.map(np.testing.assert_array_equal, got, want)
 

@@ -50,11 +50,15 @@ def test_flops_are_three_forward_passes(overrides):
 
 
 @pytest.mark.parametrize(
-  ('length', 'window', 'seen'), [(4, 0, 10), (4, 4, 10), (4, 1, 4), (5, 2, 9)]
+  ('length', 'window', 'chunk', 'seen'),
+  [(4, 0, 0, 10), (4, 4, 0, 10), (4, 1, 0, 4), (5, 2, 0, 9), (5, 0, 2, 7), (8, 2, 3, 13)],
 )
-def test_pairs_in_a_window(length, window, seen):
-  by_hand = sum(1 for i in range(length) for j in range(i + 1) if i - j < (window or length))
-  assert plan.pairs(length, window) == by_hand == seen
+def test_pairs_in_a_window_and_a_chunk(length, window, chunk, seen):
+  by_hand = sum(
+    1 for i in range(length) for j in range(i + 1)
+    if i - j < (window or length) and i // (chunk or length) == j // (chunk or length)
+  )
+  assert plan.pairs(length, window, chunk) == by_hand == seen
 
 
 @pytest.mark.parametrize(

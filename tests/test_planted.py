@@ -40,17 +40,17 @@ BUGS = {
   # Interleaved read as half-split: garbage after a conversion (transformers #25199).
   'interleaved read as half-split': Bug(
     'encodings/rope.py', "if layout == 'half':", 'if layout in LAYOUTS:',
-    f'{EQUATIONS}_cross_attention_equals_the_oracle[rope-fraction=0.5-layout=interleaved]',
+    'tests/test_identities.py::test_rope_interleaved_is_half_split_of_permuted_channels',
   ),
   # Positions counted from the block's first token, as if it were the text's.
   'arange inside an encoding': Bug(
-    'encodings/rope.py', 'return waves(at.pos[..., 0], ',
-    'return waves(jnp.arange(at.pos.shape[1])[None], ',
+    'encodings/rope.py', 'in waves(at.pos[..., 0], theta',
+    'in waves(jnp.arange(at.pos.shape[1])[None], theta',
     f'{DECODING}[rope]',
   ),
   # Packed documents whose positions run on (torchtitan #2559).
   'positions of a packed row not begun anew': Bug(
-    'encodings/sinusoidal.py', 'sinusoid(at.pos[..., 0], self', 'sinusoid(at.order, self',
+    'encodings/sinusoidal.py', 'pos_BT = at.pos[..., 0] +', 'pos_BT = at.order +',
     f'{ENCODINGS}_packed_documents_are_as_alone[sinusoidal]',
   ),
   # A bias made for T queries from 0 on, whatever the cache holds (TensorRT-LLM #13870).
@@ -89,7 +89,8 @@ BUGS = {
     f'{ENCODINGS}_gradients_equal_finite_differences[t5-buckets=8-max_distance=40]',
   ),
   'scale missing on a relative term': Bug(
-    'encodings/shaw.py', "'BTNH,BNHR->BNTR', q.h, ", "'BTNH,BNHR->BNTR', q.h / self.dims.scale, ",
+    'encodings/shaw.py', 'return of_queries(q, r_1HR)',
+    'return of_queries(q, r_1HR) / self.dims.scale',
     f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4]',
   ),
   'sign of the distance': Bug(
@@ -97,8 +98,8 @@ BUGS = {
     f'{EQUATIONS}_self_attention_equals_the_oracle[shaw-clip=4]',
   ),
   'normalised by the position of the key': Bug(
-    'encodings/fire.py', 'share(distance_BTS, q.pos.astype(',
-    'share(distance_BTS, k.pos.swapaxes(1, 2).astype(',
+    'encodings/fire.py', 'share(distance_BTS, q.pos[..., :1].astype(',
+    'share(distance_BTS, k.pos[..., :1].swapaxes(1, 2).astype(',
     f'{EQUATIONS}_self_attention_equals_the_oracle[fire-length=8-width=5]',
   ),
   # Attention leaks across documents (torchtitan #2559, OLMo-core #503).

@@ -195,7 +195,8 @@ def test_an_added_arm_is_all_that_runs(program, monkeypatch):
   ("'--config=alibi'", "'--config=alibi', '--config.model.dim=32'", 'model.dim 64 -> 32'),
   (
     "'--config=alibi'", "'--config=nope'",
-    'encoding.layers alibi -> nope, encoding.alibi.bias_max 8.0 -> absent',
+    'encoding.layers alibi -> nope, encoding.alibi.bias_max 8.0 -> absent, '
+    'encoding.alibi.factor 1.0 -> absent, encoding.alibi.learned no -> absent',
   ),
 ])
 def test_a_changed_arm_is_refused(program, capsys, old, new, said):

@@ -31,11 +31,11 @@ ROPE = (Rope(),)
 SIZES = dict(vocabulary=17, dim=32, heads=4, kv_heads=2, head_dim=8, hidden=48)
 
 
-def make(encodings=ROPE, windows=(0,), **fields):
+def make(encodings=ROPE, windows=(0,), chunks=(0,), **fields):
   attention = FrozenDict(fields.pop('attention', REFERENCE))
   model = Transformer(pattern=None, attention=attention, **(SIZES | fields))
   encodings = tuple(encoding.with_dims(model.dims) for encoding in encodings)
-  return model.clone(pattern=Pattern(encodings, windows))
+  return model.clone(pattern=Pattern(encodings, windows, chunks=chunks))
 
 
 def text(batch=2, length=12, vocabulary=17, seed=0):
@@ -150,9 +150,11 @@ def test_llama_logits_of_the_last_three_tokens_from_a_cache(llama):
 
 
 def stack_by_hand(model, params, tokens_BT, at):
-  """Layer after layer, each with its own encoding, window and slice of the weights."""
+  """Layer after layer, each with its own encoding, window, chunks and slice of the weights."""
   x_BTD = params['table_VD'][tokens_BT] * model.dim**0.5
-  encodings, windows = model.pattern.encodings, model.pattern.windows
+  encodings, windows, chunks = (
+    getattr(model.pattern, part) for part in ('encodings', 'windows', 'chunks')
+  )
   period = len(params['layers'])
   for layer in range(model.layers):
     encoding = encodings[layer % len(encodings)]
@@ -170,7 +172,10 @@ def stack_by_hand(model, params, tokens_BT, at):
       for name, w in params['encoding'].get(type(encoding).__name__.lower(), {}).items()
     })
     memory = Memory(None, encoding.init_state(*tokens_BT.shape, False, None).layer)
-    x_BTD, _ = block.apply({'params': weights}, x_BTD, memory, None, at, bound)
+    # One document, so that its chunks are its segments.
+    chunk = chunks[layer % len(chunks)] or tokens_BT.shape[1]
+    chunked = at.replace(segment_ids=jnp.int32([[t // chunk for t in range(tokens_BT.shape[1])]]))
+    x_BTD, _ = block.apply({'params': weights}, x_BTD, memory, None, chunked, bound)
   norm = nn.RMSNorm(epsilon=1e-6, dtype=model.dtype)
   return norm.apply({'params': params['norm']}, x_BTD) @ params['table_VD'].T
 
@@ -179,6 +184,7 @@ PATTERNS = {
   'windows in three layers': ((Rope(), Rope(), Nope()), (4, 3, 0)),
   'one window for three encodings': ((Rope(), Rope(), Nope()), (4,)),
   'one encoding for three windows': ((Rope(),), (2, 0, 5)),
+  'chunks in two of three layers': ((Rope(),), (0, 3, 0), (4, 5, 0)),
   'weights of their own': ((Fox(), Rope(), Fox()), (0, 0, 4)),
   'one encoding with weights of their own': ((Shaw(clip=4),), (0,)),
 }
@@ -194,9 +200,10 @@ def test_pattern_equals_stacking_by_hand(pattern):
 
 
 @pytest.mark.usefixtures('float64')
-def test_pattern_decodes_as_it_reads():
+@pytest.mark.parametrize('name', ['windows in three layers', 'chunks in two of three layers'])
+def test_pattern_decodes_as_it_reads(name):
   """Each layer of the pattern has its own keys, and each group of layers."""
-  pattern = PATTERNS['windows in three layers']
+  pattern = PATTERNS[name]
   model = make(*pattern, layers=6, dtype='float64')
   params, (tokens_BT, at) = draw_params(model), text()
   want, _ = jit(model.apply)({'params': params}, tokens_BT, at)

@@ -50,7 +50,7 @@ def attend(
     return blockwise(q, k, encoding, causal=causal, window=window, block=block)
   if implementation == 'fused':
     check_fused(kind)
-    return fused(q, k, kind.dims, causal=causal, window=window)
+    return fused(q, k, causal=causal, window=window)
   raise ValueError(
     f'implementation is {implementation!r}; valid: reference, blockwise, fused, auto'
   )
@@ -60,7 +60,7 @@ def choose(T, S, encoding, dtype='float32'):
   """What 'auto' takes for T queries and S keys in `dtype`, and why."""
   if encoding.widest_block and S > encoding.widest_block:
     return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys at once'
-  if not hindrance(encoding) and has_cudnn(T, S, encoding.dims, dtype):
+  if not hindrance(encoding) and has_cudnn(T, S, encoding.dims.H * encoding.widens, dtype):
     return 'fused', f'{name_of(encoding)} adds nothing to scores, and cuDNN takes {dtype}'
   if T * S <= REFERENCE_UP_TO:
     return 'reference', f'{T} x {S} scores are few enough to be held at once'

@@ -31,19 +31,22 @@ def check_fused(encoding):
     )
 
 
-def has_cudnn(T, S, dims, dtype):
+def has_cudnn(T, S, width, dtype):
   """Whether cuDNN takes such heads here: of 16 bits, with lengths and a size that it can divide."""
   if jax.default_backend() != 'gpu' or dtype not in NARROW:
     return False
-  return T % 2 == S % 2 == dims.H % 8 == 0 and dims.H <= 128
+  return T % 2 == S % 2 == width % 8 == 0 and width <= 128
 
 
-def fused(q, k, dims, *, causal, window):
+def fused(q, k, *, causal, window):
   """softmax(q . k) v; see `attend`."""
   mask = visible(q, k, causal=causal, window=window)
+  width, H = k.h.shape[-1], k.v.shape[-1]
+  # It wants values as wide as keys, which an encoding may have widened.
+  v_BSKH = jnp.pad(k.v, [(0, 0)] * 3 + [(0, width - H)])
   o_BTNH = jax.nn.dot_product_attention(
-    q.h, k.h, k.v, mask=mask, scale=1.0,
-    implementation='cudnn' if has_cudnn(*mask.shape[2:], dims, q.h.dtype) else 'xla',
-  )
+    q.h, k.h, v_BSKH, mask=mask, scale=1.0,
+    implementation='cudnn' if has_cudnn(*mask.shape[2:], width, q.h.dtype) else 'xla',
+  )[..., :H]
   # A query that sees nothing would gather a mean.
   return jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], o_BTNH, 0)

@@ -22,6 +22,18 @@ def visible(q, k, *, causal, window):
   return mask
 
 
+def in_chunks(at, pos, chunk):
+  """`at`, where tokens see those of their own chunk of a text alone (Llama 4); chunk 0: all.
+
+  Each chunk of `chunk` positions becomes a segment; for fewer than 32,768 documents in a row.
+  """
+  if not chunk:
+    return at
+  number = (pos[..., 0] // chunk).astype(at.segment_ids.dtype) % 65_536
+  own = at.segment_ids * 65_536 + number
+  return at.replace(segment_ids=jnp.where(at.segment_ids >= 0, own, at.segment_ids))
+
+
 @flax.struct.dataclass
 class Extent:
   """Smallest and largest order and segment of some tokens, padding aside; whether there is any."""

@@ -6,6 +6,8 @@ import difflib
 import importlib
 import pkgutil
 
+from flax.core import FrozenDict
+
 from posjax.config import UserError
 from posjax.encodings.bound import Bound
 from posjax.encodings.chain import Chain, name_of
@@ -16,7 +18,10 @@ __all__ = [
   'name_of', 'names',
 ]
 
-NOT_ENCODINGS = ('bound', 'chain', 'distance', 'encoding', 'toeplitz')
+NOT_ENCODINGS = (
+  'bound', 'chain', 'distance', 'encoding', 'hugging_face', 'moving', 'remap', 'scaling',
+  'scaling_check', 'toeplitz',
+)
 
 # Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
 LARGEST = {int: 2**24, float: 1e38}
@@ -51,7 +56,8 @@ def find(name):
 def arguments(encoding):
   """The arguments of an encoding, or of its class, with their values or defaults."""
   own = (f.name for f in dataclasses.fields(encoding) if f.name not in ('dims', 'parent', 'name'))
-  return {name: getattr(encoding, name) for name in own}
+  values = {name: getattr(encoding, name) for name in own}
+  return {k: dict(v) if isinstance(v, FrozenDict) else v for k, v in values.items()}
 
 
 def unlabelled(section):
@@ -103,6 +109,8 @@ def _make(section, kind, values):
         + f' (arguments: {", ".join(valid) or "none"})'
       )
     expected = type(valid[key])
+    if expected is dict and hasattr(value, 'items'):
+      continue  # the encoding's `check` knows what may stand in there
     if type(value) not in ((float, int) if expected is float else (expected,)):
       raise UserError(f'encoding.{section}.{key}: {value!r} is not of type {expected.__name__}')
     if expected in LARGEST and not abs(value) <= LARGEST[expected]:

@@ -29,8 +29,8 @@ class Bound:
   def waves(self, at, dtype):
     return self._call('waves', at, dtype)
 
-  def embed(self, x_BTD, at):
-    return self._call('embed', x_BTD, at)
+  def embed(self, x_BTD, at, state):
+    return self._call('embed', x_BTD, at, state)
 
   def features(self, x_BTD, at, state):
     return self._call('features', x_BTD, at, state)

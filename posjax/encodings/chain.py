@@ -6,6 +6,8 @@ All parts see the positions that the last `positions` hook leaves. What a part k
 a carry or in the state is its own; its weights are the subtree of its name.
 """
 
+import math
+
 from posjax.encodings.encoding import Encoding, State
 
 
@@ -27,9 +29,17 @@ class Chain(Encoding):
   contiguous = property(lambda self: any(part.contiguous for part in self.parts))
   all_heads = property(lambda self: any(part.all_heads for part in self.parts))
   own_score = property(lambda self: any(part.own_score for part in self.parts))
-  reach = property(lambda self: max(part.reach for part in self.parts))
+  widens = property(lambda self: math.prod(part.widens for part in self.parts))
+  looks_ahead = property(lambda self: any(part.looks_ahead for part in self.parts))
   limit = property(lambda self: self._least('limit'))
   widest_block = property(lambda self: self._least('widest_block'))
+
+  @property
+  def reach(self):
+    """Embeddings are made one of the other; features all read the last of them."""
+    embedding = [part for part in self.parts if overrides(part, 'embed')]
+    others = [part.reach for part in self.parts if part not in embedding]
+    return sum(part.reach for part in embedding) + max(others, default=0)
 
   @property
   def depends_on_capacity(self):
@@ -51,6 +61,10 @@ class Chain(Encoding):
     if len(names) < 2 or len(set(names)) < len(names):
       raise ValueError(f'a chain needs two encodings at least, each once; it is {"+".join(names)}')
     for i, part in enumerate(self.parts):
+      movers = [after for after in self.parts[i + 1 :] if overrides(after, 'positions')]
+      if movers and overrides(part, 'positions') and overrides(part, 'embed'):
+        raise ValueError(f'{name_of(part)} adds what it finds behind the positions: it must come '
+                         f'after {name_of(movers[0])}, which moves them')
       short = [p for p in self.parts[i + 1 :] if p.limit and p.limit < (part.limit or 0)]
       if overrides(part, 'positions') and short:
         raise ValueError(f'{name_of(part)} places tokens up to {part.limit}, and '
@@ -93,10 +107,12 @@ class Chain(Encoding):
   def waves(self, at, dtype):
     return tuple(part.waves(at, dtype) for part in self.named)
 
-  def embed(self, x_BTD, at):
-    for part in self.named:
-      x_BTD = part.embed(x_BTD, at)
-    return x_BTD
+  def embed(self, x_BTD, at, state):
+    new = []
+    for part, own in zip(self.named, state, strict=True):
+      x_BTD, own = part.embed(x_BTD, at, own)
+      new.append(own)
+    return x_BTD, tuple(new)
 
   def features(self, x_BTD, at, state):
     pairs = [part.features(x_BTD, at, own) for part, own in zip(self.named, state, strict=True)]

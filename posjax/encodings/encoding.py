@@ -37,6 +37,7 @@ class At:
   consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: whoever makes the
                positions may declare it, and what depends on the distance alone gets cheaper
   waves        what the hook of that name made of the positions for all layers, or ()
+  ids          [B, T] the tokens' numbers, for the hooks `positions` and `embed`; or ()
   """
 
   pos: jax.Array
@@ -44,6 +45,7 @@ class At:
   segment_ids: jax.Array
   consecutive: bool = flax.struct.field(pytree_node=False, default=False, kw_only=True)
   waves: Any = flax.struct.field(default=(), kw_only=True)
+  ids: Any = flax.struct.field(default=(), kw_only=True)
 
   def tokens(self, h, v=None, features=()):
     return Tokens(
@@ -93,9 +95,9 @@ class State:
 class Encoding(nn.Module):
   """An encoding that does nothing; subclasses override what they need.
 
-  Arguments are dataclass fields: numbers, strings and tuples. Weights are made in `setup` with
-  `self.weight`. What stands here as a class variable is a trait: it tells the rest of the program
-  and the reader what to expect, and the tests hold each encoding to what it declares.
+  Arguments are dataclass fields: numbers, strings, tuples and mappings of them. Weights are made in
+  `setup` with `self.weight`. What stands here as a class variable is a trait: it tells the rest of
+  the program and the reader what to expect, and the tests hold each encoding to what it declares.
   """
 
   dims: dims_lib.Dims | None = dataclasses.field(default=None, kw_only=True)  # from with_dims
@@ -107,12 +109,14 @@ class Encoding(nn.Module):
   causal_only: ClassVar[bool] = False  # a query must not see keys of later order
   contiguous: ClassVar[bool] = False  # needs every key between a query and a key that it sees
   all_heads: ClassVar[bool] = False  # mixes heads: all of a pair's scores must be at one place
-  reach: ClassVar[int] = 0  # tokens before a key whose inputs its features read
+  looks_ahead: ClassVar[bool] = False  # embeddings read later tokens: no model of the next one
+  reach: ClassVar[float] = 0  # tokens before one that its embedding or features read; inf: all
   sees_itself: ClassVar[bool] = True  # a query scores its own token's key
   inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
   widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
+  widens: ClassVar[int] = 1  # times H: the width of q.h and k.h as the hooks leave them
   # Distance, on either side, from which on `by_distance` is linear: constant, if of the query too.
   linear_beyond: ClassVar[int | None] = None
 
@@ -146,8 +150,9 @@ class Encoding(nn.Module):
     """
     return ()
 
-  def embed(self, x_BTD, at):
-    return x_BTD
+  def embed(self, x_BTD, at, state):
+    """The embeddings with positions in them, and the sequence's state after them."""
+    return x_BTD, state
 
   # once per token in every layer; a key is cached as this leaves it
   def features(self, x_BTD, at, state):

@@ -109,7 +109,7 @@ class Fire(Encoding):
     distance_BTS = distances(q, k)
     dtype = distance_BTS.dtype
     least = jnp.abs(self.multiplier.astype(dtype) * self.length)
-    x_BTS = share(distance_BTS, q.pos.astype(dtype), self.c.astype(dtype), least)
+    x_BTS = share(distance_BTS, q.pos[..., :1].astype(dtype), self.c.astype(dtype), least)
     first = self.first_R.astype(dtype), self.first_bias_R.astype(dtype)
     bias_NP = network(x_BTS.reshape(-1), *first, self.second_RN.astype(dtype))
     bias_NBTS = (bias_NP + self.second_bias_N[:, None]).reshape(-1, *x_BTS.shape)

@@ -2,9 +2,14 @@
 
 Gehring et al. 2017, arXiv 1705.03122; BERT, arXiv 1810.04805; GPT-2 (Radford et al. 2019).
 
-  x_t = E[token_t] + W[p_t]        W: [R, D]
+  x_t = E[token_t] + W[p_t + offset]        W: [length + offset, D]
+
+Tables of BERT, GPT-2 and ViT begin with position 0. Those of RoBERTa and OPT have two rows before
+it, which no token uses: with `offset=2` they are read as they are. At the start those of GPT-2 and
+ViT are N(0, 0.02); x-transformers has D^-0.5 times N(0, 1), which is `stddev` = D^-0.5.
 """
 
+import jax
 from flax import linen as nn
 
 from posjax.encodings.encoding import Encoding, wide
@@ -15,6 +20,7 @@ class Learned(Encoding):
 
   length: int = 1024
   stddev: float = 0.02
+  offset: int = 0
   shift_invariant = False
   whole_positions = True
 
@@ -25,15 +31,27 @@ class Learned(Encoding):
   def check(self, dims):
     if self.length < 1:
       raise ValueError(f'length, the rows of the table, must be positive; it is {self.length}')
+    if self.offset < 0:
+      raise ValueError(f'offset, the rows before position 0, is {self.offset}; 0 is the least')
 
   def setup(self):
-    self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=self.length)
+    rows = self.offset + self.length
+    self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=rows)
 
-  def embed(self, x_BTD, at):
-    pe_BTD = self.table_RD[at.pos[..., 0]]
-    return (x_BTD.astype(wide(x_BTD)) + pe_BTD).astype(x_BTD.dtype)
+  def embed(self, x_BTD, at, state):
+    pe_BTD = self.table_RD[at.pos[..., 0] + self.offset]
+    return (x_BTD.astype(wide(x_BTD)) + pe_BTD).astype(x_BTD.dtype), state
+
+
+def resize(table_RD, rows, method='linear'):
+  """A table for `rows` positions, over which the given one is stretched, for more or fewer of them.
+
+  New row r lies at (r + 1/2) R / rows - 1/2 of the old ones; nothing lies beyond the ends. 'linear'
+  and 'cubic' are timm's 'bilinear' and 'bicubic' with antialias, its default, along one axis.
+  """
+  return jax.image.resize(table_RD, (rows, table_RD.shape[1]), method)
 
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return (Learned(length=64),)
+  return Learned(length=64), Learned(length=64, offset=2)

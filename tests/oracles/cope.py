@@ -38,7 +38,7 @@ def bias(q, table, p):
   return b_ij
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the positions enter in the attention."""
   return np.array(x, np.float64)
 

@@ -48,7 +48,7 @@ def leaky_relu(x):
   return x if x > 0 else 0.01 * x
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the positions enter in the attention."""
   return np.array(x, np.float64)
 

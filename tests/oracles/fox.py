@@ -25,7 +25,7 @@ def log_gates(x, weights):
   return out
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the gates enter in the attention."""
   return np.array(x, np.float64)
 

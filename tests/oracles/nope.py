@@ -10,7 +10,7 @@ import numpy as np
 from tests.oracles import attention
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is."""
   return np.array(x, np.float64)
 

@@ -40,7 +40,7 @@ def strengths(x, weights):
   return 2 * np.exp(-np.logaddexp(0, -(x @ weight + weights['beta_bias_LK'])))
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the matrices enter in the attention."""
   return np.array(x, np.float64)
 

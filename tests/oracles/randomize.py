@@ -10,7 +10,7 @@ import numpy as np
 from tests.oracles import attention
 
 
-def positions(pos, draw):
+def positions(pos, draw, args=None, ids=None, segment=None):
   """Whole numbers pos [B,T], sorted distinct integers draw [1 or B,C] -> integers [B,T]."""
   pos, draw = np.asarray(pos), np.asarray(draw)
   out = np.zeros(pos.shape, draw.dtype)
@@ -26,7 +26,7 @@ def positions(pos, draw):
   return out
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: only the positions change."""
   return np.array(x, np.float64)
 

@@ -31,7 +31,7 @@ def product(q, k, distance, base, scale_base, gamma):
   return math.fsum(terms)
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the positions enter in the attention."""
   return np.array(x, np.float64)
 
