@@ -9,12 +9,19 @@ The planes are pairs of channels: 'half' pairs (i, i + d/2), as GPT-NeoX and the
 checkpoints do; 'interleaved' pairs (2i, 2i + 1), as the paper and GPT-J do. A permutation of
 channels turns one into the other, so weights of one read as the other are silently wrong. With
 `fraction` < 1 only the first d = H fraction channels turn (GPT-NeoX); d also sets the frequencies.
+
+`scaling` is another table of theta, for contexts beyond those of training: a dictionary in Hugging
+Face's words, see scaling.py. Where it depends on the length (dynamic, longrope) that is how many
+tokens may come, settled when a sequence begins: all its keys, cached or not, turn alike.
 """
 
 import jax.numpy as jnp
 import numpy as np
+from flax.core import FrozenDict
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings import scaling as scaling_lib
+from posjax.encodings import scaling_check
+from posjax.encodings.encoding import Encoding, State, wide
 
 LAYOUTS = ('half', 'interleaved')
 
@@ -54,6 +61,18 @@ class Rope(Encoding):
   base: float = 10_000.0
   fraction: float = 1.0
   layout: str = 'half'
+  scaling: FrozenDict = FrozenDict()
+
+  def __post_init__(self):
+    # A plain dictionary would leave the module without a hash.
+    object.__setattr__(self, 'scaling', scaling_lib.frozen(self.scaling))
+    super().__post_init__()
+
+  @property
+  def depends_on_capacity(self):
+    if not scaling_lib.depends_on_length(self.scaling):
+      return ''
+    return f'frequencies of {self.scaling["rope_type"]} are those of all tokens that may come'
 
   def check(self, dims):
     if self.layout not in LAYOUTS:
@@ -67,21 +86,52 @@ class Rope(Encoding):
         f'fraction {self.fraction} of head size {dims.H} is {width:g} channels; '
         'it must be an even number of them, from 2 to the head size'
       )
+    scaling_check.check(self.scaling)
+    scaling_check.check_fit(self.scaling, frequencies(round(width), self.base))
+    if 'partial_rotary_factor' in self.scaling and self.fraction != 1:
+      raise ValueError(
+        f'scaling: {self.scaling["rope_type"]} says itself how many planes turn: fraction must be '
+        f'1; it is {self.fraction}'
+      )
+
+  def frequencies(self):
+    """theta_i before it is scaled."""
+    return frequencies(round(self.dims.H * self.fraction), self.base)
+
+  def scaled(self, length=0):
+    """What `scaling` makes of them, if so many tokens may come."""
+    return scaling_lib.scale(self.scaling, self.frequencies(), length)
+
+  def init_state(self, batch, capacity, train, rng):
+    if not self.depends_on_capacity:
+      return State()
+    return State(layer=jnp.asarray(self.scaled(capacity).theta)[None])
 
   def waves(self, at, dtype):
-    return waves(at.pos[..., 0], frequencies(round(self.dims.H * self.fraction), self.base), dtype)
+    return () if self.depends_on_capacity else self._waves(at, self.scaled().theta, dtype)
+
+  def features(self, x_BTD, at, state):
+    if not self.depends_on_capacity:
+      return (), state
+    return self._waves(at, state[0], wide(x_BTD)), state
 
   def query(self, q):
-    return self._turn(q)
+    q = self._turn(q)
+    return q.replace(h=q.h * self.scaled().query_factor)
 
   def key(self, k):
     return self._turn(k)
 
+  def _waves(self, at, theta, dtype):
+    factor = self.scaled().attention_factor
+    return tuple(factor * wave for wave in waves(at.pos[..., 0], theta, dtype))
+
   def _turn(self, tokens):
-    made = tokens.waves or self.waves(tokens, wide(tokens.h))
-    return tokens.replace(h=turn(tokens.h, *made, self.layout), waves=())
+    made = tokens.features or tokens.waves or self.waves(tokens, wide(tokens.h))
+    return tokens.replace(h=turn(tokens.h, *made, self.layout), features=(), waves=())
 
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return Rope(), Rope(layout='interleaved', fraction=0.5)
+  dynamic = dict(rope_type='dynamic', factor=2.0, original_max_position_embeddings=16)
+  return Rope(), Rope(base=100.0, fraction=0.5, layout='interleaved', scaling=dynamic)

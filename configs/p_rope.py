@@ -1,0 +1,23 @@
+"""p-RoPE (Barbero et al. 2024, arXiv 2410.06205): RoPE whose slowest planes do not turn.
+
+`python -m posjax.main --config=configs/p_rope.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('rope',),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+      scaling=dict(
+        rope_type='proportional',  # see posjax/encodings/scaling.py for the others
+        partial_rotary_factor=0.75,  # share of the planes that turn, the fastest; 0 is NoPE
+      ),
+    ),
+  )
+  return config

@@ -1,0 +1,635 @@
+"""Scaled RoPE: against tables of transformers, published numbers, the oracle, and identities."""
+
+import json
+import math
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax import main, transformer
+from posjax.attention import attend
+from posjax.dims import Dims
+from posjax.encodings import At, Bound, arguments
+from posjax.encodings.hugging_face import read, write
+from posjax.encodings.nope import Nope
+from posjax.encodings.rope import Rope, frequencies
+from posjax.encodings.scaling import TYPES, scale, table
+from posjax.encodings.scaling_check import VALUES, keys
+from tests.oracles import rope as oracle
+from tests.test_oracles import close, golden, softmax
+
+pytestmark = [
+  pytest.mark.usefixtures('float64'),
+  pytest.mark.filterwarnings('ignore:scaling. .* is close to linear'),
+]
+
+YARN = {'rope_type': 'yarn', 'factor': 16.0, 'original_max_position_embeddings': 4096}
+DEEPSEEK = {**YARN, 'factor': 40.0}
+LLAMA3 = {
+  'rope_type': 'llama3', 'factor': 8.0, 'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
+  'original_max_position_embeddings': 8192,
+}
+DYNAMIC = {'rope_type': 'dynamic', 'factor': 2.0, 'original_max_position_embeddings': 2048}
+LONG = {
+  'rope_type': 'longrope', 'factor': 4.0, 'original_max_position_embeddings': 16,
+  'short_factor': (1.0, 1.1, 1.2, 1.3), 'long_factor': (1.0, 2.5, 3.0, 4.5),
+}
+# One of each type and form, for heads of eight channels; what they scale to is for 32 tokens.
+SMALL = {
+  'default': {'rope_type': 'default'},
+  'resonance': {'rope_type': 'default', 'resonance': True},
+  'linear': {'rope_type': 'linear', 'factor': 3.0},
+  'ntk': {'rope_type': 'ntk', 'factor': 3.0},
+  'ntk resonance': {'rope_type': 'ntk', 'factor': 3.0, 'resonance': True},
+  'dynamic': {**DYNAMIC, 'original_max_position_embeddings': 9},
+  'dynamic, within': {**DYNAMIC, 'original_max_position_embeddings': 50},
+  'yarn': {**YARN, 'original_max_position_embeddings': 64},
+  'yarn of the paper': {**YARN, 'original_max_position_embeddings': 640, 'ramp': 'paper'},
+  'yarn of gpt-oss': {**YARN, 'truncate': False, 'beta_fast': 16.0, 'beta_slow': 2.0},
+  'yarn given': {**YARN, 'attention_factor': 1.5},
+  'yarn of deepseek': {**DEEPSEEK, 'mscale': 1.2, 'mscale_all_dim': 0.707},
+  'yarn resonance': {**YARN, 'resonance': True},
+  'longrope': LONG,
+  'longrope, short': {**LONG, 'original_max_position_embeddings': 32},
+  'longrope given': {**LONG, 'attention_factor': 1.25},
+  'llama3': {**LLAMA3, 'original_max_position_embeddings': 256},
+  'proportional': {'rope_type': 'proportional', 'partial_rotary_factor': 0.5},
+  'proportional slower': {
+    'rope_type': 'proportional', 'partial_rotary_factor': 0.8, 'factor': 2.0
+  },
+  'clipped': {'rope_type': 'clipped', 'clip_low_n': 3},
+  'clipped whole': {'rope_type': 'clipped'},
+  'clipped hard': {'rope_type': 'clipped', 'clip_low_n': 2, 'hard': True},
+}
+
+
+def of_head(size, **args):
+  return Rope(**args).with_dims(Dims(N=2, K=1, H=size))
+
+
+def same(got, want, rtol=1e-12):
+  close(np.float64(got), np.float64(want), rtol, 0)
+
+
+# Tables of transformers.
+
+CASES = json.loads(bytes(golden('rope_scaling')['configs_json']))
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_tables_of_transformers(case):
+  z, config = golden('rope_scaling'), CASES[case]
+  args = read(
+    config['rope_parameters'], max_position_embeddings=config['max_position_embeddings']
+  )
+  rope, length = of_head(config['head_dim'], **args), config['seq_len'] or 0
+  scaled = rope.scaled(length)
+  same(scaled.theta, z[f'{case}/inv_freq_f64'])
+  same(scaled.attention_factor, z[f'{case}/attention_factor'])
+  assert scaled.query_factor == 1
+  width = round(config['head_dim'] * rope.fraction)
+  same(oracle.scaled(width, rope.base, args['scaling'], length), z[f'{case}/inv_freq_f64'])
+  same(oracle.attention_factor(args['scaling']), z[f'{case}/attention_factor'])
+
+
+@pytest.mark.parametrize('step, length', [(0, 8), (1, 30), (2, 6)])
+def test_dynamic_is_a_function_of_the_length(step, length):
+  """These calls of the library's module all are. One of 20 tokens after that of 30 would not be: it
+  goes on with the frequencies of the longest call until one is shorter than L, which is 16."""
+  z = golden('rope_scaling')
+  scaling = {**DYNAMIC, 'factor': 3.0, 'original_max_position_embeddings': 16}
+  rope = of_head(16, scaling=scaling)
+  same(rope.scaled(length).theta, z[f'dynamic_module/step{step}_len{length}/inv_freq'])
+  last = jnp.full((1, 1), length - 1)
+  at = At(last[..., None], last, 0 * last)
+  state = rope.init_state(1, length, False, None)
+  (cos, _), _ = Bound(rope).features(jnp.zeros((1, 1, 4)), at, state.layer)
+  same(np.tile(cos[0, 0], 2), z[f'dynamic_module/step{step}_len{length}/cos'])
+
+
+# Published numbers.
+
+
+def test_yarn_of_128_channels():
+  theta, factor, query = of_head(128, scaling=YARN).scaled()
+  same(factor, 1.2772588722, 1e-10)
+  assert query == 1
+  want = {
+    20: 0.0562341325, 21: 0.0469408600, 30: 0.0085268438, 40: 8.817890e-4, 45: 1.517716e-4,
+    46: 8.334509e-5, 63: 7.217387e-6,
+  }
+  same(theta[[*want]], [*want.values()], 5e-7)
+  plain = frequencies(128)
+  same(theta[:21], plain[:21], 1e-15)
+  same(theta[46:], plain[46:] / 16, 1e-15)
+  paper = of_head(128, scaling={**YARN, 'ramp': 'paper'}).scaled().theta
+  ratio = theta / paper
+  same([ratio.min(), ratio.max()], [0.971, 3.04], 1e-3)
+  assert ratio.argmax() == 38
+
+
+def test_yarn_of_gpt_oss():
+  scaling = {**YARN, 'factor': 32.0, 'truncate': False}
+  theta, factor, _ = of_head(64, base=150_000.0, scaling=scaling).scaled()
+  same(factor, 1.3465735903, 1e-10)
+  want = [1.0, 0.0508132748, 0.0067949595, 4.5648e-4, 1.818834e-5, 3.0235e-7]
+  same(theta[[0, 8, 12, 16, 20, 31]], want, 2e-5)
+  whole = of_head(64, base=150_000.0, scaling={**scaling, 'truncate': True}).scaled().theta
+  lower = 1 - theta / whole
+  same(lower.max(), 0.433, 1e-3)
+  assert lower.argmax() == 17
+
+
+@pytest.mark.parametrize('scale, want', [
+  (2, 1.06931), (4, 1.13863), (8, 1.20794), (16, 1.27726), (32, 1.34657), (40, 1.36889), (1, 1.0),
+])
+def test_yarn_temperature(scale, want):
+  scaling = {**YARN, 'factor': scale}
+  same(of_head(128, scaling=scaling).scaled().attention_factor, want, 5e-6)
+
+
+@pytest.mark.parametrize('m, query', [(0.707, 1.58963), (1.0, 1.87385)])
+def test_yarn_of_deepseek(m, query):
+  """V2-Lite and V3: nothing on cosines and sines, all on the logits."""
+  scaled = of_head(64, scaling={**DEEPSEEK, 'mscale': m, 'mscale_all_dim': m}).scaled()
+  assert scaled.attention_factor == 1
+  same(scaled.query_factor, query, 1e-5)
+
+
+def test_llama3_of_128_channels():
+  plain, scaled = frequencies(128, 5e5), of_head(128, base=5e5, scaling=LLAMA3).scaled()
+  slower = plain / scaled.theta
+  same(slower[[29, 31, 34]], [1.20748, 2.02631, 5.25733], 5e-6)
+  same(slower[:29], np.ones(29), 1e-15)
+  same(slower[35:], np.full(29, 8.0), 1e-15)
+  same(scaled.theta[[29, 63]], [0.0021665708, 3.068926e-7], 2e-7)
+  assert scaled.attention_factor == 1
+
+
+def test_llama3_is_the_ramp_of_yarns_paper():
+  yarn = {
+    'rope_type': 'yarn', 'factor': 8.0, 'beta_slow': 1.0, 'beta_fast': 4.0, 'ramp': 'paper',
+    'attention_factor': 1.0, 'original_max_position_embeddings': 8192,
+  }
+  got, want = (of_head(128, base=5e5, scaling=scaling).scaled() for scaling in (LLAMA3, yarn))
+  assert (got.theta == want.theta).all() and got[1:] == want[1:]
+
+
+@pytest.mark.parametrize('length, base, slower', [(4096, 30527.74, 3), (8192, 72195.86, 7)])
+def test_dynamic_of_128_channels(length, base, slower):
+  theta = of_head(128, scaling=DYNAMIC).scaled(length).theta
+  same(theta, frequencies(128, base), 2e-7)
+  same(frequencies(128)[63] / theta[63], slower)
+
+
+def test_proportional_of_gemma():
+  scaling = {'rope_type': 'proportional', 'partial_rotary_factor': 0.25}
+  theta = of_head(256, base=1e6, scaling=scaling).scaled().theta
+  assert len(theta) == 128 and np.count_nonzero(theta) == 32 and theta[:32].all()
+  same(theta[[1, 31]], [0.89769, 0.0352269], 5e-6)
+  same(of_head(256, base=1e6, fraction=0.25).scaled().theta[1], 0.64938, 5e-6)
+
+
+def test_longrope_attention_factor():
+  scaling = {**LONG, 'factor': 32.0, 'original_max_position_embeddings': 4096}
+  same(of_head(8, scaling=scaling).scaled().attention_factor, 1.19023807, 5e-9)
+
+
+def test_clipped_of_128_channels():
+  """The authors' 20 of 64, as ratios to theta: a Hann window's falling half."""
+  ratio = of_head(128, scaling={'rope_type': 'clipped'}).scaled().theta / frequencies(128)
+  same(ratio[:45], np.ones(45))
+  close(ratio[44:], np.sin(np.pi / 2 * (1 - np.arange(20) / 19)) ** 2, 1e-12, 1e-15)
+  hard = of_head(128, scaling={'rope_type': 'clipped', 'hard': True}).scaled().theta
+  assert (hard[:44] == frequencies(128)[:44]).all() and not hard[44:].any()
+
+
+# Every type and form against the oracle.
+
+
+@pytest.mark.parametrize('layout, size, fraction', [('half', 8, 1.0), ('interleaved', 16, 0.5)])
+@pytest.mark.parametrize('form', SMALL)
+def test_rotation_equals_the_oracle(form, layout, size, fraction):
+  scaling = SMALL[form]
+  if 'partial_rotary_factor' in scaling:
+    size, fraction = 8, 1.0
+  rope = of_head(size, base=500.0, fraction=fraction, layout=layout, scaling=scaling)
+  rng = np.random.default_rng(0)
+  h, pos = rng.normal(size=(2, 5, 2, size)), rng.uniform(-40, 40, size=(2, 5))
+  order = jnp.zeros((2, 5), jnp.int32)
+  bound, at = Bound(rope), At(jnp.asarray(pos)[..., None], order, order)
+  at = at.replace(waves=bound.waves(at, jnp.float64))
+  state = rope.init_state(2, 32, False, None)
+  features, _ = bound.features(jnp.zeros((2, 5, 4)), at, state.layer)
+  assert bool(rope.depends_on_capacity) == bool(features) == (not at.waves)
+  tokens = at.tokens(jnp.asarray(h), None, features)
+  args = dict(base=500.0, fraction=fraction, layout=layout, scaling=scaling, capacity=32)
+  want = oracle.rotate(h, pos, **args)
+  for got, factor in ((bound.key(tokens), 1), (bound.query(tokens), oracle.query_factor(scaling))):
+    close(got.h, factor * want, 1e-11, 1e-12)
+    assert got.features == got.waves == ()
+
+
+def test_every_type_is_among_these():
+  assert {scaling['rope_type'] for scaling in SMALL.values()} == set(TYPES)
+  given = {(s['rope_type'], key) for s in SMALL.values() for key in s if key != 'rope_type'}
+  assert given == {(kind, key) for kind in TYPES for key in keys(kind)}
+  assert {key for _, key in given} == set(VALUES)
+
+
+# Identities.
+
+ONE = [
+  {'rope_type': 'linear', 'factor': 1.0}, {'rope_type': 'ntk', 'factor': 1.0},
+  {**DYNAMIC, 'factor': 1.0}, {**LLAMA3, 'factor': 1.0}, {**YARN, 'factor': 1.0},
+  {**YARN, 'factor': 1.0, 'ramp': 'paper', 'mscale': 0.5, 'mscale_all_dim': 1.0},
+  {'rope_type': 'proportional', 'partial_rotary_factor': 1.0},
+  {'rope_type': 'clipped', 'clip_low_n': 0},
+]
+
+
+@pytest.mark.parametrize('scaling', ONE, ids=lambda scaling: scaling['rope_type'])
+def test_a_factor_of_one_is_rope(scaling):
+  theta, *factors = of_head(64, scaling=scaling).scaled(2048)
+  same(theta, frequencies(64), 3e-16)
+  assert factors == [1, 1]
+
+
+def test_no_plane_that_turns_is_nope():
+  rope = of_head(8, scaling={'rope_type': 'proportional', 'partial_rotary_factor': 0.0})
+  tokens = at_of(1, 6).tokens(jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 2, 8))))
+  for hook in ('query', 'key'):
+    got, want = (getattr(Bound(encoding), hook)(tokens).h for encoding in (rope, Nope()))
+    assert (got == want).all()
+
+
+@pytest.mark.parametrize('factor', [1.5, 8.0])
+def test_ntk_ends_in_the_slowest_frequency_divided(factor):
+  theta = of_head(128, scaling={'rope_type': 'ntk', 'factor': factor}).scaled().theta
+  plain = frequencies(128)
+  assert theta[0] == plain[0] and theta[-1] == plain[-1] / factor
+  same(theta, frequencies(128, 1e4 * factor ** (128 / 126)))
+  linear = of_head(128, scaling={'rope_type': 'linear', 'factor': factor}).scaled().theta
+  assert (theta[:-1] > linear[:-1]).all()
+
+
+@pytest.mark.parametrize('kind', ['default', 'ntk', 'yarn'])
+def test_resonance_repeats_after_a_whole_number_of_tokens(kind):
+  own = {'default': {}, 'ntk': {'factor': 4.0}, 'yarn': YARN}[kind]
+  theta = of_head(64, scaling={**own, 'rope_type': kind, 'resonance': True}).scaled().theta
+  plain = of_head(64, scaling={**own, 'rope_type': kind}).scaled().theta
+  waves = 2 * np.pi / theta
+  close(waves, np.round(waves), 1e-12, 0)
+  assert (np.abs(waves - 2 * np.pi / plain) <= 0.5).all()
+
+
+def test_dynamic_within_the_trained_length_is_rope():
+  for length in (0, 1, 2048):
+    same(of_head(64, scaling=DYNAMIC).scaled(length).theta, frequencies(64), 1e-15)
+
+
+# Models of transformers, with positions from the parameters in their configs.
+
+
+def at_of(batch, length, segment=0):
+  pos = jnp.tile(jnp.arange(length), (batch, 1))
+  return At(pos[..., None], pos, jnp.zeros_like(pos) + segment)
+
+
+def heads(x, size):
+  return x.reshape(*x.shape[:2], -1, size)
+
+
+def layer_norm(x, scale, bias):
+  return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale + bias
+
+
+def rms_norm(x, scale):
+  return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-6) * scale
+
+
+def gelu_erf(x):
+  return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+
+
+def gelu_tanh(x):
+  return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def attention(q, k, v, rope, segment):
+  """Heads [B, T, N, H] to what they read, [B, T, N H]."""
+  dims = Dims(N=q.shape[2], K=k.shape[2], H=q.shape[3])
+  bound, at = Bound(rope.with_dims(dims)), at_of(*q.shape[:2], segment)
+  q, k = (at.tokens(jnp.asarray(x), jnp.asarray(v)) for x in (q * dims.scale, k))
+  o = attend(bound.query(q), bound.key(k), bound, implementation='reference')
+  return np.asarray(o).reshape(*o.shape[:2], -1)
+
+
+def llama_layer(x, dense, w, rope, segment):
+  y = rms_norm(x, w('input_layernorm.weight'))
+  q, k, v = (heads(dense(f'self_attn.{name}_proj', y), 8) for name in 'qkv')
+  x = x + dense('self_attn.o_proj', attention(q, k, v, rope, segment))
+  y = rms_norm(x, w('post_attention_layernorm.weight'))
+  gate = dense('mlp.gate_proj', y)
+  return x + dense('mlp.down_proj', gate / (1 + np.exp(-gate)) * dense('mlp.up_proj', y))
+
+
+def neox_layer(x, dense, w, rope, segment):
+  norm = lambda name: layer_norm(x, w(f'{name}.weight'), w(f'{name}.bias'))
+  # Fused: of each head q, k and v.
+  qkv = heads(dense('attention.query_key_value', norm('input_layernorm')), 24)
+  o = attention(*np.split(qkv, 3, axis=-1), rope, segment)
+  y = gelu_erf(dense('mlp.dense_h_to_4h', norm('post_attention_layernorm')))
+  return x + dense('attention.dense', o) + dense('mlp.dense_4h_to_h', y)
+
+
+def gptj_layer(x, dense, w, rope, segment):
+  y = layer_norm(x, w('ln_1.weight'), w('ln_1.bias'))
+  q, k, v = (heads(dense(f'attn.{name}_proj', y), 8) for name in 'qkv')
+  o = dense('attn.out_proj', attention(q, k, v, rope, segment))
+  return x + o + dense('mlp.fc_out', gelu_tanh(dense('mlp.fc_in', y)))
+
+
+# Layer, its prefix, the token table, the last norm.
+MODELS = {
+  'llama_llama3scaled': (llama_layer, 'model.layers', 'model.embed_tokens', 'model.norm'),
+  'qwen2': (llama_layer, 'model.layers', 'model.embed_tokens', 'model.norm'),
+  'gpt_neox': (
+    neox_layer, 'gpt_neox.layers', 'gpt_neox.embed_in', 'gpt_neox.final_layer_norm'
+  ),
+  'gptj': (gptj_layer, 'transformer.h', 'transformer.wte', 'transformer.ln_f'),
+}
+
+
+def run(name, z, segment):
+  """States after each layer, the last one after the norm, and logits."""
+  layer, prefix, embedding, last = MODELS[name]
+  config = json.loads(bytes(z['meta_json']))['config']
+  if name == 'gptj':
+    rope = Rope(fraction=config['rotary_dim'] / 8, layout='interleaved')
+  else:
+    rope = Rope(**read(config['rope_parameters']))
+  weight = lambda key: np.float64(z[f'w:{key}'])
+
+  def dense(key, x):
+    return x @ weight(f'{key}.weight').T + (weight(f'{key}.bias') if f'w:{key}.bias' in z else 0)
+
+  states = [weight(f'{embedding}.weight')[z['input_ids']]]
+  for i in range(2):
+    own = f'{prefix}.{i}.'
+    states.append(layer(
+      states[-1], lambda k, x, own=own: dense(own + k, x), lambda k, own=own: weight(own + k),
+      rope, segment,
+    ))
+  norms = [weight(f'{last}.{part}') for part in ('weight', 'bias') if f'w:{last}.{part}' in z]
+  states[-1] = (rms_norm if len(norms) == 1 else layer_norm)(states[-1], *norms)
+  head = 'lm_head' if 'w:lm_head.weight' in z else embedding
+  return states, dense(head, states[-1])
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_models_of_transformers(name):
+  z = golden(f'model_{name}')
+  states, logits = run(name, z, 0)
+  for i, state in enumerate(states):
+    close(state, z[f'hidden_{i}'], 1e-9, 1e-11)
+  close(logits, z['logits'], 1e-9, 1e-11)
+  nll = -np.log(np.take_along_axis(softmax(logits)[:, :-1], z['input_ids'][:, 1:, None], -1))
+  same(nll.mean(), z['loss_mean_nll'], 1e-10)
+
+
+# Hugging Face's dictionaries.
+
+PARAMETERS = [
+  {'rope_type': 'default', 'rope_theta': 1e6},
+  {'rope_type': 'default', 'rope_theta': 1e6, 'partial_rotary_factor': 0.25},
+  {'rope_type': 'linear', 'rope_theta': 1e4, 'factor': 2.5},
+  {**DYNAMIC, 'rope_theta': 1e4, 'partial_rotary_factor': 0.5},
+  {
+    **YARN, 'rope_theta': 1e4, 'beta_fast': 16, 'beta_slow': 2, 'truncate': False,
+    'mscale': 1.0, 'mscale_all_dim': 1.0, 'attention_factor': 1.0,
+  },
+  {**LONG, 'rope_theta': 1e4, 'short_factor': [1.0, 2.0], 'long_factor': [3.0, 4.0]},
+  {**LLAMA3, 'rope_theta': 5e5},
+  {'rope_type': 'proportional', 'rope_theta': 1e6, 'partial_rotary_factor': 0.25},
+  {'rope_type': 'proportional', 'rope_theta': 1e6, 'partial_rotary_factor': 0.5, 'factor': 2.0},
+]
+
+
+@pytest.mark.parametrize('parameters', PARAMETERS, ids=lambda p: p['rope_type'])
+def test_parameters_there_and_back(parameters):
+  rope = Rope(**read(json.loads(json.dumps(parameters))), layout='interleaved')
+  assert write(rope) == parameters
+  assert Rope(**read(write(rope)), layout='interleaved') == rope
+
+
+LEGACY = [
+  (None, dict(rope_theta=5e5), dict(base=5e5)),
+  ({'type': 'linear', 'factor': 4}, {}, dict(scaling={'rope_type': 'linear', 'factor': 4})),
+  ({'type': 'dynamic', 'rope_type': 'dynamic', 'factor': 2.0}, dict(max_position_embeddings=2048),
+   dict(scaling=DYNAMIC)),
+  ({'type': 'yarn', 'original_max_position_embeddings': 4096, 'attention_factor': None},
+   dict(max_position_embeddings=65536), dict(scaling=YARN)),
+  # An explicit factor is not overruled by the ratio of lengths.
+  ({'type': 'yarn', 'factor': 16.0, 'original_max_position_embeddings': 4096},
+   dict(max_position_embeddings=4096), dict(scaling=YARN)),
+  ({'rope_type': 'yarn', 'factor': 16.0}, dict(max_position_embeddings=4096), dict(scaling=YARN)),
+  *(
+    ({'type': name, 'short_factor': [1.0, 1.1], 'long_factor': [2.0, 2.5]},
+     dict(max_position_embeddings=64, original_max_position_embeddings=16),
+     dict(scaling={**LONG, 'short_factor': (1.0, 1.1), 'long_factor': (2.0, 2.5)}))
+    for name in ('su', 'yarn', 'longrope')
+  ),
+  ({'rope_type': 'default'}, dict(partial_rotary_factor=0.5), dict(fraction=0.5)),
+  ({'rope_type': 'proportional'}, dict(partial_rotary_factor=0.5),
+   dict(scaling={'rope_type': 'proportional', 'partial_rotary_factor': 0.5})),
+]
+
+
+@pytest.mark.parametrize('parameters, beside, want', LEGACY)
+def test_older_dictionaries(parameters, beside, want):
+  assert Rope(**read(parameters, **{'rope_theta': 1e4, **beside})) == Rope(**want)
+
+
+def test_a_dictionary_for_each_type_of_layer():
+  parameters = {
+    'sliding_attention': {'rope_type': 'default', 'rope_theta': 1e4},
+    'full_attention': {'rope_type': 'linear', 'rope_theta': 1e6, 'factor': 8.0},
+  }
+  got = {layers: Rope(**args) for layers, args in read(parameters).items()}
+  assert got == {
+    'sliding_attention': Rope(),
+    'full_attention': Rope(base=1e6, scaling={'rope_type': 'linear', 'factor': 8.0}),
+  }
+  assert {layers: write(rope) for layers, rope in got.items()} == parameters
+
+
+# Mistakes.
+
+WRONG = {
+  'rope_type is missing; valid: default, linear, ntk': {'factor': 2.0},
+  "rope_type is 'yarnn'; did you mean 'yarn'? (valid: default,": {'rope_type': 'yarnn'},
+  "rope_type is 3 (valid: ": {'rope_type': 3},
+  "yarn has no 'attn_factor'; did you mean 'attention_factor'? (keys: factor,": {
+    **YARN, 'attn_factor': 1.0
+  },
+  "default has no 'factor' (keys: resonance)": {'rope_type': 'default', 'factor': 2.0},
+  'yarn needs factor and original_max_position_embeddings': {'rope_type': 'yarn'},
+  'factor must be a number from 1 on; it is 0.5': {'rope_type': 'linear', 'factor': 0.5},
+  'factor must be a number from 1 on; it is nan': {'rope_type': 'linear', 'factor': math.nan},
+  'factor must be a number from 1 on; it is True': {'rope_type': 'linear', 'factor': True},
+  "factor must be a number from 1 on; it is '4'": {'rope_type': 'linear', 'factor': '4'},
+  'embeddings must be a whole number from 2 on; it is 64.0': {
+    **YARN, 'original_max_position_embeddings': 64.0
+  },
+  "ramp must be 'code' or 'paper'; it is 'papr'": {**YARN, 'ramp': 'papr'},
+  'truncate must be True or False; it is 1': {**YARN, 'truncate': 1},
+  'beta_slow must be less than beta_fast; they are 64 and 32.0': {**YARN, 'beta_slow': 64},
+  'low_freq_factor must be less than high_freq_factor; they are 4.0 and 4.0': {
+    **LLAMA3, 'low_freq_factor': 4.0
+  },
+  'mscale and mscale_all_dim go together: give both': {**YARN, 'mscale': 1.0},
+  'short_factor must be positive numbers; it is (1.0, 0.0)': {**LONG, 'short_factor': [1.0, 0.0]},
+  'long_factor must have a number for each of 4 planes; it has 2': {
+    **LONG, 'long_factor': (1.0, 2.0)
+  },
+  'no plane turns beta_slow = 1 times within original_max_position_embeddings = 6; it must be 7': {
+    **YARN, 'original_max_position_embeddings': 6
+  },
+  'partial_rotary_factor must be a number from 0 to 1; it is 1.5': {
+    'rope_type': 'proportional', 'partial_rotary_factor': 1.5
+  },
+  'clip_low_n must be a whole number from 0 on; it is 2.0': {
+    'rope_type': 'clipped', 'clip_low_n': 2.0
+  },
+}
+
+
+@pytest.mark.parametrize('said', WRONG)
+def test_a_wrong_scaling_is_one_line(said):
+  with pytest.raises(ValueError) as raised:
+    of_head(8, scaling=WRONG[said])
+  assert said in str(raised.value) and '\n' not in str(raised.value)
+  assert str(raised.value).startswith('scaling: ')
+
+
+@pytest.mark.parametrize('args, said', [
+  (dict(fraction=0.25, scaling={'rope_type': 'ntk', 'factor': 2.0}), 'ntk needs four channels'),
+  (dict(base=1.0, scaling=YARN), 'yarn needs four channels that turn, and a base above 1'),
+  (dict(base=0.5, scaling=SMALL['resonance']), 'resonance needs a base from 1 on'),
+  (dict(fraction=0.5, scaling=SMALL['proportional']), 'proportional says itself how many planes'),
+])
+def test_a_scaling_that_does_not_fit_is_one_line(args, said):
+  with pytest.raises(ValueError, match=f'^scaling: {said}'):
+    of_head(8, **args)
+
+
+@pytest.mark.parametrize('parameters, said', [
+  ({'rope_type': 'linear', 'factor': 2.0}, 'rope_theta is missing'),
+  ({**YARN, 'rope_theta': 1e4, 'attn_factor': 1.0}, "did you mean 'attention_factor'?"),
+  ({'rope_type': 'linear', 'rope_theta': 1e4}, 'linear needs factor'),
+  ({'type': 'mrope', 'rope_theta': 1e4, 'mrope_section': [8, 8, 8]}, "rope_type is 'mrope'"),
+  ({'rope_type': 'default', 'rope_theta': 1e4, 'mrope_section': [8]}, "no 'mrope_section'"),
+  ({'full_attention': {'rope_theta': 1e4}, 'factor': 8.0}, 'factor is 8.0, and no dictionary'),
+  ({**LLAMA3, 'rope_theta': 1e4, 'max_position_embeddings': 9}, "no 'max_position_embeddings'"),
+])
+def test_parameters_that_are_refused(parameters, said):
+  with pytest.raises(ValueError) as raised:
+    read(parameters)
+  assert said in str(raised.value) and '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize('form, said', [
+  ('ntk', "no rope_type 'ntk'"), ('resonance', "no 'resonance'"),
+  ('yarn of the paper', "no 'ramp'"),
+])
+def test_what_hugging_face_cannot_say(form, said):
+  with pytest.raises(ValueError, match=said):
+    write(Rope(scaling=SMALL[form]))
+
+
+@pytest.mark.parametrize('length, warned', [(201, True), (202, False)])
+def test_yarn_warns_where_no_plane_is_fast_enough_to_stay(length, warned):
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    of_head(64, scaling={**YARN, 'original_max_position_embeddings': length})
+  said = [str(warning.message) for warning in caught]
+  assert said == warned * [
+    'scaling: yarn is close to linear here: no plane turns beta_fast = 32 times within '
+    'original_max_position_embeddings = 201; train on 202 tokens at least, or lower beta_fast'
+  ]
+  paper = scale({**YARN, 'original_max_position_embeddings': length, 'ramp': 'paper'},
+                frequencies(64))
+  assert (paper.theta[0] < 1) == warned
+
+
+# Configs, the command line, and what is printed.
+
+
+def test_a_scaling_is_hashable_and_its_arguments_are_plain():
+  one, other = (Rope(scaling={**LONG, 'long_factor': kind((1, 2))}) for kind in (list, tuple))
+  assert one == other and hash(one) == hash(other)
+  assert arguments(one)['scaling'] == {**LONG, 'long_factor': (1, 2)}
+  assert arguments(Rope)['scaling'] == {} and hash(Rope()) == hash(Rope(scaling={}))
+
+
+def built(*overrides):
+  run = main.parse(['posjax', *overrides])
+  (rope,) = transformer.from_config(run.config).pattern.encodings
+  return rope
+
+
+def test_p_rope_from_the_command_line():
+  scaling = {'rope_type': 'proportional', 'partial_rotary_factor': 0.75}
+  rope = built('--config=p_rope')
+  assert rope == Rope(scaling=scaling).with_dims(rope.dims)
+  assert np.count_nonzero(rope.scaled().theta) == 6  # of 8
+  rope = built('--config=p_rope', '--config.encoding.rope.scaling.partial_rotary_factor=0')
+  assert not rope.scaled().theta.any()
+
+
+@pytest.mark.parametrize('override, said', [
+  ('partial_rotary_facto=1', 'did you mean encoding.rope.scaling.partial_rotary_factor ('),
+  ('partial_rotary_factor=2', 'encoding.rope: scaling: partial_rotary_factor must be a number'),
+  ('rope_type=proportion', "scaling: rope_type is 'proportion'; did you mean 'proportional'?"),
+  ('rope_type=yarn', "scaling: yarn has no 'partial_rotary_factor'"),
+])
+def test_mistakes_on_the_command_line(override, said, capsys):
+  line = f'--config.encoding.rope.scaling.{override}'
+  assert main.main(['posjax', '--config=p_rope', line, '--dry_run']) == 2
+  error = capsys.readouterr().err
+  assert said in error and error.count('\n') == 1
+
+
+def test_the_table_that_one_reads():
+  rope = of_head(8, base=1e4, scaling={**YARN, 'factor': 4.0, 'beta_fast': 8.0})
+  lines = table(rope.frequencies(), rope.scaled(), 4096).split('\n')
+  assert lines[0].split() == (
+    'plane frequency wavelength turns in 4096 scaled slower by'.split()
+  )
+  rows = [list(map(float, line.split())) for line in lines[1:5]]
+  plain = frequencies(8)
+  close(np.array(rows), np.stack([
+    np.arange(4.0), plain, 2 * np.pi / plain, 4096 * plain / (2 * np.pi), rope.scaled().theta,
+    plain / rope.scaled().theta,
+  ], axis=1), 1e-3)
+  assert lines[5] == 'attention factor 1.13863, query factor 1'
+  still = of_head(8, scaling=SMALL['proportional'])
+  assert table(still.frequencies(), still.scaled(), 64).split('\n')[-2].endswith('0      still')
+
+
+def test_a_sequence_keeps_the_frequencies_of_its_capacity():
+  """They are in its state: what is decoded turns as what was prefilled did, whatever the chunks."""
+  rope = of_head(8, base=100.0, scaling=SMALL['dynamic'])
+  bound, at = Bound(rope), at_of(1, 20)
+  x = jnp.zeros((1, 20, 4))
+  h = jnp.asarray(np.random.default_rng(0).normal(size=(1, 20, 1, 8)))
+  state = rope.init_state(1, 20, False, None).layer
+  whole = bound.key(at.tokens(h, h, bound.features(x, at, state)[0])).h
+  for part in (slice(0, 12), slice(12, 13), slice(13, 20)):
+    own = jax.tree.map(lambda a, part=part: a[:, part], at)
+    features, state = bound.features(x[:, part], own, state)
+    assert (bound.key(own.tokens(h[:, part], None, features)).h == whole[:, part]).all()
