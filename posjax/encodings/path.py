@@ -112,9 +112,10 @@ class Path(Encoding):
 
 
 def convolve(u_BTKH, segment_ids, taps_RKH):
-  """A causal convolution within each segment; `u` begins with TAPS - 1 tokens from before."""
-  T = u_BTKH.shape[1] - TAPS + 1
-  own = segment_ids[:, TAPS - 1 :]
+  """A causal convolution within each segment; `u` begins with R - 1 tokens from before."""
+  before = len(taps_RKH) - 1
+  T = u_BTKH.shape[1] - before
+  own = segment_ids[:, before:]
   y = 0
   for i, tap_KH in enumerate(taps_RKH):
     same = segment_ids[:, i : i + T] == own

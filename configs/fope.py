@@ -1,0 +1,21 @@
+"""FoPE (Hua et al. 2024, arXiv 2412.17739).
+
+`python -m posjax.main --config=configs/fope.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('fope',),
+    fope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      length=config.train.length,  # frequencies that do not turn once within it are left out
+      sigma=0.3,  # size of the random coefficients; the paper's models have 0.3, 0.4 and 0.6
+      rest='ones',  # planes without a series are turned by 45 degrees; 'identity': as they are
+      seed=0,  # of the coefficients, which are not trained
+    ),
+  )
+  return config

@@ -1,0 +1,18 @@
+"""PoPE (Gopalakrishnan et al. 2025, arXiv 2509.10534).
+
+`python -m posjax.main --config=configs/pope.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('pope',),
+    pope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      uniform_delta=False,  # the phase between queries and keys starts at 0; True: anywhere
+    ),
+  )
+  return config

@@ -1,0 +1,24 @@
+"""Rotary values (Su et al. 2021, arXiv 2104.09864) beside RoPE.
+
+`python -m posjax.main --config=configs/rotary_values.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('rope+rotary_values',),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+    rotary_values=dict(
+      base=10_000.0,  # the same, of the values
+      layout='half',
+      back=False,  # True: what a query gathers is turned back by its own position
+    ),
+  )
+  return config

@@ -1,0 +1,20 @@
+"""Selective RoPE (Movahedi et al. 2025, arXiv 2511.17388).
+
+`python -m posjax.main --config=configs/selective_rope.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('selective_rope',),
+    selective_rope=dict(
+      rank=32,  # of the projection from which the angles are made
+      base=500_000.0,  # planes turn by 1 to 1 / base of what is projected
+      bias=False,  # True: angles grow without regard to content too, as RoPE's do
+      gate=False,  # True: each token scales by 0 to 1 what it adds, for each head
+    ),
+  )
+  return config

@@ -1,0 +1,103 @@
+"""FoPE: a plane turns by a Fourier series of the position rather than by one frequency.
+
+Hua et al. 2024, ICML 2025, arXiv 2412.17739, as in the authors' code.
+
+  x' = x cos_c(p) - y sin_c(p),   y' = y cos_c(p) + x sin_c(p)        (x, y): channels c, c + H/2
+  cos_c(p) = sum_r A_rc cos(p theta_r)    sin_c(p) = sum_r B_rc sin(p theta_r)    c < C
+  theta_r = base^(-2r/H), those only that turn once within the trained length: theta_r >= 2 pi / L
+  A, B = identity, in strides of ceil(R/C) rows, + N(0, sigma^2 2 / (C (R + K)))
+
+R frequencies are left, and C = min(R, H/4): half of the planes at most. The others have
+cos = sin = 1 in the code, a fixed turn by 45 degrees and sqrt(2) times as long, so that they count
+twice; the text has them as they are. A and B belong to a key head and are not trained; they are
+drawn from `seed`, once for all layers. It depends on the distance only as far as A and B are the
+identity.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from posjax.encodings.encoding import Encoding, per_head, wide
+from posjax.encodings.rope import frequencies, turn, waves
+
+RESTS = {'ones': (1, 1), 'identity': (1, 0)}  # cosine and sine of planes without a series
+
+
+class Fope(Encoding):
+  base: float = 10_000.0
+  length: int = 512
+  sigma: float = 0.3
+  rest: str = 'ones'
+  seed: int = 0
+  shift_invariant = False
+
+  def check(self, dims):
+    if dims.H % 4:
+      raise ValueError(f'the head size must be a multiple of 4; it is {dims.H}')
+    if self.rest not in RESTS:
+      raise ValueError(f'rest is {self.rest!r}; valid: {", ".join(RESTS)}')
+    if self.base <= 0 or self.sigma < 0 or self.seed < 0:
+      raise ValueError(
+        'base must be positive, sigma and seed at least 0; they are '
+        f'{self.base}, {self.sigma} and {self.seed}'
+      )
+    if self.length < 7:
+      raise ValueError(f'length is {self.length}: no frequency turns once in fewer than 7 tokens')
+
+  def waves(self, at, dtype):
+    theta = kept(frequencies(self.dims.H, self.base), self.length)
+    planes = min(len(theta), self.dims.H // 4)
+    both = coefficients(self.dims.K, len(theta), planes, self.sigma, self.seed)
+    return series(at.pos[..., 0], theta, both, self.dims.H // 2, self.rest, dtype)
+
+  def query(self, q):
+    return self._turn(q)
+
+  def key(self, k):
+    return self._turn(k)
+
+  def _turn(self, tokens):
+    made = tokens.waves or self.waves(tokens, wide(tokens.h))
+    cos, sin = (per_head(x, tokens.h.shape[2]) for x in made)
+    return tokens.replace(h=turn_heads(tokens.h, cos, sin), waves=())
+
+
+def kept(theta, length):
+  """The frequencies that turn once at least within `length`."""
+  return theta[theta >= 2 * math.pi / length]
+
+
+def coefficients(heads, frequencies, planes, sigma, seed):
+  """A and B, [heads, frequencies, planes] each, float64."""
+  # Xavier's deviation of an array in three dimensions, as torch counts its fans.
+  deviation = sigma * math.sqrt(2 / (planes * (frequencies + heads)))
+  stride = -(-frequencies // planes)
+  identity = np.arange(frequencies)[:, None] == stride * np.arange(planes)
+  noise = np.random.default_rng(seed).normal(size=(2, heads, frequencies, planes))
+  return identity + deviation * noise
+
+
+def series(pos_BT, theta, both, planes, rest, dtype):
+  """cos_c(p) and sin_c(p) of each key head, for all planes: [B, T, K, planes] each."""
+  made = []
+  for wave, a, fill in zip(waves(pos_BT, theta, dtype), both, RESTS[rest], strict=True):
+    a_KRC = jnp.asarray(a, dtype)
+    # In full precision: accelerators would round waves and coefficients to bfloat16.
+    x_BTKC = jnp.einsum('BTR,KRC->BTKC', wave, a_KRC, precision=jax.lax.Precision.HIGHEST)
+    padding = [(0, 0)] * 3 + [(0, planes - a.shape[-1])]
+    made.append(jnp.pad(x_BTKC, padding, constant_values=fill))
+  return tuple(made)
+
+
+def turn_heads(x_BTNH, cos_BTNC, sin_BTNC):
+  """As `turn`, with cosines and sines of each head's own."""
+  heads = jax.vmap(turn, in_axes=2, out_axes=2)
+  return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Fope(base=100.0, length=64, sigma=1.0), Fope(length=64, rest='identity', seed=1)

@@ -1,0 +1,72 @@
+"""PoPE: what a token says is in magnitudes, where it is in phases.
+
+Gopalakrishnan et al. 2025, arXiv 2509.10534.
+
+  A_nm = sum_c mu(q_c) mu(k_c) cos((m - n) theta_c + delta_c) / sqrt(H)        mu = softplus
+  theta_c = base^(-c/H),  c = 0 .. H - 1;   delta_c learned, clipped to [-2 pi, 0]
+
+In RoPE the phase of a pair of channels is that of its content plus that of its position; here each
+channel is a magnitude, and its phase is the position's. There are twice as many frequencies, and
+queries and keys leave twice as wide, mu cos beside mu sin: the cache of keys doubles, that of
+values does not. A norm of queries and keys belongs before mu. There is a delta for each key head.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.rope import frequencies, waves
+
+
+class Pope(Encoding):
+  base: float = 10_000.0
+  uniform_delta: bool = False
+  widens = 2
+
+  def check(self, dims):
+    if self.base <= 0:
+      raise ValueError(f'base must be positive; it is {self.base}')
+
+  def setup(self):
+    init = from_below if self.uniform_delta else nn.initializers.zeros
+    self.delta_LKH = self.weight('delta_LKH', init)
+
+  def waves(self, at, dtype):
+    return waves(at.pos[..., 0], frequencies(2 * self.dims.H, self.base), dtype)
+
+  def query(self, q):
+    cos_BTH, sin_BTH = q.waves or self.waves(q, wide(q.h))
+    # The scale is no part of the magnitude.
+    scale = self.dims.scale
+    mu_BTNH = scale * jax.nn.softplus(q.h.astype(cos_BTH.dtype) / scale)
+    h = polar(mu_BTNH, cos_BTH[:, :, None], sin_BTH[:, :, None])
+    return q.replace(h=h.astype(q.h.dtype), waves=())
+
+  def key(self, k):
+    cos_BT1H, sin_BT1H = (x[:, :, None] for x in k.waves or self.waves(k, wide(k.h)))
+    delta_KH = jnp.clip(self.delta_LKH.astype(cos_BT1H.dtype), -2 * math.pi, 0)
+    cos_KH, sin_KH = jnp.cos(delta_KH), jnp.sin(delta_KH)
+    h = polar(
+      jax.nn.softplus(k.h.astype(cos_BT1H.dtype)),
+      cos_BT1H * cos_KH - sin_BT1H * sin_KH,
+      sin_BT1H * cos_KH + cos_BT1H * sin_KH,
+    )
+    return k.replace(h=h.astype(k.h.dtype), waves=())
+
+
+def polar(mu_BTNH, cos_BTNH, sin_BTNH):
+  """Numbers of these magnitudes, their real parts beside their imaginary ones: [B, T, N, 2 H]."""
+  return jnp.concatenate([mu_BTNH * cos_BTNH, mu_BTNH * sin_BTNH], axis=-1)
+
+
+def from_below(rng, shape, dtype):
+  """Uniform in [-2 pi, 0]."""
+  return jax.random.uniform(rng, shape, dtype, -2 * math.pi, 0)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Pope(), Pope(base=100.0, uniform_delta=True)

@@ -1,0 +1,50 @@
+"""Rotary values: values are rotated by their positions, as RoPE rotates queries and keys.
+
+Su et al. 2021, "RoFormer", arXiv 2104.09864, `rotary_value` of its code.
+
+  o_m = sum_n p_mn R(n) v_n                 as there: a query sees where a value comes from
+  o_m = sum_n p_mn R(n - m) v_n             back=True: how far it comes, as in DeepSeek-V4
+  R(n) turns plane i by n base^(-2i/H)
+
+It says nothing to the scores: chain it with an encoding that does, 'rope+rotary_values'. Only what
+is turned back by the query's own position does not change when all positions are shifted.
+"""
+
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.rope import LAYOUTS, Rope, frequencies, rotate, turn, waves
+
+
+class RotaryValues(Encoding):
+  base: float = 10_000.0
+  layout: str = 'half'
+  back: bool = False
+  shift_invariant = property(lambda self: self.back)
+
+  def check(self, dims):
+    if self.layout not in LAYOUTS:
+      raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
+    if self.base <= 0:
+      raise ValueError(f'base must be positive; it is {self.base}')
+    if dims.H % 2:
+      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+
+  def waves(self, at, dtype):
+    return waves(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
+
+  def key(self, k):
+    made = k.waves or self.waves(k, wide(k.v))
+    return k.replace(v=turn(k.v, *made, self.layout), waves=())
+
+  def query(self, q):
+    return q.replace(waves=())
+
+  def finish(self, o_BTNH, q, carry):
+    if not self.back:
+      return o_BTNH
+    return rotate(o_BTNH, -q.pos[..., 0], frequencies(self.dims.H, self.base), self.layout)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return RotaryValues(back=True), Chain((Rope(), RotaryValues(layout='interleaved')))

@@ -1,0 +1,135 @@
+"""Selective RoPE: queries and keys turn by angles that the tokens so far have added up to.
+
+Movahedi et al. 2025, ICLR 2026, arXiv 2511.17388, as in the authors' code.
+
+  A_ij = q_i^T R(Phi_j - Phi_i) k_j / sqrt(H)        Phi_t = phi_1 + … + phi_t
+  phi_t = sum_r taps_(3-r) y_(t-r) [+ exp(bias)] [times sigmoid(gate . x_t + b)],  r = 0 .. 3
+  y_t = x_t down up        R turns plane c, channels c and c + H/2, by Phi_c base^(-2c/H)
+
+Here x is the layer's input in as many parts as there are key heads, each of length 1; a key head
+and its queries share their angles. With `bias` and no projection it is RoPE. Phases are kept in
+turns, less whole ones, so that they do not grow with the text; both they and the convolution begin
+anew in each document. The state keeps them, so that padding may stand before a text but not within.
+"""
+
+import math
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, State, per_head, wide
+from posjax.encodings.fope import turn_heads
+from posjax.encodings.path import convolve
+from posjax.encodings.rope import frequencies
+
+TAPS = 4
+
+
+@flax.struct.dataclass
+class Past:
+  """Of the last tokens: y and their segments, [B, TAPS - 1, ...]; and the phase, [B, K, H/2]."""
+
+  y: jax.Array
+  segment_ids: jax.Array
+  turns: jax.Array
+
+
+class SelectiveRope(Encoding):
+  rank: int = 32
+  base: float = 500_000.0
+  bias: bool = False
+  gate: bool = False
+  contiguous = True
+  reach = math.inf
+
+  def check(self, dims):
+    if self.rank < 1 or self.base <= 0:
+      raise ValueError(
+        f'rank and base must be positive; they are {self.rank} and {self.base}'
+      )
+    if dims.H % 2:
+      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+    if dims.D % dims.K:
+      raise ValueError(
+        f'the width is cut into a part for each key head: {dims.D} is no multiple of {dims.K}'
+      )
+
+  def setup(self):
+    init, C = nn.initializers.normal(0.02), self.dims.H // 2
+    self.down_LDR = self.weight('down_LDR', init, R=self.rank)
+    self.up_LRKC = self.weight('up_LRKC', init, R=self.rank, C=C)
+    self.taps_LRKC = self.weight('taps_LRKC', init, R=TAPS, C=C)
+    if self.bias:
+      self.bias_LKC = self.weight('bias_LKC', nn.initializers.zeros, C=C)
+    if self.gate:
+      self.gate_LDK = self.weight('gate_LDK', init)
+      self.gate_bias_LK = self.weight('gate_bias_LK', nn.initializers.zeros)
+
+  def init_state(self, batch, capacity, train, rng):
+    shape = self.dims.K, self.dims.H // 2
+    return State(layer=Past(
+      y=jnp.zeros((batch, TAPS - 1, *shape)),
+      segment_ids=jnp.full((batch, TAPS - 1), -1, jnp.int32),
+      turns=jnp.zeros((batch, *shape)),
+    ))
+
+  def features(self, x_BTD, at, state):
+    """The phase of each token, in turns: [B, T, K, H/2]."""
+    x_BTD = unit(x_BTD.astype(wide(x_BTD)), self.dims.K)
+    y = product('BTR,RKC->BTKC', product('BTD,DR->BTR', x_BTD, self.down_LDR), self.up_LRKC)
+    y = jnp.concatenate([state.y.astype(y.dtype), y], axis=1)
+    segment_ids = jnp.broadcast_to(at.segment_ids, x_BTD.shape[:2])
+    segment_ids = jnp.concatenate([state.segment_ids, segment_ids], axis=1)
+    phi_BTKC = convolve(y, segment_ids, self.taps_LRKC.astype(y.dtype))
+    if self.bias:
+      phi_BTKC += jnp.exp(self.bias_LKC)
+    if self.gate:
+      logit_BTK = product('BTD,DK->BTK', x_BTD, self.gate_LDK) + self.gate_bias_LK
+      phi_BTKC *= jax.nn.sigmoid(logit_BTK)[..., None]
+    theta = jnp.asarray(frequencies(self.dims.H, self.base) / (2 * math.pi), y.dtype)
+    first_BT = segment_ids[:, TAPS - 1 :] != segment_ids[:, TAPS - 2 : -1]
+    turns = wind(state.turns.astype(y.dtype), theta * phi_BTKC, first_BT)
+    past = Past(y[:, 1 - TAPS :], segment_ids[:, 1 - TAPS :], turns[:, -1])
+    return turns, jax.tree.map(lambda new, old: new.astype(old.dtype), past, state)
+
+  def query(self, q):
+    return self._turn(q)
+
+  def key(self, k):
+    return self._turn(k)
+
+  def _turn(self, tokens):
+    angle = 2 * math.pi * per_head(tokens.features, tokens.h.shape[2])
+    return tokens.replace(h=turn_heads(tokens.h, jnp.cos(angle), jnp.sin(angle)), features=())
+
+
+def unit(x_BTD, parts):
+  """Each of the parts of x divided by its length."""
+  x = x_BTD.reshape(*x_BTD.shape[:2], parts, -1)
+  x *= jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-6)
+  return x.reshape(x_BTD.shape)
+
+
+def product(letters, x, weight):
+  """In full precision, as errors of a phase add up."""
+  return jnp.einsum(letters, x, weight.astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
+
+
+def wind(before_BKC, steps_BTKC, first_BT):
+  """Running sums of steps in turns, less whole turns, from `before` and from 0 at each `first`."""
+  rest = lambda turns: turns - jnp.round(turns)
+
+  def join(early, late):
+    (early_sum, early_first), (late_sum, late_first) = early, late
+    return jnp.where(late_first, late_sum, rest(early_sum + late_sum)), early_first | late_first
+
+  sums = jnp.concatenate([before_BKC[:, None], rest(steps_BTKC)], axis=1)
+  first = jnp.pad(first_BT, [(0, 0), (1, 0)])[..., None, None]
+  return jax.lax.associative_scan(join, (sums, first), axis=1)[0][:, 1:]
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return SelectiveRope(rank=5), SelectiveRope(rank=5, bias=True, gate=True)
