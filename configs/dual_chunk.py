@@ -1,0 +1,25 @@
+"""Dual Chunk Attention (An et al. 2024, arXiv 2402.17463).
+
+`python -m posjax.main --config=configs/dual_chunk.py`
+"""
+
+from configs import base
+
+# As in the paper 3/4 and 1/8 of the training length.
+CHUNKS = {'tiny': 48, 'small': 384, 'base': 768, 'large': 1536}
+WINDOWS = {'tiny': 8, 'small': 64, 'base': 128, 'large': 256}
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('dual_chunk',),
+    dual_chunk=dict(
+      chunk=CHUNKS[size],  # no distance is larger
+      window=WINDOWS[size],  # a chunk has so many tokens fewer: near ones keep their distance
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

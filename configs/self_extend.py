@@ -1,0 +1,24 @@
+"""Self-Extend (Jin et al. 2024, arXiv 2401.01325).
+
+`python -m posjax.main --config=configs/self_extend.py`
+"""
+
+from configs import base
+
+# Half of the training length, so that groups of 16 reach 8 times that length and more.
+WINDOWS = {'tiny': 32, 'small': 256, 'base': 512, 'large': 1024}
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('self_extend',),
+    self_extend=dict(
+      window=WINDOWS[size],  # distances below it are as they are
+      group=16,  # tokens that share a position beyond
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

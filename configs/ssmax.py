@@ -1,0 +1,23 @@
+"""Scalable softmax (Nakanishi 2025, arXiv 2501.19399) under RoPE.
+
+`python -m posjax.main --config=configs/ssmax.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('ssmax+rope',),  # 'ssmax' alone is NoPE with it
+    ssmax=dict(
+      start=0.43,  # s of each head and layer before training
+      bias=False,  # True: what is multiplied with is s ln n + b
+    ),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

@@ -1,0 +1,28 @@
+"""Temperatures of the query's position, here log n (Chiang and Cholak 2022, ACL), under RoPE.
+
+`python -m posjax.main --config=configs/temperature.py`
+"""
+
+from configs import base
+
+LENGTHS = {'tiny': 64, 'small': 512, 'base': 1024, 'large': 2048}  # as in training
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('temperature+rope',),  # 'temperature' alone is NoPE with one
+    temperature=dict(
+      kind='log_n',  # or 'llama4', 'ministral', 'drope', 'uniform'
+      length=LENGTHS[size],  # the trained one; all kinds but 'uniform'
+      beta=0.1,  # of 'llama4' and 'ministral'; 'drope' has 0.412 or 0.103
+      target=8 * LENGTHS[size],  # the length that 'drope' is for
+      factor=1.2,  # of 'uniform'
+    ),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

@@ -1,0 +1,52 @@
+"""Dual Chunk Attention: positions within chunks, so that no distance is beyond those of training.
+
+An et al. 2024, "Training-Free Long-Context Scaling of Large Language Models", ICML,
+arXiv 2402.17463, section 3, as in the authors' code.
+
+  A_ij = q_i^T R(j mod c - x_ij) k_j / sqrt(H)        c = chunk - window
+  x_ij = i mod c                     if j is in the same chunk of c tokens
+         min(i mod c + c, chunk)     if in the one before it: near keys keep their distance
+         min(2c - 1, chunk)          if in any earlier one
+
+With R of rope.py. The paper has a chunk of 3/4 of the trained length and a window of 1/8. For
+models that were trained with RoPE, unchanged. Its tables are of this form; the factor on cosines
+and sines that the code has besides, of the length of its tables, is not here.
+"""
+
+import jax.numpy as jnp
+
+from posjax.encodings.remap import Remap
+
+
+class DualChunk(Remap):
+  chunk: int = 3072
+  window: int = 512
+  shift_invariant = False
+
+  def check(self, dims):
+    super().check(dims)
+    if not 0 <= self.window < self.chunk:
+      raise ValueError(
+        f'window must be less than chunk, {self.chunk}, and not negative; it is {self.window}'
+      )
+
+  @property
+  def stride(self):
+    return self.chunk - self.window
+
+  def query_places(self, pos_BT):
+    own = pos_BT % self.stride
+    before = jnp.minimum(own + self.stride, self.chunk)
+    return own, before, jnp.full_like(own, min(2 * self.stride - 1, self.chunk))
+
+  def key_places(self, pos_BT):
+    return (pos_BT % self.stride,)
+
+  def kind(self, q_pos, k_pos):
+    chunks = q_pos // self.stride - k_pos // self.stride
+    return jnp.clip(chunks, 0, 2).astype(jnp.int32)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return DualChunk(chunk=5, window=2), DualChunk(chunk=6, window=1, layout='interleaved')

@@ -1,0 +1,89 @@
+"""Rotary positions remapped pair by pair: what ReRoPE, Self-Extend, STRING and Dual Chunk share.
+
+  A_ij = q_i^T R(y_c(j) - x_c(i)) k_j / sqrt(H)        c = kind(i, j), such as near and far
+
+R rotates as in rope.py, and each kind of pair has places of its own, x of queries and y of keys.
+One product for each kind then holds all distances of that kind, and a block of scores takes from
+each what is its own; a block that has no pair of a kind does without its product.
+
+Where a key has one place for all kinds it is cached rotated; else it is cached as it is, and
+rotated in blocks. Queries are rotated in `score`, so that a temperature may stand on either side of
+a remap in a chain.
+"""
+
+import itertools
+
+import jax.numpy as jnp
+from jax import lax
+
+from posjax.encodings.encoding import Encoding, scores, wide
+from posjax.encodings.rope import Rope, frequencies, turn, waves
+
+
+class Remap(Encoding):
+  """RoPE at other distances: override `query_places`, `key_places` and `kind`."""
+
+  base: float = 10_000.0
+  fraction: float = 1.0
+  layout: str = 'half'
+  causal_only = True  # the papers' maps are of keys that lie before
+  own_score = True
+
+  def check(self, dims):
+    rope = Rope(base=self.base, fraction=self.fraction, layout=self.layout, parent=None)
+    rope.check(dims)
+
+  def query_places(self, pos_BT):
+    """Where the queries at `pos_BT` are for each kind of pair: a tuple of places [B or 1, T]."""
+    raise NotImplementedError
+
+  def key_places(self, pos_BT):
+    """The same of keys; a tuple of one place if it is the same for all kinds."""
+    raise NotImplementedError
+
+  def kind(self, q_pos, k_pos):
+    """Which kind the pairs are, 0, 1, …; positions broadcast."""
+    raise NotImplementedError
+
+  def waves(self, at, dtype):
+    """Those of queries for each kind, and those of keys, if it is the same for all."""
+    pos_BT = at.pos[..., 0]
+    places = self.key_places(pos_BT)
+    of_keys = self._waves(places, dtype) if len(places) == 1 else ()
+    return self._waves(self.query_places(pos_BT), dtype), of_keys
+
+  def _waves(self, places, dtype):
+    theta = frequencies(round(self.dims.H * self.fraction), self.base)
+    return tuple(waves(place_BT, theta, dtype) for place_BT in places)
+
+  def query(self, q):
+    made, _ = q.waves or self.waves(q, wide(q.h))
+    return q.replace(features=made, waves=())
+
+  def key(self, k):
+    _, made = k.waves or self.waves(k, wide(k.h))
+    return k.replace(h=turn(k.h, *made[0], self.layout) if made else k.h, waves=())
+
+  def key_block(self, k):
+    places = self.key_places(k.pos[..., 0])
+    if len(places) == 1:
+      return k
+    first, *others = (turn(k.h, *w, self.layout) for w in self._waves(places, wide(k.h)))
+    return k.replace(h=first, features=tuple(others))
+
+  def score(self, s_BNTS, pair, carry):
+    q, k = pair.q, pair.k
+    kind_B1TS = self.kind(q.pos[:, None, :, None, 0], k.pos[:, None, None, :, 0])
+    keys = itertools.cycle((k.h, *k.features))
+    s_BNTS = jnp.zeros_like(s_BNTS)
+    for c, (made, k_BSKH) in enumerate(zip(q.features, keys, strict=False)):
+      own_B1TS = kind_B1TS == c
+      s_BNTS = lax.cond(
+        jnp.any(own_B1TS & pair.mask), self._take, lambda s_BNTS, *_: s_BNTS,
+        s_BNTS, own_B1TS, q.h, made, k_BSKH,
+      )
+    return s_BNTS, carry
+
+  def _take(self, s_BNTS, own_B1TS, q_BTNH, made, k_BSKH):
+    """The scores, and new ones for the pairs of one kind."""
+    return jnp.where(own_B1TS, scores(turn(q_BTNH, *made, self.layout), k_BSKH), s_BNTS)

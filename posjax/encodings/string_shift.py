@@ -1,0 +1,43 @@
+"""STRING: distances from a shift on begin anew at a small window, where training was thorough.
+
+An et al. 2024, "Why Does the Effective Context Length of LLMs Fall Short?", ICLR 2025,
+arXiv 2410.18745.
+
+  A_ij = q_i^T R(-r(i - j)) k_j / sqrt(H)
+  r(d) = d                      if d < shift
+         d - shift + window     else
+
+With R of rope.py. Distances near the trained length L occur in few pairs of the training, and are
+given up: the paper has a shift of L/3 to L/2, and a window of 128, or 32 at least. For models that
+were trained with RoPE, unchanged. Only queries have two places, so that keys are cached rotated.
+"""
+
+import jax.numpy as jnp
+
+from posjax.encodings.remap import Remap
+
+
+class StringShift(Remap):
+  shift: int = 1365
+  window: int = 128
+
+  def check(self, dims):
+    super().check(dims)
+    if not 0 <= self.window <= self.shift:
+      raise ValueError(
+        f'window must lie between 0 and shift, {self.shift}; it is {self.window}'
+      )
+
+  def query_places(self, pos_BT):
+    return pos_BT, pos_BT - self.shift + self.window
+
+  def key_places(self, pos_BT):
+    return (pos_BT,)
+
+  def kind(self, q_pos, k_pos):
+    return (q_pos - k_pos >= self.shift).astype(jnp.int32)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return StringShift(shift=4, window=2), StringShift(shift=3, window=0, layout='interleaved')

@@ -1,0 +1,72 @@
+"""Temperatures: the logits of a query are multiplied by a number, given or of the query's position.
+
+  A_ij = f_i q_i . k_j / sqrt(H)        n = p + 1 for a query at p, which is counted from 0
+
+  log_n      f = max(1, ln n / ln L)             Chiang and Cholak 2022, ACL; Qwen, ReRoPE
+  llama4     f = 1 + beta ln(1 + floor(n / L))   Llama 4, layers without RoPE: beta 0.1, L 8192
+  ministral  f = 1 + beta ln(1 + floor(p / L))   Ministral 3, all layers: beta 0.1
+  drope      f = 1 + beta ln(target / L)         Gelberg et al. 2025, arXiv 2512.12167
+  uniform    f = factor                          Wang et al. 2024, arXiv 2404.12224: 1.2
+
+L is `length`, the trained one; of Llama 4 its floor_scale. DroPE is a model that was trained with
+RoPE, lost it and was trained a little more; at the length `target` it has beta 0.412, or 0.103 for
+SmolLM. Alone this is NoPE with a temperature; 'temperature+rope' has both.
+
+log_n is a law of the number of keys that a query sees, and n is that number in causal text of which
+all is seen. It is read off the position, nothing is counted: where positions begin anew, it is that
+of the document, and where they jump or are drawn, or a window cuts, still the position's.
+"""
+
+import math
+
+import jax.numpy as jnp
+
+from posjax.encodings.encoding import Encoding, wide
+
+KINDS = ('log_n', 'llama4', 'ministral', 'drope', 'uniform')
+
+
+def sharpen(q, factor_BTN):
+  """The queries times a factor of each token and head, or of all: leaves of 1 broadcast."""
+  h = q.h.astype(factor_BTN.dtype) * factor_BTN[..., None]
+  return q.replace(h=h.astype(q.h.dtype))
+
+
+class Temperature(Encoding):
+  kind: str = 'log_n'
+  length: int = 2048
+  beta: float = 0.1
+  target: int = 16_384
+  factor: float = 1.2
+  shift_invariant = property(lambda self: self.kind in ('drope', 'uniform'))
+  causal_only = property(lambda self: self.kind == 'log_n')  # else n keys are not all that it sees
+
+  def check(self, dims):
+    if self.kind not in KINDS:
+      raise ValueError(f'kind is {self.kind!r}; valid: {", ".join(KINDS)}')
+    least = 2 if self.kind == 'log_n' else 1
+    if self.length < least:
+      raise ValueError(f'length must be {least} at least; it is {self.length}')
+    if self.target < 1:
+      raise ValueError(f'target must be positive; it is {self.target}')
+
+  def query(self, q):
+    p_BT = q.pos[..., 0].astype(wide(q.h))
+    return sharpen(q, self.at(p_BT)[..., None])
+
+  def at(self, p):
+    """f of queries at `p`."""
+    if self.kind == 'log_n':
+      return jnp.maximum(1, jnp.log(p + 1) / math.log(self.length))
+    if self.kind == 'llama4':
+      return 1 + self.beta * jnp.log1p(jnp.floor((p + 1) / self.length))
+    if self.kind == 'ministral':
+      return 1 + self.beta * jnp.log1p(jnp.floor(p / self.length))
+    if self.kind == 'drope':
+      return jnp.full_like(p, 1 + self.beta * math.log(self.target / self.length))
+    return jnp.full_like(p, self.factor)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Temperature(length=6), Temperature(kind='llama4', length=5, beta=0.5)
