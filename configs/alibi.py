@@ -11,6 +11,10 @@ def get_config(size='tiny'):
   config = base.get_config(size)
   config.encoding = dict(
     layers=('alibi',),
-    alibi=dict(bias_max=8.0),  # the gentlest slope is 2^-bias_max
+    alibi=dict(
+      bias_max=8.0,  # the gentlest slope is 2^-bias_max
+      factor=1.0,  # of all slopes; 1/sqrt(H) is Falcon's form
+      learned='no',  # or 'alike', 'apart': slopes are weights, the same on either side or not
+    ),
   )
   return config

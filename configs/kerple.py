@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('kerple',),
     kerple=dict(
-      kernel='log',  # or 'power'
+      kernel='log',  # or 'power', 'log3', 'weighted'
     ),
   )
   return config

@@ -16,6 +16,7 @@ def get_config(size='tiny'):
       max_distance=128,  # from which on all distances share the last bucket
       bidirectional=False,  # True: keys after the query have buckets of their own
       scaled=True,  # False: no 1/sqrt(H), as T5's own weights need
+      bias_scale=1.0,  # of the table; sqrt(H) in GPT-NeoX and x-transformers
     ),
   )
   return config

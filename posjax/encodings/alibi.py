@@ -6,13 +6,19 @@ Press et al. 2021, "Train short, test long", ICLR 2022, arXiv 2108.12409, sectio
 
 The paper's causal form has i - j, which is the same where j <= i; the absolute value is the
 symmetric form that encoders use. The bias is not multiplied by 1/sqrt(H). `bias_max` is the 8
-(MPT's alibi_bias_max): a larger one gives gentler slopes, for longer contexts.
+(MPT's alibi_bias_max): a larger one gives gentler slopes, for longer contexts. `factor` multiplies
+all slopes: 1/sqrt(H) is Falcon's form, which scales the bias as it does the content.
+
+`learned` slopes are the exponentials of weights that all layers share and that start at the fixed
+ones, as in x-transformers: 'alike' on both sides, or 'apart', with a row of its own for later keys.
 """
 
 import jax.numpy as jnp
 import numpy as np
 
 from posjax.encodings.distance import DistanceBias
+
+LEARNED = {'no': 0, 'alike': 1, 'apart': 2}  # rows of weights
 
 
 def slopes(heads, bias_max=8.0):
@@ -29,17 +35,33 @@ def slopes(heads, bias_max=8.0):
 
 class Alibi(DistanceBias):
   bias_max: float = 8.0
+  factor: float = 1.0
+  learned: str = 'no'
   linear_beyond = 0
 
   def check(self, dims):
     if self.bias_max <= 0:
       raise ValueError(f'bias_max must be positive, so that slopes fall; it is {self.bias_max}')
+    if self.factor <= 0:
+      raise ValueError(f'factor must be positive, so that far keys weigh less; it is {self.factor}')
+    if self.learned not in LEARNED:
+      raise ValueError(f'learned is {self.learned!r}; valid: {", ".join(LEARNED)}')
+
+  def setup(self):
+    if rows := LEARNED[self.learned]:
+      log_N = np.log(self.factor * slopes(self.dims.N, self.bias_max))
+      start = lambda rng, shape, dtype: jnp.full(shape, log_N, dtype)
+      self.log_slope_RN = self.weight('log_slope_RN', start, R=rows)
 
   def of(self, distance):
-    slope_N = jnp.asarray(slopes(self.dims.N, self.bias_max), distance.dtype)
+    if self.learned == 'no':
+      slope_N = jnp.asarray(self.factor * slopes(self.dims.N, self.bias_max), distance.dtype)
+    else:
+      slope_RN = jnp.exp(self.log_slope_RN.astype(distance.dtype))
+      slope_N = jnp.where(distance[..., None] < 0, slope_RN[-1], slope_RN[0])
     return -slope_N * jnp.abs(distance)[..., None]
 
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return Alibi(), Alibi(bias_max=4.0)
+  return Alibi(), Alibi(bias_max=4.0, learned='apart')

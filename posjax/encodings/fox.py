@@ -29,10 +29,14 @@ class Fox(Encoding):
     self.gate_bias_LN = self.weight('gate_bias_LN', nn.initializers.constant(self.bias))
 
   def features(self, x_BTD, at, state):
+    return jax.nn.log_sigmoid(self.logits(x_BTD)), state
+
+  def logits(self, x_BTD):
+    """What the tokens' gates are made of, [B, T, N]."""
     gate_BTN = jnp.einsum(
       'BTD,DN->BTN', x_BTD, self.gate_LDN.astype(x_BTD.dtype), preferred_element_type=wide(x_BTD)
     )
-    return jax.nn.log_sigmoid(gate_BTN + self.gate_bias_LN), state
+    return gate_BTN + self.gate_bias_LN
 
   def key_block(self, k):
     log_f_BNS = k.features.swapaxes(1, 2)

@@ -1,15 +1,17 @@
 """KERPLE: a bias that falls with a learned kernel of the distance, per head.
 
-Chi et al. 2022, NeurIPS, arXiv 2205.09921, equations 2 and 3; the bias is added after the scale, as
-in the released code.
+Chi et al. 2022, NeurIPS, arXiv 2205.09921, equations 2 and 3 and the variants of its table 5; the
+bias is added after the scale, as in the released code.
 
   A_ij = q_i . k_j / sqrt(H) + b_n(i - j)
-  logarithmic:  b = -r1 ln(1 + r2 |i - j|)     r1, r2 > 0
-  power:        b = -r1 |i - j|^r2             r1 > 0, 0 < r2 < 2
+  'log':       b = -r1 ln(1 + r2 |i - j|)        r1, r2 > 0
+  'power':     b = -r1 |i - j|^r2                r1 > 0, 0 < r2 < 2
+  'log3':      b = -r1 ln(1 + r2 |i - j|^r3)     r1, r2 > 0, 0 < r3 < 2
+  'weighted':  as 'power', and q_i . k_j is multiplied by exp(-r3 |i - j|^r4), r3 > 0, 0 < r4 < 2
 
-The released code clips r1 and r2 after each step; here they are softplus (of the exponent: 2
-sigmoid) of the weights, so that none is ever stuck at a bound. The two scalars of a head are shared
-by all layers.
+The released code clips the parameters after each step; here they are softplus (of an exponent: 2
+sigmoid) of the weights, so that none is ever stuck at a bound. Those of a head are shared by all
+layers.
 """
 
 import jax
@@ -17,17 +19,21 @@ import jax.numpy as jnp
 
 from posjax.encodings.distance import DistanceBias
 
-KERNELS = ('log', 'power')
+# For each parameter r1, r2, … the end of the range from which it is drawn; None: it is an exponent.
+KERNELS = {
+  'log': (2.0, 1.0), 'power': (1.0, None), 'log3': (2.0, 1.0, None),
+  'weighted': (1.0, None, 1.0, None),
+}
 
 
 def log_kernel(distance, r1, r2):
   return -r1 * jnp.log1p(r2 * distance)
 
 
-def power_kernel(distance, r1, r2):
-  # At distance 0 the power is 0, but its derivative, r^p ln r, is no number.
+def power(distance, exponent):
+  # At distance 0 it is 0, but its derivative, r^p ln r, is no number.
   apart = jnp.where(distance > 0, distance, 1)
-  return -r1 * jnp.where(distance > 0, apart**r2, 0)
+  return jnp.where(distance > 0, apart**exponent, 0)
 
 
 def uniform(inverse, high):
@@ -52,18 +58,35 @@ class Kerple(DistanceBias):
       raise ValueError(f'kernel is {self.kernel!r}; valid: {", ".join(KERNELS)}')
 
   def setup(self):
-    log = self.kernel == 'log'
     exponent = uniform(lambda r: jnp.log(r / (2 - r)), 1.99)
-    self.r1_N = self.weight('r1_N', uniform(softplus_inverse, 2.0 if log else 1.0))
-    self.r2_N = self.weight('r2_N', uniform(softplus_inverse, 1.0) if log else exponent)
+    self.raw = [
+      self.weight(f'r{i}_N', uniform(softplus_inverse, high) if high else exponent)
+      for i, high in enumerate(KERNELS[self.kernel], 1)
+    ]
 
   def of(self, distance):
     apart = jnp.abs(distance)[..., None]
-    r1_N, r2_N = (r_N.astype(distance.dtype) for r_N in (self.r1_N, self.r2_N))
-    r1_N = jax.nn.softplus(r1_N)
+    r1_N, r2_N, *more = self._parameters(distance.dtype)
     if self.kernel == 'log':
-      return log_kernel(apart, r1_N, jax.nn.softplus(r2_N))
-    return power_kernel(apart, r1_N, 2 * jax.nn.sigmoid(r2_N))
+      return log_kernel(apart, r1_N, r2_N)
+    if self.kernel == 'log3':
+      return log_kernel(power(apart, *more), r1_N, r2_N)
+    return -r1_N * power(apart, r2_N)
+
+  def score(self, s_BNTS, pair, carry):
+    if self.kernel == 'weighted':
+      r3_N11, r4_N11 = (r[:, None, None] for r in self._parameters(s_BNTS.dtype)[2:])
+      apart_B1TS = jnp.abs(pair.distance[..., 0]).astype(s_BNTS.dtype)
+      s_BNTS = s_BNTS * jnp.exp(-r3_N11 * power(apart_B1TS, r4_N11))
+    return super().score(s_BNTS, pair, carry)
+
+  def _parameters(self, dtype):
+    """r1, r2, …, [N] each, within their bounds."""
+    bounded = zip(self.raw, KERNELS[self.kernel], strict=True)
+    return [
+      jax.nn.softplus(raw_N.astype(dtype)) if high else 2 * jax.nn.sigmoid(raw_N.astype(dtype))
+      for raw_N, high in bounded
+    ]
 
 
 def examples():

@@ -8,7 +8,8 @@ code. With E the half of the buckets that hold one distance each, and m = max(i 
               min(N-1, E + trunc(ln(m/E) / ln(max_distance/E) (N - E)))    else, of N = 2 E buckets
 
 Bidirectional: m = |i - j|, half of the buckets for either side. One table for all layers. T5 itself
-has no 1/sqrt(H); its weights need `scaled=False`.
+has no 1/sqrt(H); its weights need `scaled=False`. GPT-NeoX and x-transformers keep it, and multiply
+the table by sqrt(H): `bias_scale`.
 """
 
 import math
@@ -35,24 +36,27 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
   return offset + jnp.where(m < exact, m.astype(jnp.int32), far)
 
 
+def check_buckets(buckets, max_distance, sides):
+  """Raises ValueError unless each side has as many buckets for one distance as for several."""
+  if buckets < 2 * sides or buckets % (2 * sides):
+    raise ValueError(f'buckets must be a positive multiple of {2 * sides}; it is {buckets}')
+  if max_distance <= buckets // (2 * sides):
+    raise ValueError(
+      f'max_distance must be more than the {buckets // (2 * sides)} distances that have '
+      f'buckets of their own; it is {max_distance}'
+    )
+
+
 class T5(DistanceBias):
   buckets: int = 32
   max_distance: int = 128
   bidirectional: bool = False
   scaled: bool = True
+  bias_scale: float = 1.0
   linear_beyond = property(lambda self: self.max_distance)  # constant, in the last bucket
 
   def check(self, dims):
-    sides = 2 if self.bidirectional else 1
-    if self.buckets < 2 * sides or self.buckets % (2 * sides):
-      raise ValueError(
-        f'buckets must be a positive multiple of {2 * sides}; it is {self.buckets}'
-      )
-    if self.max_distance <= self.buckets // (2 * sides):
-      raise ValueError(
-        f'max_distance must be more than the {self.buckets // (2 * sides)} distances that have '
-        f'buckets of their own; it is {self.max_distance}'
-      )
+    check_buckets(self.buckets, self.max_distance, sides=2 if self.bidirectional else 1)
 
   def setup(self):
     init = nn.initializers.normal((self.dims.D or 1) ** -0.5)
@@ -63,7 +67,7 @@ class T5(DistanceBias):
 
   def of(self, distance):
     index = bucket(distance, self.buckets, self.max_distance, self.bidirectional)
-    return self.table_RN.astype(distance.dtype)[index]
+    return self.table_RN.astype(distance.dtype)[index] * self.bias_scale
 
 
 def examples():

@@ -4,6 +4,9 @@ Paper: Press, Smith, Lewis 2021, 'Train Short, Test Long: Attention with Linear 
 Input Length Extrapolation', ICLR 2022, arXiv 2108.12409, section 3:
 a_ij = q_i . k_j / sqrt(H) - m_n (i - j), with m_n = 2^(-8n/N), n = 1..N, and no factor 1/sqrt(H) on
 the bias. Here |i - j|, which is the paper's i - j under a causal mask, and symmetric without one.
+Learned slopes (x-transformers) are the exponentials of `log_slope_RN`: one row for both sides, or
+with 'apart' a second one for keys after the query. `factor` multiplies the slopes that are not
+learned: 1/sqrt(H) is Falcon's form, (q_i . k_j - m_n (i - j)) / sqrt(H).
 """
 
 import math
@@ -28,7 +31,17 @@ def bias(slope, i, j):
   return -slope * abs(i - j)
 
 
-def embed(x, pos, args, weights):
+def sides(heads, args, weights):
+  """The slopes of keys before the query, and of those after it: [N] each."""
+  if args.get('learned', 'no') == 'no':
+    fixed = [args.get('factor', 1.0) * m for m in slopes(heads, args['bias_max'])]
+    return fixed, fixed
+  rows = np.exp(np.asarray(weights['log_slope_RN'], np.float64))
+  assert rows.shape == ({'alike': 1, 'apart': 2}[args['learned']], heads), rows.shape
+  return rows[0], rows[-1]
+
+
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the positions enter in the attention."""
   return np.array(x, np.float64)
 
@@ -38,9 +51,10 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   heads = np.shape(q)[2]
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
   content = attention.dot(q, k)
-  slope = slopes(heads, args['bias_max'])
+  before, after = sides(heads, args, weights)
 
   def score(b, n, i, j):
-    return content(b, n, i, j) + bias(slope[n], q_pos[b, i], k_pos[b, j])
+    slope = after[n] if k_pos[b, j] > q_pos[b, i] else before[n]
+    return content(b, n, i, j) + bias(slope, q_pos[b, i], k_pos[b, j])
 
   return attention.attend(score, v, visible, heads)

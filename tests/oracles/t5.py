@@ -6,6 +6,7 @@ the factor 1/sqrt(H) ('scaled' false; true keeps the factor on the content alone
 no formula for the bucket; the authors' code has, with N buckets per side, E = N/2 and m the
 distance: m if m < E, else min(N-1, E + trunc(ln(m/E) / ln(max_distance/E) (N-E))).
 A fraction below E falls to the whole number under it; from E on m stays a fraction.
+GPT-NeoX and x-transformers multiply the table: `bias_scale`.
 """
 
 import math
@@ -29,7 +30,7 @@ def bucket(distance, buckets, max_distance, bidirectional):
   return start + min(buckets - 1, exact + math.trunc(log * (buckets - exact)))
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the positions enter in the attention."""
   return np.array(x, np.float64)
 
@@ -43,9 +44,10 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   content = attention.dot(q, k)
   factor = 1.0 if args['scaled'] else math.sqrt(size)
   rule = args['buckets'], args['max_distance'], args['bidirectional']
+  times = args.get('bias_scale', 1.0)
 
   def score(b, n, i, j):
     row = bucket(k_pos[b, j] - q_pos[b, i], *rule)
-    return factor * content(b, n, i, j) + table[row, n]
+    return factor * content(b, n, i, j) + times * table[row, n]
 
   return attention.attend(score, v, visible, heads)

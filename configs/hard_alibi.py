@@ -1,0 +1,17 @@
+"""Hard ALiBi (Jelassi et al. 2024, arXiv 2402.01032).
+
+`python -m posjax.main --config=configs/hard_alibi.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('hard_alibi',),
+    hard_alibi=dict(
+      windowed=2,  # heads with a window, of 1, 2, … tokens; the others know no positions
+    ),
+  )
+  return config

@@ -1,0 +1,20 @@
+"""Dynamic position bias (Wang et al. 2022, arXiv 2108.00154).
+
+`python -m posjax.main --config=configs/mlp_bias.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('mlp_bias',),
+    mlp_bias=dict(
+      width=16,  # units in a hidden layer; in x-transformers a quarter of the model's width
+      depth=2,  # hidden layers
+      log=False,  # True: the network sees sign(distance) ln(1 + |distance|)
+      norm=False,  # True: LayerNorm in the hidden layers
+    ),
+  )
+  return config

@@ -1,0 +1,18 @@
+"""WavLM's gated relative position bias (Chen et al. 2022, arXiv 2110.13900).
+
+`python -m posjax.main --config=configs/wavlm.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('wavlm',),
+    wavlm=dict(
+      buckets=320,  # of distances, half for either side; half of those hold one distance each
+      max_distance=800,  # from which on all distances share the last bucket
+    ),
+  )
+  return config

@@ -1,0 +1,75 @@
+"""Dynamic position bias: a small network makes all heads' biases of the distance.
+
+Wang et al. 2022, "CrossFormer", ICLR, arXiv 2108.00154, for patches of images; for text as in
+x-transformers' DynamicPositionBias.
+
+  A_ij = q_i . k_j / sqrt(H) + f_n(i - j)         with `log`: f_n(sign(i - j) ln(1 + |i - j|))
+  f(r) = W silu(… silu(W_1 silu(w_0 r + b_0) + b_1) …) + b,   `depth` times silu, `width` units
+
+With `norm` a LayerNorm stands before each silu; as there, the first has a gain and no offset. All
+layers share the network. The distance has a sign: keys before and after a query need not be alike.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.distance import DistanceBias
+from posjax.encodings.fire import torch_linear
+
+
+def layer_norm(x):
+  mean, variance = jnp.mean(x, axis=-1, keepdims=True), jnp.var(x, axis=-1, keepdims=True)
+  return (x - mean) * jax.lax.rsqrt(variance + 1e-5)
+
+
+def product(x, w):
+  # Distances are large: accelerators would round them to bfloat16.
+  return jnp.matmul(x, w, precision=jax.lax.Precision.HIGHEST)
+
+
+class MlpBias(DistanceBias):
+  width: int = 32
+  depth: int = 2
+  log: bool = False
+  norm: bool = False
+  inert = ('output_bias_N',)  # the same for all keys of a query
+
+  def check(self, dims):
+    if self.width < 1 or self.depth < 1:
+      raise ValueError(f'width and depth must be positive; they are {self.width} and {self.depth}')
+
+  def setup(self):
+    # R and C are both the width: a letter occurs once in a weight.
+    weight = functools.partial(self.weight, R=self.width, C=self.width)
+    first, later, layers = torch_linear(1), torch_linear(self.width), range(self.depth)
+    self.input_R = weight('input_R', first)
+    self.hidden = [weight(f'hidden{i}_RC', later) for i in layers[1:]]
+    self.biases = [weight(f'bias{i}_R', later if i else first) for i in layers]
+    self.output_RN = weight('output_RN', later)
+    self.output_bias_N = weight('output_bias_N', later)
+    if self.norm:
+      self.gains = [weight(f'gain{i}_R', nn.initializers.ones) for i in layers]
+      self.shifts = [weight(f'shift{i}_R', nn.initializers.zeros) for i in layers[1:]]
+
+  def of(self, distance):
+    r = jnp.sign(distance) * jnp.log1p(jnp.abs(distance)) if self.log else distance
+    x = self._unit(0, r[..., None] * self.input_R)
+    for i, hidden_RC in enumerate(self.hidden, 1):
+      x = self._unit(i, product(x, hidden_RC))
+    return product(x, self.output_RN) + self.output_bias_N
+
+  def _unit(self, i, z):
+    """Layer i, from the sum over its inputs on."""
+    z = z + self.biases[i]
+    if self.norm:
+      z = layer_norm(z) * self.gains[i]
+      z = z + self.shifts[i - 1] if i else z
+    return nn.silu(z)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return MlpBias(width=5, norm=True), MlpBias(width=4, depth=3, log=True)

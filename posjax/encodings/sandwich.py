@@ -1,0 +1,48 @@
+"""Sandwich: what the sinusoids of two positions have in common is the bias of their logit.
+
+Chi et al. 2023, "Dissecting Transformer Length Extrapolation via the Lens of Receptive Field
+Analysis", ACL, arXiv 2212.10356.
+
+  A_ij = q_i . k_j / sqrt(H) + (PE(i) . PE(j) - D/2) N / (8 n),   n = 1 .. N
+  PE(i) . PE(j) = sum_k cos((i - j) / base^(2k/D)),   k = 0 .. D/2 - 1
+
+D is the width of the sinusoids and not of the model. The constant D/2, which no softmax notices,
+makes the bias 0 at distance 0. NeMo counts k from 1 on (`first`): other frequencies. No weights.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from posjax.encodings.distance import DistanceBias
+from posjax.encodings.rope import frequencies
+
+
+def in_common(distance, width, base=10_000.0, first=0):
+  """PE(i) . PE(j) - D/2 at distances i - j, of any shape."""
+  theta = frequencies(width, base) * base ** (-2 * first / width)
+  angle = distance[..., None] * jnp.asarray(theta, distance.dtype)
+  return jnp.sum(jnp.cos(angle) - 1, axis=-1)
+
+
+class Sandwich(DistanceBias):
+  width: int = 128
+  base: float = 10_000.0
+  first: int = 0
+
+  def check(self, dims):
+    if self.width < 2 or self.width % 2:
+      raise ValueError(f'width must be even, for pairs of sin and cos; it is {self.width}')
+    if self.base <= 0:
+      raise ValueError(f'base must be positive; it is {self.base}')
+    if self.first not in (0, 1):
+      raise ValueError(f'first, the first k, must be 0 or 1; it is {self.first}')
+
+  def of(self, distance):
+    share_N = self.dims.N / (8 * np.arange(1, self.dims.N + 1))
+    common = in_common(distance, self.width, self.base, self.first)
+    return common[..., None] * jnp.asarray(share_N, distance.dtype)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Sandwich(), Sandwich(width=12, base=100.0, first=1)

@@ -1,0 +1,73 @@
+"""WavLM's gated bias: T5's, times a gate that each query makes of the layer's input.
+
+Chen et al. 2022, "WavLM", IEEE JSTSP 16, arXiv 2110.13900, as in its released code.
+
+  A_ij = q_i . k_j / sqrt(H) + g_in b_n[bucket(i - j)]        buckets for either side
+  g_in = s (t c_n - 1) + 2,   s = sigmoid(y_1 + … + y_4),   t = sigmoid(y_5 + … + y_8)
+  y = W x_in + u
+
+x_in are those H channels of the layer's input, before any projection, that stand where head n's
+would. The table is shared by all layers. W, u and c are a layer's own, W and u shared by its heads.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.distance import DistanceBias
+from posjax.encodings.encoding import wide
+from posjax.encodings.fire import torch_linear
+from posjax.encodings.t5 import bucket, check_buckets
+
+
+class Wavlm(DistanceBias):
+  buckets: int = 320
+  max_distance: int = 800
+  linear_beyond = property(lambda self: self.max_distance)  # constant, in the last bucket
+
+  def check(self, dims):
+    check_buckets(self.buckets, self.max_distance, sides=2)
+    if dims.D != dims.N * dims.H:
+      raise ValueError(
+        f'each head gates by its part of the width: D = {dims.D} must be N H = {dims.N * dims.H}'
+      )
+
+  def setup(self):
+    self.table_RN = self.weight(
+      'table_RN', nn.initializers.normal((self.dims.D or 1) ** -0.5), R=self.buckets
+    )
+    linear = torch_linear(self.dims.H)
+    self.gate_LRH = self.weight('gate_LRH', linear, R=8)
+    self.gate_bias_LR = self.weight('gate_bias_LR', linear, R=8)
+    self.constant_LN = self.weight('constant_LN', nn.initializers.ones)
+
+  def features(self, x_BTD, at, state):
+    x_BTNH = x_BTD.reshape(*x_BTD.shape[:2], self.dims.N, self.dims.H)
+    y_BTNR = jnp.einsum(
+      'BTNH,RH->BTNR', x_BTNH, self.gate_LRH.astype(x_BTD.dtype), preferred_element_type=wide(x_BTD)
+    )
+    s_BTNR, t_BTNR = jnp.split(y_BTNR + self.gate_bias_LR, 2, axis=-1)
+    s_BTN, t_BTN = (jax.nn.sigmoid(jnp.sum(y, axis=-1)) for y in (s_BTNR, t_BTNR))
+    return s_BTN * (t_BTN * self.constant_LN - 1) + 2, state
+
+  def key(self, k):
+    return k.replace(features=())  # a query's matter: nothing of it is cached
+
+  def of(self, distance):
+    index = bucket(distance, self.buckets, self.max_distance, bidirectional=True)
+    return self.table_RN.astype(distance.dtype)[index]
+
+  def position_bias(self, q, k):
+    return gates(q) * super().position_bias(q, k)
+
+  def by_distance(self, q, r_NR):
+    return gates(q) * super().by_distance(q, r_NR)
+
+
+def gates(q):
+  return q.features.swapaxes(1, 2)[..., None]
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (Wavlm(buckets=12, max_distance=40),)
