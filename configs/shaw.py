@@ -14,6 +14,7 @@ def get_config(size='tiny'):
     shaw=dict(
       clip=16,  # the distance from which on all are alike
       with_values=True,  # False: relative keys only
+      with_queries=False,  # True: keys meet the vectors too, not only queries
     ),
   )
   return config

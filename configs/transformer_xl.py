@@ -9,5 +9,10 @@ from configs import base
 
 def get_config(size='tiny'):
   config = base.get_config(size)
-  config.encoding = dict(layers=('transformer_xl',))
+  config.encoding = dict(
+    layers=('transformer_xl',),
+    transformer_xl=dict(
+      untied=False,  # True: u and v are each layer's own, as W_R is
+    ),
+  )
   return config

@@ -5,8 +5,14 @@ Shaw et al. 2018, NAACL, arXiv 1803.02155, equations 3 to 5.
   A_ij = q_i . (k_j + aK_c) / sqrt(H)        o_i = sum_j p_ij (v_j + aV_c)
   c = clip(j - i, -clip, clip) + clip
 
-The tables are those of a layer, and shared by its heads. No vector is built for a pair: the query
-meets all rows of the table first, and the weights of a row are summed before they meet its vector.
+`with_queries` is method 4 of Huang et al. 2020, Findings of EMNLP, arXiv 2009.13658: the key meets
+the vector too, + k_j . aK_c / sqrt(H). In BERT it is called relative_key_query, and relative_key
+what has neither values nor queries; there `clip` is the length less one, and the table's order
+the reverse.
+
+The tables are those of a layer, and shared by its heads. No vector is built for a pair: queries and
+keys meet all rows of the table first, and the weights of a row are summed before they meet its
+vector.
 """
 
 import jax
@@ -16,12 +22,13 @@ from jax import lax
 
 from posjax.encodings.distance import distances
 from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.toeplitz import unskew
+from posjax.encodings.toeplitz import skew, unskew
 
 
 class Shaw(Encoding):
   clip: int = 16
   with_values: bool = True
+  with_queries: bool = False
   whole_positions = True
   linear_beyond = property(lambda self: self.clip)  # constant
 
@@ -46,9 +53,15 @@ class Shaw(Encoding):
     return self.keys_LRH[self._row(distance_R)].T[None]
 
   def by_distance(self, q, r_1HR):
-    B, _, N, _ = q.h.shape
-    r_BNHR = jnp.broadcast_to(r_1HR, (B, N, *r_1HR.shape[1:]))
-    return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=wide(q.h))
+    return of_queries(q, r_1HR)
+
+  def score(self, s_BNTS, pair, carry):
+    s_BNTS, carry = super().score(s_BNTS, pair, carry)
+    if self.with_queries:
+      rows_R1H = self.dims.scale * self.keys_LRH[:, None]
+      more_BKTS = of_keys(pair, pair.k.h, rows_R1H, self._row(distances(pair.q, pair.k)))
+      s_BNTS += jnp.repeat(more_BKTS, self.dims.N // self.dims.K, axis=1)
+    return s_BNTS, carry
 
   def output(self, o_BTNH, p_BNTS, pair):
     if not self.with_values:
@@ -63,6 +76,36 @@ class Shaw(Encoding):
     return self.clip - jnp.clip(distance, -self.clip, self.clip).astype(jnp.int32)
 
 
+def of_queries(q, r_1HR):
+  """q_i . r of R vectors, of each head or of all: [B, N, T, R]."""
+  B, _, N, _ = q.h.shape
+  r_BNHR = jnp.broadcast_to(r_1HR, (B, N, *r_1HR.shape[1:]))
+  return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=wide(q.h))
+
+
+def of_keys(pair, k_BSNH, rows_R1H, row_BTS):
+  """k_j . rows[row_ij] of the pairs of two blocks, [B, N, T, S]; `rows` of each head or of all."""
+
+  def product(rows_R1H):
+    rows_RNH = jnp.broadcast_to(rows_R1H, (len(rows_R1H), *k_BSNH.shape[2:]))
+    return jnp.einsum('BSNH,RNH->BNSR', k_BSNH, rows_RNH, preferred_element_type=wide(k_BSNH))
+
+  if not (pair.q.consecutive and pair.k.consecutive):
+    return jnp.take_along_axis(product(rows_R1H), row_BTS.mT[:, None], axis=-1).mT
+
+  row_TS = row_BTS[0]
+  T, S = row_TS.shape
+  near = lambda: skew(product(rows_R1H[descending(row_TS.T)]), S).mT
+  far = lambda: jnp.repeat(product(rows_R1H[row_TS[:1, 0]]).mT, T, axis=2)
+  return lax.cond(jnp.min(row_TS) == jnp.max(row_TS), far, near)
+
+
+def descending(row_TS):
+  """The rows of consecutive positions, as `skew` takes and `unskew` returns them: T + S of them."""
+  # Nothing has the last one.
+  return jnp.concatenate([row_TS[::-1, 0], row_TS[0, 1:], row_TS[0, -1:]])
+
+
 def _any(p_BNTS, row_BTS, values_RH):
   """sum_j p_ij values[row_ij], [B, T, N, H]: the weights of a row come together first."""
   p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
@@ -75,9 +118,7 @@ def _consecutive(p_BNTS, row_TS, values_RH):
   """The same, where the rows are those of consecutive positions."""
 
   def near(p):
-    # As many distances as `unskew` returns; nothing has the last one.
-    rows_R = jnp.concatenate([row_TS[::-1, 0], row_TS[0, 1:], row_TS[0, -1:]])
-    return jnp.einsum('BNTR,RH->BTNH', unskew(p), values_RH[rows_R])
+    return jnp.einsum('BNTR,RH->BTNH', unskew(p), values_RH[descending(row_TS)])
 
   def far(p):
     return jnp.sum(p, axis=-1).swapaxes(1, 2)[..., None] * values_RH[row_TS[0, 0]]
@@ -87,4 +128,4 @@ def _consecutive(p_BNTS, row_TS, values_RH):
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return Shaw(clip=4), Shaw(clip=3, with_values=False)
+  return Shaw(clip=4), Shaw(clip=3, with_values=False, with_queries=True)

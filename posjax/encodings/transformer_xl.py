@@ -5,9 +5,10 @@ Dai et al. 2019, ACL, arXiv 1901.02860, section 3.3.
   A_ij = ((q_i + u) . k_j + (q_i + v) . W_R R_(i-j)) / sqrt(H)
   R_r = (sin r w_0, …, sin r w_(D/2-1), cos r w_0, …),  w_c = 10000^(-2c/D)
 
-W_R is a layer's own; u and v are shared by all. W_R R_(i-j) is built for no pair: a sine or cosine
-of i - j is a sum of products of those of i and of j. With a the first and b the second half of
-W_R^T (q_i + v), the second term is the product of D channels of either end,
+W_R is a layer's own; u and v are shared by all, or `untied` a layer's own too, as in XLNet and in
+Hugging Face's port. W_R R_(i-j) is built for no pair: a sine or cosine of i - j is a sum of
+products of those of i and of j. With a the first and b the second half of W_R^T (q_i + v), the
+second term is the product of D channels of either end,
 
   (b sin iw - a cos iw, a sin iw + b cos iw) . (sin jw, cos jw)
 """
@@ -20,6 +21,7 @@ from posjax.encodings.rope import frequencies
 
 
 class TransformerXl(Encoding):
+  untied: bool = False
 
   def check(self, dims):
     if dims.D < 2 or dims.D % 2:
@@ -28,22 +30,24 @@ class TransformerXl(Encoding):
   def setup(self):
     init = nn.initializers.normal(0.02)
     self.position_LDNH = self.weight('position_LDNH', init)
-    self.u_NH = self.weight('u_NH', init)
-    self.v_NH = self.weight('v_NH', init)
+    own = 'L' if self.untied else ''
+    self.u_NH = self.weight(f'u_{own}NH', init)
+    self.v_NH = self.weight(f'v_{own}NH', init)
 
   def query(self, q):
     return q.replace(h=q.h + (self.dims.scale * self.u_NH).astype(q.h.dtype))
 
   def key(self, k):
     # Cached: otherwise each new token would make those of all keys again.
-    return k.replace(features=jnp.concatenate(waves(k.pos.astype(wide(k.h)), self.dims.D), axis=-1))
+    pos_BS1 = k.pos[..., :1].astype(wide(k.h))
+    return k.replace(features=jnp.concatenate(waves(pos_BS1, self.dims.D), axis=-1))
 
   def position_bias(self, q, k):
     dtype, key_BSD = wide(k.h), k.features
     position_LDNH = self.position_LDNH.astype(dtype)
     ab_BTND = jnp.einsum('BTNH,DNH->BTND', self._position(q), position_LDNH)
     a, b = jnp.split(ab_BTND, 2, axis=-1)
-    sin, cos = (x[:, :, None] for x in waves(q.pos.astype(dtype), self.dims.D))
+    sin, cos = (x[:, :, None] for x in waves(q.pos[..., :1].astype(dtype), self.dims.D))
     query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
     key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
     return jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
@@ -66,3 +70,8 @@ def waves(pos_1, width):
   """Sines and cosines of positions [..., 1], [..., width / 2] each."""
   angle = pos_1 * jnp.asarray(frequencies(width), pos_1.dtype)
   return jnp.sin(angle), jnp.cos(angle)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return TransformerXl(), TransformerXl(untied=True)

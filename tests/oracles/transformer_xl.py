@@ -26,7 +26,7 @@ def key(distance, position):
   return np.tensordot(sinusoid(distance, len(position)), position, 1)
 
 
-def embed(x, pos, args, weights):
+def embed(x, pos, args, weights, ids=None):
   """x [B,T,D] as it is: the positions enter in the attention."""
   return np.array(x, np.float64)
 
@@ -36,8 +36,11 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   q = np.asarray(q, np.float64)
   heads, size = q.shape[2:]
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
+  # Untied: u and v are the layer's own.
+  own = 'L' if args.get('untied', False) else ''
   position, one, two = (
-    np.asarray(weights[name], np.float64) for name in ['position_LDNH', 'u_NH', 'v_NH']
+    np.asarray(weights[name], np.float64)
+    for name in ['position_LDNH', f'u_{own}NH', f'v_{own}NH']
   )
   # q has its 1/sqrt(H) already; u and v have not.
   content = attention.dot(q + one / math.sqrt(size), k)

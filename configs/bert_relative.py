@@ -1,0 +1,19 @@
+"""BERT's relative_key_query (Huang et al. 2020, arXiv 2009.13658, method 4).
+
+`python -m posjax.main --config=configs/bert_relative.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('shaw',),
+    shaw=dict(
+      clip=511,  # the length less one: no distance is clipped
+      with_values=False,  # relative keys only
+      with_queries=True,  # False: relative_key, where queries alone meet the vectors
+    ),
+  )
+  return config

@@ -1,0 +1,20 @@
+"""Disentangled attention (DeBERTa, He et al. 2021, arXiv 2006.03654).
+
+`python -m posjax.main --config=configs/deberta.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('deberta',),
+    deberta=dict(
+      max_distance=512,  # from which on all distances are alike
+      buckets=0,  # of distances on either side, as version 2 has them; 0: each has its own
+      terms='c2p+p2c',  # or one of the two: content to position, position to content
+      mirrored=False,  # True: p2c looks up j - i, as the paper writes it
+    ),
+  )
+  return config

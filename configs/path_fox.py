@@ -1,0 +1,18 @@
+"""PaTH with forget gates (PaTH-FoX, Yang et al. 2025, arXiv 2505.16381).
+
+`python -m posjax.main --config=configs/path_fox.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('path_fox',),
+    path_fox=dict(
+      rank=32,  # of the projection from which the reflections are made
+      bias=0.0,  # of the gates at the start: 0 keeps a half of what is left at each token
+    ),
+  )
+  return config

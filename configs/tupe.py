@@ -1,0 +1,21 @@
+"""Untied positions (TUPE-R, Ke et al. 2021, arXiv 2006.15595).
+
+`python -m posjax.main --config=configs/tupe.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('tupe',),
+    tupe=dict(
+      length=512,  # positions that have a row
+      buckets=32,  # of T5's bias; 0: none, TUPE-A
+      max_distance=128,  # from which on all distances share the last bucket
+      bidirectional=False,  # True: keys after the query have buckets of their own
+      untie_first=False,  # True: the first token has no place in the eyes of the others
+    ),
+  )
+  return config

@@ -1,0 +1,144 @@
+"""DeBERTa: content meets relative positions on either side, each through weights of its own.
+
+He et al. 2021, ICLR, arXiv 2006.03654, section 3.1; buckets: He et al. 2021, arXiv 2111.09543.
+
+  A_ij = (q_i . k_j + q_i . Kr_d + k_j . Qr_d) / sqrt(3 H)         d = clip(i - j + k, 0, 2k - 1)
+  Kr = P W_K,  Qr = P W_Q + b          P: [2k, D], one for all layers
+
+The second term is c2p, content to position, the third p2c; with one of them 3 becomes 2. The paper
+has d(j, i) in the third, the released code, and so its checkpoints, d(i, j): see `mirrored`.
+Version 1 has k = max_distance. Version 2 has k = `buckets`, into which i - j is put first: up to
+k/2 each distance has its own, and beyond they widen.
+
+W_K and W_Q are a layer's own. Where version 2 takes the layer's key and query projections for them
+(share_att_key), its checkpoints have these numbers twice here; where it normalises P, P is what
+comes of it. A bias of Kr would be the same for all keys of a query.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from posjax.encodings.distance import distances
+from posjax.encodings.encoding import Encoding, per_head, wide
+from posjax.encodings.shaw import of_keys, of_queries
+
+TERMS = ('c2p', 'p2c', 'c2p+p2c')
+
+
+@flax.struct.dataclass
+class Tables:
+  """Kr [1, R, K, H] and Qr [1, R, N, H], scaled: what queries and keys meet in a block of keys."""
+
+  keys: jax.Array | None
+  queries: jax.Array | None
+
+
+class Deberta(Encoding):
+  max_distance: int = 512
+  buckets: int = 0
+  terms: str = 'c2p+p2c'
+  mirrored: bool = False
+  whole_positions = True
+  linear_beyond = property(lambda self: self.max_distance)  # constant
+
+  def check(self, dims):
+    if self.terms not in TERMS:
+      raise ValueError(f'terms is {self.terms!r}; valid: {", ".join(TERMS)}')
+    if self.buckets < 0 or self.buckets % 2:
+      raise ValueError(f'buckets must be even, or 0 for none; it is {self.buckets}')
+    if self.max_distance < self.buckets // 2 + 2:
+      raise ValueError(
+        f'max_distance must be {self.buckets // 2 + 2} at least, for {self.buckets} buckets; '
+        f'it is {self.max_distance}'
+      )
+
+  def setup(self):
+    init = nn.initializers.normal(0.02)
+    self.table_RD = self.weight('table_RD', init, R=2 * (self.buckets or self.max_distance))
+    if 'c2p' in self.terms:
+      self.key_LDKH = self.weight('key_LDKH', init)
+    if 'p2c' in self.terms:
+      self.query_LDNH = self.weight('query_LDNH', init)
+      self.query_bias_LNH = self.weight('query_bias_LNH', nn.initializers.zeros)
+
+  @property
+  def _share(self):
+    """1 / sqrt(3), or 1 / sqrt(2): what is in all terms' scale beside 1 / sqrt(H)."""
+    return (2 + self.terms.count('+')) ** -0.5
+
+  def query(self, q):
+    return q.replace(h=self._share * q.h)
+
+  # Not for each pair of blocks: there may be more rows than keys in one.
+  def key_block(self, k):
+    dtype, keys, queries = wide(k.h), None, None
+    if 'c2p' in self.terms:
+      keys = project(self.table_RD, self.key_LDKH, dtype)[None]
+    if 'p2c' in self.terms:
+      queries = project(self.table_RD, self.query_LDNH, dtype)[None] + self.query_bias_LNH
+      queries *= self._share * self.dims.scale
+    return k.replace(features=Tables(keys, queries))
+
+  def position_bias(self, q, k):
+    if 'c2p' not in self.terms:
+      return None
+    z_BNTR = self.by_distance(q, self._of_heads(k.features.keys))
+    return jnp.take_along_axis(z_BNTR, self._row(distances(q, k))[:, None], axis=-1)
+
+  def distances(self, distance_R):
+    if 'c2p' not in self.terms:
+      return None
+    keys_RKH = project(self.table_RD, self.key_LDKH, distance_R.dtype)
+    return self._of_heads(keys_RKH[None, self._row(distance_R)])
+
+  def by_distance(self, q, r_NHR):
+    return of_queries(q, r_NHR)
+
+  def score(self, s_BNTS, pair, carry):
+    s_BNTS, carry = super().score(s_BNTS, pair, carry)
+    if 'p2c' in self.terms:
+      distance_BTS = distances(pair.q, pair.k)
+      row_BTS = self._row(-distance_BTS if self.mirrored else distance_BTS)
+      k_BSNH = per_head(pair.k.h, self.dims.N)
+      s_BNTS += of_keys(pair, k_BSNH, pair.k.features.queries[0], row_BTS)
+    return s_BNTS, carry
+
+  def _of_heads(self, keys_1RKH):
+    return per_head(keys_1RKH, self.dims.N)[0].transpose(1, 2, 0)
+
+  def _row(self, distance):
+    m = self.max_distance
+    index = jnp.clip(distance, -m, m).astype(jnp.int32) + m
+    return jnp.asarray(rows(m, self.buckets))[index]
+
+
+def project(table_RD, weight_DNH, dtype):
+  return jnp.einsum('RD,DNH->RNH', table_RD.astype(dtype), weight_DNH.astype(dtype))
+
+
+def rows(max_distance, buckets=0):
+  """d for the distances from -max_distance to max_distance, beyond which it stays."""
+  r, k = np.arange(-max_distance, max_distance + 1), max_distance
+  if buckets:
+    r, k = bucket(r, buckets, max_distance), buckets
+  return np.clip(r + k, 0, 2 * k - 1)
+
+
+def bucket(distance, buckets, max_distance):
+  """The bucket of each whole distance, negative for negative ones; the authors' rule.
+
+  Made in float64 before anything runs: a logarithm that is off in its last place could move a
+  distance on the edge of a bucket into the next one.
+  """
+  half, size = buckets // 2, np.abs(distance)
+  share = np.log(np.maximum(size, half) / half) / np.log((max_distance - 1) / half)
+  far = half + np.ceil(share * (half - 1)).astype(int)
+  return np.where(size <= half, distance, np.sign(distance) * far)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Deberta(max_distance=5), Deberta(max_distance=40, buckets=8, mirrored=True)

@@ -1,0 +1,52 @@
+"""PaTH-FoX: reflections between a key and a query, and a gate for each token that lets both fade.
+
+Yang et al. 2025, arXiv 2505.16381; the gates are those of Lin et al. 2025, arXiv 2503.02130.
+
+  A_ij = (q_i^T (H_i H_(i-1) … H_(j+1)) k_j + sum_{l = j+1 .. i} log f_l) / sqrt(H)
+
+The authors' code divides the gates by sqrt(H) too. Where only the products are to be divided, as
+in FoX alone, a chain of both is the encoding: 'path+fox'.
+"""
+
+from posjax.encodings.chain import own_pair
+from posjax.encodings.fox import Fox
+from posjax.encodings.path import Path
+
+
+class PathFox(Path):
+  """Features and carry are pairs: what `Path` has, and what `Fox` has."""
+
+  bias: float = 0.0
+
+  def setup(self):
+    super().setup()
+    self.fox = Fox(self.bias, dims=self.dims)
+
+  def features(self, x_BTD, at, state):
+    reflections, state = super().features(x_BTD, at, state)
+    log_f_BTN, _ = self.fox.features(x_BTD, at, ())
+    return (reflections, self.dims.scale * log_f_BTN), state
+
+  def key_block(self, k):
+    reflections, log_f_BTN = k.features
+    crossing = super().key_block(k.replace(features=reflections)).features
+    sums = self.fox.key_block(k.replace(features=log_f_BTN)).features
+    return k.replace(features=(crossing, sums))
+
+  def init_carry(self, q):
+    return super().init_carry(q), self.fox.init_carry(q)
+
+  def score(self, s_BNTS, pair, carry):
+    q_BNTH, c_BNT = carry
+    s_BNTS, q_BNTH = super().score(s_BNTS, own_pair(pair, 0), q_BNTH)
+    s_BNTS, c_BNT = self.fox.score(s_BNTS, own_pair(pair, 1), c_BNT)
+    return s_BNTS, (q_BNTH, c_BNT)
+
+  def weights(self):
+    self.fox.weights()  # makes them: they are part of these
+    return super().weights()
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (PathFox(rank=5),)

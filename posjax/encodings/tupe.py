@@ -1,0 +1,83 @@
+"""TUPE: absolute positions meet each other apart from the contents, with weights of their own.
+
+Ke et al. 2021, ICLR, arXiv 2006.15595, section 3.
+
+  A_ij = (q_i . k_j + (p_i U_Q) . (p_j U_K)) / sqrt(2 H)  +  b_n[bucket(j - i)]
+
+p is a table with a row for each position; it, U_Q and U_K serve all layers. With `buckets` this is
+TUPE-R, whose last term is the bias of t5.py; without, TUPE-A. `untie_first` frees the first token,
+[CLS], of places: its query finds all keys alike, and to all others its key has a learned theta_n in
+place of both terms. (The paper's other number, of that query, is the same for all its keys: no
+softmax sees it.) The authors' code normalises p before it is projected, so that the table begins
+with variance 1 here; and it gives both projections a bias.
+"""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.t5 import T5, check_buckets
+
+
+class Tupe(Encoding):
+  """A position from `length` on has no row; who calls must not ask for one (see `limit`)."""
+
+  length: int = 512
+  buckets: int = 0
+  max_distance: int = 128
+  bidirectional: bool = False
+  untie_first: bool = False
+  shift_invariant = False
+  whole_positions = True
+  limit = property(lambda self: self.length)
+
+  def check(self, dims):
+    if self.length < 1:
+      raise ValueError(f'length, the rows of the table, must be positive; it is {self.length}')
+    if self.buckets:
+      check_buckets(self.buckets, self.max_distance, sides=2 if self.bidirectional else 1)
+
+  def setup(self):
+    init = nn.initializers.normal(0.02)
+    self.table_RD = self.weight('table_RD', nn.initializers.normal(1.0), R=self.length)
+    self.query_DNH = self.weight('query_DNH', init)
+    self.key_DNH = self.weight('key_DNH', init)
+    if self.untie_first:
+      self.theta_N = self.weight('theta_N', nn.initializers.zeros)
+    if self.buckets:
+      self.relative = T5(self.buckets, self.max_distance, self.bidirectional, dims=self.dims)
+
+  def waves(self, at, dtype):
+    p_BTD = self.table_RD.astype(dtype)[at.pos[..., 0]]
+    project = lambda w_DNH: jnp.einsum('BTD,DNH->BTNH', p_BTD, w_DNH.astype(dtype))
+    return project(self.query_DNH), project(self.key_DNH)
+
+  def query(self, q):
+    place_BTNH, _ = q.waves or self.waves(q, wide(q.h))
+    share = 2**-0.5  # of 1 / sqrt(2 H); the query carries the rest
+    features = share * self.dims.scale * place_BTNH
+    return q.replace(h=share * q.h, features=features, waves=())
+
+  def key(self, k):
+    _, place_BTNH = k.waves or self.waves(k, wide(k.h))
+    return k.replace(features=place_BTNH, waves=())
+
+  def position_bias(self, q, k):
+    bias_BNTS = jnp.einsum('BTNH,BSNH->BNTS', q.features, k.features)
+    if self.buckets:
+      bias_BNTS += self.relative.position_bias(q, k)
+    if self.untie_first:
+      theta_N11 = self.theta_N.astype(bias_BNTS.dtype)[:, None, None]
+      bias_BNTS = jnp.where(k.pos[:, None, None, :, 0] == 0, theta_N11, bias_BNTS)
+      bias_BNTS = jnp.where(q.pos[:, None, :, None, 0] == 0, 0, bias_BNTS)
+    return bias_BNTS
+
+  def weights(self):
+    if self.buckets:
+      self.relative.weights()  # makes them: they are part of these
+    return super().weights()
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return Tupe(length=64), Tupe(length=64, buckets=8, max_distance=40, untie_first=True)
