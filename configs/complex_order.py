@@ -1,0 +1,18 @@
+"""Complex-order embeddings (Wang et al. 2020, arXiv 1912.12333), in real numbers.
+
+`python -m posjax.main --config=configs/complex_order.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('complex_order',),
+    complex_order=dict(
+      base=10_000.0,  # at the start wavelengths run from 2 pi to 2 pi base
+      shared=False,  # True: all words have the same frequencies
+    ),
+  )
+  return config

@@ -1,0 +1,19 @@
+"""Convolutional positions (wav2vec 2.0, Baevski et al. 2020, arXiv 2006.11477), of tokens before.
+
+`python -m posjax.main --config=configs/convolution.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('convolution',),
+    convolution=dict(
+      kernel=128,  # tokens that each one sees, itself included
+      groups=16,  # of channels, which see no others
+      causal=True,  # False: half of the tokens lie after it, for models that are not causal
+    ),
+  )
+  return config

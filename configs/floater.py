@@ -1,0 +1,19 @@
+"""FLOATER (Liu et al. 2020, arXiv 2003.09229).
+
+`python -m posjax.main --config=configs/floater.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('floater',),
+    floater=dict(
+      length=config.train.length,  # how far a path is integrated: no later position is reached
+      dt=0.01,  # time from one position to the next
+      substeps=5,  # of Runge-Kutta in it, one after the other
+    ),
+  )
+  return config

@@ -1,0 +1,19 @@
+"""Learned Fourier features (Li et al. 2021, arXiv 2106.02795).
+
+`python -m posjax.main --config=configs/fourier.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('fourier',),
+    fourier=dict(
+      size=128,  # cosines and sines together
+      hidden=64,  # width of the network
+      gamma=10.0,  # tokens: how far apart positions are that differ, at the start
+    ),
+  )
+  return config

@@ -1,0 +1,111 @@
+"""Convolutional positions: to each token is added what a wide convolution makes of its neighbours.
+
+Baevski et al. 2020, "wav2vec 2.0", NeurIPS, arXiv 2006.11477, section 2.
+
+  y_t = x_t + gelu(b + sum_d W_d x_(t + d - before)),  d = 0 .. kernel - 1
+  W_d = g_d V_d / |V_d|,  block-diagonal in `groups` blocks
+
+There is no position in it: tokens are told apart by what stands around them, and how far away. The
+published form is centred, before = floor(kernel / 2), so it reads later tokens and is for encoders;
+`causal` has before = kernel - 1, and decodes from the last tokens that it keeps. Tokens of another
+document, padding and what lies beyond the ends count as 0. Padding may stand before a text, but not
+within it. wav2vec 2.0 normalises y (LayerNorm) before its first layer.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, State, wide
+
+
+@flax.struct.dataclass
+class Recent:
+  """The tokens before: their embeddings [B, before, D], and their segments."""
+
+  x_BRD: jax.Array
+  segment_ids: jax.Array
+
+
+def convolve(x_BSD, segment_ids, weight_RHD, before):
+  """sum_d W_d x_(t + d) of tokens in the segment of t + before: [B, T, D] for S = T + kernel - 1.
+
+  Args:
+    x_BSD: tokens, with those before and after them.
+    segment_ids: [B, S].
+    weight_RHD: for each of R places, of the H = D / groups channels of each channel's group.
+    before: how many of the places lie before a token.
+  """
+  R, H, D = weight_RHD.shape
+  B, T = len(x_BSD), x_BSD.shape[1] - R + 1
+  own_BT = segment_ids[:, before : before + T]
+  weight_RGHC = weight_RHD.reshape(R, H, D // H, H).swapaxes(1, 2)
+
+  # One place after the other: all of them at once would be R times the tokens.
+  @jax.checkpoint
+  def add(y_BTGC, place):
+    d, weight_GHC = place
+    part = lambda x: jax.lax.dynamic_slice_in_dim(x, d, T, axis=1)
+    same_BT = part(segment_ids) == own_BT
+    x_BTGH = jnp.where(same_BT[..., None], part(x_BSD), 0).reshape(B, T, D // H, H)
+    return y_BTGC + jnp.einsum('BTGH,GHC->BTGC', x_BTGH, weight_GHC), None
+
+  zeros = jnp.zeros((B, T, D // H, H), x_BSD.dtype)
+  return jax.lax.scan(add, zeros, (jnp.arange(R), weight_RGHC))[0].reshape(B, T, D)
+
+
+class Convolution(Encoding):
+  kernel: int = 128
+  groups: int = 16
+  causal: bool = True
+
+  @property
+  def looks_ahead(self):
+    return not self.causal
+
+  @property
+  def reach(self):
+    return self._before
+
+  @property
+  def _before(self):
+    return self.kernel - 1 if self.causal else self.kernel // 2
+
+  def check(self, dims):
+    if self.kernel < 2:
+      raise ValueError(f'kernel, the tokens that each one sees, is {self.kernel}; 2 is the least')
+    if self.groups < 1 or dims.D % self.groups:
+      raise ValueError(f'groups must divide the width, {dims.D}; it is {self.groups}')
+
+  def setup(self):
+    sizes = dict(R=self.kernel, H=self.dims.D // self.groups)
+    init = nn.initializers.normal(2 / (self.kernel * self.dims.D) ** 0.5)
+    self.direction_RHD = self.weight('direction_RHD', init, **sizes)
+    norm = lambda *_: jnp.sqrt(jnp.sum(self.direction_RHD**2, axis=(1, 2)))
+    self.gain_R = self.weight('gain_R', norm, **sizes)  # at the start W is V
+    self.bias_D = self.weight('bias_D', nn.initializers.zeros)
+
+  def init_state(self, batch, capacity, train, rng):
+    x_BRD = jnp.zeros((batch, self._before, self.dims.D))
+    return State(Recent(x_BRD, jnp.full((batch, self._before), -1, jnp.int32)))
+
+  def embed(self, x_BTD, at, state):
+    dtype, before, after = wide(x_BTD), self._before, self.kernel - 1 - self._before
+    segment_ids = jnp.broadcast_to(at.segment_ids, x_BTD.shape[:2])
+    x_BSD = jnp.concatenate([state.x_BRD.astype(dtype), x_BTD.astype(dtype)], axis=1)
+    segment_ids = jnp.concatenate([state.segment_ids, segment_ids], axis=1)
+    last = Recent(x_BSD[:, -before:].astype(state.x_BRD.dtype), segment_ids[:, -before:])
+    x_BSD = jnp.pad(x_BSD, [(0, 0), (0, after), (0, 0)])
+    segment_ids = jnp.pad(segment_ids, [(0, 0), (0, after)], constant_values=-1)
+    y_BTD = convolve(x_BSD, segment_ids, self._taps().astype(dtype), before) + self.bias_D
+    return (x_BTD + jax.nn.gelu(y_BTD, approximate=False)).astype(x_BTD.dtype), last
+
+  def _taps(self):
+    norm_R11 = jnp.sqrt(jnp.sum(self.direction_RHD**2, axis=(1, 2), keepdims=True))
+    return self.gain_R[:, None, None] * self.direction_RHD / norm_R11
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (Convolution(kernel=2, groups=8),)

@@ -1,0 +1,55 @@
+"""Learned Fourier features: a network of sines and cosines whose frequencies are learned too.
+
+Li et al. 2021, "Learnable Fourier features for multi-dimensional spatial positional encoding",
+NeurIPS, arXiv 2106.02795, algorithm 1, here with the one axis that text has.
+
+  r_p = [cos(p w), sin(p w)] / sqrt(|F|)        w: |F|/2 frequencies, N(0, gamma^-2) at the start
+  PE_p = gelu(r_p W_1 + b_1) W_2 + b_2          added to the token embeddings
+
+At the start r_p . r_s is about exp(-(p - s)^2 / (2 gamma^2)) / 2: gamma is the distance, in tokens,
+at which positions cease to be alike. Public ports take gamma^-2 for the standard deviation, and not
+for the variance as here: theirs is this with the square of their gamma.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.rope import waves
+
+
+class Fourier(Encoding):
+  size: int = 128
+  hidden: int = 64
+  gamma: float = 10.0
+  shift_invariant = False
+
+  def check(self, dims):
+    if self.size < 2 or self.size % 2:
+      raise ValueError(f'size, of cosines and sines, must be even and positive; it is {self.size}')
+    if self.hidden < 1:
+      raise ValueError(f'hidden, the width of the network, must be positive; it is {self.hidden}')
+    if self.gamma <= 0:
+      raise ValueError(f'gamma, a distance, must be positive; it is {self.gamma}')
+
+  def setup(self):
+    dense, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+    init = nn.initializers.normal(1 / self.gamma)
+    self.frequency_R = self.weight('frequency_R', init, R=self.size // 2)
+    self.first_RH = self.weight('first_RH', dense, R=self.size, H=self.hidden)
+    self.first_bias_H = self.weight('first_bias_H', zeros, H=self.hidden)
+    self.second_HD = self.weight('second_HD', dense, H=self.hidden)
+    self.second_bias_D = self.weight('second_bias_D', zeros)
+
+  def embed(self, x_BTD, at, state):
+    dtype = wide(x_BTD)
+    r_BTR = jnp.concatenate(waves(at.pos[..., 0], self.frequency_R, dtype), axis=-1)
+    h_BTH = r_BTR * self.size**-0.5 @ self.first_RH.astype(dtype) + self.first_bias_H
+    pe_BTD = jax.nn.gelu(h_BTH, approximate=False) @ self.second_HD.astype(dtype)
+    return (x_BTD.astype(dtype) + pe_BTD + self.second_bias_D).astype(x_BTD.dtype), state
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (Fourier(size=10, hidden=7),)
