@@ -1,0 +1,25 @@
+"""BiPE (He et al. 2024, arXiv 2401.16421) with RoPE between sentences.
+
+`python -m posjax.main --config=configs/bipe.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('bipe+rope',),
+    bipe=dict(
+      separators=tuple(b'.\n'),  # tokens that end a sentence
+      length=1024,  # rows of the table of places within a sentence; the last for all beyond
+      step=1,  # positions from one sentence to the next: 96 under ALiBi
+      stddev=0.02,  # of the table at the start
+    ),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

@@ -1,0 +1,24 @@
+"""CAPE (Likhomanenko et al. 2021, arXiv 2106.03143): augmented positions under sinusoids.
+
+`python -m posjax.main --config=configs/cape.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('cape+sinusoidal',),
+    cape=dict(
+      global_shift=5.0,  # a row moves by that much at most, to either side
+      local_shift=0.5,  # and each of its positions by that much
+      max_scale=1.03,  # and all are stretched, or squeezed, by this factor at most
+      normalize=False,  # True: the mean of all positions is taken off first
+    ),
+    sinusoidal=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      layout='interleaved',  # sin, cos, sin, cos; or 'half', 'tensor2tensor'
+    ),
+  )
+  return config

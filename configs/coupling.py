@@ -1,0 +1,23 @@
+"""Position coupling (Cho et al. 2024, arXiv 2405.20671) of sums written last digit first.
+
+`python -m posjax.main --config=configs/coupling.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('coupling+learned',),
+    coupling=dict(
+      digits=tuple(b'0123456789'),  # tokens that numbers are made of, the last digit first
+      operators=tuple(b'+='),  # tokens that stand where numbers begin
+      starts=91,  # in training sums stand at one of the positions 1 .. starts
+    ),
+    learned=dict(
+      length=92 + config.train.length,  # rows of the table: enough for a number of all tokens
+      stddev=0.02,  # of the table at the start
+    ),
+  )
+  return config

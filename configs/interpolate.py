@@ -1,0 +1,22 @@
+"""Position interpolation (Chen et al. 2023, arXiv 2306.15595) under RoPE.
+
+`python -m posjax.main --config=configs/interpolate.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('interpolate+rope',),
+    interpolate=dict(
+      factor=4.0,  # of the length wanted to the length that was trained without it
+    ),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

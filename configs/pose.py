@@ -1,0 +1,22 @@
+"""PoSE (Zhu et al. 2023, arXiv 2309.10400) under RoPE.
+
+`python -m posjax.main --config=configs/pose.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('pose+rope',),
+    pose=dict(
+      limit=8 * config.train.length,  # positions that training covers
+    ),
+    rope=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+  )
+  return config

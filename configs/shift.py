@@ -1,0 +1,21 @@
+"""SHAPE (Kiyono et al. 2021, arXiv 2109.05644): shifted positions under sinusoids.
+
+`python -m posjax.main --config=configs/shift.py`
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('shift+sinusoidal',),
+    shift=dict(
+      offsets=500,  # K: in training each row moves by one of 0 .. K-1, else by K
+    ),
+    sinusoidal=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      layout='interleaved',  # sin, cos, sin, cos; or 'half', 'tensor2tensor'
+    ),
+  )
+  return config

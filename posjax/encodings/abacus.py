@@ -1,0 +1,96 @@
+"""Abacus: a learned vector for each digit's place in its number, whatever comes before the number.
+
+McLeish et al. 2024, "Transformers can do arithmetic with the right embeddings", NeurIPS, arXiv
+2405.17399, section 3.1.
+
+  x_t = E[token_t] + W[c_t + k]    if token t is the c_t-th digit of a number, c_t = 1, 2, …
+        E[token_t] + W[0]          else                                           W: [R, D]
+  k ~ U{0 .. K} in training, one for all rows of a batch, 0 outside of it
+
+So digits of the same weight share a row, if numbers begin with the least significant digit.
+Positions stay as they are, for whichever encoding is beside it: 'abacus+fire', 'abacus+rope',
+'abacus+nope'. Each token's row goes along behind them; so what moves positions comes before it in a
+chain. A digit beyond the table shares the last row.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding, State, wide
+from posjax.encodings.fire import Fire
+from posjax.encodings.moving import check_ids, count, is_one_of, key, latest
+from posjax.encodings.rope import Rope
+
+
+@flax.struct.dataclass
+class Digits:
+  """What the last token has left, [B]: its place in a number, and its segment."""
+
+  place: jax.Array
+  segment_ids: jax.Array
+
+
+def no_digits(batch):
+  return Digits(jnp.zeros(batch, jnp.int32), jnp.full(batch, -1, jnp.int32))
+
+
+def places(at, digits, last):
+  """c_t of each digit, 0 of other tokens, [B, T]; and what the last one leaves."""
+  digit_BT = is_one_of(digits, at)
+  segment_BT = latest(at.segment_ids, last.segment_ids)
+  restart_BT = (segment_BT[:, 1:] != segment_BT[:, :-1]) | ~(digit_BT | (at.segment_ids < 0))
+  count_BT = count(digit_BT, restart_BT, last.place)
+  return count_BT * digit_BT, Digits(count_BT[:, -1], segment_BT[:, -1])
+
+
+@flax.struct.dataclass
+class Rows:
+  """k, [1], and what the last token has left."""
+
+  offset: jax.Array
+  last: Digits
+
+
+class Abacus(Encoding):
+  digits: tuple[int, ...] = tuple(range(48, 58))
+  length: int = 1024
+  max_offset: int = 99
+  stddev: float = 0.02
+
+  def check(self, dims):
+    check_ids('digits', self.digits)
+    if not 0 <= self.max_offset < self.length - 1:
+      raise ValueError(
+        'max_offset must leave a row of the table for a digit: it must lie between 0 and '
+        f'length - 2, {self.length - 2}; it is {self.max_offset}'
+      )
+
+  def setup(self):
+    self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=self.length)
+
+  def init_state(self, batch, capacity, train, rng):
+    offset = jnp.zeros(1, jnp.int32)
+    if train:
+      offset = jax.random.randint(key(rng, 'abacus'), (1,), 0, self.max_offset + 1, jnp.int32)
+    return State(sequence=Rows(offset, no_digits(batch)))
+
+  def positions(self, at, state):
+    place_BT, last = places(at, self.digits, state.last)
+    row_BT = jnp.where(place_BT > 0, jnp.minimum(place_BT + state.offset, self.length - 1), 0)
+    pos_BTP = jnp.broadcast_to(at.pos, (*row_BT.shape, at.pos.shape[-1]))
+    row_BTP = row_BT[..., None].astype(at.pos.dtype)
+    return jnp.concatenate([pos_BTP, row_BTP], axis=-1), Rows(state.offset, last)
+
+  def embed(self, x_BTD, at, state):
+    row_BTD = self.table_RD[at.pos[..., -1].astype(jnp.int32)]
+    return (x_BTD.astype(wide(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  short = Abacus(digits=(1, 2, 3, 4, 5, 6, 7, 8, 9), length=8, max_offset=4)
+  long = Abacus(digits=(0, 3), length=40, max_offset=30)
+  return Chain((short, Rope())), Chain((long, Fire(length=9)))

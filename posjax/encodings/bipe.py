@@ -1,0 +1,81 @@
+"""BiPE: a token's place in its sentence is added to it; attention sees the number of the sentence.
+
+He et al. 2024, "Two stones hit one bird: bilevel positional encoding for better length
+extrapolation", ICML, arXiv 2401.16421, section 3.
+
+  x_t = E[token_t] + W[min(a_t, R - 1)]     a_t: tokens before it in its sentence      W: [R, D]
+  p_t = step g_t                            g_t: sentences that have ended before it
+
+A sentence, the paper's segment, ends with a separator: in bytes, a full stop or a new line. The
+encoding beside it sees p, and neither a nor the positions that come with the tokens: BiPE-RoPE is
+'bipe+rope', BiPE-ALiBi 'bipe+alibi' with step = 96, as the authors make ALiBi's slopes 96 times as
+steep. Each token's a goes along behind p; so what moves positions comes before it in a chain.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from posjax.encodings.alibi import Alibi
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding, State, wide
+from posjax.encodings.moving import check_ids, count, is_one_of, latest
+from posjax.encodings.rope import Rope
+
+
+@flax.struct.dataclass
+class Last:
+  """What the last token has left, [B]: its g and a, whether it is a separator, its segment."""
+
+  sentence: jax.Array
+  place: jax.Array
+  separator: jax.Array
+  segment_ids: jax.Array
+
+
+def bilevel(at, separators, last):
+  """g and a of each token, [B, T] each, and what the last one leaves."""
+  token_BT = at.segment_ids >= 0
+  ends_BT = jnp.where(token_BT, is_one_of(separators, at), -1)
+  ends_BT = latest(ends_BT, last.separator)
+  segment_BT = latest(at.segment_ids, last.segment_ids)
+  first_BT = segment_BT[:, 1:] != segment_BT[:, :-1]
+  next_BT = (ends_BT[:, :-1] == 1) & token_BT & ~first_BT
+  sentence_BT = count(next_BT, first_BT, last.sentence)
+  place_BT = count(token_BT & ~first_BT & ~next_BT, first_BT | next_BT, last.place)
+  left = (x_BT[:, -1] for x_BT in (sentence_BT, place_BT, ends_BT, segment_BT))
+  return sentence_BT, place_BT, Last(*left)
+
+
+class Bipe(Encoding):
+  separators: tuple[int, ...] = (46, 10)
+  length: int = 1024
+  step: int = 1
+  stddev: float = 0.02
+
+  def check(self, dims):
+    check_ids('separators', self.separators)
+    if self.length < 1 or self.step < 1:
+      raise ValueError(f'length and step must be positive; they are {self.length} and {self.step}')
+
+  def setup(self):
+    self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=self.length)
+
+  def init_state(self, batch, capacity, train, rng):
+    zero = jnp.zeros(batch, jnp.int32)
+    return State(sequence=Last(zero, zero, zero, zero - 1))
+
+  def positions(self, at, state):
+    sentence_BT, place_BT, state = bilevel(at, self.separators, state)
+    return jnp.stack([self.step * sentence_BT, place_BT], axis=-1), state
+
+  def embed(self, x_BTD, at, state):
+    row_BTD = self.table_RD[jnp.minimum(at.pos[..., -1], self.length - 1)]
+    return (x_BTD.astype(wide(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  steep = Bipe(separators=(5, 11), length=5, step=96)
+  return Chain((Bipe(separators=(6, 11), length=5), Rope())), Chain((steep, Alibi()))

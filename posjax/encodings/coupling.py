@@ -1,0 +1,65 @@
+"""Position coupling: the digits of a sum that have the same weight stand at the same position.
+
+Cho et al. 2024, "Position coupling: improving length generalization of arithmetic Transformers
+using task structure", NeurIPS, arXiv 2405.20671, in its form for sums of which all numbers begin
+with the least significant digit (`reverse_input` and `reverse_output` of the released code).
+
+  p_t = s + c_t    if token t is the c_t-th digit of a number, c_t = 1, 2, …
+        s          if it is '+' or '='
+        0          if it is neither
+  s ~ U{1 .. starts} in training, one for each sequence, 1 outside of it
+
+In the paper's main form the operands begin with the most significant digit. Then only a number's
+last digit tells where its first one stands, and nothing here looks ahead: who wants that gives
+positions with the tokens, `At.pos`, and needs no encoding for it. Here positions that come with the
+tokens are not read. Chain it with an encoding that reads its own: the paper's is
+'coupling+learned'.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from posjax.encodings.abacus import Digits, no_digits, places
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding, State
+from posjax.encodings.moving import check_ids, is_one_of, key
+from posjax.encodings.rope import Rope
+
+
+@flax.struct.dataclass
+class Sums:
+  """s of each row or of all, [B or 1], and what the last token has left."""
+
+  start: jax.Array
+  last: Digits
+
+
+class Coupling(Encoding):
+  digits: tuple[int, ...] = tuple(range(48, 58))
+  operators: tuple[int, ...] = (43, 61)
+  starts: int = 91
+
+  def check(self, dims):
+    check_ids('digits', self.digits)
+    check_ids('operators', self.operators)
+    if self.starts < 1:
+      raise ValueError(f'starts, how many to draw from, must be positive; it is {self.starts}')
+
+  def init_state(self, batch, capacity, train, rng):
+    start = jnp.ones(1, jnp.int32)
+    if train:
+      start = jax.random.randint(key(rng, 'coupling'), (batch,), 1, self.starts + 1, jnp.int32)
+    return State(sequence=Sums(start, no_digits(batch)))
+
+  def positions(self, at, state):
+    place_BT, last = places(at, self.digits, state.last)
+    part_BT = (place_BT > 0) | is_one_of(self.operators, at)
+    pos_BT = jnp.where(part_BT, state.start[:, None] + place_BT, 0)
+    return pos_BT[..., None], Sums(state.start, last)
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  digits = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+  return (Chain((Coupling(digits=digits, operators=(10, 11), starts=30), Rope())),)

@@ -1,0 +1,30 @@
+"""Position interpolation: a longer text is squeezed into the positions that were trained.
+
+Chen et al. 2023, "Extending context window of large language models via positional interpolation",
+arXiv 2306.15595, equation 4.
+
+  p -> p L / L'        factor = L' / L, of the lengths wanted and trained
+
+It moves positions only: chain it with one that takes fractions. 'interpolate+rope' is the linear
+scaling of RoPE, frequencies theta / factor; whoever scales these too scales twice.
+"""
+
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding
+from posjax.encodings.rope import Rope
+
+
+class Interpolate(Encoding):
+  factor: float = 4.0
+
+  def check(self, dims):
+    if self.factor <= 0:
+      raise ValueError(f'factor must be positive; it is {self.factor}')
+
+  def positions(self, at, state):
+    return at.pos / self.factor, state
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (Chain((Interpolate(), Rope())),)  # alone it changes nothing

@@ -1,0 +1,58 @@
+"""PoSE: in training a text is cut in two and the second chunk stands farther off.
+
+Zhu et al. 2023, "PoSE: Efficient context window extension of LLMs via positional skip-wise
+training", ICLR 2024, arXiv 2309.10400, section 3; two chunks, and cuts as in the released code.
+
+  p -> p              below l,    l ~ U{1 .. floor((L+1)/2)}
+       p + u          from l on,  u ~ U{0 .. limit - L}
+
+L is how many tokens may come. So all distances up to `limit` occur at lengths far below it. The
+rows of a batch draw each for itself. Outside of training positions are as they are. It moves
+positions only: chain it with an encoding that reads them, 'pose+rope', or 'pose+interpolate+rope'.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding, State
+from posjax.encodings.moving import key
+from posjax.encodings.rope import Rope
+
+
+@flax.struct.dataclass
+class Chunks:
+  """Of each row, [B]: where the second chunk begins, and how much farther off it stands."""
+
+  cut: jax.Array
+  skip: jax.Array
+
+
+class Pose(Encoding):
+  limit: int = 2048
+  shift_invariant = False
+  depends_on_capacity = 'one of them is where texts are cut, and all must end below the limit'
+
+  def check(self, dims):
+    if self.limit < 1:
+      raise ValueError(f'limit, the positions to train, must be positive; it is {self.limit}')
+
+  def init_state(self, batch, capacity, train, rng):
+    if not train:
+      return State()
+    rng, skips = key(rng, 'pose'), max(self.limit - capacity, 0) + 1
+    cut_B = jax.random.randint(rng, (batch,), 1, (capacity + 1) // 2 + 1, jnp.int32)
+    skip_B = jax.random.randint(jax.random.fold_in(rng, 1), (batch,), 0, skips, jnp.int32)
+    return State(sequence=Chunks(cut_B, skip_B))
+
+  def positions(self, at, state):
+    if state == ():
+      return at.pos, state
+    cut, skip = state.cut[:, None, None], state.skip[:, None, None]
+    return at.pos + jnp.where(at.pos < cut, 0, skip), state
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (Chain((Pose(limit=200), Rope())),)  # alone it changes nothing

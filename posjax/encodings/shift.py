@@ -1,0 +1,42 @@
+"""SHAPE: in training a sequence begins anywhere, so that only distances are left to learn from.
+
+Kiyono et al. 2021, "SHAPE: Shifted absolute position embedding for Transformers", EMNLP, arXiv
+2109.05644.
+
+  p_i -> p_i + k        k ~ U{0 .. K-1}, one for each sequence
+
+It moves positions only: chain it with an encoding that adds something at them, 'shift+sinusoidal'.
+The rows of a batch draw each for itself, and the documents of a row share its draw. Outside of
+training k is K, as in the released code.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from posjax.encodings.chain import Chain
+from posjax.encodings.encoding import Encoding, State
+from posjax.encodings.moving import key
+from posjax.encodings.sinusoidal import Sinusoidal
+
+
+class Shift(Encoding):
+  offsets: int = 500
+
+  def check(self, dims):
+    if self.offsets < 1:
+      raise ValueError(f'offsets, how many to draw from, must be positive; it is {self.offsets}')
+
+  def init_state(self, batch, capacity, train, rng):
+    if not train:
+      return State(sequence=jnp.full(1, self.offsets, jnp.int32))
+    k_B = jax.random.randint(key(rng, 'shift'), (batch,), 0, self.offsets, jnp.int32)
+    return State(sequence=k_B)
+
+  def positions(self, at, state):
+    k_B = state
+    return at.pos + k_B[:, None, None], state
+
+
+def examples():
+  """Small settings, which the tests hold to the contract."""
+  return (Chain((Shift(offsets=40), Sinusoidal())),)  # alone it changes nothing
