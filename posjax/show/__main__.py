@@ -1,0 +1,217 @@
+"""Shows what an encoding does: one picture, and the same facts as text.
+
+  python -m posjax.show rope
+  python -m posjax.show randomize+rope --rope.base=500000
+  python -m posjax.show local_global:small --config.train.length=1024
+  python -m posjax.show --all
+
+NAME is an encoding, a chain, a pattern of layers with commas, or a config, with a size after a
+colon. --ENCODING.ARGUMENT=VALUE sets an argument, --config.KEY=VALUE any key, as in posjax.main.
+
+An encoding is run on a text of equal tokens: see posjax/show/probe.py. --all writes one HTML page
+of every encoding and config, which needs no server.
+
+Exit codes: 0 done; 1 one of --all could not be shown; 2 a mistake in the command line.
+"""
+
+import argparse
+import ast
+import datetime
+import importlib.metadata
+import platform
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import tqdm
+from ml_collections import ConfigDict
+
+from posjax import config as config_lib
+from posjax import files, sweep, validation
+from posjax import main as main_lib
+from posjax.config import UserError
+
+PROGRAM = 'python -m posjax.show'
+PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
+
+
+def parse(argv):
+  """(options, overrides of the config) of a command line. Raises UserError for mistakes in it."""
+  parser = sweep.Parser(
+    prog=PROGRAM, description=__doc__, allow_abbrev=False,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add('name', nargs='?', metavar='NAME', help='what to show')
+  add('--all', action='store_true', help='the gallery: OUT/index.html')
+  add('--weights', default='initial', choices=('initial', 'normal'),
+      help='as initialised, or each drawn from N(0, 1)')
+  add('--out', type=Path, default=Path('show'), help='folder of what is written')
+  options, others = parser.parse_known_args(argv)
+  if bool(options.name) == options.all:
+    raise UserError(f'name what to show, or --all; for example {PROGRAM} rope')
+  return options, [*map(override, others)]
+
+
+def override(argument):
+  """--rope.base=1 as --config.encoding.rope.base=1; what begins with --config stays as it is."""
+  found = re.fullmatch(r'--(config\.)?([\w.]+=.*)', argument, re.DOTALL)
+  if not found or '.' not in found[2].partition('=')[0] and not found[1]:
+    raise UserError(
+      f'{argument}: no such flag; arguments of encodings look like --rope.base=500000, and keys '
+      'like --config.train.length=128'
+    )
+  return argument if found[1] else f'--config.encoding.{found[2]}'
+
+
+def load(name, overrides=()):
+  """The config that a name means, with every argument of its encodings, overrides set.
+
+  Raises:
+    UserError: there is neither such a config nor such an encoding, or an override is wrong.
+  """
+  from posjax import encodings
+
+  spec, _, size = name.partition(':')
+  layers = tuple(spec.split(','))
+  sections = [part for layer in layers for part in layer.split('+')]
+  known = all(encodings.unlabelled(section) in encodings.names() for section in sections)
+  if known and spec not in config_lib.available():
+    base = config_lib.ROOT / 'configs' / 'base.py'
+    config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
+    with config.unlocked():
+      config.encoding = dict(layers=layers)
+  else:
+    check(spec, everything())
+    config, path, _ = config_lib.load(name)
+  with config.unlocked():
+    for section in {part for layer in config.encoding.layers for part in layer.split('+')}:
+      defaults = encodings.arguments(encodings.find(encodings.unlabelled(section)))
+      config.encoding[section] = {**defaults, **config.encoding.get(section, {})}
+    others = [text for text in overrides if not set_open(config, text)]
+  config_lib.override(config, others, path)
+  validation.validate(config)
+  return config
+
+
+def set_open(config, override):
+  """Sets a key of an argument that is a dictionary: any key, for the encoding to judge."""
+  key, _, value = override.partition('=')
+  path, _, last = key.removeprefix('--config.').rpartition('.')
+  sections = path.split('.')
+  if len(sections) != 3 or sections[0] != 'encoding':
+    return False
+  argument = config.encoding.get(sections[1], {}).get(sections[2])
+  if not isinstance(argument, ConfigDict):
+    return False
+  try:
+    argument[last] = ast.literal_eval(value)
+  except (ValueError, SyntaxError):
+    argument[last] = value
+  return True
+
+
+def check(name, valid):
+  """Raises UserError, with the nearest of all names, unless this is the name of a config."""
+  try:
+    config_lib.find(name)
+  except UserError as error:
+    near = config_lib.one_of(name, valid)
+    raise UserError(f'{name}: there is no such encoding or config; it {near}') from error
+
+
+def look(name, overrides, values):
+  """The `Facts` of each different layer of what is called `name`."""
+  import jax
+
+  from posjax import transformer
+  from posjax.show import facts
+
+  config = load(name, overrides)
+  model = transformer.from_config(config)
+  with jax.enable_x64(True):
+    return [
+      facts.gather(model, layer, length=config.train.length, seed=config.seed, values=values)
+      for layer in dict.fromkeys(model.pattern.layers())
+    ]
+
+
+def show(argv):
+  """Does what the command line asks for and returns the exit code."""
+  options, overrides = parse(argv)
+  from posjax import compile_cache, resources
+
+  compile_cache.keep(options.out)
+  with resources.explained():
+    return gallery(options, overrides, argv) if options.all else one(options, overrides)
+
+
+def one(options, overrides):
+  from posjax.show import picture, words
+
+  layers = look(options.name, overrides, options.weights)
+  print('\n\n\n'.join(map(words.text, layers)), flush=True)
+  options.out.mkdir(parents=True, exist_ok=True)
+  path = options.out / f'{file_name(options, overrides)}.png'
+  picture.draw(layers, path)
+  print(f'\npicture: {path}')
+  return 0
+
+
+def file_name(options, overrides):
+  """'rope-rope.base=500000': what differs has a picture of its own."""
+  name = Path(options.name).name.replace('.py', '')
+  given = [text.removeprefix('--config.').removeprefix('encoding.') for text in overrides]
+  given += [options.weights] if options.weights != 'initial' else []
+  return re.sub(r'[^\w.+=,-]', '-', '-'.join([name, *given]))[:200]
+
+
+def gallery(options, overrides, argv):
+  """Writes the page; what cannot be shown is a line there and here, and does not stop the rest."""
+  from posjax.show import page
+
+  entries, failed = [], {}
+  with tqdm.tqdm(everything(), unit='encoding') as bar:
+    for name in bar:
+      bar.set_description(name)
+      command = shlex.join([*PROGRAM.split(), name, *overrides])
+      try:
+        entries.append(page.entry(name, command, look(name, overrides, options.weights)))
+      except Exception as error:  # whatever an encoding raises
+        failed[name] = config_lib.one_line(f'{type(error).__name__}: {error}')
+  options.out.mkdir(parents=True, exist_ok=True)
+  path = options.out / 'index.html'
+  files.replace(path, page.render(entries, failed, made_with(argv)))
+  print(f'page: {path}, {len(entries)} encodings and configs')
+  for name, message in failed.items():
+    main_lib.fail(1, f'{name}: {message}')
+  return 1 if failed else 0
+
+
+def everything():
+  """Names of all configs, and of all encodings that have none."""
+  from posjax import encodings
+
+  return sorted({*config_lib.available(), *encodings.names()})
+
+
+def made_with(argv):
+  """Lines that say what made the page, and when."""
+  from posjax import report
+
+  found = {name: importlib.metadata.version(name) for name in PACKAGES[1:]}
+  versions = ', '.join(f'{name} {version}' for name, version in found.items())
+  return (
+    f'{PROGRAM} {shlex.join(argv)}',
+    f'{datetime.date.today()}, posjax {report.code_version()}, Python {platform.python_version()}, '
+    f'{versions}',
+  )
+
+
+def main(argv):
+  return main_lib.answer(lambda: show(argv))
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,227 @@
+"""Facts as a picture: curves by distance, all pairs, frequencies; and the words around them.
+
+What is drawn is what `words` prints: the numbers at the ends of the curves stand in its table.
+"""
+
+import textwrap
+
+import matplotlib.colors
+import matplotlib.ticker
+import numpy as np
+from matplotlib.figure import Figure
+
+from posjax.bench.picture import apart
+from posjax.show import words
+from posjax.show.facts import EXTENSION
+from posjax.show.probe import parts_of
+
+WIDTH = 10.0  # inches, of everything
+PANELS = 6.4  # inches, the height of the panels of a layer
+LINE = 0.165  # inches, a line of words
+WRAP = 128  # characters
+INK, FAINT, MARK = '#1f2933', '#7b8794', '#c2410c'
+HEADS = '#0b2545', '#1565c0', '#00897b', '#b8860b'  # first to last
+TILES = 4  # heads of which all pairs are drawn, at most
+STYLE = {
+  'font.size': 9, 'axes.edgecolor': FAINT, 'axes.labelcolor': INK, 'text.color': INK,
+  'xtick.color': FAINT, 'ytick.color': FAINT, 'axes.spines.top': False, 'axes.spines.right': False,
+  'axes.titlesize': 9.5, 'axes.titlelocation': 'left', 'text.parse_math': False,
+  'axes.formatter.useoffset': False,
+}
+
+
+def draw(layers, path, *, with_words=True, dpi=130):
+  """Writes the picture of `Facts`, a layer below the other; `path` may be a file in memory."""
+  with matplotlib.rc_context(STYLE):
+    figure(layers, with_words=with_words).savefig(path, dpi=dpi, format='png')
+
+
+def figure(layers, *, with_words=True):
+  heads = [head(facts) if with_words else [] for facts in layers]
+  feet = [foot(facts) if with_words else [] for facts in layers]
+  heights = [
+    [LINE * len(h) + 0.15, PANELS, LINE * len(f)] for h, f in zip(heads, feet, strict=True)
+  ]
+  made = Figure(figsize=(WIDTH, sum(map(sum, heights)) + 0.2), layout='constrained')
+  made.get_layout_engine().set(w_pad=0.1, h_pad=0.06)
+  rows = made.subfigures(len(layers), 1, height_ratios=[*map(sum, heights)], squeeze=False)[:, 0]
+  for facts, row, height, above, below in zip(layers, rows, heights, heads, feet, strict=True):
+    top, middle, bottom = row.subfigures(3, 1, height_ratios=np.maximum(height, 1e-3))
+    write(top, above, height[0])
+    panels(middle, facts)
+    write(bottom, below, height[2])
+  return made
+
+
+def head(facts):
+  """[(text, how it is set)] above the panels, a line each."""
+  big = dict(size=10.5, weight='bold')
+  found = [(line, big) for line in textwrap.wrap(words.title(facts), 100)]
+  for part in parts_of(facts.encoding):
+    paper = words.paper(part)
+    found += [('', {})] + [(line, {}) for line in textwrap.wrap(paper.summary, WRAP)]
+    found += [(line, dict(color=FAINT)) for line in textwrap.wrap(paper.citation, WRAP)]
+    equation = [''] * bool(paper.equation) + paper.equation.splitlines()
+    found += [(f'  {line}', dict(family='monospace', size=8.5)) for line in equation]
+  return found
+
+
+def foot(facts):
+  found = []
+  for label, text in words.lines(facts):
+    for i, line in enumerate(textwrap.wrap(text, WRAP)):
+      found.append(('' if i else label, line))
+  return found
+
+
+def write(place, lines, height):
+  """Lines from the top of a place down: (text, how) or (label, text)."""
+  for i, (text, how) in enumerate(lines):
+    y = 1 - (i * LINE + 0.05) / height
+    if isinstance(how, dict):
+      place.text(0.012, y, text, va='top', **{'size': 9, **how})
+    else:
+      place.text(0.012, y, text, va='top', size=8.5, color=FAINT)
+      place.text(0.115, y, how, va='top', size=8.5)
+
+
+def panels(place, facts):
+  grid = place.add_gridspec(2, 2, width_ratios=[1.15, 1])
+  near, far = (place.add_subplot(grid[i, 0]) for i in range(2))
+  curves(near, facts, facts.trained)
+  near.set_title(f'a text of the trained length, {facts.trained.length:,} tokens')
+  if facts.extended:
+    if facts.unscaled:
+      far.plot(facts.unscaled.extended.by_head.T, color=FAINT, linewidth=0.8)
+    curves(far, facts, facts.extended)
+    far.set_title(f'a text of {facts.extended.length:,} tokens{thin(facts)}')
+    mark(far, facts.trained.length, 'trained length')
+  else:
+    idle(far, words.extension(facts))
+  if len(facts.theta):
+    pairs(place, grid[0, 1], facts, 'right')
+    frequencies(place.add_subplot(grid[1, 1]), facts)
+  else:
+    pairs(place, grid[:, 1], facts, 'bottom')
+
+
+def thin(facts):
+  return '; thin: unscaled' if facts.unscaled else ''
+
+
+def inks(count):
+  ramp = matplotlib.colors.LinearSegmentedColormap.from_list('heads', HEADS)
+  return ramp(np.linspace(0, 1, max(count, 2)))[:count]
+
+
+def curves(ax, facts, curve):
+  """A line for each head, with its name and its last number at its end; dots are in the table."""
+  dots, ends = words.distances(curve), {}
+  for (label, n), ink in zip(facts.heads.items(), inks(len(facts.heads)), strict=True):
+    y = curve.by_head[n]
+    ax.plot(y, color=ink, linewidth=1.6 if curve.length < 400 else 0.9, label=label)
+    ax.plot(dots, y[dots], 'o', color=ink, markersize=3)
+    seen = np.flatnonzero(~np.isnan(y))
+    ends[label] = (int(seen[-1]), float(y[seen[-1]]), ink)
+  ax.set_xlim(-0.01 * curve.length, curve.length)
+  ax.set_xlabel('distance, tokens back')
+  ax.set_ylabel(facts.kind)
+  ax.set_ylim(*apart_at_least(*ax.get_ylim()))
+  named(ax, ends)
+
+
+def apart_at_least(low, high, least=1e-9):
+  """The ends of a scale; where there is nothing to tell apart, one that shows it."""
+  return (low, high) if high - low > least else (low - 1, high + 1)
+
+
+def named(ax, ends):
+  """Names {label: (x, y, ink)} beside the ends of lines, moved apart where they are close."""
+  low, high = ax.get_ylim()
+  order = sorted(ends, key=lambda label: ends[label][1])
+  at = apart([(ends[label][1] - low) / (high - low) for label in order], 0.065)
+  for label, height in zip(order, at, strict=True):
+    x, y, ink = ends[label]
+    ax.annotate(
+      f'{label}  {words.number(y)}', (x, y), xytext=(1.03, height), textcoords='axes fraction',
+      va='center', size=8, color=ink, annotation_clip=False,
+      arrowprops=dict(arrowstyle='-', color=ink, linewidth=0.5, alpha=0.5, relpos=(0, 0.5)),
+    )
+
+
+def mark(ax, x, text, *, linestyle='--', height=0.99):
+  """A vertical line with words at its upper end."""
+  ax.axvline(x, color=MARK, linewidth=1, linestyle=linestyle)
+  ax.annotate(
+    f'{text} {x:,}'.strip(), (x, height), xytext=(4, 0), xycoords=('data', 'axes fraction'),
+    textcoords='offset points', va='top', color=MARK, size=8,
+    bbox=dict(facecolor='white', edgecolor='none', alpha=0.8, pad=1),
+  )
+
+
+def idle(ax, text):
+  ax.set_axis_off()
+  ax.text(0, 0.5, '\n'.join(textwrap.wrap(text, 50)), va='center', color=FAINT)
+
+
+def pairs(place, cell, facts, side):
+  """All queries and keys of the trained length, for a head or for some of them, in one scale."""
+  heads = [*facts.heads.items()]
+  chosen = [heads[i] for i in np.unique(np.linspace(0, len(heads) - 1, TILES).round().astype(int))]
+  across = 1 if len(chosen) == 1 else 2
+  grid = cell.subgridspec(-(-len(chosen) // across), across)
+  low, high = apart_at_least(np.nanmin(facts.picture), np.nanmax(facts.picture))
+  axes = []
+  for i, (label, n) in enumerate(chosen):
+    ax = place.add_subplot(grid[i // across, i % across])
+    image = pair(ax, facts, n, low, high)
+    ax.set_title(label)
+    below = i // across == grid.nrows - 1
+    if grid.nrows > 1:
+      ax.set_anchor('N' if below else 'S')  # rows stay together in a tall place
+    ax.set_ylabel('' if i % across else 'query')
+    ax.set_xlabel('key' if below else '')
+    ax.tick_params(labelleft=not i % across, labelbottom=below)
+    axes.append(ax)
+  bar = place.colorbar(image, ax=axes, location=side, shrink=0.7, aspect=30, pad=0.02)
+  bar.outline.set_visible(False)
+  bar.set_label(facts.kind)
+
+
+def pair(ax, facts, n, low, high):
+  T = facts.trained.length
+  ax.set_facecolor('#eef1f4')
+  ax.spines[:].set_visible(False)
+  ticks = [0, T // 2, T - 1]
+  ax.set_xticks(ticks, [f'{t:,}' for t in ticks])
+  ax.set_yticks(ticks, [f'{t:,}' for t in ticks])
+  return ax.imshow(
+    facts.picture[n], cmap='viridis', vmin=low, vmax=high, interpolation='nearest',
+    extent=(-0.5, T - 0.5, T - 0.5, -0.5),
+  )
+
+
+def frequencies(ax, facts):
+  """A dot for each wavelength: full where it comes round within the trained length."""
+  T, waves = facts.trained.length, 2 * np.pi / facts.theta
+  index = np.arange(len(waves)) + 1
+  if facts.unscaled:
+    before = 2 * np.pi / facts.unscaled.theta
+    ax.plot(before, np.arange(len(before)) + 1, '|', color=FAINT, markersize=7)
+  for within, face in ((waves <= T, HEADS[0]), (waves > T, 'white')):
+    ax.plot(waves[within], index[within], 'o', color=HEADS[0], markerfacecolor=face, markersize=4)
+  ax.set_xscale('log')
+  ax.xaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=6))
+  ax.xaxis.set_major_formatter(lambda x, _: words.figure(x))
+  ax.xaxis.set_minor_formatter(lambda x, _: '')
+  ax.invert_yaxis()
+  ax.set_xlabel('wavelength, tokens')
+  ax.set_ylabel('frequency, fastest first')
+  ax.set_title(f'wavelengths; hollow: beyond the trained length{thin(facts)}', size=8.5)
+  mark(ax, T, 'trained length', height=0.15)
+  mark(ax, EXTENSION * T, '', linestyle=':', height=0.07)
+  for i in (0, len(waves) - 1):
+    ax.annotate(
+      words.figure(waves[i]), (waves[i], index[i]), xytext=(6, 0), textcoords='offset points',
+      va='center', size=8, color=HEADS[0],
+    )

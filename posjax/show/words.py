@@ -1,0 +1,271 @@
+"""Facts as text: what is printed, and what stands around a picture and on the page."""
+
+import inspect
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from posjax import report
+from posjax.encodings import Encoding, name_of
+from posjax.encodings.chain import overrides
+from posjax.show import probe
+from posjax.show.facts import EXTENSION
+
+ACTS = {  # hooks, and what an encoding does that has them
+  'positions': 'places tokens',
+  'embed': 'changes embeddings',
+  'features': "reads the layer's input",
+  'query': 'changes queries',
+  'key': 'changes keys',
+  'position_bias': 'adds a bias to logits',
+  'score': 'changes logits',
+  'output': 'adds to outputs',
+  'finish': 'adds to outputs at the end',
+}
+FAMILIES = {  # the first hook of an encoding that is among these says where it belongs
+  'init_carry': 'by what lies between',
+  'features': 'by what tokens hold',
+  'positions': 'positions that are moved',
+  'position_bias': 'biases and relative terms',
+  'query': 'turned queries and keys',
+  'key': 'turned queries and keys',
+  'score': 'scores of their own',
+  'embed': 'added to the embeddings',
+  'output': 'added to the outputs',
+}
+NOTHING = 'no positions'
+TRAITS = {  # what a trait says where it is not as in `Encoding`
+  'shift_invariant': 'it matters where a text begins',
+  'whole_positions': 'positions are whole numbers',
+  'limit': '{:,} positions at most',
+  'depends_on_capacity': 'depends on how many tokens may come: {}',
+  'causal_only': 'causal only',
+  'contiguous': 'needs every key between',
+  'all_heads': 'mixes heads',
+  'reach': 'reads tokens before a key: {}',
+  'sees_itself': 'a query does not see its own key',
+  'inert': 'weights that change no output: {}',
+  'normalizer': 'no softmax: scores are the logarithms of weights',
+  'own_score': 'makes its own scores',
+  'widest_block': '{} keys at once at most',
+  'linear_beyond': 'linear in the distance from {} on',
+}
+SHOWN = {  # what curves and pictures hold
+  'bias': 'what is added to the logit of any content',
+  'mean logit': 'the logit of two equal tokens, which is 1 without the encoding',
+  'log weight': 'the logarithm of the weight of an equal token, of which the logit is 1',
+}
+
+
+class Paper(NamedTuple):
+  """What the docstring of an encoding's module tells."""
+
+  summary: str
+  citation: str
+  equation: str
+
+
+def paper(encoding):
+  """The `Paper` of an encoding; a docstring opens with the paper and the equation."""
+  text = inspect.cleandoc(inspect.getmodule(type(encoding)).__doc__)
+  first, *others = text.split('\n\n')
+  equations = [i for i, block in enumerate(others) if block.startswith('  ')]
+  before = others[: equations[0]] if equations else others
+  citation = [' '.join(block.split()) for block in before if re.search(r'\b(19|20)\d\d\b', block)]
+  blocks = [inspect.cleandoc('\n' + others[i]) for i in equations]
+  return Paper(' '.join(first.split()), ' '.join(citation), '\n\n'.join(blocks))
+
+
+def has(facts, hook):
+  """Whether an encoding has a hook of its own; `features` only if they are of what tokens hold."""
+  return any(overrides(part, hook) for part in probe.parts_of(facts.encoding)) and (
+    facts.reads if hook == 'features' else True
+  )
+
+
+def family(facts):
+  """Where an encoding stands on the page, by the hooks that it has."""
+  return next((words for hook, words in FAMILIES.items() if has(facts, hook)), NOTHING)
+
+
+def acts(facts):
+  return ', '.join(words for hook, words in ACTS.items() if has(facts, hook)) or 'nothing'
+
+
+def traits(encoding):
+  """All class variables that are not as in `Encoding`, in words."""
+  found = []
+  for trait, hint in inspect.get_annotations(Encoding).items():
+    value = getattr(encoding, trait, None)
+    if 'ClassVar' in str(hint) and value != getattr(Encoding, trait):
+      shown = ', '.join(value) if isinstance(value, tuple) else 'all' if value == np.inf else value
+      found.append(TRAITS.get(trait, f'{trait.replace("_", " ")}: {{}}').format(shown))
+  return '; '.join(found) or 'none but the defaults'
+
+
+def number(x):
+  return '-' if np.isnan(x) else f'{x:.6g}' if abs(x) > 1e-9 else '0'
+
+
+def distances(curve):
+  """Those of the table: 0, powers of two, and the farthest that each head sees."""
+  powers = 2 ** np.arange((curve.length - 1).bit_length())
+  last = [np.flatnonzero(~np.isnan(y))[-1] for y in curve.by_head]
+  return np.unique([0, *powers[powers < curve.length], *last]).tolist()
+
+
+def table(facts):
+  """Rows of cells, the first of them distances: numbers that the curves of the picture have."""
+  curves = {f'{facts.trained.length:,} tokens': facts.trained}
+  if facts.extended:
+    curves[f'{facts.extended.length:,} tokens'] = facts.extended
+  if facts.unscaled:
+    curves['unscaled'] = facts.unscaled.extended
+  columns = sorted({d for curve in curves.values() for d in distances(curve)})
+  rows = [[f'{facts.kind}, tokens back', *(f'{d:,}' for d in columns)]]
+  for name, curve in curves.items():
+    for label, n in facts.heads.items():
+      values = [curve.by_head[n, d] if d < curve.length else np.nan for d in columns]
+      rows.append([f'{name}, {label}', *map(number, values)])
+  return rows
+
+
+def aligned(rows):
+  first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  line = lambda name, *cells: '  '.join(
+    [f'{name:<{first}}', *(f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=True))]
+  )
+  return '\n'.join(line(*row) for row in rows)
+
+
+def lines(facts):
+  """[(label, text)] of all but the curves, the equation and the citation."""
+  found = [
+    ('does', acts(facts)),
+    ('parameters', parameters(facts)),
+    ('FLOPs', flops(facts)),
+    ('frequencies', frequencies(facts)),
+    ('longer text', extension(facts)),
+    ('traits', traits(facts.encoding)),
+    ('attention', attention(facts)),
+    ('shown', shown(facts)),
+  ]
+  return [(label, text) for label, text in found if text]
+
+
+def title(facts):
+  name, window, chunk = facts.layer
+  label = '' if name == name_of(facts.encoding) else f'{name}: '
+  seen = (f', window {window:,}' if window else '') + (f', chunks of {chunk:,}' if chunk else '')
+  return f'{label}{report.signature(facts.encoding)}{seen}'
+
+
+def parameters(facts):
+  total = sum(int(np.prod(w.shape)) for w in facts.weights)
+  each = [
+    f'{w.name} {" x ".join(map(str, w.shape)) or 1}' + (' by layer' if w.layered else '')
+    for w in facts.weights
+  ]
+  return f'{total:,}' + (f': {", ".join(each)}' if each else '')
+
+
+def flops(facts):
+  layer, once = facts.flops
+  share = layer / facts.plain_flops
+  return (
+    f'{layer:+,.0f} a token in each layer, {share:.1%} of the {facts.plain_flops:,.0f} of '
+    f'attention itself at {facts.trained.length:,} tokens'
+    + (f'; {once:+,.0f} a token once for all layers' if once else '')
+    + ' (forward, all pairs at once, before XLA simplifies)'
+  )
+
+
+def frequencies(facts):
+  """None where no channel is a sinusoid of the position."""
+  theta, T = facts.theta, facts.trained.length
+  if not len(theta):
+    return None
+  waves = 2 * np.pi / theta
+  text = (
+    f'{len(theta)}, wavelengths {figure(waves.min())} to {figure(waves.max())} tokens, of which '
+    f'{np.sum(waves <= T)} within the {T:,} tokens of training and '
+    f'{np.sum(waves <= EXTENSION * T)} within {EXTENSION * T:,}'
+  )
+  if facts.unscaled:
+    before = 2 * np.pi / facts.unscaled.theta
+    text += f'; unscaled {len(before)}, {figure(before.min())} to {figure(before.max())}'
+  return text
+
+
+def figure(x):
+  return f'{x:,.4g}' if x < 10_000 else f'{x:,.0f}'
+
+
+def extension(facts):
+  T, label, n = facts.trained.length, *next(iter(facts.heads.items()))
+  if not facts.extended:
+    return f'{EXTENSION * T:,} tokens are more than its {facts.encoding.limit:,} positions'
+  far = facts.extended
+  change = 'change nothing' if facts.moved < 1e-9 else f'change up to {figure(facts.moved)}'
+  last = {length: facts_at.by_head[n, length - 1] for length, facts_at in (
+    (T, facts.trained), (far.length, far)
+  )}
+  beyond = '' if np.isnan(last[far.length]) else (
+    f'; {label}: {number(last[T])} at {T - 1:,}, {number(last[far.length])} at {far.length - 1:,}'
+  )
+  return f'{far.length:,} tokens {change} within the {T:,} of training{beyond}'
+
+
+def attention(facts):
+  """The implementations that are legal, and what 'auto' takes."""
+  widest = facts.encoding.widest_block
+  taken = '; '.join(f'{T:,} tokens: {name}, {why}' for T, (name, why) in facts.choices.items())
+  blocks = f'blockwise ({widest} keys at once at most)' if widest else 'blockwise'
+  fused = f'not fused, which has no {facts.hindrance}' if facts.hindrance else 'fused'
+  return f'reference, {blocks}, {fused}. auto at {taken}'
+
+
+def shown(facts):
+  drawn = f', mean of {facts.drawn} draws of the positions' if facts.drawn > 1 else ''
+  weights = 'as initialised' if facts.values == 'initial' else 'drawn from N(0, 1)'
+  return (
+    f'{facts.kind}: {SHOWN[facts.kind]}, by the last of T equal tokens, q = k = u with '
+    f'u.u / sqrt(H) = 1, float64; weights {weights}{drawn}'
+  )
+
+
+def text(facts):
+  """All of it, as it is printed."""
+  label = max(len(label) for label, _ in lines(facts)) + 2
+  parts = [title(facts)]
+  for part in probe.parts_of(facts.encoding):
+    own = paper(part)
+    parts.append('\n'.join(filter(None, (own.summary, own.citation))))
+    parts.append(indented(own.equation))
+  parts.append('\n'.join(f'{name:<{label}}{words}' for name, words in lines(facts)))
+  return '\n\n'.join([*filter(None, parts), numbers(facts)])
+
+
+def numbers(facts):
+  """The table of the curves, and that of the frequencies, if there are any."""
+  return '\n\n'.join([aligned(table(facts)), *([waves(facts)] if len(facts.theta) else [])])
+
+
+def waves(facts, most=32):
+  """Frequencies with wavelengths, and what they would be unscaled: all, or `most` among them."""
+  heading = ['frequency', 'radians per token', 'wavelength', f'turns in {facts.trained.length:,}']
+  paired = facts.unscaled and len(facts.unscaled.theta) == len(facts.theta)
+  rows = [heading + (['unscaled'] if paired else [])]
+  shown = np.linspace(0, len(facts.theta) - 1, min(len(facts.theta), most)).round().astype(int)
+  for i, theta in zip(shown, facts.theta[shown], strict=True):
+    row = [
+      f'{i + 1}', f'{theta:.6g}', figure(2 * np.pi / theta),
+      f'{theta * facts.trained.length / (2 * np.pi):.4g}',
+    ]
+    rows.append(row + ([f'{facts.unscaled.theta[i]:.6g}'] if paired else []))
+  return aligned(rows)
+
+
+def indented(block):
+  return '\n'.join(f'  {line}'.rstrip() for line in block.splitlines())
