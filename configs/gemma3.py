@@ -1,0 +1,32 @@
+"""Gemma 3 (arXiv 2503.19786): five layers that see a window, then one that sees everything.
+
+Local layers turn fast, global ones slowly, so that far positions stay apart. The released models
+see 1,024 keys (512 in the smallest) and stretch the global layers' positions by 8 for long texts.
+The depth of each size is rounded up to a multiple of six.
+
+`python -m posjax.main --config=configs/gemma3.py`
+"""
+
+from configs import base
+
+WINDOWS = {'tiny': 32, 'small': 256, 'base': 512, 'large': 1024}
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.encoding = dict(
+    layers=('rope_local',) * 5 + ('rope_global',),
+    rope_local=dict(
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      fraction=1.0,  # share of each head that is rotated
+      layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
+    ),
+    rope_global=dict(
+      base=1_000_000.0,  # as above, for layers that see everything
+      fraction=1.0,
+      layout='half',
+    ),
+  )
+  config.model.windows = (WINDOWS[size],) * 5 + (0,)
+  config.model.layers += -config.model.layers % 6
+  return config
