@@ -16,7 +16,10 @@ def build(subject):
 
 def sections(subject):
   """Arguments of encodings, so that they represent all positions."""
-  sized = {'learned': 'length', 'randomize': 'limit'}
+  sized = {
+    'floater': 'length', 'learned': 'length', 'pose': 'limit', 'randomize': 'limit',
+    'tupe': 'length',
+  }
   needed = 2 * subject.length
   return {part: {sized[part]: needed} for part in subject.name.split('+') if part in sized}
 
@@ -92,7 +95,7 @@ def layer(subject):
   (encoding,) = build(dims, (subject.name,), **sections(subject))
   rngs = jax.random.split(jax.random.key(0), 6)
   row = jnp.arange(T, dtype=jnp.int32)[None]
-  at = At(row[..., None], row, jnp.zeros_like(row), consecutive=True)
+  at = At(row[..., None], row, jnp.zeros_like(row), consecutive=True, ids=row % 256)
   state = encoding.init_state(1, T, True, rngs[0])
   weights = encoding.init_weights(rngs[1])
   there, _ = Bound(encoding, weights).place(at, state.sequence, jnp.float32)  # for all layers

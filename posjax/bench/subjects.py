@@ -25,6 +25,12 @@ AGAINST_PEERS = ('nope', 'rope', 'alibi', 't5')
 LONG_LAYER, LONG_NAMES = 16_384, ('nope', 'alibi', 't5')  # besides, where there are peers
 BIAS_PEERS_UP_TO = 2048  # a bias of all pairs takes gigabytes beyond
 
+CHAINS = ('randomize+rope', 'rope+fox', 'sinusoidal+t5')
+# Alone these move positions that nothing reads, or need fewer heads of keys than of queries.
+NOT_ALONE = (
+  'cape', 'coupling', 'interpolate', 'pose', 'randomize', 'rope_plus_plus', 'shift',
+)
+
 CEILINGS = {  # products of matrices: (rows, summed over, columns)
   'matmul 1024 x 1024 x 1024': (1024, 1024, 1024),
   'matmul 4096 x 256 x 1024': (4096, 256, 1024),
@@ -94,11 +100,11 @@ def pairs(T):
 
 
 def everything():
-  """The whole shelf; `randomize` places tokens for another encoding to read."""
+  """The whole shelf, less what these shapes are not for; and chains."""
   from posjax.encodings import names
 
-  alone = [name for name in names() if name not in ('nope', 'randomize')]
-  return ['nope', *alone, 'randomize+rope', 'rope+fox', 'sinusoidal+t5']
+  others = (name for name in names() if name not in ('nope', *NOT_ALONE))
+  return ['nope', *others, *CHAINS]
 
 
 def groups(options):
