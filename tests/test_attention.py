@@ -172,7 +172,7 @@ def test_blocks_that_are_all_masked_are_not_visited(causal, window, row):
 def test_auto_takes_blocks_where_scores_are_many():
   side = math.isqrt(REFERENCE_UP_TO)
   for T, S in [(side, side), (1, side**2), (side, side + 1), (2, side**2)]:
-    kind, reason = choose(T, S, Nope())
+    kind, reason = choose(T, S, Nope().with_dims(DIMS))
     assert kind == ('reference' if T * S <= side**2 else 'blockwise') and f'{T} x {S}' in reason
   assert visits(*draw_ends(side, side), block=side // 2) == [(0, 0)]
   # The last query comes with the last key, so queries begin at 1.

@@ -140,7 +140,7 @@ def test_subjects_of_a_command_line():
     'plain JAX', 'rope', 'plain JAX, warm compile cache', 'rope, warm compile cache'
   ]
   first, *_, last = subjects.groups(options('step --lengths=512 --peers'))
-  assert [s.name for s in first][:5] == ['nope', 'alibi', 'rope', 't5', 'cope']
+  assert [s.name for s in first][:5] == ['nope', 'alibi', 'rope', 't5', 'abacus']
   assert last[0].name == 'nope' and 'peers' not in {s.module for s in last}
   cases = [g[0].case for g in subjects.groups(options(''))]
   assert list(dict.fromkeys(cases)) == list(subjects.CASES)

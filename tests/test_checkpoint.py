@@ -101,7 +101,9 @@ def remove(path):
 
 
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # Orbax's threads
-@pytest.mark.parametrize('injure', [flip, truncate, remove])
+@pytest.mark.parametrize('injure', [
+  flip, pytest.param(truncate, marks=pytest.mark.slow), pytest.param(remove, marks=pytest.mark.slow)
+])
 def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
   """Each file of the newest checkpoint in turn: it is not needed, or the one before is taken."""
   passed_over = []

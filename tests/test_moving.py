@@ -202,6 +202,7 @@ def test_abacus_is_the_released_code():
     close(table_RD[rows(state)], jnp.asarray(z[f'abacus/{name}']), 0, 0)
 
 
+@pytest.mark.slow
 def test_abacus_by_hand():
   there = text(b'12+305=615 7,0099')
   want = [1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 4]
@@ -224,6 +225,7 @@ def test_abacus_draws_for_all_rows_at_once():
 # Position coupling.
 
 
+@pytest.mark.slow
 def test_coupling_is_the_released_code():
   for row in json.loads(bytes(golden('moving')['coupling/reversed_json'])):
     there, state = text(row['text'].encode()), start(Coupling())
@@ -244,6 +246,7 @@ def test_coupling_draws_for_each_row():
 # BiPE.
 
 
+@pytest.mark.slow
 def test_bipe_is_the_released_code():
   z = golden('moving')
   there = text(*z['bipe/ids'])

@@ -278,6 +278,7 @@ def test_transformer_xl_untied_is_the_same_in_each_layer():
   same(TransformerXl(untied=True), own, TransformerXl(), tied)
 
 
+@pytest.mark.slow
 def test_path_fox_is_a_chain_with_gates_of_the_same_scale():
   encoding = PathFox(rank=5)
   own = draw(encoding)['weights']
