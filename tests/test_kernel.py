@@ -133,6 +133,7 @@ def test_consecutive_positions_give_the_same_numbers(encoding):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('side', SIDES)
+@pytest.mark.parametrize('encoding', [e for e, core, _ in shelf() if core], ids=title)
 def test_what_is_declared_gives_the_same_numbers_under_each_mask(encoding, side):
   if declares(encoding) and (SIDES[side]['causal'] or not encoding.causal_only):
     structured(encoding, SIDES[side])
