@@ -130,8 +130,12 @@ def test_a_state_is_complete_from_the_first_call_on(encoding):
   bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
   at, x_BTD = place(encoding, segments('000', '.00')), jnp.ones((2, 3, DIMS.D))
   state = first_state(encoding, 2)
-  _, sequence = jax.eval_shape(bound.positions, at, state.sequence)
-  _, sequence = jax.eval_shape(bound.embed, x_BTD, at, sequence)
+
+  def embed(state):
+    pos, state = bound.positions(at, state)
+    return bound.embed(x_BTD, at.replace(pos=pos), state)[1]
+
+  sequence = jax.eval_shape(embed, state.sequence)
   _, layer = jax.eval_shape(bound.features, x_BTD, at, state.layer)
   like = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert like(sequence) == like(state.sequence) and like(layer) == like(state.layer)
