@@ -18,6 +18,7 @@ from posjax.encodings.kerple import Kerple
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path
+from posjax.encodings.pope import Pope
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
@@ -107,6 +108,9 @@ def test_weights_are_those_of_the_parts_under_their_names():
    'xpos makes its own score: it must come before path, whose score would be lost'),
   ((StickBreaking(), Nope(), Fox()),
    'stick_breaking turns scores into weights: it must come after fox'),
+  ((Path(), Pope()),
+   'pope widens the heads of queries and keys: it goes with positions that are added, moved or a '
+   'bias, not with path'),
   ((Bipe(), Randomize(), Rope()),
    'bipe adds what it finds behind the positions: it must come after randomize, which moves them'),
   ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),
@@ -207,7 +211,6 @@ def test_places_are_drawn_for_all_parts():
   for parts, pos_BT in (
     ((randomize, Sinusoidal()), drawn_C[p]),
     ((Sinusoidal(), randomize), drawn_C[p]),
-    ((Doubled(), randomize), drawn_C[2 * p]),
     ((randomize, Doubled(), Sinusoidal()), 2 * drawn_C[p]),
   ):
     chain = Chain(parts).with_dims(DIMS)

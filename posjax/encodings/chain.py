@@ -18,6 +18,10 @@ def name_of(encoding):
   return type(encoding).__module__.rpartition('.')[2]
 
 
+# Hooks that may count on heads being as wide as they were.
+OF_HEADS = ('query', 'key', 'key_block', 'init_carry', 'score', 'output', 'finish')
+
+
 class Chain(Encoding):
   parts: tuple[Encoding, ...] = ()
 
@@ -69,6 +73,11 @@ class Chain(Encoding):
       if overrides(part, 'positions') and short:
         raise ValueError(f'{name_of(part)} places tokens up to {part.limit}, and '
                          f'{name_of(short[0])} represents {short[0].limit} positions')
+    for part in self.parts:
+      others = [p for p in self.parts if p is not part and any(overrides(p, h) for h in OF_HEADS)]
+      if part.widens > 1 and others:
+        raise ValueError(f'{name_of(part)} widens the heads of queries and keys: it goes with posi'
+                         f'tions that are added, moved or a bias, not with {name_of(others[0])}')
     hooks = 'score', 'position_bias'
     scoring = [part for part in self.parts if any(overrides(part, hook) for hook in hooks)]
     for part in scoring[1:]:
