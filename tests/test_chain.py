@@ -211,6 +211,7 @@ def test_places_are_drawn_for_all_parts():
   for parts, pos_BT in (
     ((randomize, Sinusoidal()), drawn_C[p]),
     ((Sinusoidal(), randomize), drawn_C[p]),
+    ((Doubled(), randomize), drawn_C[2 * p]),
     ((randomize, Doubled(), Sinusoidal()), 2 * drawn_C[p]),
   ):
     chain = Chain(parts).with_dims(DIMS)

@@ -59,6 +59,7 @@ class Abacus(Encoding):
   length: int = 1024
   max_offset: int = 99
   stddev: float = 0.02
+  behind = True
 
   def check(self, dims):
     check_ids('digits', self.digits)

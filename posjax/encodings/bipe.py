@@ -53,6 +53,7 @@ class Bipe(Encoding):
   length: int = 1024
   step: int = 1
   stddev: float = 0.02
+  behind = True
 
   def check(self, dims):
     check_ids('separators', self.separators)

@@ -66,7 +66,7 @@ class Chain(Encoding):
       raise ValueError(f'a chain needs two encodings at least, each once; it is {"+".join(names)}')
     for i, part in enumerate(self.parts):
       movers = [after for after in self.parts[i + 1 :] if overrides(after, 'positions')]
-      if movers and overrides(part, 'positions') and overrides(part, 'embed'):
+      if movers and part.behind:
         raise ValueError(f'{name_of(part)} adds what it finds behind the positions: it must come '
                          f'after {name_of(movers[0])}, which moves them')
       short = [p for p in self.parts[i + 1 :] if p.limit and p.limit < (part.limit or 0)]

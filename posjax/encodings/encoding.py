@@ -112,6 +112,7 @@ class Encoding(nn.Module):
   looks_ahead: ClassVar[bool] = False  # embeddings read later tokens: no model of the next one
   reach: ClassVar[float] = 0  # tokens before one that its embedding or features read; inf: all
   sees_itself: ClassVar[bool] = True  # a query scores its own token's key
+  behind: ClassVar[bool] = False  # behind positions it puts a number for its own embedding
   inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
