@@ -54,3 +54,21 @@ def at_once():
 def noted():
   """Inside, signals wait: gives the list of those that came."""
   return _handling(wait=True)
+
+
+@contextlib.contextmanager
+def unmasked():
+  """What a signal raised leaves as such, whatever error the code that it fell into made of it.
+
+  Python's locks do so: a thread that is interrupted while it waits for another releases a lock that
+  it has not got back yet, which is a RuntimeError.
+  """
+  try:
+    yield
+  except Exception as error:
+    cause = error
+    while cause and not isinstance(cause, (Interrupted, KeyboardInterrupt)):
+      cause = cause.__context__
+    if not cause:
+      raise
+    raise cause from None

@@ -179,7 +179,7 @@ def train(run):
 
       compile_cache.keep(run.workdir)
       seconds = time.perf_counter() - STARTED
-      with resources.explained():
+      with interruption.unmasked(), resources.explained():
         train_lib.run(
           run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
         )
@@ -216,7 +216,8 @@ def answer(program):
   if sys.stdout:
     sys.stdout.reconfigure(errors='replace')  # names and texts have characters that terminals lack
   try:
-    code = program()
+    with interruption.unmasked():
+      code = program()
     print(end='', flush=True)
     return code
   except UserError as error:

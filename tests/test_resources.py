@@ -135,6 +135,23 @@ def test_a_signal_that_is_lost_is_seen_by_the_next_that_looks():
     assert came == []
 
 
+def test_a_signal_surfaces_from_what_it_broke():
+  """As from a thread's lock, which fails to release what the signal kept it from taking back."""
+  with pytest.raises(Interrupted), interruption.at_once(), interruption.unmasked():
+    try:
+      try:
+        os.kill(os.getpid(), signal.SIGTERM)
+      finally:
+        raise RuntimeError('release unlocked lock')
+    except RuntimeError as error:
+      raise ValueError('and what was made of that') from error
+  with pytest.raises(KeyError, match='another'), interruption.unmasked():
+    try:
+      raise ValueError
+    finally:
+      raise KeyError('another')
+
+
 def test_exit_codes():
   assert Interrupted(signal.SIGINT, saved=3).exit_code == 0
   assert Interrupted(signal.SIGTERM, saved=3).exit_code == 42
