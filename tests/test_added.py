@@ -3,13 +3,15 @@
 What each file of tests/golden holds stands in its README. The rest are exact identities.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from posjax.config import UserError
-from posjax.dims import Dims
+from posjax.dims import Dims, letters
 from posjax.encodings import At, Bound
 from posjax.encodings.complex_order import ComplexOrder
 from posjax.encodings.convolution import Convolution
@@ -19,9 +21,11 @@ from posjax.encodings.learned import Learned, resize
 from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
+from tests.conftest import title
 from tests.oracles import convolution as oracle
-from tests.problem import close, segments
-from tests.test_oracles import golden, layer_norm
+from tests.problem import DIMS, close, segments
+from tests.stored import golden
+from tests.test_oracles import layer_norm
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -76,6 +80,13 @@ def test_sinusoid_scaled_by_x_transformers_begins_with_its_scale():
   assert start['scale'] == np.float32(scale)
   want = z['xt_scaled/L13_d12/y'][None]
   close(added(encoding, {'scale': scale}, counted(1, 10), 12), want, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize('width', [2, 9])
+def test_sinusoid_is_refused_a_width(width):
+  said = f'the width must be even, for pairs of sin and cos, and 4 at least; it is {width}'
+  with pytest.raises(ValueError, match=f'^{said}$'):
+    Sinusoidal().with_dims(dims(width))
 
 
 def test_sinusoid_scaled_by_speecht5():
@@ -168,8 +179,8 @@ def test_complex_words_are_multiplied_by_their_waves():
   omega = np.random.default_rng(3).normal(size=(7, 4))
   word = x[..., :4] + 1j * x[..., 4:]
   for encoding, weights, of_token in (
-    (ComplexOrder(), {'omega_VD': omega}, omega[ids]),
-    (ComplexOrder(shared=True), {'omega_D': omega[3]}, omega[3]),
+    (ComplexOrder(), {'omega_VC': omega}, omega[ids]),
+    (ComplexOrder(shared=True), {'omega_C': omega[3]}, omega[3]),
   ):
     wave = word * np.exp(1j * of_token * pos_BT[..., None])
     got = embed(encoding, weights, x, pos_BT, ids)
@@ -180,20 +191,20 @@ def test_complex_words_without_phases_are_the_papers_inputs():
   r, pos_BT, ids = normal(4, 2, 5, 4), fractions(5, 2, 5), np.full((2, 5), 3)
   omega = np.random.default_rng(6).normal(size=(7, 4))
   x = jnp.concatenate([r, 0 * r], axis=-1)
-  got = embed(ComplexOrder(), {'omega_VD': omega}, x, pos_BT, ids)
+  got = embed(ComplexOrder(), {'omega_VC': omega}, x, pos_BT, ids)
   angle = omega[3] * pos_BT[..., None]
   close(got, jnp.concatenate([r * jnp.cos(angle), r * jnp.sin(angle)], axis=-1), 1e-12, 1e-12)
 
 
 def test_complex_words_begin_with_frequencies_of_pairs():
-  start = ComplexOrder().with_dims(dims(12)).init_weights(jax.random.key(0))['omega_VD']
+  start = ComplexOrder().with_dims(dims(12)).init_weights(jax.random.key(0))['omega_VC']
   want = [10_000 ** (-2 * (k // 2) / 6) for k in range(6)]
   close(start, np.tile(np.float32(want), (7, 1)), 1e-6, 0)
 
 
 def test_complex_words_need_the_tokens_numbers():
   with pytest.raises(ValueError, match=r'give At\(…, ids=…\)'):
-    embed(ComplexOrder(), {'omega_VD': np.ones((7, 2))}, np.ones((1, 3, 4)), counted(1, 3))
+    embed(ComplexOrder(), {'omega_VC': np.ones((7, 2))}, np.ones((1, 3, 4)), counted(1, 3))
   with pytest.raises(ValueError, match='it needs a vocabulary'):
     ComplexOrder().with_dims(Dims(N=1, K=1, H=4, D=4))
 
@@ -261,8 +272,8 @@ def linear(encoding, width):
   """Weights whose network is the features themselves: gelu(y + 100) - 100 = y."""
   size = encoding.size
   return dict(
-    frequency_R=normal(12, size // 2), first_RH=jnp.eye(size), first_bias_H=jnp.full(size, 100.0),
-    second_HD=jnp.eye(size, width), second_bias_D=jnp.full(width, -100.0),
+    frequency_R=normal(12, size // 2), first_RC=jnp.eye(size), first_bias_C=jnp.full(size, 100.0),
+    second_CD=jnp.eye(size, width), second_bias_D=jnp.full(width, -100.0),
   )
 
 
@@ -281,6 +292,19 @@ def test_fourier_features_begin_as_a_gaussian_of_the_distance():
   w = np.float64(encoding.init_weights(jax.random.key(0))['frequency_R'])
   for distance in (1.0, 5.0, 8.0):
     close(np.mean(np.cos(distance * w)), np.exp(-(distance**2) / 50), 0, 0.03)
+
+
+# Names.
+
+
+@pytest.mark.parametrize('encoding', [
+  ComplexOrder(), ComplexOrder(shared=True), Fourier(size=10, hidden=7),
+], ids=title)
+def test_an_axis_that_has_a_models_letter_has_its_size(encoding):
+  """By the letter it is spread over devices, and only the size of the model was held to them."""
+  sizes = dataclasses.asdict(DIMS)
+  for name, w in encoding.with_dims(DIMS).init_weights(jax.random.key(0)).items():
+    assert w.shape == tuple(sizes.get(a) or n for a, n in zip(letters(name), w.shape, strict=True))
 
 
 # Convolution.

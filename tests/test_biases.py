@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax import config
 from posjax.attention import attend
 from posjax.dims import Dims
-from posjax.encodings import Bound
+from posjax.encodings import Bound, Chain, Pair
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.cable import Cable
+from posjax.encodings.dape import Dape
 from posjax.encodings.fox import Fox
 from posjax.encodings.hard_alibi import HardAlibi
 from posjax.encodings.kerple import Kerple
@@ -38,11 +40,12 @@ from tests.problem import (
   jit,
   segments,
 )
+from tests.stored import golden
 from tests.test_identities import count_places, fractions
 from tests.test_identities_relative import solve
 from tests.test_kernel import consecutive
 from tests.test_oracles import draw as normal
-from tests.test_oracles import everything, golden, positions
+from tests.test_oracles import everything, positions
 from tests.test_oracles_relative import linear
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -122,6 +125,10 @@ IDENTITIES = {
     T5(buckets=12, max_distance=40, bidirectional=True), dict(table_RN=TABLE),
   ),
   'hard ALiBi without windows is NoPE': (HardAlibi(windowed=0), {}, Nope(), {}),
+  'DAPE whose network gives 0 is its base, arguments and all': (
+    Dape(base='alibi', width=3, arguments=dict(bias_max=4, factor=0.5)), dict(output_LRN=0),
+    Alibi(bias_max=4.0, factor=0.5), {},
+  ),
 }
 
 
@@ -213,6 +220,33 @@ def test_hard_alibi_gathers_nothing_where_no_key_is_in_the_window(way):
 def test_hard_alibi_oracle_by_hand():
   seen = [[hard_alibi.sees(n, 2, j, 2) for j in range(4)] for n in range(3)]
   assert seen == [[False, False, True, False], [False, True, True, False], [True] * 4]
+
+
+def test_hard_alibi_as_it_stands_fits_the_smallest_model():
+  heads = min(size['model']['heads'] for size in config.base().SIZES.values())
+  assert 0 < HardAlibi().with_dims(Dims(N=heads, K=1, H=4)).windowed < heads
+
+
+# DAPE.
+
+
+def test_dape_that_reads_no_logits_stands_before_or_after_hard_alibi():
+  dape, windows = Dape(base='alibi', width=3), HardAlibi(windowed=3)
+  before, after = Chain((windows, dape)), Chain((dape, windows))
+  inputs = draw(before)
+  inputs['weights']['dape']['scores_LNR'] *= 0
+  (got, by_blocks), (want, _) = solve(before, inputs), solve(after, inputs)
+  close((got, by_blocks), (want, want[0]), 1e-12, 1e-12)
+
+
+def test_dape_reads_0_of_a_head_that_does_not_see_a_key():
+  dape = Dape(base='alibi', width=3)
+  bound = Bound(dape.with_dims(DIMS), draw(dape)['weights'])
+  s_BNTS, bias_BNTS = normal(1, 2, DIMS.N, 3, 4), normal(2, 1, DIMS.N, 3, 4)
+  unseen = normal(3, *s_BNTS.shape) > 0
+  score = lambda s: bound.score(s, Pair(q=None, k=None, mask=None, bias=bias_BNTS), ())[0]
+  got = score(jnp.where(unseen, -jnp.inf, s_BNTS))
+  close(got, jnp.where(unseen, -jnp.inf, score(jnp.where(unseen, 0, s_BNTS))), 1e-14, 1e-14)
 
 
 # Sandwich.
@@ -389,6 +423,11 @@ def test_wavlm_keeps_no_gate_with_the_keys():
   (Sandwich(width=7), 'width must be even, for pairs of sin and cos; it is 7'),
   (Sandwich(base=0.0), 'base must be positive; it is 0.0'),
   (Sandwich(first=2), 'first, the first k, must be 0 or 1; it is 2'),
+  (Dape(arguments=dict(kernl='log')), r"arguments: kerple has no 'kernl' \(it has kernel\)"),
+  (Dape(base='fire', arguments=dict(length='8')),
+   "arguments: length must be of type int; it is '8'"),
+  (Dape(base='fire', arguments=dict(length=0)), 'length and width must be positive; they are 0 and'),
+  (Dape(arguments=dict(kernel='weighted')), "arguments: kernel 'weighted' is more than a bias"),
   (HardAlibi(windowed=7), 'windowed must be a number of heads, from 0 to 6; it is 7'),
   (MlpBias(depth=0), 'width and depth must be positive; they are 32 and 0'),
   (Wavlm(buckets=6), 'buckets must be a positive multiple of 4; it is 6'),

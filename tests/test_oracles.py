@@ -9,16 +9,11 @@ import numpy as np
 import pytest
 
 from tests.oracles import alibi, attention, learned, nope, rope, sinusoidal
+from tests.stored import golden
 
 TESTS = pathlib.Path(__file__).parent
 HALF = {'base': 10000.0, 'fraction': 1.0, 'layout': 'half'}
 INTERLEAVED = {'base': 10000.0, 'fraction': 1.0, 'layout': 'interleaved'}
-
-
-def golden(name):
-  """All arrays of one file."""
-  with np.load(TESTS / 'golden' / f'{name}.npz') as file:
-    return {key: file[key] for key in file.files}
 
 
 def close(got, want, rtol=1e-12, atol=1e-13):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.oracles import alibi, attention, cope, dape, fox, nope, path, randomize, stick_breaking
-from tests.test_oracles import close, draw, everything, golden, positions, softmax, tokens
+from tests.stored import golden
+from tests.test_oracles import close, draw, everything, positions, softmax, tokens
 
 # Four query heads, two key heads of three channels, and inputs of five channels.
 N, K, H, D = 4, 2, 3, 5

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.oracles import fire, kerple, shaw, t5, transformer_xl, xpos
-from tests.test_oracles import close, draw, everything, golden, positions, softmax, tokens
+from tests.stored import derived, golden
+from tests.test_oracles import close, draw, everything, positions, softmax, tokens
 
 T5 = {'buckets': 32, 'max_distance': 128, 'bidirectional': False, 'scaled': True}
 FIRE = {'length': 3, 'width': 5, 'shared': False}
@@ -419,7 +420,7 @@ def test_kerple_power_is_added_after_the_scale():
 def test_xpos_products(queries, keys, start):
   z = {key.split('/')[1]: value for key, value in golden('xpos').items() if '/' in key}
   args = {**XPOS, 'scale_base': 128.0}
-  want = z[queries] @ z[keys].swapaxes(2, 3)
+  want = derived('xpos', f'{queries} {keys}', z[queries] @ z[keys].swapaxes(2, 3))
   q, k = np.float64(z['q'])[:, :, start:], np.float64(z['k'])
   rows, columns = range(q.shape[2]), range(9)
   got = [

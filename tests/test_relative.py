@@ -22,8 +22,8 @@ from posjax.encodings.tupe import Tupe
 from tests.oracles import attention as oracle
 from tests.oracles import deberta
 from tests.problem import DIMS, close, draw, jit
+from tests.stored import derived, golden
 from tests.test_identities_relative import solve
-from tests.test_oracles import golden
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -151,7 +151,7 @@ def test_deberta_buckets(file, buckets, max_distance):
   assert [deberta.log_bucket(int(d), buckets, max_distance) for d in distance] == [*got]
   # The library's logarithm is float32 in one of them, and float64 in the other.
   for want in (z[key] for key in (name, f'{name}_f64') if key in z):
-    assert (got == want).all()
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize('name, arguments', [
@@ -175,6 +175,7 @@ def test_tupe(name, arguments):
   encoding = Tupe(length=20, untie_first=True, **arguments)
   # The way back, out of the output projection.
   o = np.linalg.solve(attention('out_proj.weight'), (z['y'] - attention('out_proj.bias')).mT).mT
+  derived('tupe', f'{name}/o', o)
   check_layer(encoding, weights, q, k, v, o, z['probs'])
 
 

@@ -21,7 +21,8 @@ from tests.oracles import rope_plus_plus as rope_plus_plus_oracle
 from tests.oracles import rotary_values as rotary_values_oracle
 from tests.oracles import selective_rope as selective_rope_oracle
 from tests.problem import CAUSAL, DIMS, REFERENCE, attention, close, draw, jit, place, segments
-from tests.test_oracles import golden, tokens
+from tests.stored import golden
+from tests.test_oracles import tokens
 
 pytestmark = pytest.mark.usefixtures('float64')
 

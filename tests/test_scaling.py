@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from posjax import main, transformer
-from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
 from posjax.encodings.hugging_face import read, write
@@ -19,7 +18,8 @@ from posjax.encodings.rope import Rope, frequencies
 from posjax.encodings.scaling import TYPES, scale, table
 from posjax.encodings.scaling_check import VALUES, keys
 from tests.oracles import rope as oracle
-from tests.test_oracles import close, golden, softmax
+from tests.stored import golden
+from tests.test_oracles import close
 
 pytestmark = [
   pytest.mark.usefixtures('float64'),
@@ -68,6 +68,11 @@ SMALL = {
 
 def of_head(size, **args):
   return Rope(**args).with_dims(Dims(N=2, K=1, H=size))
+
+
+def at_of(batch, length, segment=0):
+  pos = jnp.tile(jnp.arange(length), (batch, 1))
+  return At(pos[..., None], pos, jnp.zeros_like(pos) + segment)
 
 
 def same(got, want, rtol=1e-12):
@@ -291,116 +296,6 @@ def test_dynamic_within_the_trained_length_is_rope():
     same(of_head(64, scaling=DYNAMIC).scaled(length).theta, frequencies(64), 1e-15)
 
 
-# Models of transformers, with positions from the parameters in their configs.
-
-
-def at_of(batch, length, segment=0):
-  pos = jnp.tile(jnp.arange(length), (batch, 1))
-  return At(pos[..., None], pos, jnp.zeros_like(pos) + segment)
-
-
-def heads(x, size):
-  return x.reshape(*x.shape[:2], -1, size)
-
-
-def layer_norm(x, scale, bias):
-  return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale + bias
-
-
-def rms_norm(x, scale):
-  return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-6) * scale
-
-
-def gelu_erf(x):
-  return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
-
-
-def gelu_tanh(x):
-  return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
-
-
-def attention(q, k, v, rope, segment):
-  """Heads [B, T, N, H] to what they read, [B, T, N H]."""
-  dims = Dims(N=q.shape[2], K=k.shape[2], H=q.shape[3])
-  bound, at = Bound(rope.with_dims(dims)), at_of(*q.shape[:2], segment)
-  q, k = (at.tokens(jnp.asarray(x), jnp.asarray(v)) for x in (q * dims.scale, k))
-  o = attend(bound.query(q), bound.key(k), bound, implementation='reference')
-  return np.asarray(o).reshape(*o.shape[:2], -1)
-
-
-def llama_layer(x, dense, w, rope, segment):
-  y = rms_norm(x, w('input_layernorm.weight'))
-  q, k, v = (heads(dense(f'self_attn.{name}_proj', y), 8) for name in 'qkv')
-  x = x + dense('self_attn.o_proj', attention(q, k, v, rope, segment))
-  y = rms_norm(x, w('post_attention_layernorm.weight'))
-  gate = dense('mlp.gate_proj', y)
-  return x + dense('mlp.down_proj', gate / (1 + np.exp(-gate)) * dense('mlp.up_proj', y))
-
-
-def neox_layer(x, dense, w, rope, segment):
-  norm = lambda name: layer_norm(x, w(f'{name}.weight'), w(f'{name}.bias'))
-  # Fused: of each head q, k and v.
-  qkv = heads(dense('attention.query_key_value', norm('input_layernorm')), 24)
-  o = attention(*np.split(qkv, 3, axis=-1), rope, segment)
-  y = gelu_erf(dense('mlp.dense_h_to_4h', norm('post_attention_layernorm')))
-  return x + dense('attention.dense', o) + dense('mlp.dense_4h_to_h', y)
-
-
-def gptj_layer(x, dense, w, rope, segment):
-  y = layer_norm(x, w('ln_1.weight'), w('ln_1.bias'))
-  q, k, v = (heads(dense(f'attn.{name}_proj', y), 8) for name in 'qkv')
-  o = dense('attn.out_proj', attention(q, k, v, rope, segment))
-  return x + o + dense('mlp.fc_out', gelu_tanh(dense('mlp.fc_in', y)))
-
-
-# Layer, its prefix, the token table, the last norm.
-MODELS = {
-  'llama_llama3scaled': (llama_layer, 'model.layers', 'model.embed_tokens', 'model.norm'),
-  'qwen2': (llama_layer, 'model.layers', 'model.embed_tokens', 'model.norm'),
-  'gpt_neox': (
-    neox_layer, 'gpt_neox.layers', 'gpt_neox.embed_in', 'gpt_neox.final_layer_norm'
-  ),
-  'gptj': (gptj_layer, 'transformer.h', 'transformer.wte', 'transformer.ln_f'),
-}
-
-
-def run(name, z, segment):
-  """States after each layer, the last one after the norm, and logits."""
-  layer, prefix, embedding, last = MODELS[name]
-  config = json.loads(bytes(z['meta_json']))['config']
-  if name == 'gptj':
-    rope = Rope(fraction=config['rotary_dim'] / 8, layout='interleaved')
-  else:
-    rope = Rope(**read(config['rope_parameters']))
-  weight = lambda key: np.float64(z[f'w:{key}'])
-
-  def dense(key, x):
-    return x @ weight(f'{key}.weight').T + (weight(f'{key}.bias') if f'w:{key}.bias' in z else 0)
-
-  states = [weight(f'{embedding}.weight')[z['input_ids']]]
-  for i in range(2):
-    own = f'{prefix}.{i}.'
-    states.append(layer(
-      states[-1], lambda k, x, own=own: dense(own + k, x), lambda k, own=own: weight(own + k),
-      rope, segment,
-    ))
-  norms = [weight(f'{last}.{part}') for part in ('weight', 'bias') if f'w:{last}.{part}' in z]
-  states[-1] = (rms_norm if len(norms) == 1 else layer_norm)(states[-1], *norms)
-  head = 'lm_head' if 'w:lm_head.weight' in z else embedding
-  return states, dense(head, states[-1])
-
-
-@pytest.mark.parametrize('name', MODELS)
-def test_models_of_transformers(name):
-  z = golden(f'model_{name}')
-  states, logits = run(name, z, 0)
-  for i, state in enumerate(states):
-    close(state, z[f'hidden_{i}'], 1e-9, 1e-11)
-  close(logits, z['logits'], 1e-9, 1e-11)
-  nll = -np.log(np.take_along_axis(softmax(logits)[:, :-1], z['input_ids'][:, 1:, None], -1))
-  same(nll.mean(), z['loss_mean_nll'], 1e-10)
-
-
 # Hugging Face's dictionaries.
 
 PARAMETERS = [
@@ -531,7 +426,16 @@ def test_a_scaling_that_does_not_fit_is_one_line(args, said):
   ({'rope_type': 'linear', 'factor': 2.0}, 'rope_theta is missing'),
   ({**YARN, 'rope_theta': 1e4, 'attn_factor': 1.0}, "did you mean 'attention_factor'?"),
   ({'rope_type': 'linear', 'rope_theta': 1e4}, 'linear needs factor'),
-  ({'type': 'mrope', 'rope_theta': 1e4, 'mrope_section': [8, 8, 8]}, "rope_type is 'mrope'"),
+  ({'type': 'mrope', 'rope_theta': 1e4, 'mrope_section': [8, 8, 8]},
+   "rope_type is 'mrope'; Hugging Face's for text are default, linear, dynamic, yarn, longrope, l"),
+  ({'rope_type': 'ntk', 'rope_theta': 1e4, 'factor': 2.0}, "rope_type is 'ntk'; Hugging Face's for"),
+  ({**YARN, 'rope_theta': 1e4, 'ramp': 'paper'}, "Hugging Face has no 'ramp'"),
+  ('yarn', "rope_parameters must be a dictionary, or None; it is 'yarn'"),
+  ([], 'rope_parameters must be a dictionary, or None; it is []'),
+  ({'rope_theta': '1e4'}, "rope_theta must be a positive number; it is '1e4'"),
+  ({'rope_theta': True}, 'rope_theta must be a positive number; it is True'),
+  ({'rope_theta': 1e4, 'partial_rotary_factor': 'x'},
+   "partial_rotary_factor must be a number from 0 to 1; it is 'x'"),
   ({'rope_type': 'default', 'rope_theta': 1e4, 'mrope_section': [8]}, "no 'mrope_section'"),
   ({'full_attention': {'rope_theta': 1e4}, 'factor': 8.0}, 'factor is 8.0, and no dictionary'),
   ({**LLAMA3, 'rope_theta': 1e4, 'max_position_embeddings': 9}, "no 'max_position_embeddings'"),
@@ -542,8 +446,18 @@ def test_parameters_that_are_refused(parameters, said):
   assert said in str(raised.value) and '\n' not in str(raised.value)
 
 
+def test_what_stands_beside_is_held_to_the_same():
+  beside = dict(
+    rope_theta='1e4', partial_rotary_factor=1.5, max_position_embeddings='64',
+    original_max_position_embeddings=16.5,
+  )
+  for key, value in beside.items():
+    with pytest.raises(ValueError, match=f'^{key} must be .* it is {value!r}$'):
+      read({'rope_type': 'yarn'}, **{'rope_theta': 1e4, key: value})
+
+
 @pytest.mark.parametrize('form, said', [
-  ('ntk', "no rope_type 'ntk'"), ('resonance', "no 'resonance'"),
+  ('ntk', "rope_type is 'ntk'"), ('resonance', "no 'resonance'"),
   ('yarn of the paper', "no 'ramp'"),
 ])
 def test_what_hugging_face_cannot_say(form, said):
@@ -564,6 +478,17 @@ def test_yarn_warns_where_no_plane_is_fast_enough_to_stay(length, warned):
   paper = scale({**YARN, 'original_max_position_embeddings': length, 'ramp': 'paper'},
                 frequencies(64))
   assert (paper.theta[0] < 1) == warned
+
+
+@pytest.mark.filterwarnings('always:scaling')
+def test_a_program_warns_in_one_line(capsys):
+  before = warnings.showwarning
+  scaling = {**YARN, 'original_max_position_embeddings': 201}
+  assert main.answer(lambda: of_head(64, scaling=scaling).dims.K) == 1
+  said = capsys.readouterr().err
+  assert said.startswith('posjax: warning: scaling: yarn is close to linear here: no plane turns')
+  assert said.endswith('or lower beta_fast\n') and said.count('\n') == 1
+  assert warnings.showwarning is before
 
 
 # Configs, the command line, and what is printed.

@@ -1,7 +1,6 @@
 """Temperatures: numbers of public libraries and of the papers, and what each is a case of."""
 
 import math
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +9,14 @@ import pytest
 
 from posjax.attention import attend
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Chain
+from posjax.encodings import At, Bound, Chain, arguments
 from posjax.encodings.head_scale import HeadScale
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.ssmax import Ssmax
-from posjax.encodings.temperature import Temperature
+from posjax.encodings.temperature import KINDS, Temperature
+from tests.oracles import ssmax
+from tests.oracles import temperature as oracle
 from tests.problem import (
   CAUSAL,
   DIMS,
@@ -28,16 +29,15 @@ from tests.problem import (
   place,
   segments,
 )
+from tests.stored import golden
 
 pytestmark = pytest.mark.usefixtures('float64')
 
-GOLDEN = pathlib.Path(__file__).with_name('golden') / 'temperature.npz'
 
-
-def golden(case):
+def of_case(case):
   """The arrays of one case."""
-  with np.load(GOLDEN) as file:
-    return {k.partition('/')[2]: file[k] for k in file.files if k.startswith(f'{case}/')}
+  file = golden('temperature')
+  return {k.partition('/')[2]: x for k, x in file.items() if k.startswith(f'{case}/')}
 
 
 def wide(x):
@@ -56,7 +56,7 @@ def factors(encoding, pos_BT, weights=None, heads=1):
 
 
 def test_llama4_equals_a_layer_without_rope():
-  case = golden('llama4')
+  case = of_case('llama4')
   dims = Dims(N=4, K=2, H=6)
   kind = Temperature(kind='llama4', length=int(case['floor_scale']), beta=float(case['attn_scale']))
   bound = Bound(kind.with_dims(dims))
@@ -78,13 +78,13 @@ def test_llama4_equals_a_layer_without_rope():
 
 @pytest.mark.parametrize('length', [10, 8192])
 def test_ministral_equals_transformers(length):
-  case, pos = golden(f'ministral3_L{length}'), golden('ministral3')['position_ids']
+  case, pos = of_case(f'ministral3_L{length}'), of_case('ministral3')['position_ids']
   encoding = Temperature(kind='ministral', length=length, beta=float(case['beta']))
   close(factors(encoding, pos)[..., 0], case['factor'], 1e-14, 0)
 
 
 def test_ssmax_with_a_bias_equals_mistral_large_4():
-  case = golden('mistral_large4')
+  case = of_case('mistral_large4')
   weights = dict(scale_LN=wide(case['w:scale']), bias_LN=wide(case['w:bias']))
   bound = Bound(Ssmax(bias=True).with_dims(Dims(N=3, K=1, H=4)), weights)
   pos_BT = jnp.asarray(case['position_ids'])
@@ -113,10 +113,33 @@ def test_log_n_is_the_power_of_the_length_that_n_is():
 
 
 def test_drope_is_a_number_of_the_two_lengths():
-  for beta in (0.412, 0.103):
-    encoding = Temperature(kind='drope', length=1024, target=2048, beta=beta)
-    want = np.full((1, 2), 1 + beta * 0.6931471805599453)
+  """The paper's growth of models trained from scratch, unless it is given."""
+  for growth, given in ((0.412, {}), (0.103, dict(growth=0.103))):
+    encoding = Temperature(kind='drope', length=1024, target=2048, **given)
+    want = np.full((1, 2), 1 + growth * 0.6931471805599453)
     close(factors(encoding, np.array([[0, 5000]]))[..., 0], want, 1e-15, 0)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_before_0_the_factor_is_that_of_0(kind):
+  """Where cape and its like move a token: n is 1 at least."""
+  pos, encoding = np.array([[-7.5, -1, -0.5, 0, 2.5]]), Temperature(kind=kind, length=2)
+  got = factors(encoding, pos)[0, :, 0]
+  want = [oracle.factor_at(p, **arguments(encoding)) for p in pos[0]]
+  close(got, np.array(want), 1e-14, 0)
+  close(got[:3], np.full(3, got[3]), 0, 0)
+
+
+def test_scalable_softmax_before_0_is_that_of_one_key():
+  pos, weights = np.array([[-7.5, -1, -0.5, 0, 2]]), dict(scale_LN=jnp.float64([0.5]))
+  close(factors(Ssmax(), pos, weights)[0, :, 0], 0.5 * np.log([1, 1, 1, 1, 3]), 1e-15, 0)
+  ones = np.ones((1, 5, 1, 2))
+  seen, v = np.tril(np.ones((1, 5, 5), bool)), np.arange(10.0).reshape(1, 5, 1, 2)
+  want = [v[0, : i + 1, 0].mean(axis=0) for i in range(4)]  # n = 1: all keys alike
+  got = ssmax.attend(
+    ones, np.arange(5.0)[None, :, None, None] * ones, v, pos, pos, seen, dict(bias=False), weights
+  )
+  close(got[0, :4, 0], np.array(want), 1e-14, 0)
 
 
 # Identities.

@@ -3,7 +3,6 @@
 import functools
 import json
 import operator
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +24,8 @@ from posjax.optimizer import is_decayed
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer, init
 from tests.problem import FIVES, REFERENCE, close, jit
+from tests.stored import golden
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'model_llama.npz'
 ROPE = (Rope(),)
 SIZES = dict(vocabulary=17, dim=32, heads=4, kv_heads=2, head_dim=8, hidden=48)
 
@@ -62,26 +61,25 @@ def take(at, start, stop):
 
 @pytest.fixture(scope='module')
 def llama():
-  """The stored arrays and configuration, and our model with the library's weights."""
-  with np.load(GOLDEN) as file:
-    golden = {key: file[key] for key in file.files}
-  config = json.loads(bytes(golden['meta_json']))['config']
+  """Our model, and the library's weights."""
+  z = golden('model_llama')
+  config = json.loads(bytes(z['meta_json']))['config']
   model = make(
     vocabulary=config['vocab_size'], dim=config['hidden_size'], layers=config['num_hidden_layers'],
     heads=config['num_attention_heads'], kv_heads=config['num_key_value_heads'],
     head_dim=config['head_dim'], hidden=config['intermediate_size'], tied=False, dtype='float64',
   )
-  return golden, model, load_llama(golden, model, config)
+  return model, load_llama(z, model, config)
 
 
-def load_llama(golden, model, config):
+def load_llama(z, model, config):
   """The library's weights in our tree, float64.
 
   Our norms have epsilon 1e-6 and the library's 1e-5. A stream of c times the size is normalised as
   if epsilon were 1e-6 / c^2: so c^2 = 0.1, for all that writes to the stream.
   """
   c = (1e-6 / config['rms_norm_eps']) ** 0.5
-  weight = lambda name: np.float64(golden[f'w:{name}.weight']).T
+  weight = lambda name: np.float64(z[f'w:{name}.weight']).T
 
   def layers(name, *shape):
     every = [weight(f'model.layers.{i}.{name}') for i in range(model.layers)]
@@ -115,34 +113,34 @@ def load_llama(golden, model, config):
 
 @pytest.mark.usefixtures('float64')
 def test_llama_logits(llama):
-  golden, model, params = llama
+  z, (model, params) = golden('model_llama'), llama
   _, at = text(2, 9)
-  full, _ = jit(model.apply)({'params': params}, golden['input_ids'], at)
-  close(full, golden['logits'], rtol=1e-10, atol=1e-10)
+  full, _ = jit(model.apply)({'params': params}, z['input_ids'], at)
+  close(full, z['logits'], rtol=1e-10, atol=1e-10)
   close(jax.tree.map(jnp.shape, params), jax.tree.map(jnp.shape, draw_params(model)))
 
 
 @pytest.mark.usefixtures('float64')
 def test_llama_logits_of_left_padded_rows(llama):
-  golden, model, params = llama
-  mask = golden['leftpad_mask']
+  z, (model, params) = golden('model_llama'), llama
+  mask = z['leftpad_mask']
   _, at = text(2, 9)
   # Positions begin at the first token: the library's begin at the padding, and RoPE does not mind.
   pos = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
   at = at.replace(pos=jnp.asarray(pos[..., None]), segment_ids=jnp.int32(mask - 1))
-  got, _ = jit(model.apply)({'params': params}, golden['input_ids'], at)
+  got, _ = jit(model.apply)({'params': params}, z['input_ids'], at)
   assert 0 < mask.sum() < mask.size
-  close(got[mask == 1], golden['leftpad_logits'][mask == 1], rtol=1e-10, atol=1e-10)
+  close(got[mask == 1], z['leftpad_logits'][mask == 1], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.usefixtures('float64')
 def test_llama_logits_of_the_last_three_tokens_from_a_cache(llama):
-  golden, model, params = llama
-  tokens_BT, (_, at) = golden['input_ids'], text(2, 9)
+  z, (model, params) = golden('model_llama'), llama
+  tokens_BT, (_, at) = z['input_ids'], text(2, 9)
   apply, cache = jit(model.apply), model.init_cache(2, 11)
   _, cache = apply({'params': params}, tokens_BT[:, :6], take(at, 0, 6), cache)
   got, cache = apply({'params': params}, tokens_BT[:, 6:], take(at, 6, 9), cache)
-  close(got, golden['cached_logits_last3'], rtol=1e-10, atol=1e-10)
+  close(got, z['cached_logits_last3'], rtol=1e-10, atol=1e-10)
   assert cache.length == 9
 
 
