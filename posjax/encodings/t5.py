@@ -31,6 +31,8 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
   m = jnp.maximum(distance, 0).astype(wide(distance))
   exact = buckets // 2
   per_e = (buckets - exact) / math.log(max_distance / exact)  # buckets for each factor of e
+  # Whole distances lie on edges of buckets: a rounded logarithm must not fall below its edge.
+  per_e *= 1 + float(jnp.finfo(m.dtype).eps)
   far = exact + (jnp.log(jnp.maximum(m, exact) / exact) * per_e).astype(jnp.int32)
   far = jnp.minimum(far, buckets - 1)
   return offset + jnp.where(m < exact, m.astype(jnp.int32), far)
