@@ -165,8 +165,11 @@ def blaming(path):
 
 def override(config, arguments, path):
   """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
-  before = flatten(config)
-  keys = [m[1] for a in arguments if (m := re.match(r'--?(?:no)?config\.([^=]*)', a))]
+  if any(key.startswith('encoding.') and key not in flatten(config) for key in keys_of(arguments)):
+    from posjax import opening  # and jax, which most command lines are judged without
+
+    arguments = opening.add_arguments(config, arguments)
+  before, keys = flatten(config), keys_of(arguments)
   for key in keys:
     if key not in before:
       raise UserError(f'--config.{key}: {no_key(key, before, path)}')
@@ -194,6 +197,10 @@ def override(config, arguments, path):
     if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
       words = tuple(','.join(flatten(config)[key]).split(','))
       config.update_from_flattened_dict({key: words})
+
+
+def keys_of(arguments):
+  return [m[1] for a in arguments if (m := re.match(r'--?(?:no)?config\.([^=]*)', a))]
 
 
 def check_types(values, like):

@@ -35,8 +35,9 @@ def names():
 def find(name):
   """The class of the encoding called `name`; UserError names the nearest if there is none."""
   if name not in names():
-    plain = name.partition('_')[0]  # without a label, if it has one
-    near = [m for n in (name, plain) for m in difflib.get_close_matches(n, names())]
+    lower = name.lower()  # as in ALiBi
+    plain = lower.partition('_')[0]  # without a label, if it has one
+    near = [m for n in (lower, plain) for m in difflib.get_close_matches(n, names())]
     raise UserError(
       f'encoding.layers: there is no encoding {name!r}'
       + (f'; did you mean {near[0]!r}?' if near else '')

@@ -15,7 +15,6 @@ Exit codes: 0 done; 1 one of --all could not be shown; 2 a mistake in the comman
 """
 
 import argparse
-import ast
 import datetime
 import importlib.metadata
 import platform
@@ -25,7 +24,6 @@ import sys
 from pathlib import Path
 
 import tqdm
-from ml_collections import ConfigDict
 
 from posjax import config as config_lib
 from posjax import files, sweep, validation
@@ -76,40 +74,18 @@ def load(name, overrides=()):
   spec, _, size = name.partition(':')
   layers = tuple(spec.split(','))
   sections = [part for layer in layers for part in layer.split('+')]
-  known = all(encodings.unlabelled(section) in encodings.names() for section in sections)
-  if known and spec not in config_lib.available():
-    base = config_lib.ROOT / 'configs' / 'base.py'
-    config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
-    with config.unlocked():
-      config.encoding = dict(layers=layers)
-  else:
+  if spec in config_lib.available() or sections == [spec] and spec not in encodings.names():
     check(spec, everything())
     config, path, _ = config_lib.load(name)
-  with config.unlocked():
-    for section in {part for layer in config.encoding.layers for part in layer.split('+')}:
-      defaults = encodings.arguments(encodings.find(encodings.unlabelled(section)))
-      config.encoding[section] = {**defaults, **config.encoding.get(section, {})}
-    others = [text for text in overrides if not set_open(config, text)]
-  config_lib.override(config, others, path)
+  else:
+    for section in sections:
+      encodings.find(encodings.unlabelled(section))
+    base = config_lib.ROOT / 'configs' / 'base.py'
+    config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
+    config.encoding.layers = layers
+  config_lib.override(config, overrides, path)
   validation.validate(config)
   return config
-
-
-def set_open(config, override):
-  """Sets a key of an argument that is a dictionary: any key, for the encoding to judge."""
-  key, _, value = override.partition('=')
-  path, _, last = key.removeprefix('--config.').rpartition('.')
-  sections = path.split('.')
-  if len(sections) != 3 or sections[0] != 'encoding':
-    return False
-  argument = config.encoding.get(sections[1], {}).get(sections[2])
-  if not isinstance(argument, ConfigDict):
-    return False
-  try:
-    argument[last] = ast.literal_eval(value)
-  except (ValueError, SyntaxError):
-    argument[last] = value
-  return True
 
 
 def check(name, valid):
