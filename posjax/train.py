@@ -47,20 +47,23 @@ def losses(model, params, batch, *, positions, dropout):
 def gradients(model, params, batch, *, rng, accumulate):
   """Mean loss in nats per target and its gradient, over microbatches one after the other.
 
-  They share a draw of positions, as the rows of a batch do; each drops out its own.
+  Each draws positions and drops out by a key of its own; for positions, the first one's is that of
+  a batch in one piece.
   """
   positions, dropout = jax.random.split(rng)
   targets = jnp.sum(batch['segment_ids'] >= 0)
 
   @jax.value_and_grad
-  def loss(params, rows, dropout):
+  def loss(params, rows, positions, dropout):
     weight_BT = rows['segment_ids'] >= 0
     nats_BT = losses(model, params, rows, positions=positions, dropout=dropout)
     return jnp.sum(nats_BT * weight_BT) / targets
 
   def add(total, i_rows):
     i, rows = i_rows
-    return jax.tree.map(jnp.add, total, loss(params, rows, jax.random.fold_in(dropout, i))), None
+    own = jnp.where(i == 0, positions, jax.random.fold_in(positions, i))
+    value = loss(params, rows, own, jax.random.fold_in(dropout, i))
+    return jax.tree.map(jnp.add, total, value), None
 
   # Row r goes to microbatch r % accumulate: rows stay on the devices they are on.
   rows = jax.tree.map(

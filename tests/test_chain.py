@@ -13,6 +13,7 @@ from posjax.encodings.bipe import Bipe
 from posjax.encodings.cope import Cope
 from posjax.encodings.dape import Dape
 from posjax.encodings.encoding import per_head, scores
+from posjax.encodings.fope import Fope
 from posjax.encodings.fox import Fox
 from posjax.encodings.kerple import Kerple
 from posjax.encodings.learned import Learned
@@ -21,6 +22,8 @@ from posjax.encodings.path import Path
 from posjax.encodings.pope import Pope
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
+from posjax.encodings.rotary_values import RotaryValues
+from posjax.encodings.self_extend import SelfExtend
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
 from posjax.encodings.stick_breaking import StickBreaking
@@ -111,6 +114,15 @@ def test_weights_are_those_of_the_parts_under_their_names():
   ((Path(), Pope()),
    'pope widens the heads of queries and keys: it goes with positions that are added, moved or a '
    'bias, not with path'),
+  ((Rope(), SelfExtend()),
+   'self_extend turns queries and keys for its own score: beside it rope would turn them once '
+   'more'),
+  ((Xpos(), Fope()),
+   'xpos turns queries and keys for its own score: beside it fope would turn them once more'),
+  ((Rope(), RotaryValues(), Shaw()),
+   'rotary_values turns values, and what shaw adds to outputs would not be turned'),
+  ((StickBreaking(), RotaryValues(back=True)),
+   'rotary_values turns values, and what stick_breaking adds to outputs would not be turned'),
   ((Bipe(), Randomize(), Rope()),
    'bipe adds what it finds behind the positions: it must come after randomize, which moves them'),
   ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax.config import UserError
 from posjax.encodings import At, Bound, Chain, arguments, find
 from posjax.encodings.abacus import Abacus
 from posjax.encodings.alibi import Alibi
@@ -15,13 +16,16 @@ from posjax.encodings.bipe import Bipe
 from posjax.encodings.cape import Cape, Moves, move
 from posjax.encodings.coupling import Coupling
 from posjax.encodings.interpolate import Interpolate
+from posjax.encodings.learned import Learned
 from posjax.encodings.pose import Chunks, Pose
+from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope, frequencies, rotate
 from posjax.encodings.shift import Shift
 from posjax.encodings.sinusoidal import sinusoid
+from tests.conftest import title
 from tests.oracles import abacus, bipe, cape, coupling, pose, shift
 from tests.problem import DIMS, close, jit, segments
-from tests.test_oracles import golden
+from tests.stored import golden
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -346,7 +350,64 @@ def test_rows_are_moved_each_by_its_own_draw(oracle, mover):
   assert len(np.unique(np.asarray(got[:, -1]))) == 3
 
 
+# How far.
+
+
+@pytest.mark.parametrize('train', [True, False], ids=['training', 'evaluation'])
+@pytest.mark.parametrize('mover', [
+  Shift(offsets=7), Coupling(digits=(1,), starts=5), Bipe(separators=(1,), step=3),
+  Pose(limit=40), Randomize(limit=14), Randomize(limit=14, at_evaluation=False),
+  Abacus(digits=(1,)), Cape(), Cape(local_shift=0.0, global_shift=0.0), Interpolate(factor=2.0),
+], ids=title)
+def test_movers_say_how_far_and_whether_to_fractions(mover, train):
+  there, rngs = text([1] * 12), jax.random.split(KEY, 5)
+  states = [start(mover, 300, 12, train, rng) for rng in rngs]
+  places = np.concatenate([placed(mover, there, state)[..., 0] for state in states])
+  assert np.issubdtype(places.dtype, np.floating) == mover.fractions
+  if not mover.fractions:
+    assert places.max() == mover.farthest(11, train)
+
+
+TABLE = Learned(length=64)
+
+
+@pytest.mark.parametrize('chain, limit', [
+  (Chain((Shift(offsets=40), TABLE)), 24), (Chain((TABLE, Shift(offsets=40))), 24),
+  (Chain((Coupling(starts=30), TABLE)), 62), (Chain((Bipe(step=9), TABLE)), 8),
+  (Chain((Shift(offsets=40), Bipe(step=1), TABLE)), 24), (Chain((Randomize(limit=64), TABLE)), 64),
+  (Chain((Shift(offsets=40), Randomize(limit=50), TABLE)), 10),
+  (Chain((Abacus(), TABLE)), 64), (Chain((Pose(limit=30), TABLE)), 30),
+], ids=lambda x: title(x) if isinstance(x, Chain) else None)
+def test_no_token_within_the_limit_is_moved_past_a_table(chain, limit):
+  assert chain.with_dims(DIMS).limit == limit
+  assert chain.farthest(limit - 1, False) < 64
+
+
+def test_training_past_a_table_is_refused():
+  chain = Chain((Coupling(starts=30), TABLE)).with_dims(DIMS)
+  start(chain, capacity=33, train=True, rng=KEY)
+  with pytest.raises(UserError, match='34 tokens: coupling places tokens up to 65, and learned'):
+    start(chain, capacity=34, train=True, rng=KEY)
+
+
 # What is wrong.
+
+
+@pytest.mark.parametrize('parts, message', [
+  ((Shift(offsets=64), TABLE), 'shift places tokens up to 65, and learned represents 64 positions'),
+  ((TABLE, Shift(offsets=64)), 'shift places tokens up to 65, and learned represents 64 positions'),
+  ((Coupling(starts=63), TABLE),
+   'coupling places tokens up to 65, and learned represents 64 positions'),
+  ((Randomize(limit=65), TABLE),
+   'randomize places tokens up to 65, and learned represents 64 positions'),
+  ((Pose(limit=65), TABLE), 'pose places tokens up to 65, and learned represents 64 positions'),
+  ((Cape(), TABLE), 'cape places tokens between whole positions, and learned has nothing there'),
+  ((Interpolate(), Cape(), Rope()),
+   'interpolate places tokens between whole positions, and cape has nothing there'),
+])
+def test_a_table_that_ends_before_positions_do_is_refused(parts, message):
+  with pytest.raises(ValueError, match=f'^{message}$'):
+    Chain(parts).with_dims(DIMS)
 
 
 @pytest.mark.parametrize('name', ['shift', 'cape', 'pose', 'abacus', 'coupling'])

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax import encodings
+from posjax.dims import Dims
 from posjax.encodings import alibi, rope, t5
 from posjax.show import __main__ as show
 from posjax.show import page, picture, probe, words
@@ -155,7 +157,9 @@ def test_a_command_writes_a_picture_and_prints_the_facts(tmp_path, capsys):
 @pytest.mark.parametrize(('line', 'message'), [
   ('alibbi', 'alibbi: there is no such encoding or config; it must be one of'),
   ('alibbi', 'did you mean alibi?'),
-  ('randomize+rop', 'there is no such encoding or config'),
+  ('randomize+rop', "there is no encoding 'rop'; did you mean 'rope'?"),
+  ('rope+', "there is no encoding ''"),
+  ('ALiBi+rope', "did you mean 'alibi'?"),
   ('rope:huge', 'must be one of tiny'),
   ('rope --rope.bace=1', 'did you mean encoding.rope.base'),
   ('rope --rope.base=x', 'encoding.rope.base = x: must be a number'),
@@ -171,6 +175,27 @@ def test_mistakes_are_one_line(line, message, capsys):
   assert message in said.err and said.err.count('\n') == 1 and not said.out
 
 
+@pytest.mark.parametrize('line', [
+  'stick_breaking --config.model.windows=1', 'stick_breaking --config.model.chunks=1',
+  'stick_breaking --config.train.length=1 --config.evaluate.stride=1',
+])
+def test_a_layer_that_sees_nothing_is_one_line(line, capsys):
+  assert show.main(line.split()) == 2
+  said = capsys.readouterr().err
+  assert said.startswith('posjax: stick_breaking: no query sees a key') and said.count('\n') == 1
+
+
+def test_a_head_that_sees_nothing_beside_others_that_do():
+  facts = facts_of('hard_alibi+stick_breaking', *(
+    f'--config.{text}' for text in ('encoding.hard_alibi.windowed=1', 'train.length=32')
+  ))
+  assert np.isnan(facts.trained.by_head[0]).all()
+  cells = {row[0]: {*row[1:]} for row in words.table(facts)}
+  assert cells['32 tokens, head 1'] == {'-'} < cells['32 tokens, head 2']
+  near = picture.figure([facts]).subfigs[0].subfigs[1].axes[0]
+  assert [text.get_text()[:6] for text in near.texts] == ['head 2', 'head 3', 'head 4']
+
+
 def test_the_page_holds_all_and_needs_nothing_else(tmp_path, capsys, monkeypatch):
   """What cannot be shown is a line, and does not stop the rest."""
   monkeypatch.setattr(show, 'everything', lambda: ['broken', 'sinusoidal'])
@@ -183,6 +208,24 @@ def test_the_page_holds_all_and_needs_nothing_else(tmp_path, capsys, monkeypatch
   assert text.count('data:image/png;base64,') == 1
   pictures = re.compile(r'data:image/png;base64,[\w+/=]+')
   assert not re.search(r'https?:|//|url\(|@import', pictures.sub('', text))
+
+
+@functools.cache
+def shelf():
+  """{encoding: the family that README.md has it under}."""
+  found = {}
+  for line in (show.config_lib.ROOT / 'README.md').read_text().splitlines():
+    if heading := re.match(r'\| \*\*([\w ]+)', line):
+      family = heading[1].lower()
+    elif row := re.match(r'\| \[`(\w+)`\]\(posjax/encodings/', line):
+      found[row[1]] = family
+  return found
+
+
+@pytest.mark.parametrize(('name', 'added'), [('floater', True), ('pope', False), ('rope', False)])
+def test_what_is_added_to_keys_is_told_from_what_turns_them(name, added):
+  with jax.enable_x64(True):
+    assert probe.adds(encodings.find(name)().with_dims(Dims(D=8, N=2, K=1, H=4))) == added
 
 
 def check(facts):
@@ -202,7 +245,7 @@ def check(facts):
   assert {'does', 'parameters', 'FLOPs', 'longer text', 'traits', 'attention', 'shown'} <= {*told}
   for part in probe.parts_of(facts.encoding):
     paper = words.paper(part)
-    assert paper.summary and re.search(r'\b(19|20)\d\d\b', paper.citation + paper.equation)
+    assert paper.summary and (paper.citation or paper.equation)
 
 
 @pytest.mark.parametrize('name', ['alibi', 'local_global', 'sinusoidal'])
@@ -217,4 +260,5 @@ def test_everything_can_be_shown(name):
   for facts in look(name):
     check(facts)
     check_picture(facts)
+    assert name not in shelf() or shelf()[name] in words.family(facts)
     assert page.entry(name, '', [facts]).html

@@ -17,6 +17,7 @@ import pytest
 from posjax import config as config_lib
 from posjax import data, metrics, sharding, train, transformer, validation
 from posjax import state as state_lib
+from posjax.encodings.shift import Shift
 
 SMALL = (
   'data.corpus=text:{corpus}', 'train.steps=8', 'train.batch=8', 'train.length=16',
@@ -143,6 +144,26 @@ def test_microbatches_give_the_gradient_of_the_whole_batch(corpus):
   of_whole, of_parts = (gradients(config, model, params, batch) for config in (whole, parts))
   for mine, one in zip(jax.tree.leaves(of_parts), jax.tree.leaves(of_whole), strict=True):
     np.testing.assert_allclose(mine, one, rtol=1e-4, atol=1e-6)
+
+
+def test_each_microbatch_draws_positions_of_its_own(monkeypatch):
+  """The gradient of a row's own weight is what was drawn for it."""
+
+  def losses(model, params, rows, *, positions, dropout):
+    k_B = model.init_state(len(rows['inputs']), 4, True, positions).sequence
+    return params[rows['inputs']] * k_B[:, None]
+
+  monkeypatch.setattr(train, 'losses', losses)
+  rng, shift = jax.random.key(0), Shift(offsets=1_000_000)
+  rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 4))
+  batch = {'inputs': rows, 'segment_ids': 0 * rows}
+  drawn = lambda accumulate: 8 * train.gradients(
+    shift, jnp.zeros(8), batch, rng=rng, accumulate=accumulate
+  )[1]
+  whole = lambda batch: shift.init_state(batch, 4, True, jax.random.split(rng)[0]).sequence
+  np.testing.assert_array_equal(drawn(1), whole(8))
+  np.testing.assert_array_equal(drawn(4)[::4], whole(2))
+  assert len(np.unique(drawn(4))) == 8
 
 
 def test_loss_counts_each_byte_once_and_padding_never(corpus):

@@ -20,6 +20,7 @@ from tests.problem import (
   draw,
   ends,
   first_state,
+  heads,
   jit,
   place,
   segments,
@@ -35,34 +36,44 @@ def measure(encoding):
   """Figures of one row of eight tokens, from one compilation."""
   eight = dict(batch=1, queries=8, keys=8)
   inputs, at = draw(encoding, **eight), place(encoding, segments('00000000'))
-  without = at.replace(segment_ids=at.segment_ids.at[:, EVICTED].set(-1))
+
   @jit
-  def solve(inputs, at, without):
-    def weights(at_k):
-      gather = lambda v: attention(
-        encoding, dict(inputs, v=v, own=0 * v), at, at_k, **CAUSAL, **REFERENCE
-      )
+  def solve(inputs, at):
+    q, k, bound = ends(encoding, inputs, at, at)
+    attended = functools.partial(attend, encoding=bound, **CAUSAL, **REFERENCE)
+
+    def weights(segment_ids):
+      def gather(v):
+        q, k, _ = ends(encoding, dict(inputs, v=v, own=0 * v), at, at)
+        return attended(q, k.replace(segment_ids=segment_ids))
+
       none = jnp.zeros_like(inputs['v'])
       # A key's weight is as long as what is gathered of it, if it alone has a value, of length 1.
       of_key = lambda s: gather(none.at[:, s, :, 0].set(1)) - gather(none)
       return jnp.linalg.norm(jax.vmap(of_key, out_axes=-2)(jnp.arange(8)), axis=-1)
 
-    q, k, bound = ends(encoding, inputs, at, at)
-    one_head = lambda h: attend(q.replace(h=h), k, bound, **CAUSAL, **REFERENCE)[:, :, -1]
+    state = first_state(encoding, 1)
+    there, _ = bound.place(at, state.sequence, jnp.float64)
+    features, _ = bound.features(inputs['q'], there, state.layer)
+
+    def last_head(h_BTNH):
+      q = bound.query(there.tokens(h_BTNH, inputs['v'], features))
+      return jnp.sum(attended(q, k)[:, :, -1])
+
     small = functools.partial(
       attention, encoding, inputs, at, at, capacity=CAPACITY // 2, **CAUSAL, **REFERENCE
     )
     return dict(
-      all=weights(at)[0], evicted=weights(without)[0],
-      heads=jax.grad(lambda h: jnp.sum(one_head(h)))(q.h)[0],
-      capacity=attention(encoding, inputs, at, at, **CAUSAL, **REFERENCE) - small(),
+      all=weights(at.segment_ids)[0], evicted=weights(at.segment_ids.at[:, EVICTED].set(-1))[0],
+      heads=jax.grad(last_head)(DIMS.scale * heads(inputs['q'], DIMS.N))[0],
+      capacity=attended(q, k) - small(),
     )
 
-  return jax.tree.map(np.asarray, solve(inputs, at, without))
+  return jax.tree.map(np.asarray, solve(inputs, at))
 
 
 def test_contiguous(encoding):
-  """Without the key between, do two others weigh against each other as before?"""
+  """With a key between dropped from the cache, do two others weigh against each other as before?"""
   found = measure(encoding)
   far, near = (0, 1, 2), (5, 6)  # keys of query 7, [T, N, S]: before and after the one evicted
   with np.errstate(divide='ignore', invalid='ignore'):  # of heads that see no such key

@@ -63,6 +63,9 @@ class Bipe(Encoding):
   def setup(self):
     self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=self.length)
 
+  def farthest(self, last, train):
+    return self.step * last
+
   def init_state(self, batch, capacity, train, rng):
     zero = jnp.zeros(batch, jnp.int32)
     return State(sequence=Last(zero, zero, zero, zero - 1))

@@ -39,6 +39,7 @@ class Cape(Encoding):
   local_shift: float = 0.5
   max_scale: float = 1.03
   normalize: bool = False
+  fractions = True
 
   # The p-th position has the p-th nudge.
   whole_positions = property(lambda self: self.local_shift > 0)

@@ -6,8 +6,12 @@ All parts see the positions that the last `positions` hook leaves. What a part k
 a carry or in the state is its own; its weights are the subtree of its name.
 """
 
+import bisect
+import functools
+import itertools
 import math
 
+from posjax.config import UserError
 from posjax.encodings.encoding import Encoding, State
 
 
@@ -35,8 +39,15 @@ class Chain(Encoding):
   own_score = property(lambda self: any(part.own_score for part in self.parts))
   widens = property(lambda self: math.prod(part.widens for part in self.parts))
   looks_ahead = property(lambda self: any(part.looks_ahead for part in self.parts))
-  limit = property(lambda self: self._least('limit'))
+  fractions = property(lambda self: any(part.fractions for part in self.parts))
   widest_block = property(lambda self: self._least('widest_block'))
+
+  @property
+  def limit(self):
+    """The most tokens of which no part is given a position beyond its own limit."""
+    tokens = range(1, (self._least('limit') or 0) + 1)
+    too_many = lambda n: bool(self._beyond(n - 1, train=False))
+    return bisect.bisect(tokens, False, key=too_many) if tokens else None
 
   @property
   def reach(self):
@@ -60,24 +71,58 @@ class Chain(Encoding):
   def _least(self, trait):
     return min(filter(None, (getattr(part, trait) for part in self.parts)), default=None)
 
+  def farthest(self, last, train):
+    return functools.reduce(lambda last, part: part.farthest(last, train), self.parts, last)
+
+  def _before(self, i):
+    """The movers of the positions that a part sees: to one that moves none, all of them."""
+    parts = self.parts[:i] if overrides(self.parts[i], 'positions') else self.parts
+    return [part for part in parts if overrides(part, 'positions')]
+
+  def _beyond(self, last, train):
+    """What to say if a part does not represent a position that those up to `last` become, or ''."""
+    for i, part in enumerate(self.parts):
+      movers = self._before(i)
+      far = functools.reduce(lambda last, mover: mover.farthest(last, train), movers, last)
+      if movers and part.limit and far >= part.limit:
+        return (f'{"+".join(map(name_of, movers))} places tokens up to {far + 1}, and '
+                f'{name_of(part)} represents {part.limit} positions')
+    return ''
+
   def check(self, dims):
     names = [*map(name_of, self.parts)]
     if len(names) < 2 or len(set(names)) < len(names):
       raise ValueError(f'a chain needs two encodings at least, each once; it is {"+".join(names)}')
+    self._check_positions()
+    self._check_heads()
+    self._check_scores()
+
+  def _check_positions(self):
     for i, part in enumerate(self.parts):
       movers = [after for after in self.parts[i + 1 :] if overrides(after, 'positions')]
       if movers and part.behind:
         raise ValueError(f'{name_of(part)} adds what it finds behind the positions: it must come '
                          f'after {name_of(movers[0])}, which moves them')
-      short = [p for p in self.parts[i + 1 :] if p.limit and p.limit < (part.limit or 0)]
-      if overrides(part, 'positions') and short:
-        raise ValueError(f'{name_of(part)} places tokens up to {part.limit}, and '
-                         f'{name_of(short[0])} represents {short[0].limit} positions')
-    for part in self.parts:
-      others = [p for p in self.parts if p is not part and any(overrides(p, h) for h in OF_HEADS)]
-      if part.widens > 1 and others:
+      between = [mover for mover in self._before(i) if mover.fractions]
+      if between and part.whole_positions:
+        raise ValueError(f'{name_of(between[0])} places tokens between whole positions, and '
+                         f'{name_of(part)} has nothing there')
+    if beyond := self._beyond(0, train=False) or self._beyond(0, train=True):
+      raise ValueError(beyond)
+
+  def _check_heads(self):
+    for part, other in itertools.permutations(self.parts, 2):
+      if part.widens > 1 and any(overrides(other, hook) for hook in OF_HEADS):
         raise ValueError(f'{name_of(part)} widens the heads of queries and keys: it goes with posi'
-                         f'tions that are added, moved or a bias, not with {name_of(others[0])}')
+                         f'tions that are added, moved or a bias, not with {name_of(other)}')
+      if part.own_score and part.turns == other.turns == 'queries and keys':
+        raise ValueError(f'{name_of(part)} turns queries and keys for its own score: beside it '
+                         f'{name_of(other)} would turn them once more')
+      if part.turns == 'values' and (overrides(other, 'output') or overrides(other, 'finish')):
+        raise ValueError(f'{name_of(part)} turns values, and what {name_of(other)} adds to outputs '
+                         'would not be turned')
+
+  def _check_scores(self):
     hooks = 'score', 'position_bias'
     scoring = [part for part in self.parts if any(overrides(part, hook) for hook in hooks)]
     for part in scoring[1:]:
@@ -102,6 +147,8 @@ class Chain(Encoding):
     return {name: each for name, each in weights.items() if each}
 
   def init_state(self, batch, capacity, train, rng):
+    if train and (beyond := self._beyond(capacity - 1, train)):
+      raise UserError(f'{name_of(self)}, trained with {capacity} tokens: {beyond}')
     states = [part.init_state(batch, capacity, train, rng) for part in self.parts]
     return State(tuple(s.sequence for s in states), tuple(s.layer for s in states))
 

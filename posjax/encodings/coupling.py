@@ -46,6 +46,10 @@ class Coupling(Encoding):
     if self.starts < 1:
       raise ValueError(f'starts, how many to draw from, must be positive; it is {self.starts}')
 
+  def farthest(self, last, train):
+    """That of the last digit, if all tokens are one number."""
+    return (self.starts if train else 1) + last + 1
+
   def init_state(self, batch, capacity, train, rng):
     start = jnp.ones(1, jnp.int32)
     if train:

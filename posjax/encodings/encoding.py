@@ -105,6 +105,7 @@ class Encoding(nn.Module):
   shift_invariant: ClassVar[bool] = True  # adding a constant to all positions changes no output
   whole_positions: ClassVar[bool] = False  # positions are indices: no fractions
   limit: ClassVar[int | None] = None  # how many positions from 0 on it represents; None: any
+  fractions: ClassVar[bool] = False  # it moves positions, and not to whole ones
   depends_on_capacity: ClassVar[str] = ''  # why what it does depends on how many tokens may come
   causal_only: ClassVar[bool] = False  # a query must not see keys of later order
   contiguous: ClassVar[bool] = False  # needs every key between a query and a key that it sees
@@ -117,6 +118,7 @@ class Encoding(nn.Module):
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
   widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
+  turns: ClassVar[str] = ''  # what it rotates by positions: 'queries and keys', 'values'
   widens: ClassVar[int] = 1  # times H: the width of q.h and k.h as the hooks leave them
   # Distance, on either side, from which on `by_distance` is linear: constant, if of the query too.
   linear_beyond: ClassVar[int | None] = None
@@ -127,6 +129,10 @@ class Encoding(nn.Module):
   def with_dims(self, dims):
     self.check(dims)
     return self.clone(dims=dims)
+
+  def farthest(self, last, train):
+    """The farthest position that `positions` makes of those from 0 to `last`."""
+    return last
 
   # once per sequence
   def init_state(self, batch, capacity, train, rng):

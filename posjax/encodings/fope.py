@@ -33,6 +33,7 @@ class Fope(Encoding):
   rest: str = 'ones'
   seed: int = 0
   shift_invariant = False
+  turns = 'queries and keys'
 
   def check(self, dims):
     if dims.H % 4:

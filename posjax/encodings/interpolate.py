@@ -16,6 +16,7 @@ from posjax.encodings.rope import Rope
 
 class Interpolate(Encoding):
   factor: float = 4.0
+  fractions = True
 
   def check(self, dims):
     if self.factor <= 0:

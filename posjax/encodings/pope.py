@@ -25,6 +25,7 @@ class Pope(Encoding):
   base: float = 10_000.0
   uniform_delta: bool = False
   widens = 2
+  turns = 'queries and keys'
 
   def check(self, dims):
     if self.base <= 0:

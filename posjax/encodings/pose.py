@@ -38,6 +38,9 @@ class Pose(Encoding):
     if self.limit < 1:
       raise ValueError(f'limit, the positions to train, must be positive; it is {self.limit}')
 
+  def farthest(self, last, train):
+    return max(last, self.limit - 1) if train else last
+
   def init_state(self, batch, capacity, train, rng):
     if not train:
       return State()

@@ -30,6 +30,9 @@ class Randomize(Encoding):
     if self.limit < 1:
       raise ValueError(f'limit, the positions to draw from, must be positive; it is {self.limit}')
 
+  def farthest(self, last, train):
+    return self.limit - 1 if train or self.at_evaluation else last
+
   def init_state(self, batch, capacity, train, rng):
     if not train and not self.at_evaluation:
       return State(sequence=jnp.arange(self.limit, dtype=jnp.int32)[None])

@@ -28,6 +28,7 @@ class Remap(Encoding):
   layout: str = 'half'
   causal_only = True  # the papers' maps are of keys that lie before
   own_score = True
+  turns = 'queries and keys'
 
   def check(self, dims):
     rope = Rope(base=self.base, fraction=self.fraction, layout=self.layout, parent=None)

@@ -62,6 +62,7 @@ class Rope(Encoding):
   fraction: float = 1.0
   layout: str = 'half'
   scaling: FrozenDict = FrozenDict()
+  turns = 'queries and keys'
 
   def __post_init__(self):
     # A plain dictionary would leave the module without a hash.

@@ -23,6 +23,7 @@ from posjax.encodings.rope import frequencies, turn, waves
 
 class RopePlusPlus(Encoding):
   base: float = 10_000.0
+  turns = 'queries and keys'
 
   def check(self, dims):
     if dims.H % 2:

@@ -19,6 +19,7 @@ class RotaryValues(Encoding):
   base: float = 10_000.0
   layout: str = 'half'
   back: bool = False
+  turns = 'values'
   shift_invariant = property(lambda self: self.back)
 
   def check(self, dims):

@@ -41,8 +41,8 @@ class SelectiveRope(Encoding):
   base: float = 500_000.0
   bias: bool = False
   gate: bool = False
-  contiguous = True
   reach = math.inf
+  turns = 'queries and keys'
 
   def check(self, dims):
     if self.rank < 1 or self.base <= 0:

@@ -26,6 +26,9 @@ class Shift(Encoding):
     if self.offsets < 1:
       raise ValueError(f'offsets, how many to draw from, must be positive; it is {self.offsets}')
 
+  def farthest(self, last, train):
+    return last + self.offsets - (1 if train else 0)
+
   def init_state(self, batch, capacity, train, rng):
     if not train:
       return State(sequence=jnp.full(1, self.offsets, jnp.int32))

@@ -25,6 +25,7 @@ class Xpos(Encoding):
   gamma: float = 0.4
   causal_only = True
   own_score = True
+  turns = 'queries and keys'
 
   def check(self, dims):
     if dims.H % 2:

@@ -9,6 +9,7 @@ import numpy as np
 
 from posjax.attention import choose
 from posjax.attention.fused import hindrance
+from posjax.config import UserError
 from posjax.dims import letters
 from posjax.encodings import arguments
 from posjax.encodings.encoding import Encoding
@@ -59,6 +60,7 @@ class Facts:
     theta: frequencies, radians per position, [C].
     unscaled: what would be without their scaling; None where there is none.
     reads: whether its features depend on what tokens hold.
+    adds: whether it adds something to keys.
     weights: of all layers together.
     flops: of a token in each layer, and once for all layers.
     plain_flops: of a token in the attention of a layer without an encoding.
@@ -77,6 +79,7 @@ class Facts:
   theta: np.ndarray
   unscaled: Unscaled | None
   reads: bool
+  adds: bool
   weights: tuple[Weight, ...]
   flops: tuple[float, float]
   plain_flops: float
@@ -123,6 +126,9 @@ def gather(model, layer, *, length, seed, values='initial'):
     length: the trained one.
     seed: of the weights and of positions that are drawn.
     values: of the weights, see `probe.first_weights`.
+
+  Raises:
+    UserError: no query sees a key.
   """
   encoding = model.pattern.by_name[layer.encoding].with_dims(model.dims)
   weights = probe.first_weights(encoding, seed, values)
@@ -133,6 +139,9 @@ def gather(model, layer, *, length, seed, values='initial'):
   bare, full = probe.logits(encoding, weights, rows, length, **here)
   far = probe.logits(encoding, weights, [longer - 1], longer, train=False, **here) if fits else None
   kind, picture, far = judged(encoding, bare, full, far)
+  if np.isnan(picture).all():
+    raise UserError(f'{layer.encoding}: no query sees a key, so there is nothing to show; it needs '
+                    'a larger model.windows, model.chunks or train.length')
   return Facts(
     layer=layer, encoding=encoding, kind=kind,
     trained=Curves(length, picture[:, -1, ::-1]),
@@ -140,7 +149,7 @@ def gather(model, layer, *, length, seed, values='initial'):
     rows=rows, picture=picture,
     theta=probe.frequencies(encoding, weights, longer if fits else length),
     unscaled=unscaled(encoding, weights, kind, longer, here),
-    reads=probe.reads(encoding),
+    reads=probe.reads(encoding), adds=probe.adds(encoding),
     weights=tuple(weights_of(model.pattern.whole(model.groups)[layer.encoding])),
     flops=own_flops(encoding, weights, length), plain_flops=plain_flops(model.dims, length)[0],
     drawn=probe.draws(encoding, length), dtype=model.dtype, values=values,

@@ -121,8 +121,8 @@ def curves(ax, facts, curve):
     y = curve.by_head[n]
     ax.plot(y, color=ink, linewidth=1.6 if curve.length < 400 else 0.9, label=label)
     ax.plot(dots, y[dots], 'o', color=ink, markersize=3)
-    seen = np.flatnonzero(~np.isnan(y))
-    ends[label] = (int(seen[-1]), float(y[seen[-1]]), ink)
+    for last in np.flatnonzero(~np.isnan(y))[-1:]:  # a head may see none
+      ends[label] = (int(last), float(y[last]), ink)
   ax.set_xlim(-0.01 * curve.length, curve.length)
   ax.set_xlabel('distance, tokens back')
   ax.set_ylabel(facts.kind)

@@ -155,6 +155,25 @@ def reads(encoding):
   return any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def adds(encoding):
+  """Whether a key becomes what it was and something more, the same whatever it holds."""
+  if not any(overrides(part, 'key') for part in parts_of(encoding)):
+    return False
+  weights, at = first_weights(encoding, 0), at_start(4)
+  state = encoding.init_state(1, 4, True, jax.random.key(0))
+
+  @jit
+  def key(weights, h_BTKH):
+    bound = Bound(encoding, weights)
+    there, _ = bound.place(at, state.sequence, jnp.float64)
+    features, _ = bound.features(jnp.ones((1, 4, encoding.dims.D)), there, state.layer)
+    return bound.key(there.replace(ids=()).tokens(h_BTKH, h_BTKH, features)).h
+
+  one_BTKH = np.ones((1, 4, encoding.dims.K, encoding.dims.H))
+  of_none, of_one, of_two = (np.asarray(key(weights, c * one_BTKH)) for c in range(3))
+  return bool(of_none.any()) and np.allclose(of_two - of_one, of_one - of_none)
+
+
 def frequencies(encoding, weights, length):
   """Radians per position of what turns or swings with it, fast ones first: [C].
 

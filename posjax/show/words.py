@@ -23,22 +23,23 @@ ACTS = {  # hooks, and what an encoding does that has them
   'output': 'adds to outputs',
   'finish': 'adds to outputs at the end',
 }
-FAMILIES = {  # the first hook of an encoding that is among these says where it belongs
-  'init_carry': 'by what lies between',
-  'features': 'by what tokens hold',
-  'positions': 'positions that are moved',
-  'position_bias': 'biases and relative terms',
-  'query': 'turned queries and keys',
-  'key': 'turned queries and keys',
-  'score': 'scores of their own',
-  'embed': 'added to the embeddings',
-  'output': 'added to the outputs',
+FAMILIES = {  # as on the README's shelf: the first of these hooks that an encoding has says which
+  'init_carry': 'content',
+  'embed': 'added to embeddings',
+  'positions': 'moving positions',
+  'position_bias': 'biases, relative keys and values',
+  'key': 'rotary',
+  'query': 'temperatures',
+  'features': 'content',
+  'score': 'biases, relative keys and values',
+  'output': 'biases, relative keys and values',
 }
-NOTHING = 'no positions'
+NOTHING = 'content'  # all that is left
 TRAITS = {  # what a trait says where it is not as in `Encoding`
   'shift_invariant': 'it matters where a text begins',
   'whole_positions': 'positions are whole numbers',
   'limit': '{:,} positions at most',
+  'fractions': 'moves positions to fractions',
   'depends_on_capacity': 'depends on how many tokens may come: {}',
   'causal_only': 'causal only',
   'contiguous': 'needs every key between',
@@ -47,6 +48,7 @@ TRAITS = {  # what a trait says where it is not as in `Encoding`
   'reach': 'reads tokens before a key: {}',
   'sees_itself': 'a query does not see its own key',
   'behind': 'puts a number for its own embedding behind the positions',
+  'turns': 'turns {} by positions',
   'widens': 'makes queries and keys {} times as wide',
   'inert': 'weights that change no output: {}',
   'normalizer': 'no softmax: scores are the logarithms of weights',
@@ -71,7 +73,7 @@ class Paper(NamedTuple):
 
 def paper(encoding):
   """The `Paper` of an encoding; a docstring opens with the paper and the equation."""
-  text = inspect.cleandoc(inspect.getmodule(type(encoding)).__doc__)
+  text = inspect.getmodule(type(encoding)).__doc__.strip()
   first, *others = text.split('\n\n')
   equations = [i for i, block in enumerate(others) if block.startswith('  ')]
   before = others[: equations[0]] if equations else others
@@ -88,8 +90,11 @@ def has(facts, hook):
 
 
 def family(facts):
-  """Where an encoding stands on the page, by the hooks that it has."""
-  return next((words for hook, words in FAMILIES.items() if has(facts, hook)), NOTHING)
+  """Where an encoding stands on the page; a chain, where its first part does."""
+  if facts.adds:
+    return FAMILIES['embed']
+  first = probe.parts_of(facts.encoding)[0]
+  return next((words for hook, words in FAMILIES.items() if overrides(first, hook)), NOTHING)
 
 
 def acts(facts):
@@ -114,7 +119,7 @@ def number(x):
 def distances(curve):
   """Those of the table: 0, powers of two, and the farthest that each head sees."""
   powers = 2 ** np.arange((curve.length - 1).bit_length())
-  last = [np.flatnonzero(~np.isnan(y))[-1] for y in curve.by_head]
+  last = [d for y in curve.by_head for d in np.flatnonzero(~np.isnan(y))[-1:]]  # it may see none
   return np.unique([0, *powers[powers < curve.length], *last]).tolist()
 
 
