@@ -33,7 +33,9 @@ def add_arguments(config, overrides):
         own = config.encoding.get(section, {})
         config.encoding[section] = {**encodings.arguments(kinds[section]), **own}
       argument, _, inner = key.partition('.')
-      if inner and hasattr(config.encoding[section].get(argument), 'items'):
+      if hasattr(config.encoding[section].get(argument), 'items'):
+        if not inner:
+          raise UserError(f'--config.encoding.{path}: a dictionary; set its keys one by one')
         with config.unlocked():
           config.encoding[section][argument][inner] = parse(value)
         continue

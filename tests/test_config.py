@@ -144,6 +144,18 @@ ENCODING_MISTAKES = {
   '--config=rope --config.encoding.layers=rope+': "encoding.layers: there is no encoding ''",
   '--config=rope --config.encoding.layers=rope+chain': "there is no encoding 'chain'",
   '--config=rope --config.encoding.layers=rope_a+rop_b': "there is no encoding 'rop_b'",
+  '--config=rope --config.encoding.layers=ALiBi': "no encoding 'ALiBi'; did you mean 'alibi'?",
+  # Arguments that the file leaves out.
+  '--config=rope --config.encoding.alibi.factor=2':
+    '--config.encoding.alibi.factor: encoding.layers is rope, so no layer would read it; add alibi',
+  '--config=rope --config.encoding.layers=alibi --config.encoding.alibi.facto=2':
+    '--config.encoding.alibi.facto: no such key; did you mean encoding.alibi.factor?',
+  '--config=rope --config.encoding.layers=rope+fox --config.encoding.fox.bias=x':
+    'encoding.fox.bias = x: must be a number, such as 0.0',
+  '--config=rope --config.encoding.rope.scaling.factor=2': 'encoding.rope: scaling: rope_type is',
+  '--config=rope --config.encoding.rope.scaling=yarn':
+    '--config.encoding.rope.scaling: a dictionary; set its keys one by one',
+  '--config=rope --config.encoding.rope.scaling.rope_type=yar': "'yar'; did you mean 'yarn'?",
   # Chains.
   '--config=rope --config.encoding.layers=rope+rope':
     'encoding.rope+rope: a chain needs two encodings at least, each once; it is rope+rope',
@@ -405,6 +417,22 @@ def test_layers_are_built_as_named(line):
   assert weights.keys() == layers.keys()
   paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(weights)]
   assert ['/'.join(key.key for key in path) for path in paths] == leaves
+
+
+@pytest.mark.parametrize('line, section, want', [
+  ('--config=fox --config.encoding.layers=rope+fox --config.encoding.rope.base=5',
+   'rope', dict(base=5.0, fraction=1.0, layout='half', scaling={})),
+  ('--config=base --config.encoding.layers=rope_a,nope --config.encoding.rope_a.fraction=0.5',
+   'rope_a', dict(base=1e4, fraction=0.5, layout='half', scaling={})),
+  ('--config=rope --config.encoding.rope.scaling.rope_type=longrope'
+   ' --config.encoding.rope.scaling.factor=4 --config.encoding.rope.scaling.truncate=false'
+   ' --config.encoding.rope.scaling.short_factor=1,1.5', 'rope',
+   dict(base=1e4, fraction=1.0, layout='half', scaling=dict(
+     rope_type='longrope', factor=4, truncate=False, short_factor=[1, 1.5]))),
+])
+def test_arguments_that_a_file_leaves_out(line, section, want):
+  """The rest of the section are defaults; the encoding judges the keys of a dictionary."""
+  assert config_lib.to_dict(parse(line).config.encoding)[section] == want
 
 
 def test_order_is_free_and_the_last_wins():

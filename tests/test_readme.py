@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shlex
 import sys
 import types
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import encodings
+from posjax import encodings, main, transformer
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
@@ -35,6 +36,16 @@ def test_files_that_are_named_exist(page):
   yours = ('power.py', 'fade.py')
   paths = links + [ROOT / name for name in named if not name.endswith(yours)]
   assert len(paths) > 5 and not [str(path) for path in paths if not path.exists()]
+
+
+def test_command_lines_are_right():
+  """The program takes those of README, but for an encoding that is yet to be written."""
+  lines = re.findall(r'python -m posjax\.main (--[^`\n]*)', (ROOT / 'README.md').read_text())
+  parsed = [main.parse(['posjax', *shlex.split(line, comments=True)]) for line in lines
+            if 'power' not in line]
+  assert len(parsed) > 9
+  for run in parsed:
+    transformer.from_config(run.config)
 
 
 def random(*shape):
