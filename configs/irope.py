@@ -4,7 +4,8 @@ Layers that see all have a temperature instead. Chunks are no window: a token se
 the text alone, however near its beginning it stands. The released models have chunks of 8,192. The
 depth of each size is rounded up to a multiple of four.
 
-`python -m posjax.main --config=configs/irope.py`
+`python -m posjax.main --config=configs/irope.py`, two CPU cores, 2026-11-22: 157 s
+beside other work, 2.14 bits per byte at 64 bytes, 2.17 at 512 (one seed, see README).
 """
 
 from configs import base

@@ -1,6 +1,7 @@
 """PoSE (Zhu et al. 2023, arXiv 2309.10400) under RoPE.
 
-`python -m posjax.main --config=configs/pose.py`
+`python -m posjax.main --config=configs/pose.py`, two CPU cores, 2026-11-22: 82 s beside other work,
+2.25 bits per byte at 64 bytes, 2.28 at 512 (one seed, see README).
 """
 
 from configs import base
