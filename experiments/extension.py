@@ -4,10 +4,10 @@
 
 Chen et al. 2023 (arXiv 2306.15595), Peng et al. 2023 (arXiv 2309.00071): interpolation and YaRN are
 made to be tuned for some hundred steps; NTK-aware scaling (bloc97 2023) and attention that maps far
-positions to near ones (ReRoPE, Self-Extend, STRING, Dual Chunk) are said to need none. Here none is
-tuned. One model for each of three seeds is trained once, and its weights are read with other
-frequencies or positions. Bits per byte, mean and 95 % interval; the same command goes on where it
-stopped.
+positions to near ones (ReRoPE, Self-Extend, Dual Chunk) are said to need none; STRING is made for
+lengths up to the trained one, and beyond it leaves most distances too far. Here none is tuned. One
+model for each of three seeds is trained once, and its weights are read with other frequencies or
+positions. Bits per byte, mean and 95 % interval; the same command goes on where it stopped.
 """
 
 import subprocess
