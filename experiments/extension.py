@@ -17,8 +17,7 @@ from pathlib import Path
 import jax
 import tqdm
 
-from posjax import config as config_lib
-from posjax import data, evaluate, files, pool, state, transformer
+from posjax import command_line, data, evaluate, files, pool, state, transformer
 
 TRAINED, FACTOR, SEEDS = 256, 4.0, (0, 1, 2)
 FOLDER = Path('runs/extension')
@@ -60,7 +59,7 @@ def trained(seed):
   command = [sys.executable, '-m', 'posjax.main', *arguments, f'--workdir={folder}']
   if not (folder / 'evaluation.json').exists():
     subprocess.run(command, check=True)
-  return config_lib.load('configs/rope.py', arguments[1:])[0], folder
+  return command_line.load('configs/rope.py', arguments[1:])[0], folder
 
 
 def read(config, folder):

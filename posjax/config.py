@@ -1,8 +1,7 @@
-"""A config: found, loaded, overridden, named and printed, all of it without jax.
+"""A config: found, loaded, named and printed, all of it without jax.
 
 configs/base.py is the schema: nothing may stand in a config that does not stand there, but for the
-arguments of encodings. ml_collections parses the overrides; what it lets pass is caught here, and
-whatever a user gets wrong becomes a UserError of one line.
+arguments of encodings. Whatever a user gets wrong becomes a UserError of one line.
 """
 
 import ast
@@ -14,13 +13,11 @@ import inspect
 import itertools
 import json
 import os
-import re
 import sys
 import traceback
 from pathlib import Path
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,12 +84,11 @@ def show(value):
   return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def load(spec, overrides=()):
-  """Loads a config and sets the overrides; `validation.validate` judges the values.
+def load(spec):
+  """Loads a config; `command_line` sets what a user changes, `validation` judges the values.
 
   Args:
     spec: what --config names: 'rope', 'configs/rope.py', 'rope:small', …
-    overrides: arguments such as '--config.train.steps=500'.
 
   Returns:
     The locked ConfigDict, the path of its file, and the size.
@@ -122,7 +118,6 @@ def load(spec, overrides=()):
   except UserError as error:
     raise UserError(f'{nearby(path)}: {error}') from error
   config.lock()
-  override(config, overrides, path)
   return config, path, ''.join(map(str, filter(None, call.args[:1])))
 
 
@@ -161,46 +156,6 @@ def blaming(path):
     lines = [f':{f.lineno}' for f in frames if Path(f.filename).resolve() == path.resolve()]
     where = f'{nearby(path)}{"".join(lines[-1:])}'
     raise UserError(f'{where}: {type(error).__name__}: {one_line(error)}') from error
-
-
-def override(config, arguments, path):
-  """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
-  if any(key.startswith('encoding.') and key not in flatten(config) for key in keys_of(arguments)):
-    from posjax import opening  # and jax, which most command lines are judged without
-
-    arguments = opening.add_arguments(config, arguments)
-  before, keys = flatten(config), keys_of(arguments)
-  for key in keys:
-    if key not in before:
-      raise UserError(f'--config.{key}: {no_key(key, before, path)}')
-    if hasattr(ConfigDict, key.rpartition('.')[2]):  # ml_collections would take the method
-      raise UserError(f'--config.{key}: also a method of ConfigDict; set it in {nearby(path)}')
-    if isinstance(before[key], tuple) and keys.count(key) > 1:  # they would be concatenated
-      raise UserError(f'--config.{key}: given {keys.count(key)} times; give it once, as A,B,C')
-  flag_values = flags.FlagValues()
-  flag_values.set_gnu_getopt()
-  argv = ['posjax', *arguments]
-  try:
-    config_flags.DEFINE_config_dict('config', config, flag_values=flag_values, sys_argv=argv)
-    leftovers = flag_values(argv)[1:]
-  except flags.IllegalFlagValueError as error:
-    key, value = re.match(r'flag --config\.([^=]*)=(.*?): ', str(error), re.DOTALL).groups()
-    raise mistyped(key, value, before[key]) from error
-  except (flags.Error, ValueError) as error:
-    raise UserError(one_line(error)) from error
-  if leftovers:
-    raise UserError(
-      f'{leftovers[0]}: not a flag; flags look like --config.seed=1, and spaces need quotes'
-    )
-  check_types(flatten(config), before)
-  for key in keys:  # ml_collections reads 1,2 as two integers, but a,b as one word
-    if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
-      words = tuple(','.join(flatten(config)[key]).split(','))
-      config.update_from_flattened_dict({key: words})
-
-
-def keys_of(arguments):
-  return [m[1] for a in arguments if (m := re.match(r'--?(?:no)?config\.([^=]*)', a))]
 
 
 def check_types(values, like):

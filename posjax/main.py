@@ -15,12 +15,13 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from typing import NamedTuple
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from posjax import allocator, interruption, validation
+from posjax import allocator, command_line, interruption, validation
 from posjax import config as config_lib
 from posjax.config import UserError
 from posjax.interruption import Interrupted
@@ -87,7 +88,7 @@ def parse(argv):
     print(usage(), flush=True)
     raise SystemExit(0)
   check_flags(values, overrides)
-  config, path, size = config_lib.load(values.config, overrides)
+  config, path, size = command_line.load(values.config, overrides)
   validation.validate(config)
   name = config_lib.run_name(config, path.stem, size)
   workdir = os.path.expanduser(values.workdir) or os.path.join('runs', name)
@@ -196,6 +197,11 @@ def fail(code, message):
   return code
 
 
+def warn(message, *where, **how):
+  """Says what `warnings` has to say without where in the program it arose."""
+  fail(0, f'warning: {config_lib.one_line(message)}')
+
+
 def leave(code, message, hint=''):
   """Exits without cleaning up: it would crash, where XLA and Orbax are in the middle of things."""
   with contextlib.suppress(BrokenPipeError):
@@ -216,7 +222,8 @@ def answer(program):
   if sys.stdout:
     sys.stdout.reconfigure(errors='replace')  # names and texts have characters that terminals lack
   try:
-    with interruption.unmasked():
+    with interruption.unmasked(), warnings.catch_warnings():
+      warnings.showwarning = warn
       code = program()
     print(end='', flush=True)
     return code

@@ -15,8 +15,8 @@ import jax
 import pytest
 
 import posjax
+from posjax import command_line, main, transformer, validation
 from posjax import config as config_lib
-from posjax import main, transformer, validation
 from posjax.config import ROOT, UserError
 from posjax.encodings import Chain
 from posjax.encodings.fox import Fox
@@ -153,6 +153,8 @@ ENCODING_MISTAKES = {
   '--config=rope --config.encoding.layers=rope+fox --config.encoding.fox.bias=x':
     'encoding.fox.bias = x: must be a number, such as 0.0',
   '--config=rope --config.encoding.rope.scaling.factor=2': 'encoding.rope: scaling: rope_type is',
+  '--config=p_rope --config.encoding.rope.scaling.x=1 --config.encoding.rope.scaling.rope_type=3':
+    'encoding.rope: scaling: rope_type is 3 (valid: default, linear, ',
   '--config=rope --config.encoding.rope.scaling=yarn':
     '--config.encoding.rope.scaling: a dictionary; set its keys one by one',
   '--config=rope --config.encoding.rope.scaling.rope_type=yar': "'yar'; did you mean 'yarn'?",
@@ -484,7 +486,7 @@ def test_every_key_can_be_overridden(name):
   config, _, _ = config_lib.load(name)
   values = config_lib.flatten(config)
   argv = [f'--config.{key}={config_lib.show(value)}' for key, value in values.items()]
-  assert config_lib.flatten(config_lib.load(name, argv)[0]) == values
+  assert config_lib.flatten(command_line.load(name, argv)[0]) == values
 
 
 def test_a_key_that_is_a_method_of_configdict(tmp_path, capsys):

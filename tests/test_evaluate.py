@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax import command_line, data, evaluate, report, sharding, transformer
 from posjax import config as config_lib
-from posjax import data, evaluate, report, sharding, transformer
 from posjax.encodings import At
 from posjax.encodings.learned import Learned
 from posjax.encodings.rope import Rope
@@ -82,7 +82,7 @@ def held_out_of(path, text, *overrides):
     f'data.corpus=text:{path}', 'train.length=16', 'encoding.learned.length=32',
     'evaluate.stride=8', 'evaluate.windows=4', 'evaluate.tokens=512', 'checkpoint.tokens=100',
   )
-  config, _, _ = config_lib.load('learned', [f'--config.{o}' for o in (*settings, *overrides)])
+  config, _, _ = command_line.load('learned', [f'--config.{o}' for o in (*settings, *overrides)])
   corpus = data.load(**config.data)
   return corpus, evaluate.hold_out(config, corpus)
 

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posjax import config as config_lib
-from posjax import data, generate, sharding, state, transformer
+from posjax import command_line, data, generate, sharding, state, transformer
 from posjax.config import UserError
 from posjax.encodings import At, find
 from posjax.pattern import Pattern
@@ -78,7 +77,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
   """
   longer = ['--config.encoding.learned.length=512'] if name == 'learned' else []
   # With a tied table a new model repeats what it read.
-  config, _, _ = config_lib.load(name, ['--config.model.tied=false', *longer])
+  config, _, _ = command_line.load(name, ['--config.model.tied=false', *longer])
   model = transformer.from_config(config)
   params = transformer.init(model, jax.random.key(1))
   rng = np.random.default_rng(2)
@@ -201,7 +200,7 @@ def test_the_document_mark_is_never_generated():
 @pytest.fixture(scope='module')
 def run():
   """Runs `generate.run` on a new model: what it prints, as bytes, and the bytes it generated."""
-  config, _, _ = config_lib.load('rope', ['--config.generate.tokens=20'])
+  config, _, _ = command_line.load('rope', ['--config.generate.tokens=20'])
   model, params = make_model('rope')
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   saved = state.Saved(model, mesh, params, step=1, record={})
@@ -264,7 +263,7 @@ def test_closed_standard_input(run):
 
 
 def test_a_prompt_beyond_the_context(monkeypatch):
-  config, _, _ = config_lib.load('learned', ['--config.encoding.learned.length=64'])
+  config, _, _ = command_line.load('learned', ['--config.encoding.learned.length=64'])
   model = transformer.from_config(config)
   saved = state.Saved(model, mesh=None, params=None, step=1, record={})
   monkeypatch.setattr(state, 'load', lambda config, workdir, which: saved)

@@ -7,8 +7,8 @@ import jax.extend
 import jax.numpy as jnp
 import pytest
 
+from posjax import command_line, plan, report, transformer
 from posjax import config as config_lib
-from posjax import plan, report, transformer
 from posjax.encodings import At
 
 
@@ -33,7 +33,7 @@ def products(jaxpr, times=1):
   ('encoding.layers=rope,rope', 'model.windows=0,0', 'model.layers=4'),
 ])
 def test_flops_are_three_forward_passes(overrides):
-  config, _, _ = config_lib.load('rope', [f'--config.{o}' for o in overrides])
+  config, _, _ = command_line.load('rope', [f'--config.{o}' for o in overrides])
   model = transformer.from_config(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   B, T = config.train.batch, config.train.length

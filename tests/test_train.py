@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from posjax import command_line, data, metrics, sharding, train, transformer, validation
 from posjax import config as config_lib
-from posjax import data, metrics, sharding, train, transformer, validation
 from posjax import state as state_lib
 from posjax.encodings.shift import Shift
 
@@ -54,7 +54,7 @@ def corpus(tmp_path_factory):
 
 def small(corpus, *overrides, name='rope'):
   settings = [setting.format(corpus=corpus) for setting in SMALL]
-  config, _, _ = config_lib.load(name, [f'--config.{s}' for s in (*settings, *overrides)])
+  config, _, _ = command_line.load(name, [f'--config.{s}' for s in (*settings, *overrides)])
   validation.validate(config)
   return config
 

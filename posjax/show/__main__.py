@@ -25,8 +25,8 @@ from pathlib import Path
 
 import tqdm
 
+from posjax import command_line, files, sweep, validation
 from posjax import config as config_lib
-from posjax import files, sweep, validation
 from posjax import main as main_lib
 from posjax.config import UserError
 
@@ -83,7 +83,7 @@ def load(name, overrides=()):
     base = config_lib.ROOT / 'configs' / 'base.py'
     config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
     config.encoding.layers = layers
-  config_lib.override(config, overrides, path)
+  command_line.override(config, overrides, path)
   validation.validate(config)
   return config
 

@@ -1,0 +1,114 @@
+"""What a command line changes of a config: --config.KEY=VALUE.
+
+ml_collections parses the overrides; what it lets pass is caught here.
+"""
+
+import ast
+import re
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from posjax import config as config_lib
+from posjax.config import UserError, check_types, flatten, mistyped, nearby, no_key, one_line, show
+
+
+def load(spec, overrides=()):
+  """`config.load`, with overrides such as '--config.train.steps=500' set.
+
+  Raises:
+    UserError: for everything that can be wrong with a file or an override.
+  """
+  config, path, size = config_lib.load(spec)
+  override(config, overrides, path)
+  return config, path, size
+
+
+def override(config, arguments, path):
+  """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
+  if any(key.startswith('encoding.') and key not in flatten(config) for key in keys_of(arguments)):
+    arguments = add_arguments(config, arguments)
+  before, keys = flatten(config), keys_of(arguments)
+  for key in keys:
+    if key not in before:
+      raise UserError(f'--config.{key}: {no_key(key, before, path)}')
+    if hasattr(ConfigDict, key.rpartition('.')[2]):  # ml_collections would take the method
+      raise UserError(f'--config.{key}: also a method of ConfigDict; set it in {nearby(path)}')
+    if isinstance(before[key], tuple) and keys.count(key) > 1:  # they would be concatenated
+      raise UserError(f'--config.{key}: given {keys.count(key)} times; give it once, as A,B,C')
+  flag_values = flags.FlagValues()
+  flag_values.set_gnu_getopt()
+  argv = ['posjax', *arguments]
+  try:
+    config_flags.DEFINE_config_dict('config', config, flag_values=flag_values, sys_argv=argv)
+    leftovers = flag_values(argv)[1:]
+  except flags.IllegalFlagValueError as error:
+    key, value = re.match(r'flag --config\.([^=]*)=(.*?): ', str(error), re.DOTALL).groups()
+    raise mistyped(key, value, before[key]) from error
+  except (flags.Error, ValueError) as error:
+    raise UserError(one_line(error)) from error
+  if leftovers:
+    raise UserError(
+      f'{leftovers[0]}: not a flag; flags look like --config.seed=1, and spaces need quotes'
+    )
+  check_types(flatten(config), before)
+  for key in keys:  # ml_collections reads 1,2 as two integers, but a,b as one word
+    if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
+      words = tuple(','.join(flatten(config)[key]).split(','))
+      config.update_from_flattened_dict({key: words})
+
+
+def keys_of(arguments):
+  return [m[1] for a in arguments if (m := re.match(r'--?(?:no)?config\.([^=]*)', a))]
+
+
+def add_arguments(config, overrides):
+  """Adds the sections of encodings that `overrides` set a key of, with all their arguments.
+
+  An argument that is a dictionary, such as `rope.scaling`, has any key that is set here; it is for
+  the encoding to judge.
+
+  Returns:
+    The overrides that are left.
+
+  Raises:
+    UserError: there is no such encoding, or no layer has it.
+  """
+  from posjax import encodings  # and jax, which most command lines are judged without
+
+  found = [re.match(r'--?config\.encoding\.([^=]*)=(.*)', o, re.DOTALL) for o in overrides]
+  pairs = [(match[1], match[2]) if match else ('', '') for match in found]
+  named = [tuple(value.split(',')) for key, value in pairs if key == 'layers']
+  layers = [tuple(config.encoding.layers), *named][-1]
+  parts = {part for layer in layers for part in layer.split('+')}
+  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in parts}
+  left = []
+  for override, (path, value) in zip(overrides, pairs, strict=True):
+    section, _, key = path.partition('.')
+    if section in kinds:
+      given = config.encoding.get(section, ConfigDict()).to_dict()
+      own = {**encodings.arguments(kinds[section]), **given}
+      argument, _, inner = key.partition('.')
+      if opened := isinstance(own.get(argument), dict):
+        if not inner:
+          raise UserError(f'--config.encoding.{path}: a dictionary; set its keys one by one')
+        own[argument] = {**own[argument], inner: parse(value)}
+      with config.unlocked():
+        config.encoding[section] = own
+      if opened:
+        continue
+    elif key and encodings.unlabelled(section) in encodings.names():
+      raise UserError(
+        f'--config.encoding.{path}: encoding.layers is {show(layers)}, so no layer would read it; '
+        f'add {section} to the layers'
+      )
+    left.append(override)
+  return left
+
+
+def parse(text):
+  """'4' as 4, '1,2.5' as (1, 2.5), 'true' as True; anything else is a word."""
+  try:
+    return ast.literal_eval(text.title() if text in ('true', 'false') else text)
+  except (ValueError, SyntaxError):
+    return text
