@@ -14,6 +14,7 @@ def get_config(size='tiny'):
     dape=dict(
       base='kerple',  # the bias that is refined; or 'alibi', 'fire'
       width=32,  # of the hidden layer
+      arguments={},  # of the base, such as dict(bias_max=4.0) of 'alibi'
     ),
   )
   return config

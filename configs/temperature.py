@@ -1,6 +1,7 @@
 """Temperatures of the query's position, here log n (Chiang and Cholak 2022, ACL), under RoPE.
 
-`python -m posjax.main --config=configs/temperature.py`
+`python -m posjax.main --config=configs/temperature.py`, two CPU cores, 2026-11-22: 53 s
+beside other work, 2.23 bits per byte at 64 bytes, 4.13 at 512 (one seed, see README).
 """
 
 from configs import base
@@ -15,8 +16,9 @@ def get_config(size='tiny'):
     temperature=dict(
       kind='log_n',  # or 'llama4', 'ministral', 'drope', 'uniform'
       length=LENGTHS[size],  # the trained one; all kinds but 'uniform'
-      beta=0.1,  # of 'llama4' and 'ministral'; 'drope' has 0.412 or 0.103
+      beta=0.1,  # of 'llama4' and 'ministral'
       target=8 * LENGTHS[size],  # the length that 'drope' is for
+      growth=0.412,  # of 'drope'; 0.103 for SmolLM
       factor=1.2,  # of 'uniform'
     ),
     rope=dict(

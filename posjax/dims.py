@@ -2,6 +2,7 @@
 
   B batch   T queries   S keys   N heads   K key/value heads   G = N/K   H head size   D width
   F hidden width of the MLP   V vocabulary   R rows of a table   P position axes   L layers
+  C channels of an encoding's own
 
 An array's name ends in its letters, `x_BTD`. So does a weight's, `query_DNH`, and there the letters
 alone give its shape (here) and its sharding (`sharding.py`). A weight whose letters begin with L is

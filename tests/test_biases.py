@@ -426,7 +426,7 @@ def test_wavlm_keeps_no_gate_with_the_keys():
   (Dape(arguments=dict(kernl='log')), r"arguments: kerple has no 'kernl' \(it has kernel\)"),
   (Dape(base='fire', arguments=dict(length='8')),
    "arguments: length must be of type int; it is '8'"),
-  (Dape(base='fire', arguments=dict(length=0)), 'length and width must be positive; they are 0 and'),
+  (Dape(base='fire', arguments=dict(length=0)), 'length and width must be positive; they are 0'),
   (Dape(arguments=dict(kernel='weighted')), "arguments: kernel 'weighted' is more than a bias"),
   (HardAlibi(windowed=7), 'windowed must be a number of heads, from 0 to 6; it is 7'),
   (MlpBias(depth=0), 'width and depth must be positive; they are 32 and 0'),

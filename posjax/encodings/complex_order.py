@@ -36,12 +36,12 @@ class ComplexOrder(Encoding):
 
   def setup(self):
     k = np.arange(self.dims.D // 2)
-    start_D = self.base ** (-2 * (k // 2) / len(k))
-    init = lambda rng, shape, dtype: jnp.broadcast_to(jnp.asarray(start_D, dtype), shape)
-    self.omega_VD = self.weight('omega_D' if self.shared else 'omega_VD', init, D=len(k))
+    start_C = self.base ** (-2 * (k // 2) / len(k))
+    init = lambda rng, shape, dtype: jnp.broadcast_to(jnp.asarray(start_C, dtype), shape)
+    self.omega_VC = self.weight('omega_C' if self.shared else 'omega_VC', init, C=len(k))
 
   def embed(self, x_BTD, at, state):
-    omega = self.omega_VD.astype(wide(x_BTD))
+    omega = self.omega_VC.astype(wide(x_BTD))
     if not self.shared:
       if isinstance(at.ids, tuple):
         raise ValueError('complex_order turns each word by its own frequencies: give At(…, ids=…)')

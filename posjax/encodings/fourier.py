@@ -37,16 +37,16 @@ class Fourier(Encoding):
     dense, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
     init = nn.initializers.normal(1 / self.gamma)
     self.frequency_R = self.weight('frequency_R', init, R=self.size // 2)
-    self.first_RH = self.weight('first_RH', dense, R=self.size, H=self.hidden)
-    self.first_bias_H = self.weight('first_bias_H', zeros, H=self.hidden)
-    self.second_HD = self.weight('second_HD', dense, H=self.hidden)
+    self.first_RC = self.weight('first_RC', dense, R=self.size, C=self.hidden)
+    self.first_bias_C = self.weight('first_bias_C', zeros, C=self.hidden)
+    self.second_CD = self.weight('second_CD', dense, C=self.hidden)
     self.second_bias_D = self.weight('second_bias_D', zeros)
 
   def embed(self, x_BTD, at, state):
     dtype = wide(x_BTD)
     r_BTR = jnp.concatenate(waves(at.pos[..., 0], self.frequency_R, dtype), axis=-1)
-    h_BTH = r_BTR * self.size**-0.5 @ self.first_RH.astype(dtype) + self.first_bias_H
-    pe_BTD = jax.nn.gelu(h_BTH, approximate=False) @ self.second_HD.astype(dtype)
+    h_BTC = r_BTR * self.size**-0.5 @ self.first_RC.astype(dtype) + self.first_bias_C
+    pe_BTD = jax.nn.gelu(h_BTC, approximate=False) @ self.second_CD.astype(dtype)
     return (x_BTD.astype(dtype) + pe_BTD + self.second_bias_D).astype(x_BTD.dtype), state
 
 

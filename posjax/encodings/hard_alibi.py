@@ -6,9 +6,10 @@ ICML, arXiv 2402.01032.
   head n = 0 .. windowed - 1:   A_ij = q_i . k_j / sqrt(H) if 0 <= i - j <= n, else -infinity
   the other heads:              A_ij = q_i . k_j / sqrt(H)
 
-Head 0 sees the token itself; the heads after the windowed ones know no positions. A key out of a
-head's window is as one that is masked, -infinity and not a large number: a query that finds none
-of its keys within, which only happens where its own token is not among them, gathers nothing.
+Head 0 sees the token itself; the heads after the windowed ones know no positions. The authors' code
+has windows in 8 heads of 12; here it is 2, which small models have, unless one says more. A key out
+of a head's window is as one that is masked, -infinity and not a large number: a query that finds
+none of its keys within, which only happens where its own token is not among them, gathers nothing.
 """
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from posjax.encodings.distance import DistanceBias
 
 
 class HardAlibi(DistanceBias):
-  windowed: int = 8
+  windowed: int = 2
 
   def check(self, dims):
     if not 0 <= self.windowed <= dims.N:

@@ -10,8 +10,16 @@ from collections.abc import Mapping
 from posjax.encodings import scaling_check
 
 PLAIN = {'rope_type': 'default'}
-# What `write` can say; the other types are this package's own.
+# What can be read and written; the other types, and two keys, are this package's own.
 TYPES = ('default', 'linear', 'dynamic', 'yarn', 'longrope', 'llama3', 'proportional')
+OURS = ('ramp', 'resonance')
+# What may stand beside the parameters, and what it must be.
+BESIDE = {
+  'rope_theta': scaling_check.POSITIVE,
+  'partial_rotary_factor': scaling_check.VALUES['partial_rotary_factor'],
+  'max_position_embeddings': scaling_check.VALUES['original_max_position_embeddings'],
+  'original_max_position_embeddings': scaling_check.VALUES['original_max_position_embeddings'],
+}
 
 
 def read(
@@ -35,7 +43,9 @@ def read(
     max_position_embeddings=max_position_embeddings,
     original_max_position_embeddings=original_max_position_embeddings,
   )
-  parameters = parameters or {}
+  parameters = {} if parameters is None else parameters
+  if not isinstance(parameters, Mapping):
+    raise ValueError(f'rope_parameters must be a dictionary, or None; it is {parameters!r}')
   if not any(isinstance(value, Mapping) for value in parameters.values()):
     return _read(parameters, beside)
   for layers, own in parameters.items():
@@ -46,10 +56,15 @@ def read(
 
 def _read(parameters, beside):
   own = {key: value for key, value in parameters.items() if value is not None}
+  for key, (words, valid) in BESIDE.items():
+    value = own.get(key, beside[key])
+    if value is not None and not valid(value):
+      raise ValueError(f'{key} must be {words}; it is {value!r}')
   kind = own.pop('type', 'default')
   kind = own.pop('rope_type', kind)
   if kind == 'su' or (kind == 'yarn' and 'long_factor' in own):  # names that Phi-3 had for it
     kind = 'longrope'
+  _check_shared({'rope_type': kind, **own})
   base = own.pop('rope_theta', beside['rope_theta'])
   if base is None:
     raise ValueError('rope_theta is missing: if it stands beside the parameters, pass it too')
@@ -76,21 +91,30 @@ def _lengths(kind, own, beside):
   return own
 
 
+def _check_shared(scaling):
+  """Raises ValueError, one line, for what Hugging Face's library does not have."""
+  kind = scaling['rope_type']
+  if kind not in TYPES:
+    raise ValueError(
+      f"scaling: rope_type is {kind!r}; Hugging Face's for text are {', '.join(TYPES)}"
+    )
+  for key in OURS:
+    default = scaling_check.keys(kind).get(key)
+    if scaling.get(key, default) != default:
+      raise ValueError(f'scaling: Hugging Face has no {key!r} in its rope_parameters')
+
+
 def write(rope):
   """`rope_parameters` of a `Rope`. (Its `dynamic` has its L from max_position_embeddings there.)
 
   Raises:
     ValueError: one line, for a scaling that Hugging Face's library does not have.
   """
-  scaling = dict(rope.scaling or PLAIN)
-  kind = scaling['rope_type']
-  if kind not in TYPES:
-    raise ValueError(f'scaling: Hugging Face has no rope_type {kind!r} (it has {", ".join(TYPES)})')
-  for key in ('ramp', 'resonance'):
-    default = scaling_check.keys(kind).get(key)
-    if scaling.pop(key, default) != default:
-      raise ValueError(f'scaling: Hugging Face has no {key!r} in its rope_parameters')
-  parameters = {key: list(v) if isinstance(v, tuple) else v for key, v in scaling.items()}
+  scaling = rope.scaling or PLAIN
+  _check_shared(scaling)
+  parameters = {
+    key: list(v) if isinstance(v, tuple) else v for key, v in scaling.items() if key not in OURS
+  }
   parameters['rope_theta'] = rope.base
   if rope.fraction != 1:
     parameters['partial_rotary_factor'] = rope.fraction

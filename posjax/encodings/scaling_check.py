@@ -17,25 +17,25 @@ def _whole(x, least):
 
 
 _SWITCH = 'True or False', lambda x: type(x) is bool
-_POSITIVE = 'a positive number', lambda x: _number(x) and x >= 1e-38
+POSITIVE = 'a positive number', lambda x: _number(x) and x >= 1e-38
 _NOT_NEGATIVE = 'a number from 0 on', lambda x: _number(x) and x >= 0
-_DIVISORS = 'positive numbers', lambda x: type(x) is tuple and all(map(_POSITIVE[1], x))
+_DIVISORS = 'positive numbers', lambda x: type(x) is tuple and all(map(POSITIVE[1], x))
 # What the value of a key must be.
 VALUES = {
   'factor': ('a number from 1 on', lambda x: _number(x) and x >= 1),
   'original_max_position_embeddings': ('a whole number from 2 on', lambda x: _whole(x, 2)),
-  'beta_fast': _POSITIVE,
-  'beta_slow': _POSITIVE,
+  'beta_fast': POSITIVE,
+  'beta_slow': POSITIVE,
   'ramp': ("'code' or 'paper'", lambda x: x in ('code', 'paper')),
   'truncate': _SWITCH,
-  'attention_factor': _POSITIVE,
+  'attention_factor': POSITIVE,
   'mscale': _NOT_NEGATIVE,
   'mscale_all_dim': _NOT_NEGATIVE,
   'resonance': _SWITCH,
   'short_factor': _DIVISORS,
   'long_factor': _DIVISORS,
-  'low_freq_factor': _POSITIVE,
-  'high_freq_factor': _POSITIVE,
+  'low_freq_factor': POSITIVE,
+  'high_freq_factor': POSITIVE,
   'partial_rotary_factor': ('a number from 0 to 1', lambda x: _number(x) and 0 <= x <= 1),
   'clip_low_n': ('a whole number from 0 on', lambda x: _whole(x, 0)),
   'hard': _SWITCH,

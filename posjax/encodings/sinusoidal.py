@@ -9,8 +9,8 @@ sines first: a permutation of channels. 'tensor2tensor' (also fairseq, Whisper) 
 and wavelengths that end at exactly 2 pi base: another set of frequencies, base^(-k / (D/2 - 1)).
 
 `scaled` multiplies the table by a learned number, D^-0.5 at the start: x-transformers does over
-'half', cramming and SpeechT5 over 'interleaved'. fairseq's positions begin at the number of its
-padding token plus one, `offset=2` (M2M100, XGLM).
+'half', cramming over 'interleaved'. So does SpeechT5, whose number is 1 at the start. fairseq's
+positions begin at the number of its padding token plus one, `offset=2` (M2M100, XGLM).
 """
 
 import jax.numpy as jnp
@@ -50,7 +50,9 @@ class Sinusoidal(Encoding):
     if self.base <= 0:
       raise ValueError(f'base must be positive; it is {self.base}')
     if dims.D % 2 or dims.D < 4:
-      raise ValueError(f'the width must be even, for pairs of sin and cos, and not {dims.D}')
+      raise ValueError(
+        f'the width must be even, for pairs of sin and cos, and 4 at least; it is {dims.D}'
+      )
 
   def setup(self):
     if self.scaled:

@@ -10,7 +10,8 @@ trained models s is about 0.43 (`start`). Alone this is NoPE; 'ssmax+rope' has p
 
 n is 1 more than the query's position: the keys that it sees in causal text, of which all is seen.
 Nothing is counted: where positions begin anew, it is that of the document, and where they jump or
-are drawn, or a window cuts, still the position's. The first query, of n = 1, has one key alone.
+are drawn, or a window cuts, still the position's. The first query, of n = 1, has one key alone. One
+that is moved to before 0 has n = 1 too.
 """
 
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class Ssmax(Encoding):
 
   def query(self, q):
     dtype = wide(q.h)
-    n_BT = q.pos[..., 0].astype(dtype) + 1
+    n_BT = jnp.maximum(q.pos[..., 0], 0).astype(dtype) + 1
     factor_BTN = self.scale_LN.astype(dtype) * jnp.log(n_BT)[..., None]
     return sharpen(q, factor_BTN + self.bias_LN.astype(dtype) if self.bias else factor_BTN)
 

@@ -5,16 +5,17 @@
   log_n      f = max(1, ln n / ln L)             Chiang and Cholak 2022, ACL; Qwen, ReRoPE
   llama4     f = 1 + beta ln(1 + floor(n / L))   Llama 4, layers without RoPE: beta 0.1, L 8192
   ministral  f = 1 + beta ln(1 + floor(p / L))   Ministral 3, all layers: beta 0.1
-  drope      f = 1 + beta ln(target / L)         Gelberg et al. 2025, arXiv 2512.12167
+  drope      f = 1 + growth ln(target / L)       Gelberg et al. 2025, arXiv 2512.12167
   uniform    f = factor                          Wang et al. 2024, arXiv 2404.12224: 1.2
 
 L is `length`, the trained one; of Llama 4 its floor_scale. DroPE is a model that was trained with
-RoPE, lost it and was trained a little more; at the length `target` it has beta 0.412, or 0.103 for
-SmolLM. Alone this is NoPE with a temperature; 'temperature+rope' has both.
+RoPE, lost it and was trained a little more; at the length `target` its growth is 0.412, or 0.103
+for SmolLM. Alone this is NoPE with a temperature; 'temperature+rope' has both.
 
 log_n is a law of the number of keys that a query sees, and n is that number in causal text of which
 all is seen. It is read off the position, nothing is counted: where positions begin anew, it is that
-of the document, and where they jump or are drawn, or a window cuts, still the position's.
+of the document, and where they jump or are drawn, or a window cuts, still the position's. One that
+is moved to before 0 has the f of 0: n is 1 at least.
 """
 
 import math
@@ -37,6 +38,7 @@ class Temperature(Encoding):
   length: int = 2048
   beta: float = 0.1
   target: int = 16_384
+  growth: float = 0.412
   factor: float = 1.2
   shift_invariant = property(lambda self: self.kind in ('drope', 'uniform'))
   causal_only = property(lambda self: self.kind == 'log_n')  # else n keys are not all that it sees
@@ -56,6 +58,7 @@ class Temperature(Encoding):
 
   def at(self, p):
     """f of queries at `p`."""
+    p = jnp.maximum(p, 0)
     if self.kind == 'log_n':
       return jnp.maximum(1, jnp.log(p + 1) / math.log(self.length))
     if self.kind == 'llama4':
@@ -63,7 +66,7 @@ class Temperature(Encoding):
     if self.kind == 'ministral':
       return 1 + self.beta * jnp.log1p(jnp.floor(p / self.length))
     if self.kind == 'drope':
-      return jnp.full_like(p, 1 + self.beta * math.log(self.target / self.length))
+      return jnp.full_like(p, 1 + self.growth * math.log(self.target / self.length))
     return jnp.full_like(p, self.factor)
 
 

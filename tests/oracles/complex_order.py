@@ -18,7 +18,7 @@ def embed(x, pos, args, weights, ids=None):
   x = np.asarray(x, np.float64)
   half = x.shape[2] // 2
   shared = args['shared']
-  table = np.asarray(weights['omega_D' if shared else 'omega_VD'], np.float64)
+  table = np.asarray(weights['omega_C' if shared else 'omega_VC'], np.float64)
   out = np.zeros(x.shape)
   for b in range(x.shape[0]):
     for t in range(x.shape[1]):

@@ -13,12 +13,12 @@ import numpy as np
 from tests.oracles import attention
 
 
-def alibi(heads, weights):
-  """The bias(n, i, j) = -m_n |i - j|, m_n = 2^(-8n/N), n = 1..N."""
+def alibi(heads, weights, bias_max=8.0):
+  """The bias(n, i, j) = -m_n |i - j|, m_n = 2^(-bias_max n/N), n = 1..N."""
   count = 2 ** math.floor(math.log2(heads))
-  slopes = [2.0 ** (-8 * n / count) for n in range(1, count + 1)]
+  slopes = [2.0 ** (-bias_max * n / count) for n in range(1, count + 1)]
   # Every other slope of the next power of two, as far as heads are left.
-  slopes += [2.0 ** (-8 * n / (2 * count)) for n in range(1, 2 * count, 2)]
+  slopes += [2.0 ** (-bias_max * n / (2 * count)) for n in range(1, 2 * count, 2)]
   return lambda n, i, j: -slopes[n] * abs(i - j)
 
 
@@ -59,7 +59,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
   content = attention.dot(q, k)
   base = {'alibi': alibi, 'kerple': kerple, 'fire': fire}[args['base']]
-  static = base(heads, weights.get('static'))
+  static = base(heads, weights.get('static'), **args.get('arguments', {}))
   scores, biases, hidden_bias, output, output_bias = (
     np.asarray(weights[name], np.float64)
     for name in ['scores_LNR', 'biases_LNR', 'hidden_bias_LR', 'output_LRN', 'output_bias_LN']

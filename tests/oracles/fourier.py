@@ -26,13 +26,13 @@ def gelu(x):
 def embed(x, pos, args, weights, ids=None):
   """x [B,T,D], pos [B,T], any numbers -> x plus the network of each position."""
   out = np.array(x, np.float64)
-  first, second = np.float64(weights['first_RH']), np.float64(weights['second_HD'])
+  first, second = np.float64(weights['first_RC']), np.float64(weights['second_CD'])
   assert first.shape == (args['size'], args['hidden']), first.shape
   for b in range(out.shape[0]):
     for t in range(out.shape[1]):
       r = features(float(pos[b, t]), weights['frequency_R'])
       hidden = [
-        gelu(math.fsum(r[i] * first[i, h] for i in range(len(r))) + weights['first_bias_H'][h])
+        gelu(math.fsum(r[i] * first[i, h] for i in range(len(r))) + weights['first_bias_C'][h])
         for h in range(args['hidden'])
       ]
       for d in range(out.shape[2]):

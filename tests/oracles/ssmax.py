@@ -2,8 +2,8 @@
 
 Paper: Nakanishi 2025, 'Scalable-Softmax Is Superior for Attention', arXiv 2501.19399:
 weight_ij = n^(s z_ij) / sum_l n^(s z_il), with z the logits, n the number of keys, and s learned
-for each head. Causal text of which all is seen has n = p + 1 at position p, counted from 0. With a
-bias b the exponent's base is e^b n^s.
+for each head. Causal text of which all is seen has n = p + 1 at position p, counted from 0; n is 1
+at least. With a bias b the exponent's base is e^b n^s.
 """
 
 import math
@@ -24,7 +24,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   assert ('bias_LN' in weights) == args['bias'], weights.keys()
 
   def score(b, n, i, j):
-    base = (q_pos[b, i] + 1) ** weights['scale_LN'][n]
+    base = max(q_pos[b, i] + 1, 1) ** weights['scale_LN'][n]
     if args['bias']:
       base *= math.exp(weights['bias_LN'][n])
     return content(b, n, i, j) * math.log(base)  # as base^z is e^(z ln base)

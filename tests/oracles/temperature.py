@@ -1,12 +1,12 @@
 """Temperatures: each query's logits are multiplied by a number that is given or of its position p.
 
-a_ij = f_i q_i . k_j, with p counted from 0:
+a_ij = f_i q_i . k_j, with p counted from 0, and as 0 where it is less:
 
   log_n       f = max(1, ln n / ln L), n = p + 1. Chiang and Cholak 2022, 'Overcoming a Theoretical
               Limitation of Self-Attention', arXiv 2202.12172; in this form Qwen and ReRoPE
   llama4      f = 1 + beta ln(1 + floor((p + 1) / L)). Llama 4, its layers without RoPE
   ministral   f = 1 + beta ln(1 + floor(p / L)). Ministral 3, all layers
-  drope       f = 1 + beta ln(target / L). Gelberg et al. 2025, 'DroPE', arXiv 2512.12167
+  drope       f = 1 + growth ln(target / L). Gelberg et al. 2025, 'DroPE', arXiv 2512.12167
   uniform     f is given. Wang et al. 2024, 'Length Generalization of Causal Transformers without
               Position Encoding', arXiv 2404.12224
 """
@@ -18,8 +18,9 @@ import numpy as np
 from tests.oracles import attention
 
 
-def factor_at(p, kind, length, beta, target, factor):
+def factor_at(p, kind, length, beta, target, growth, factor):
   """f of a query at position p."""
+  p = max(p, 0)
   if kind == 'log_n':
     # A power of the length: n = L^f.
     return max(1.0, math.log(p + 1, length))
@@ -28,7 +29,7 @@ def factor_at(p, kind, length, beta, target, factor):
   if kind == 'ministral':
     return 1 + beta * math.log1p(math.floor(p / length))
   if kind == 'drope':
-    return 1 + beta * (math.log(target) - math.log(length))
+    return 1 + growth * (math.log(target) - math.log(length))
   assert kind == 'uniform', kind
   return factor
 
