@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import tqdm
 
-from posjax import command_line, data, evaluate, files, pool, state, transformer
+from posjax import command_line, compile_cache, data, evaluate, files, pool, state, transformer
 
 TRAINED, FACTOR, SEEDS = 256, 4.0, (0, 1, 2)
 FOLDER = Path('runs/extension')
@@ -94,6 +94,7 @@ def table(found, protocol, text):
 
 
 def main():
+  compile_cache.keep(FOLDER)
   found, protocols = zip(*(read(*trained(seed)) for seed in SEEDS), strict=True)
   lines = [line for p, text in protocols[0].items() for line in table(found, p, text)]
   files.replace(FOLDER / 'table.md', '\n'.join(lines))
