@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pathlib
 
 # Must stand before jax is imported.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -41,6 +42,8 @@ OF_FIRST = {
   'test_eight_devices_give_the_same_numbers', 'test_memory_is_linear_in_the_length',
   'test_transformations_keep_the_numbers',
 }
+
+MAPPINGS = pathlib.Path('/proc/self/maps')  # of this process; not on macOS
 
 # Files that go through the encodings; most of their tests share what tests/problem.py solves.
 SHARED = [
@@ -83,6 +86,12 @@ def pytest_generate_tests(metafunc):
         marks=[] if core or (first and of_all) else [pytest.mark.slow],
       ) for encoding, core, first in shelf() if first or not of_first
     ])
+
+
+def pytest_runtest_teardown():
+  """Lets compiled programs go in time: each is some 20 mappings, and Linux allows 65,530."""
+  if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b'\n') > 30_000:
+    jax.clear_caches()
 
 
 @pytest.hookimpl(optionalhook=True)
