@@ -88,7 +88,7 @@ def pytest_generate_tests(metafunc):
     ])
 
 
-def pytest_runtest_teardown():
+def pytest_runtest_logfinish(nodeid, location):
   """Lets compiled programs go in time: each is some 20 mappings, and Linux allows 65,530."""
   if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b'\n') > 30_000:
     jax.clear_caches()
