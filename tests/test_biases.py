@@ -88,6 +88,11 @@ FORMS = [
 @pytest.mark.parametrize('form', FORMS, ids=title)
 def test_a_form_equals_the_oracle(form):
   test_equations.test_cross_attention_equals_the_oracle(form)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('form', FORMS, ids=title)
+def test_a_form_in_blocks_equals_the_oracle(form):
   test_equations.test_cross_attention_in_blocks_equals_the_oracle(form)
 
 
