@@ -22,7 +22,7 @@ from tests.problem import CAUSAL, DIMS, ROWS, close, draw, heads, jit, segments
 from tests.test_identities import count_places
 from tests.test_identities_relative import UNDONE, check, solve
 
-pytestmark = pytest.mark.usefixtures('float64')
+pytestmark = [pytest.mark.usefixtures('float64'), pytest.mark.slow]
 
 TABLE_HR = np.random.default_rng(1).normal(size=(DIMS.H, 6))
 

@@ -42,7 +42,7 @@ from tests.problem import (
 from tests.stored import golden
 from tests.test_identities import count_places
 
-pytestmark = pytest.mark.usefixtures('float64')
+pytestmark = [pytest.mark.usefixtures('float64'), pytest.mark.slow]
 
 SLOPES = slopes(DIMS.N)
 UNDONE = np.log(np.expm1(SLOPES))  # the slopes are softplus of these, and -log sigmoid of -these

@@ -22,7 +22,7 @@ from tests.test_oracles import close, softmax, tokens
 from tests.test_rotary_variants import rotated
 from tests.test_scaling import at_of
 
-pytestmark = pytest.mark.usefixtures('float64')
+pytestmark = [pytest.mark.usefixtures('float64'), pytest.mark.slow]
 
 TIGHT = dict(rtol=1e-11, atol=1e-12)
 
