@@ -175,15 +175,16 @@ def train(run):
   """Trains; the exit code says how it ended."""
   with interruption.at_once():
     try:
-      from posjax import compile_cache, metrics, resources
-      from posjax import train as train_lib
+      with interruption.unmasked():
+        from posjax import compile_cache, metrics, resources
+        from posjax import train as train_lib
 
-      compile_cache.keep(run.workdir)
-      seconds = time.perf_counter() - STARTED
-      with interruption.unmasked(), resources.explained():
-        train_lib.run(
-          run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
-        )
+        compile_cache.keep(run.workdir)
+        seconds = time.perf_counter() - STARTED
+        with resources.explained():
+          train_lib.run(
+            run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
+          )
     except Interrupted as error:
       leave(error.exit_code, error, f'next:   {run.command}')
     except metrics.Diverged as error:
