@@ -1,14 +1,21 @@
 """Eight simulated devices, float64 on demand, and the shelf for each test that takes `encoding`."""
 
 import importlib
+import importlib.metadata
 import os
 import pathlib
 
-# Must stand before jax is imported.
+# These must stand before jax is imported. Compiling is most of the time of the tests, whose arrays
+# are too small to repay optimisation; one that needs it is a child process without these flags.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
-)
+os.environ['XLA_FLAGS'] = ' '.join([
+  os.environ.get('XLA_FLAGS', ''),
+  '--xla_force_host_platform_device_count=8',
+  '--xla_backend_optimization_level=0',
+  '--xla_cpu_parallel_codegen_split_count=1',
+  # Later versions abort on this one.
+  '--xla_cpu_use_fusion_emitters=false' * importlib.metadata.version('jax').startswith('0.10.'),
+])
 # Programs are kept where a test says, or nowhere: not in the user's cache folder.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', '')
 

@@ -32,8 +32,6 @@ MASKS = {
 # Rows of documents, '.' is padding: one alone, three packed, padded on the left and on the right.
 ROWS = ('000000000000', '000001112222', '...000000000', '0000001111..')
 
-# LLVM's optimisations are half of a compilation, which sizes as small as these do not repay.
-jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 def close(got, want, rtol=1e-11, atol=1e-11):
@@ -145,7 +143,7 @@ def solver(encoding):
       for name, (mask, blocks) in masks(encoding).items()
     }
 
-  return jit(solve)
+  return jax.jit(solve)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from posjax.encodings.alibi import Alibi
 from posjax.encodings.nope import Nope
 from posjax.encodings.stick_breaking import StickBreaking
 from tests.oracles import attention as oracle
-from tests.problem import FIVES, FOURS, REFERENCE, close, jit, segments
+from tests.problem import FIVES, FOURS, REFERENCE, close, segments
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -208,7 +208,7 @@ def test_masked_scores_reach_neither_output_nor_gradient(way):
   """exp(1e30) is infinite: multiplied by 0 in the backward pass, it would be NaN."""
   q, k = draw_ends(12, 12, rows=('..0000111122', '000000000000'))
 
-  @jit
+  @jax.jit
   def every(q, k):
     values = (0.0, 1e30, -1e30, math.inf, math.nan)
     return [solve(q, k, Bound(Poison(value=x)), causal=True, window=4, **way) for x in values]
@@ -224,7 +224,7 @@ def test_a_query_that_sees_nothing_gets_zero_and_gives_no_gradient(way):
   k = k.replace(segment_ids=k.segment_ids.at[0, 6:].set(2).at[1, 9:].set(-1))
   blind = np.zeros((2, 12), bool)
   blind[0, :2] = blind[0, 6:] = True
-  o, (q_bar, k_bar, v_bar) = jit(functools.partial(solve, encoding=Bound(Nope()), **way))(q, k)
+  o, (q_bar, k_bar, v_bar) = jax.jit(functools.partial(solve, encoding=Bound(Nope()), **way))(q, k)
   unseen = np.zeros((2, 12), bool)
   unseen[0, :2] = unseen[0, 6:] = unseen[1, 9:] = True
   for x, zero in [(o, blind), (q_bar, blind), (k_bar, unseen), (v_bar, unseen)]:
@@ -242,7 +242,7 @@ def test_grouped_heads_equal_repeated_heads(way):
   repeat = lambda x: jnp.repeat(x, G, axis=2)
   many = k.replace(h=repeat(k.h), v=repeat(k.v))
   bound = Bound(Alibi().with_dims(DIMS))
-  run = jit(functools.partial(solve, encoding=bound, **way))
+  run = jax.jit(functools.partial(solve, encoding=bound, **way))
   o, (q_bar, *key_bars) = run(q, k)
   want, (want_q_bar, *wide_bars) = run(q, many)
   add = lambda x: x.reshape(*x.shape[:2], DIMS.K, G, DIMS.H).sum(axis=3)
@@ -273,11 +273,11 @@ def test_rows_spread_over_devices_by_other_means_than_ours(axis_type, module, wa
   q, k = draw_ends(12, 12)
   encoding = Bound(module.with_dims(DIMS))
   function = lambda q, k: solve(q, k, encoding, **way)
-  want = jit(function)(q, k)
+  want = jax.jit(function)(q, k)
   mesh = jax.make_mesh((2,), ('x',), axis_types=(axis_type,), devices=jax.devices()[:2])
   rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('x'))
   if axis_type == AxisType.Auto:
     function = jax.shard_map(function, mesh=mesh, in_specs=rows.spec, out_specs=rows.spec)
   with jax.set_mesh(mesh):
     q, k = jax.device_put((q, k), rows)
-    close(jit(function)(q, k), want)
+    close(jax.jit(function)(q, k), want)

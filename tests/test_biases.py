@@ -37,7 +37,6 @@ from tests.problem import (
   attention,
   close,
   draw,
-  jit,
   segments,
 )
 from tests.stored import golden
@@ -65,7 +64,7 @@ def biases(encoding, weights, queries, keys, heads=3, **features):
     for count in (queries, keys)
   )
 
-  @jit
+  @jax.jit
   def both(bound, q, k):
     # As in blocks: the largest distance first, and room for one more.
     r = bound.distances(keys - 1.0 - jnp.arange(queries + keys))
@@ -170,7 +169,7 @@ def test_alibi_scaled_with_the_content_as_in_falcon():
     def score(self, s_BNTS, pair, carry):
       return (s_BNTS + pair.bias) * self.dims.scale, carry
 
-  @jit
+  @jax.jit
   def both(inputs, larger):
     falcon = attention(Falcon(), larger, at, at, **CAUSAL, **REFERENCE)
     return attention(Alibi(factor=DIMS.scale), inputs, at, at, **CAUSAL, **REFERENCE), falcon
@@ -193,7 +192,7 @@ def test_hard_alibi_is_attention_with_a_window_for_each_head():
     ]
     return jnp.stack(heads, axis=2)
 
-  @jit
+  @jax.jit
   def each(inputs):
     ways = [lambda x, way=way: attention(encoding, x, at, at, **CAUSAL, **way)
             for way in (REFERENCE, FIVES)]
@@ -211,7 +210,7 @@ def test_hard_alibi_gathers_nothing_where_no_key_is_in_the_window(way):
   inputs, at = draw(encoding, batch=1), consecutive(0, 12)
   apart = at.replace(pos=at.pos + 0.5, consecutive=False)
 
-  @jit
+  @jax.jit
   def run(inputs):
     o, pull = jax.vjp(lambda x: attention(encoding, x, at, apart, causal=False, **way), inputs)
     return o, pull(jnp.cos(o))[0]
@@ -357,7 +356,7 @@ def test_cable_without_the_scale_has_queries_that_are_larger():
   larger = dict(inputs, q=inputs['q'] / DIMS.scale)
   places = count_places(segments(*ROWS))
 
-  @jit
+  @jax.jit
   def both(inputs, larger):
     # Gates are the keys' own: queries may be any.
     run = lambda encoding, x: attention(encoding, x, places, places, **CAUSAL, **REFERENCE)
@@ -402,7 +401,7 @@ def test_wavlm_layer():
   found = [wavlm.attend(q / 2, k, v, *given, ({'x': x}, {'x': x}))]
   bound, at = Bound(encoding.with_dims(Dims(N=2, K=2, H=4, D=8)), weights), consecutive(0, 9)
 
-  @jit
+  @jax.jit
   def layer(bound, x, q, k, v):
     features, _ = bound.features(x, at, ())
     ends = bound.query(at.tokens(q / 2, v, features)), bound.key(at.tokens(k, v, features))

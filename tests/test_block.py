@@ -9,7 +9,7 @@ from posjax.block import Block, Memory
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from posjax.encodings.nope import Nope
-from tests.problem import REFERENCE, close, jit
+from tests.problem import REFERENCE, close
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -32,7 +32,7 @@ def solve(block, batch, *, silent, **rngs):
   shapes = jax.eval_shape(block.init, jax.random.key(0), *arguments)['params']
   draw = lambda path, x: jnp.asarray(rng.normal(size=x.shape) * (path[-1].key != silent))
   params = jax.tree_util.tree_map_with_path(draw, shapes)
-  y_BTD, memory = jit(block.apply)({'params': params}, *arguments, rngs=rngs)
+  y_BTD, memory = jax.jit(block.apply)({'params': params}, *arguments, rngs=rngs)
   assert memory == Memory(None, ())
   return x_BTD, y_BTD, params
 

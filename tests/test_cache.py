@@ -18,7 +18,7 @@ from posjax.encodings.rope import Rope
 from posjax.encodings.t5 import T5
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
-from tests.problem import FIVES, REFERENCE, close, jit, segments
+from tests.problem import FIVES, REFERENCE, close, segments
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -72,7 +72,7 @@ def shift_second(x):
 
 def decode(model, params, tokens_BT, at):
   """Prefill in two chunks of eight, the cache grown between them, then token by token: logits."""
-  prefill, step = jit(model.apply), jit(lambda *args: model.apply(*args))
+  prefill, step = jax.jit(model.apply), jax.jit(lambda *args: model.apply(*args))
   # A draw of positions depends on how many there are.
   spare = 0 if any(e.depends_on_capacity for e in model.pattern.encodings) else 3
   cache = model.init_cache(2, LENGTH + spare, slots=8, pos_dtype=at.pos.dtype, rng=DRAW)
@@ -95,7 +95,7 @@ def check_decoding(pos_BT, encodings, *layers):
   tokens_BT, at = text(pos_BT)
   model = transformer(encodings, REFERENCE, *layers)
   params = draw_params(model, tokens_BT, at)
-  want, _ = jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
+  want, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
   at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
   got = decode(transformer(encodings, FIVES, *layers), params, shift_second(tokens_BT), at)
   close(got[0], want[0], rtol=1e-10, atol=1e-10)

@@ -39,7 +39,6 @@ from tests.problem import (
   draw,
   first_state,
   heads,
-  jit,
   place,
   segments,
 )
@@ -172,7 +171,7 @@ def test_scores_pass_through_the_parts_in_order(parts):
   chain = Chain(parts)
   inputs, at = draw(chain), place(chain, segments(*ROWS))
 
-  @jit
+  @jax.jit
   def solve(inputs, at):
     got = [attention(chain, inputs, at, at, **CAUSAL, **way) for way in (REFERENCE, FIVES)]
     return one_after_the_other(parts, inputs, at), got
@@ -184,7 +183,7 @@ def test_scores_pass_through_the_parts_in_order(parts):
 def test_a_part_that_does_nothing_changes_nothing():
   inputs, at = draw(Rope()), place(Rope(), segments(*ROWS))
 
-  @jit
+  @jax.jit
   def solve(inputs, at):
     encodings = Rope(), Chain((Rope(), Nope())), Chain((Nope(), Rope()))
     return [attention(each, inputs, at, at, **CAUSAL, **FIVES) for each in encodings]

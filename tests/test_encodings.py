@@ -26,7 +26,6 @@ from tests.problem import (
   attention,
   close,
   draw,
-  jit,
   masks,
   place,
   problem,
@@ -141,7 +140,7 @@ def test_transformations_keep_the_numbers(encoding):
   def solve(inputs):
     return attention(encoding, inputs, at, at, **CAUSAL, **FIVES)
 
-  @jit
+  @jax.jit
   def transform(stack):
     grad = jax.value_and_grad(lambda inputs: jnp.sum(r_BTNH * solve(inputs)))
     step = lambda _, inputs: (None, grad(inputs))
@@ -171,7 +170,7 @@ def test_eight_devices_give_the_same_numbers(encoding):
   weights = inputs['weights']
   spread['weights'] = jax.device_put(weights, sharding.of_state(weights, mesh))
 
-  @jit
+  @jax.jit
   def solve(inputs, at, r_BTNH):
     def loss(inputs):
       o = attention(encoding, inputs, at, at, **CAUSAL, **FIVES)
@@ -203,8 +202,8 @@ def test_bfloat16_far_out(encoding, request):
   narrow['weights'] = jax.tree.map(jnp.float32, inputs['weights'])
   exact = jax.tree.map(jnp.float64, narrow)
   solve = functools.partial(attention, encoding)
-  want = jit(functools.partial(solve, **REFERENCE))
-  got = jit(lambda *args: [solve(*args, **way) for way in (REFERENCE, FIVES)])
+  want = jax.jit(functools.partial(solve, **REFERENCE))
+  got = jax.jit(lambda *args: [solve(*args, **way) for way in (REFERENCE, FIVES)])
   # A million is for the record: print it with -rP.
   end = min(encoding.limit or 0, CAPACITY) - 1
   for last in (131_072, 1_000_000) if encoding.limit is None else (end,):

@@ -22,7 +22,6 @@ from tests.problem import (
   draw,
   first_state,
   heads,
-  jit,
   masks,
   place,
   problem,
@@ -122,7 +121,7 @@ def crossed(encoding):
 
 def test_cross_attention_equals_the_oracle(encoding):
   inputs, at_q, at_k = crossed(encoding)
-  found = jit(functools.partial(attention, encoding, **CAUSAL, **REFERENCE))(inputs, at_q, at_k)
+  found = jax.jit(functools.partial(attention, encoding, **CAUSAL, **REFERENCE))(inputs, at_q, at_k)
   want, seen = follow(encoding, inputs, at_q, at_k, **CAUSAL)
   assert not seen[:, 4:6].any() and seen[:, :4].any()
   close(found, want, rtol=1e-10, atol=1e-10)
@@ -131,7 +130,7 @@ def test_cross_attention_equals_the_oracle(encoding):
 def test_cross_attention_in_blocks_equals_the_oracle(encoding):
   inputs, at_q, at_k = crossed(encoding)
 
-  @jit
+  @jax.jit
   def solve(inputs, at_q, at_k):
     return {
       name: attention(encoding, inputs, at_q, at_k, **mask, **FOURS)

@@ -17,7 +17,6 @@ from posjax.config import UserError
 from posjax.encodings import At, find
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
-from tests.problem import jit
 
 GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
 
@@ -93,7 +92,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
     # What is drawn depends on how many tokens may come: a bucket of them.
     cache = model.init_cache(2, 512, rng=jax.random.fold_in(key, 0))
   at = At(order[..., None], order, jnp.zeros_like(order))
-  logits, _ = jit(model.apply)({'params': params}, text, at, cache)
+  logits, _ = jax.jit(model.apply)({'params': params}, text, at, cache)
 
   before = np.asarray(logits[:, config.train.length - 1 : -1, : data.BOS])
   after = text[:, config.train.length :, None]

@@ -13,7 +13,7 @@ from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import frequencies, rotate
 from posjax.encodings.sinusoidal import sinusoid
 from tests.oracles import alibi as alibi_oracle
-from tests.problem import CAUSAL, DIMS, REFERENCE, ROWS, close, draw, heads, jit, segments
+from tests.problem import CAUSAL, DIMS, REFERENCE, ROWS, close, draw, heads, segments
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -148,7 +148,7 @@ def test_alibi_slopes_equal_the_oracle_for_every_number_of_heads():
 def test_alibi_causal_is_linear_in_the_position_of_the_key():
   inputs, at = draw(Alibi()), count_places(segments(*ROWS))
 
-  @jit
+  @jax.jit
   def both(inputs, at):
     fives = dict(implementation='blockwise', block=5)
     ways = [(Alibi(), REFERENCE), (RowConstant(), REFERENCE), (RowConstant(), fives)]
@@ -166,7 +166,7 @@ def test_nope_without_a_causal_mask_is_a_bag():
   # Places stay as they are, but for segments: a key's document goes with it.
   at_k = at.replace(segment_ids=at.segment_ids[:, order])
 
-  @jit
+  @jax.jit
   def bag(inputs, at_q, at_k):
     return solve(Nope(), inputs, at_q, at_k, causal=False, **REFERENCE)[0]
 
@@ -184,7 +184,7 @@ def test_a_carry_that_counts_visible_keys_is_alibi(window):
   inputs, at = draw(Alibi()), count_places(segments(*ROWS))
   mask = dict(causal=True, window=window)
 
-  @jit
+  @jax.jit
   def every(inputs, at):
     ways = [dict(implementation='blockwise', block=block) for block in BLOCKS]
     counted = [solve(Counting(), inputs, at, at, **mask, **way) for way in (REFERENCE, *ways)]
@@ -204,7 +204,7 @@ def test_a_carry_counts_the_slots_of_a_cache_that_are_in_use():
   at = at.replace(order=jnp.where(empty, 0, at.order), pos=jnp.where(empty[..., None], 0, at.pos))
   at_q = jax.tree.map(lambda x: x[:, 7:12], at)
 
-  @jit
+  @jax.jit
   def every(inputs, at_q, at):
     ways = [dict(implementation='blockwise', block=block) for block in (2, 5, 7)]
     counted = [solve(Counting(), inputs, at_q, at, **CAUSAL, **way) for way in (REFERENCE, *ways)]
@@ -221,7 +221,7 @@ def test_a_carry_counts_the_slots_of_a_cache_that_are_in_use():
 def drawn(encoding, capacity, number):
   """What `number` keys draw, [number, C]."""
 
-  @jit
+  @jax.jit
   def draw(keys):
     return jax.vmap(lambda key: encoding.init_state(1, capacity, True, key).sequence[0])(keys)
 

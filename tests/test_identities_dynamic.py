@@ -18,7 +18,7 @@ from posjax.encodings.path import Path, inverse
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.stick_breaking import StickBreaking
 from tests.oracles import attention as oracle
-from tests.problem import CAUSAL, DIMS, ROWS, close, draw, heads, jit, segments
+from tests.problem import CAUSAL, DIMS, ROWS, close, draw, heads, segments
 from tests.test_identities import count_places
 from tests.test_identities_relative import UNDONE, check, solve
 
@@ -131,7 +131,7 @@ def test_path_inverse():
     w /= np.linalg.norm(w, axis=-1, keepdims=True)
     Ms.append(np.tril(2 * w @ w.mT, -1))
   wants = [np.linalg.inv(np.eye(M.shape[-1]) + M) for M in Ms]
-  every = jit(lambda Ms: [inverse(M) for M in Ms])
+  every = jax.jit(lambda Ms: [inverse(M) for M in Ms])
   close(every(Ms), wants, 1e-12, 1e-12)
   with jax.enable_x64(False):
     narrow = every([np.float32(M) for M in Ms])

@@ -35,7 +35,6 @@ from tests.problem import (
   attention,
   close,
   draw,
-  jit,
   place,
   segments,
 )
@@ -133,7 +132,7 @@ def solver(encoding):
     o, back = jax.vjp(functools.partial(output, **REFERENCE), streams)
     return (o, back(jnp.sin(o))[0]), output(streams, **FIVES)
 
-  return jit(solve)
+  return jax.jit(solve)
 
 
 def solve(encoding, inputs, at=None, **weights):

@@ -7,6 +7,7 @@ these are the same. Places are packed, begin anew in each document, and jump.
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from posjax.encodings.rope import Rope
 from posjax.encodings.shift import Shift
 from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
 from posjax.encodings.temperature import Temperature
-from tests.problem import CAPACITY, DIMS, ROWS, close, draw, ends, first_state, jit, place, segments
+from tests.problem import CAPACITY, DIMS, ROWS, close, draw, ends, first_state, place, segments
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -94,7 +95,7 @@ def met():
   """{name: for both of a pair, queries, keys and their products}, compiled at once."""
   at = place(Rope(), segments(*ROWS))
 
-  @jit
+  @jax.jit
   def meet(inputs, at):
     def one(encoding):
       q, k, _ = ends(encoding, inputs, at, at)
@@ -133,7 +134,7 @@ def test_the_layouts_are_one_of_permuted_streams(args):
 
   other = dict(inputs, q=permute(inputs['q'], DIMS.N), k=permute(inputs['k'], DIMS.K))
 
-  @jit
+  @jax.jit
   def meet(*both):
     cases = zip(('interleaved', 'half'), both, strict=True)
     found = (ends(Rope(layout=layout, **args), x, at, at) for layout, x in cases)
@@ -150,7 +151,7 @@ def test_what_draws_one_of_one_leaves_positions_as_they_are(mover):
   """In training: all places that there are, no shift but 0, nothing to skip."""
   at = place(Randomize(), segments(*ROWS))
 
-  @jit
+  @jax.jit
   def moved(at):
     return Bound(mover.with_dims(DIMS)).positions(at, first_state(mover, len(ROWS)).sequence)[0]
 
@@ -163,7 +164,7 @@ def test_what_draws_one_of_one_leaves_positions_as_they_are(mover):
 def test_a_learned_table_of_sinusoids_is_sinusoidal(layout, offset):
   at = place(Learned(), segments(*ROWS))
 
-  @jit
+  @jax.jit
   def both(x_BTD, at):
     rows_1R = jnp.arange(40 + offset)[None]
     table_RD = sinusoid(rows_1R, DIMS.D, layout=layout, dtype=jnp.float64)[0]

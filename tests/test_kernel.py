@@ -35,7 +35,6 @@ from tests.problem import (
   ends,
   first_state,
   heads,
-  jit,
   masks,
   place,
   segments,
@@ -50,7 +49,7 @@ def solve(way, given, **how):
 
 
 def compare(encoding, mask):
-  @jit
+  @jax.jit
   def both(inputs, at):
     given = ends(encoding, inputs, at, at)
     return [solve(way, given, **mask, block=5) for way in (blockwise, autodiff.blockwise)]
@@ -97,7 +96,7 @@ SIDES = {'both sides': dict(causal=False, window=0)} | {n: mask for n, (mask, _)
 def structured(encoding, mask):
   """By blocks at positions that are declared to be consecutive, and all at once."""
 
-  @jit
+  @jax.jit
   def both(inputs):
     def pulled(way, **how):
       run = lambda inputs: way(*ends(encoding, inputs, QUERIES, KEYS), **mask, **how)
@@ -123,7 +122,7 @@ def test_consecutive_positions_give_the_same_numbers(encoding):
   inputs = draw(encoding, batch=2, queries=27, keys=94)
   at_q, at_k = (at.replace(consecutive=False) for at in (QUERIES, KEYS))
 
-  @jit
+  @jax.jit
   def program(inputs, at_q, at_k):
     return solve(blockwise, ends(encoding, inputs, at_q, at_k), **CAUSAL, block=8)
 
@@ -172,7 +171,7 @@ def test_a_bias_is_made_once_for_all_rows(declared):
     (lambda: solve(blockwise, given, **CAUSAL, block=4), 2),
   ):
     Counted.made.clear()
-    jax.block_until_ready(jit(run)())
+    jax.block_until_ready(jax.jit(run)())
     jax.effects_barrier()
     if declared:  # the largest distance, from the last query on, and room for one more
       assert collections.Counter(Counted.made) == {((24,), 11): 1, 'block': 6 * times}
@@ -262,7 +261,7 @@ def test_fire_network_equals_the_sum_over_its_units(b_R):
   given = x_P, RISING, np.asarray(b_R), rng.normal(size=(6, 3))
   dy_NP = rng.normal(size=(3, 11))
 
-  @jit
+  @jax.jit
   def both(given):
     ways = [jax.vjp(function, *given) for function in (network, plain)]
     return [(y, pull(dy_NP)) for y, pull in ways]

@@ -23,7 +23,6 @@ from posjax.encodings.hugging_face import read
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
-from tests.problem import jit
 from tests.stored import golden
 from tests.test_oracles import close, softmax
 from tests.test_scaling import at_of
@@ -78,7 +77,7 @@ def gelu_tanh(x):
   return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
 
 
-@functools.partial(jit, static_argnames=('encoding', 'causal'))
+@functools.partial(jax.jit, static_argnames=('encoding', 'causal'))
 def solve(q, k, v, encoding, weights, at, causal, at_k):
   bound, (T, S) = Bound(encoding, weights), (q.shape[1], k.shape[1])
   query, key = bound.query(at.tokens(q)), bound.key(at_k.tokens(k, v))

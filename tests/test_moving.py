@@ -24,7 +24,7 @@ from posjax.encodings.shift import Shift
 from posjax.encodings.sinusoidal import sinusoid
 from tests.conftest import title
 from tests.oracles import abacus, bipe, cape, coupling, pose, shift
-from tests.problem import DIMS, close, jit, segments
+from tests.problem import DIMS, close, segments
 from tests.stored import golden
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -306,7 +306,7 @@ def random_text(seed):
 @pytest.mark.parametrize('parts', [(24,), (1,) * 24, (8, 8, 1, 7)], ids=len)
 def test_a_text_in_parts_is_counted_as_in_one_piece(name, parts):
   oracle, encoding = COUNTING[name]
-  positions = jit(bind(encoding).positions)
+  positions = jax.jit(bind(encoding).positions)
   for seed in range(3):
     there = random_text(seed)
     state = first = start(encoding, 3, train=True, rng=jax.random.key(seed))
@@ -328,7 +328,7 @@ def test_padding_counts_as_no_token(name):
   encoding = COUNTING[name][1]
   there = jax.tree.map(lambda x: np.asarray(x[:1]), random_text(7))
   state = start(encoding, train=True, rng=KEY)
-  positions = jit(bind(encoding).positions)
+  positions = jax.jit(bind(encoding).positions)
   want, left = positions(there, state)
   pad = lambda x, value: np.insert(x, np.array([0, 0, 4, 4, 4, 11, 24]), value, axis=1)
   padded = jax.tree.map(lambda x: pad(x, 1), there).replace(segment_ids=pad(there.segment_ids, -1))

@@ -21,7 +21,7 @@ from posjax.encodings.transformer_xl import TransformerXl
 from posjax.encodings.tupe import Tupe
 from tests.oracles import attention as oracle
 from tests.oracles import deberta
-from tests.problem import DIMS, close, draw, jit
+from tests.problem import DIMS, close, draw
 from tests.stored import derived, golden
 from tests.test_identities_relative import solve
 
@@ -56,7 +56,7 @@ def check_layer(encoding, weights, q, k, v, y, probs, valid_BT=True):
   # The unit matrix beside the values gathers the softmax.
   v = np.concatenate([v, np.broadcast_to(np.eye(T)[None, :, None], (B, T, N, T))], axis=-1)
 
-  @jit
+  @jax.jit
   def solve(weights, q, k, v):
     bound = Bound(encoding.with_dims(dims), weights)
     ends = bound.query(at.tokens(q * dims.scale, v)), bound.key(at.tokens(k, v))
@@ -192,7 +192,7 @@ def test_path_of_the_authors(kind, name):
   if name == 'o_gated':
     features = features, scale * log_f
 
-  @jit
+  @jax.jit
   def solve(q, k, v, features):
     bound = Bound(encoding, weights)
     ends = at.tokens(q * scale, v, features), at.tokens(k, v, features)

@@ -25,7 +25,6 @@ from tests.problem import (
   close,
   draw,
   ends,
-  jit,
   place,
   segments,
 )
@@ -54,7 +53,7 @@ def relative(encoding, n, m_S):
     h = jnp.broadcast_to(h_2H[:, None, None], (2, len(pos), 1, 4))
     return At(jnp.asarray(pos)[None, :, None], order, order).tokens(h)
 
-  @jit
+  @jax.jit
   def run():
     q = bound.query(tokens([n], jnp.eye(4)[np.array([1, 1])]))
     k = bound.key_block(bound.key(tokens(m_S, jnp.eye(4)[np.array([1, 3])])))
@@ -105,7 +104,7 @@ def solve(encodings, moves=None):
   at = place(Nope(), segments(*ROWS))
   at = at.replace(pos=jnp.floor(at.pos))
 
-  @jit
+  @jax.jit
   def run(inputs, ats):
     one = lambda encoding, at: attention(encoding, inputs, at, at, **CAUSAL, **REFERENCE)
     return [one(*each) for each in zip(encodings, ats, strict=True)]
@@ -157,7 +156,7 @@ def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
   )
   at_q = row(30, 31, 32)
   at_q = at_q.replace(order=at_q.order + 10)
-  run = jit(
+  run = jax.jit(
     lambda at_k: attention(Rerope(window=8), inputs, at_q, at_k, **CAUSAL, **REFERENCE)
   )
   # The first four are 8 positions off and more, of every query; the others less.
@@ -183,7 +182,7 @@ def consecutive(length):
 def test_blocks_of_one_kind_and_of_several_equal_all_at_once(remap):
   inputs, at = draw(remap, batch=2, queries=64, keys=64), consecutive(64)
 
-  @jit
+  @jax.jit
   def both(inputs):
     def pulled(way, **how):
       run = lambda inputs: way(*ends(remap, inputs, at, at), **CAUSAL, **how)
@@ -214,7 +213,7 @@ def test_a_block_costs_a_product_for_each_kind_that_it_has(remap, products, monk
   scores = remap_lib.scores
   monkeypatch.setattr(remap_lib, 'scores', counted)
   given = ends(remap, draw(remap, batch=1), consecutive(12), consecutive(12))
-  jax.block_until_ready(jit(lambda: blockwise(*given, **CAUSAL, block=4))())
+  jax.block_until_ready(jax.jit(lambda: blockwise(*given, **CAUSAL, block=4))())
   jax.effects_barrier()
   assert made == products * [(1, 4, DIMS.K, DIMS.H)]
 

@@ -20,7 +20,7 @@ from tests.oracles import pope as pope_oracle
 from tests.oracles import rope_plus_plus as rope_plus_plus_oracle
 from tests.oracles import rotary_values as rotary_values_oracle
 from tests.oracles import selective_rope as selective_rope_oracle
-from tests.problem import CAUSAL, DIMS, REFERENCE, attention, close, draw, jit, place, segments
+from tests.problem import CAUSAL, DIMS, REFERENCE, attention, close, draw, place, segments
 from tests.stored import golden
 from tests.test_oracles import tokens
 
@@ -220,7 +220,7 @@ def test_rotary_values_turned_back_are_what_is_gathered_turned_back(layout):
     attention(RotaryValues(layout=layout, back=back), inputs, at, at, **CAUSAL, **REFERENCE)
     for back in (False, True)
   ]
-  plain, back = jit(solve)(inputs)
+  plain, back = jax.jit(solve)(inputs)
   close(back, rotate(plain, -at.pos[..., 0], frequencies(DIMS.H), layout), **TIGHT)
   # A query that sees itself alone gathers its own value as it was.
   own = jnp.repeat(inputs['v'], DIMS.N // DIMS.K, axis=2)
@@ -261,7 +261,7 @@ def test_selective_rope_equals_the_authors_code(form):
   close(frequencies(8, 500_000.0), file['temperature'], **TIGHT)
   at = there(np.zeros((2, 9)))
   state = encoding.init_state(2, 9, False, None).layer
-  turns, _ = jit(bound.features)(jnp.asarray(x), at, state)
+  turns, _ = jax.jit(bound.features)(jnp.asarray(x), at, state)
   got = bound.query(at.tokens(jnp.asarray(q), None, turns)).h, bound.key(at.tokens(k, k, turns)).h
   close(got, want, **TIGHT)
   args = dict(rank=5, base=500_000.0, bias='bias' in form, gate='gate' in form)
@@ -280,7 +280,7 @@ def test_selective_rope_without_content_is_rope():
   q, k, pos = normal(17, 2, 7, 4, 8), normal(18, 2, 7, 2, 8), np.tile(np.arange(7), (2, 1))
   bound = Bound(encoding.with_dims(dims), weights)
   state = encoding.with_dims(dims).init_state(2, 7, False, None).layer
-  turns, _ = jit(bound.features)(x, there(pos), state)
+  turns, _ = jax.jit(bound.features)(x, there(pos), state)
   got = rotated(encoding, q, k, pos, weights, turns)
   want = rotated(Rope(base=500_000.0), q, k, pos + 1)
   close(got, want, **TIGHT)
@@ -291,7 +291,7 @@ def test_selective_rope_padding_adds_nothing_and_each_document_begins_anew():
   encoding = SelectiveRope(rank=5, bias=True, gate=True).with_dims(DIMS)
   bound = Bound(encoding, draw(encoding)['weights'])
   x, state = normal(19, 1, 12, DIMS.D), encoding.init_state(1, 12, False, None).layer
-  phases = jit(lambda x, ids, state: bound.features(x, there(jnp.zeros(ids.shape), ids), state))
+  phases = jax.jit(lambda x, ids, state: bound.features(x, there(jnp.zeros(ids.shape), ids), state))
   whole, last = phases(x, segments('...000001111'), state)
   close(whole[:, 3:8], phases(x[:, 3:8], segments('00000'), state)[0], **TIGHT)
   close(whole[:, 8:], phases(x[:, 8:], segments('1111'), state)[0], **TIGHT)
@@ -310,7 +310,8 @@ def test_phases_in_float32_do_not_lose_digits_as_their_sums_grow():
   error = lambda turns: np.abs((np.asarray(turns, np.float64) - exact + 0.5) % 1 - 0.5).max()
   assert error(np.cumsum(steps)) > 1e-3
   start = jnp.zeros((1, 1, 1), jnp.float32)
-  at_once = jit(wind)(start, jnp.asarray(steps)[None, :, None, None], jnp.zeros((1, 100_000), bool))
+  steps_BTNC = jnp.asarray(steps)[None, :, None, None]
+  at_once = jax.jit(wind)(start, steps_BTNC, jnp.zeros((1, 100_000), bool))
   assert at_once.dtype == jnp.float32 and error(at_once[0, :, 0, 0]) < 2e-5
 
   def token(turns, step):

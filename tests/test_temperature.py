@@ -25,7 +25,6 @@ from tests.problem import (
   attention,
   close,
   draw,
-  jit,
   place,
   segments,
 )
@@ -61,7 +60,7 @@ def test_llama4_equals_a_layer_without_rope():
   kind = Temperature(kind='llama4', length=int(case['floor_scale']), beta=float(case['attn_scale']))
   bound = Bound(kind.with_dims(dims))
 
-  @jit
+  @jax.jit
   def layer(x_BTD):
     B, T, _ = x_BTD.shape
     project = lambda name: (x_BTD @ wide(case[f'w:{name}_proj.weight']).T).reshape(B, T, -1, dims.H)
@@ -153,7 +152,7 @@ def solve(*encodings, weights=None, at=None):
   """Outputs of encodings one after the other, causal, all at once."""
   weights = weights or [{}] * len(encodings)
 
-  @jit
+  @jax.jit
   def run(inputs, at):
     return [
       attention(encoding, dict(inputs, weights=w), at, at, **CAUSAL, **REFERENCE)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from posjax.encodings.toeplitz import linear, skew, unskew
-from tests.problem import close, jit
+from tests.problem import close
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -44,7 +44,7 @@ def solve(function, cases):
     y, pull = jax.vjp(lambda x: function(x, *dy.shape[2:]), x)
     return y, pull(dy)[0]
 
-  return jit(lambda cases: [one(*case) for case in cases])(cases)
+  return jax.jit(lambda cases: [one(*case) for case in cases])(cases)
 
 
 def total(x, axis):

@@ -21,7 +21,6 @@ from tests.problem import (
   ends,
   first_state,
   heads,
-  jit,
   place,
   segments,
 )
@@ -37,7 +36,7 @@ def measure(encoding):
   eight = dict(batch=1, queries=8, keys=8)
   inputs, at = draw(encoding, **eight), place(encoding, segments('00000000'))
 
-  @jit
+  @jax.jit
   def solve(inputs, at):
     q, k, bound = ends(encoding, inputs, at, at)
     attended = functools.partial(attend, encoding=bound, **CAUSAL, **REFERENCE)
@@ -121,7 +120,7 @@ def test_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache(encoding):
   last = np.array([10, 12])[:, None] + np.arange(-3, 0)
   at_q = jax.tree.map(lambda x: jnp.stack([x[b, last[b]] for b in range(2)]), at_k)
 
-  @jit
+  @jax.jit
   def solve(inputs, at_q, at_k, turn):
     how = dict(causal=True, window=7)
     plain = attention(encoding, inputs, at_q, at_k, **how, **REFERENCE)

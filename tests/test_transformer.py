@@ -23,7 +23,7 @@ from posjax.encodings.shaw import Shaw
 from posjax.optimizer import is_decayed
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer, init
-from tests.problem import FIVES, REFERENCE, close, jit
+from tests.problem import FIVES, REFERENCE, close
 from tests.stored import golden
 
 ROPE = (Rope(),)
@@ -115,7 +115,7 @@ def load_llama(z, model, config):
 def test_llama_logits(llama):
   z, (model, params) = golden('model_llama'), llama
   _, at = text(2, 9)
-  full, _ = jit(model.apply)({'params': params}, z['input_ids'], at)
+  full, _ = jax.jit(model.apply)({'params': params}, z['input_ids'], at)
   close(full, z['logits'], rtol=1e-10, atol=1e-10)
   close(jax.tree.map(jnp.shape, params), jax.tree.map(jnp.shape, draw_params(model)))
 
@@ -128,7 +128,7 @@ def test_llama_logits_of_left_padded_rows(llama):
   # Positions begin at the first token: the library's begin at the padding, and RoPE does not mind.
   pos = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
   at = at.replace(pos=jnp.asarray(pos[..., None]), segment_ids=jnp.int32(mask - 1))
-  got, _ = jit(model.apply)({'params': params}, z['input_ids'], at)
+  got, _ = jax.jit(model.apply)({'params': params}, z['input_ids'], at)
   assert 0 < mask.sum() < mask.size
   close(got[mask == 1], z['leftpad_logits'][mask == 1], rtol=1e-10, atol=1e-10)
 
@@ -137,7 +137,7 @@ def test_llama_logits_of_left_padded_rows(llama):
 def test_llama_logits_of_the_last_three_tokens_from_a_cache(llama):
   z, (model, params) = golden('model_llama'), llama
   tokens_BT, (_, at) = z['input_ids'], text(2, 9)
-  apply, cache = jit(model.apply), model.init_cache(2, 11)
+  apply, cache = jax.jit(model.apply), model.init_cache(2, 11)
   _, cache = apply({'params': params}, tokens_BT[:, :6], take(at, 0, 6), cache)
   got, cache = apply({'params': params}, tokens_BT[:, 6:], take(at, 6, 9), cache)
   close(got, z['cached_logits_last3'], rtol=1e-10, atol=1e-10)
@@ -193,8 +193,8 @@ PATTERNS = {
 def test_pattern_equals_stacking_by_hand(pattern):
   model = make(*pattern, layers=6, dtype='float64')
   params, (tokens_BT, at) = draw_params(model), text()
-  got, _ = jit(model.apply)({'params': params}, tokens_BT, at)
-  close(got, jit(functools.partial(stack_by_hand, model))(params, tokens_BT, at))
+  got, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at)
+  close(got, jax.jit(functools.partial(stack_by_hand, model))(params, tokens_BT, at))
 
 
 @pytest.mark.usefixtures('float64')
@@ -204,8 +204,8 @@ def test_pattern_decodes_as_it_reads(name):
   pattern = PATTERNS[name]
   model = make(*pattern, layers=6, dtype='float64')
   params, (tokens_BT, at) = draw_params(model), text()
-  want, _ = jit(model.apply)({'params': params}, tokens_BT, at)
-  apply = jit(make(*pattern, layers=6, dtype='float64', attention=FIVES).apply)
+  want, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at)
+  apply = jax.jit(make(*pattern, layers=6, dtype='float64', attention=FIVES).apply)
   cache, got = model.init_cache(2, 13), []
   for t in range(0, 12, 2):
     logits, cache = apply({'params': params}, tokens_BT[:, t : t + 2], take(at, t, t + 2), cache)
@@ -218,8 +218,8 @@ def test_pattern_decodes_as_it_reads(name):
 def test_two_settings_of_one_encoding_in_a_pattern():
   model = make((Rope(base=100.0), Rope()), layers=2, dtype='float64')
   params, (tokens_BT, at) = draw_params(model), text()
-  got, _ = jit(model.apply)({'params': params}, tokens_BT, at)
-  close(got, jit(functools.partial(stack_by_hand, model))(params, tokens_BT, at))
+  got, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at)
+  close(got, jax.jit(functools.partial(stack_by_hand, model))(params, tokens_BT, at))
   two = make((Learned(length=64), Learned(length=32), Learned(length=64)), layers=3)
   tables = jax.eval_shape(functools.partial(init, two), jax.random.key(0))['encoding']
   assert {name: x['table_RD'].shape for name, x in tables.items()} == {
@@ -238,7 +238,7 @@ def test_remat_keeps_values_and_gradients_and_saves_memory():
   for remat in (True, False):
     model = make(layers=8, dtype='float64', remat=remat)
     loss = lambda p, model=model: jnp.sum(model.apply({'params': p}, tokens_BT, at)[0] * r_BTV)
-    compiled = jit(jax.value_and_grad(loss)).lower(params).compile()
+    compiled = jax.jit(jax.value_and_grad(loss)).lower(params).compile()
     results.append(compiled(params))
     planned.append(compiled.memory_analysis().temp_size_in_bytes)
   close(*results, rtol=1e-12, atol=1e-12)
@@ -299,8 +299,8 @@ def test_dropout_of_embeddings_keeps_their_mean():
   params = draw_params(model) | dict(head_DV=jnp.eye(32))
   silent = lambda path, x: 0 * x if path[-1].key in ('output_NHD', 'down_FD') else x
   params = jax.tree_util.tree_map_with_path(silent, params)
-  want, _ = jit(model.apply)({'params': params}, tokens_BT, at)
-  train = jit(functools.partial(model.apply, train=True))
+  want, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at)
+  train = jax.jit(functools.partial(model.apply, train=True))
   got, _ = train({'params': params}, tokens_BT, at, rngs={'dropout': jax.random.key(7)})
   kept = got != 0
   assert (want != 0).all() and abs(kept.mean() - 0.75) < 5 * (0.75 * 0.25 / kept.size) ** 0.5
@@ -314,7 +314,7 @@ def test_bfloat16_computes_near_float32():
   tokens_BT, at = text()
   params = init(make(layers=2), jax.random.key(0))
 
-  @jit
+  @jax.jit
   def solve(params):
     def loss(params, dtype):
       logits, _ = make(layers=2, dtype=dtype).apply({'params': params}, tokens_BT, at)
