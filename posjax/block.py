@@ -39,10 +39,12 @@ class Memory:
   keys   `Tokens`, leaves [B, S, ...], but h and v [B, K, S, H], as products read them; the t-th
          token is in slot t % S, and an empty slot has segment -1, so that nothing sees it; or None
   state  its encoding's
+  ring   whether there are fewer slots than tokens may come, so that new keys overwrite old ones
   """
 
   keys: Tokens | None
   state: Any
+  ring: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 class Sublayer(nn.Module):
@@ -77,11 +79,11 @@ class Attention(Sublayer):
     if keys is None:
       o_BTNH = attend(q, k, encoding, **how)
     else:
-      o_BTNH, keys = attend_stored(q, k, keys, length, encoding, **how)
+      o_BTNH, keys = attend_stored(q, k, keys, length, encoding, ring=memory.ring, **how)
     output_NHD = self.weight('output_NHD', fan_in(2, 0.5 / self.depth))
     # N and H as one axis: of two, XLA may transpose the weights, for each token anew.
     o_BTD = jax.lax.collapse(o_BTNH, 2) @ jax.lax.collapse(output_NHD, 0, 2)
-    return o_BTD, Memory(keys, state)
+    return o_BTD, memory.replace(keys=keys, state=state)
 
 
 def cheap(function):

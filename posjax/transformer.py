@@ -198,7 +198,8 @@ class Transformer(nn.Module):
       for own, state, slots in zip(self.pattern.layers(), layers, room, strict=True):
         keys = functools.partial(self._keys, self.pattern.by_name[own.encoding], pos_dtype)
         one = jax.eval_shape(keys, states[own.encoding], state)
-        memories.append(Memory(decode.empty(one, batch, slots), state))
+        ring = bool(own.window or own.chunk)
+        memories.append(Memory(decode.empty(one, batch, slots), state, ring))
       return tuple(memories)
 
     return Cache(tuple(map(group, unstacked(layers, self.groups))), states, jnp.int32(0))

@@ -9,12 +9,14 @@ import pytest
 
 from posjax.encodings import At, Chain
 from posjax.encodings.alibi import Alibi
+from posjax.encodings.cable import Cable
 from posjax.encodings.cope import Cope
 from posjax.encodings.fox import Fox
 from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
+from posjax.encodings.stick_breaking import StickBreaking
 from posjax.encodings.t5 import T5
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
@@ -23,6 +25,7 @@ from tests.problem import FIVES, REFERENCE, close, segments
 pytestmark = pytest.mark.usefixtures('float64')
 
 LENGTH = 24
+PADDING = 3  # of the second row; it divides no chunk and no window below, nor do they divide it
 DRAW = jax.random.key(11)
 # Encodings, windows and chunks of layers that differ; in the last one layers of one encoding differ
 # too, by the weights that each has of its own.
@@ -30,6 +33,8 @@ PATTERNS = {
   'RNoPE-SWA': ((Rope(), Nope()), (5, 0)),
   'local and global bases': ((Rope(base=100.0), Rope()), (5, 0)),
   'chunks': ((Rope(), Nope()), (0,), (5, 0)),
+  'chunks and carries': ((Fox(), StickBreaking(), Path(rank=5)), (0,), (5, 7, 0)),
+  'chunks, windows, carries': ((Fox(), Chain((Rope(), Cable())), Nope()), (4, 6, 0), (5, 5, 0)),
   'with chains': ((Chain((Randomize(limit=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
   'weights of their own': ((Fox(), Path(rank=5), Fox(), Cope(rows=4)), (0, 0, 6, 0)),
 }
@@ -58,16 +63,16 @@ def draw_params(model, *args):
 
 
 def text(pos_BT):
-  """Two rows of tokens; the second ends five tokens early and is padded on the right."""
+  """Two rows of tokens; the second ends early and is padded on the right."""
   tokens_BT = jnp.asarray(np.random.default_rng(9).integers(17, size=(2, LENGTH)))
   order = jnp.int32(np.arange(LENGTH)[None].repeat(2, 0))
-  segment_ids = segments('0' * LENGTH, '0' * (LENGTH - 5) + '.' * 5)
+  segment_ids = segments('0' * LENGTH, '0' * (LENGTH - PADDING) + '.' * PADDING)
   return tokens_BT, At(jnp.asarray(pos_BT)[..., None], order, jnp.asarray(segment_ids))
 
 
 def shift_second(x):
   """Its padding goes to the left, as in all prompts. Order counts columns, wherever the text is."""
-  return x.at[1].set(jnp.roll(x[1], 5, axis=0))
+  return x.at[1].set(jnp.roll(x[1], PADDING, axis=0))
 
 
 def decode(model, params, tokens_BT, at):
@@ -99,7 +104,7 @@ def check_decoding(pos_BT, encodings, *layers):
   at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
   got = decode(transformer(encodings, FIVES, *layers), params, shift_second(tokens_BT), at)
   close(got[0], want[0], rtol=1e-10, atol=1e-10)
-  close(got[1, 5:], want[1, :-5], rtol=1e-10, atol=1e-10)
+  close(got[1, PADDING:], want[1, :-PADDING], rtol=1e-10, atol=1e-10)
 
 
 def jumps():

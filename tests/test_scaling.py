@@ -4,7 +4,6 @@ import json
 import math
 import warnings
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -108,11 +107,9 @@ def test_dynamic_is_a_function_of_the_length(step, length):
   scaling = {**DYNAMIC, 'factor': 3.0, 'original_max_position_embeddings': 16}
   rope = of_head(16, scaling=scaling)
   same(rope.scaled(length).theta, z[f'dynamic_module/step{step}_len{length}/inv_freq'])
-  last = jnp.full((1, 1), length - 1)
-  at = At(last[..., None], last, 0 * last)
-  state = rope.init_state(1, length, False, None)
-  (cos, _), _ = Bound(rope).features(jnp.zeros((1, 1, 4)), at, state.layer)
-  same(np.tile(cos[0, 0], 2), z[f'dynamic_module/step{step}_len{length}/cos'])
+  theta = rope.scaled(jnp.float64(length)).theta  # of a traced length
+  cos = np.cos((length - 1) * np.tile(theta, 2))
+  same(cos, z[f'dynamic_module/step{step}_len{length}/cos'])
 
 
 # Published numbers.
@@ -227,15 +224,17 @@ def test_rotation_equals_the_oracle(form, layout, size, fraction):
   order = jnp.zeros((2, 5), jnp.int32)
   bound, at = Bound(rope), At(jnp.asarray(pos)[..., None], order, order)
   at = at.replace(waves=bound.waves(at, jnp.float64))
-  state = rope.init_state(2, 32, False, None)
-  features, _ = bound.features(jnp.zeros((2, 5, 4)), at, state.layer)
-  assert bool(rope.depends_on_capacity) == bool(features) == (not at.waves)
-  tokens = at.tokens(jnp.asarray(h), None, features)
-  args = dict(base=500.0, fraction=fraction, layout=layout, scaling=scaling, capacity=32)
+  tokens = at.tokens(jnp.asarray(h))
+  args = dict(base=500.0, fraction=fraction, layout=layout, scaling=scaling, length=0)
   want = oracle.rotate(h, pos, **args)
-  for got, factor in ((bound.key(tokens), 1), (bound.query(tokens), oracle.query_factor(scaling))):
+  cached = bound.key(tokens)
+  if rope.by_length:
+    assert (cached.h == h).all()
+  for got, factor in (
+    (bound.key_block(cached), 1), (bound.query(tokens), oracle.query_factor(scaling))
+  ):
     close(got.h, factor * want, 1e-11, 1e-12)
-    assert got.features == got.waves == ()
+    assert got.waves == ()
 
 
 def test_every_type_is_among_these():
@@ -547,17 +546,3 @@ def test_the_table_that_one_reads():
   assert lines[5] == 'attention factor 1.13863, query factor 1'
   still = of_head(8, scaling=SMALL['proportional'])
   assert table(still.frequencies(), still.scaled(), 64).split('\n')[-2].endswith('0      still')
-
-
-def test_a_sequence_keeps_the_frequencies_of_its_capacity():
-  """They are in its state: what is decoded turns as what was prefilled did, whatever the chunks."""
-  rope = of_head(8, base=100.0, scaling=SMALL['dynamic'])
-  bound, at = Bound(rope), at_of(1, 20)
-  x = jnp.zeros((1, 20, 4))
-  h = jnp.asarray(np.random.default_rng(0).normal(size=(1, 20, 1, 8)))
-  state = rope.init_state(1, 20, False, None).layer
-  whole = bound.key(at.tokens(h, h, bound.features(x, at, state)[0])).h
-  for part in (slice(0, 12), slice(12, 13), slice(13, 20)):
-    own = jax.tree.map(lambda a, part=part: a[:, part], at)
-    features, state = bound.features(x[:, part], own, state)
-    assert (bound.key(own.tokens(h[:, part], None, features)).h == whole[:, part]).all()

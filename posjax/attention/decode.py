@@ -1,8 +1,8 @@
 """Attention to the keys that a cache stores of the tokens so far: forward only, exact.
 
-A layer that sees all has a slot for each token; one with a window has as many as it sees, as a
-ring. The keys of each layer are arrays of their own, and those of a head lie together: so products
-read them where they are, and one token's key is written in place.
+A layer that sees all has a slot for each token; one with a window or with chunks has as many as it
+sees, as a ring. The keys of each layer are arrays of their own, and those of a head lie together:
+so products read them where they are, and one token's key is written in place.
 """
 
 import jax
@@ -28,11 +28,11 @@ def grow(keys, slots):
   return turned(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
 
 
-def attend_stored(q, k, keys, length, encoding, *, window, **how):
+def attend_stored(q, k, keys, length, encoding, **how):
   """What the queries `q` gather from `keys` and their own `k`, and the keys with these stored.
 
   Args:
-    q, k, encoding, window, **how: as of `attend`.
+    q, k, encoding, **how: as of `attend`.
     keys: `Tokens` as `Memory` has them.
     length: how many tokens came before.
   """
@@ -41,10 +41,9 @@ def attend_stored(q, k, keys, length, encoding, *, window, **how):
   k = k.replace(consecutive=False, waves=())
   if q.h.shape[1] == 1:
     keys = write(keys, k, length % slots)
-    return attend(q, turned(keys), encoding, window=window, ring=window > 0, **how), keys
+    return attend(q, turned(keys), encoding, **how), keys
   both = jax.tree.map(beside, turned(keys), k)
-  o_BTNH = attend(q, both, encoding, window=window, ring=window > 0, **how)
-  return o_BTNH, turned(newest(both, length, slots))
+  return attend(q, both, encoding, **how), turned(newest(both, length, slots))
 
 
 def write(keys, new, slot):

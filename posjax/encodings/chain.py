@@ -228,7 +228,9 @@ class Chain(Encoding):
 
 
 def overrides(encoding, hook):
-  return getattr(type(encoding), hook) is not getattr(Encoding, hook)
+  """Whether the encoding has a hook of its own, and one that does something."""
+  own = getattr(type(encoding), hook) is not getattr(Encoding, hook)
+  return own and hook not in encoding.idle
 
 
 def own_end(tokens, i):

@@ -115,6 +115,7 @@ class Encoding(nn.Module):
   sees_itself: ClassVar[bool] = True  # a query scores its own token's key
   behind: ClassVar[bool] = False  # behind positions it puts a number for its own embedding
   inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
+  idle: ClassVar[tuple[str, ...]] = ()  # hooks that change nothing with these arguments
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
   widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear

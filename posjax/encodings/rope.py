@@ -11,17 +11,23 @@ channels turns one into the other, so weights of one read as the other are silen
 `fraction` < 1 only the first d = H fraction channels turn (GPT-NeoX); d also sets the frequencies.
 
 `scaling` is another table of theta, for contexts beyond those of training: a dictionary in Hugging
-Face's words, see scaling.py. Where it depends on the length (dynamic, longrope) that is how many
-tokens may come, settled when a sequence begins: all its keys, cached or not, turn alike.
+Face's words, see scaling.py. Where it depends on the length of the text (dynamic, longrope), each
+query has a table of its own, of the length at its place, for itself and for the keys that it sees:
+
+  q'_m . k'_n = q_m^T R_m(n - m) k_n      R_m rotates plane i by (n - m) theta_i(m + 1)
+
+Keys are cached unrotated then. Attention sees both ends rotated by the theta of the trained length,
+and `score` adds what a query beyond that length changes, plane by plane.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
 
 from posjax.encodings import scaling as scaling_lib
 from posjax.encodings import scaling_check
-from posjax.encodings.encoding import Encoding, State, wide
+from posjax.encodings.encoding import Encoding, per_head, wide
 
 LAYOUTS = ('half', 'interleaved')
 
@@ -41,18 +47,23 @@ def waves(pos_BT, theta, dtype):
   return jnp.cos(angle), jnp.sin(angle)
 
 
+def planes(x_BTNH, number, layout='half'):
+  """The two channels of each of the first planes, [B, T, N, number] each."""
+  x = x_BTNH[..., : 2 * number]
+  return jnp.split(x, 2, axis=-1) if layout == 'half' else (x[..., 0::2], x[..., 1::2])
+
+
 def turn(x_BTNH, cos_BTC, sin_BTC, layout='half'):
   """Turns the first 2 C channels of each head; the rest pass unchanged."""
   cos, sin = cos_BTC[:, :, None], sin_BTC[:, :, None]
-  width = 2 * cos.shape[-1]
-  x = x_BTNH[..., :width].astype(cos.dtype)
+  C = cos.shape[-1]
+  a, b = planes(x_BTNH.astype(cos.dtype), C, layout)
+  x = a * cos - b * sin, b * cos + a * sin
   if layout == 'half':
-    a, b = jnp.split(x, 2, axis=-1)
-    x = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    x = jnp.concatenate(x, axis=-1)
   else:
-    a, b = x[..., 0::2], x[..., 1::2]
-    x = jnp.stack([a * cos - b * sin, b * cos + a * sin], axis=-1).reshape(x.shape)
-  return jnp.concatenate([x.astype(x_BTNH.dtype), x_BTNH[..., width:]], axis=-1)
+    x = jnp.stack(x, axis=-1).reshape(*a.shape[:-1], 2 * C)
+  return jnp.concatenate([x.astype(x_BTNH.dtype), x_BTNH[..., 2 * C :]], axis=-1)
 
 
 def rotate(x_BTNH, pos_BT, theta, layout='half'):
@@ -73,10 +84,17 @@ class Rope(Encoding):
     super().__post_init__()
 
   @property
-  def depends_on_capacity(self):
-    if not scaling_lib.depends_on_length(self.scaling):
-      return ''
-    return f'frequencies of {self.scaling["rope_type"]} are those of all tokens that may come'
+  def by_length(self):
+    """Whether frequencies depend on the length of the text."""
+    return scaling_lib.depends_on_length(self.scaling)
+
+  @property
+  def shift_invariant(self):
+    return not self.by_length
+
+  @property
+  def idle(self):
+    return () if self.by_length else ('key_block', 'score')
 
   def check(self, dims):
     if self.layout not in LAYOUTS:
@@ -103,36 +121,56 @@ class Rope(Encoding):
     return frequencies(round(self.dims.H * self.fraction), self.base)
 
   def scaled(self, length=0):
-    """What `scaling` makes of them, if so many tokens may come."""
+    """What `scaling` makes of them for a text of that length; 0: of the trained one."""
     return scaling_lib.scale(self.scaling, self.frequencies(), length)
 
-  def init_state(self, batch, capacity, train, rng):
-    if not self.depends_on_capacity:
-      return State()
-    return State(layer=jnp.asarray(self.scaled(capacity).theta)[None])
-
   def waves(self, at, dtype):
-    return () if self.depends_on_capacity else self._waves(at, self.scaled().theta, dtype)
-
-  def features(self, x_BTD, at, state):
-    if not self.depends_on_capacity:
-      return (), state
-    return self._waves(at, state[0], wide(x_BTD)), state
+    theta, factor, _ = self.scaled()
+    return tuple(factor * wave for wave in waves(at.pos[..., 0], theta, dtype))
 
   def query(self, q):
     q = self._turn(q)
     return q.replace(h=q.h * self.scaled().query_factor)
 
   def key(self, k):
-    return self._turn(k)
+    return k.replace(waves=()) if self.by_length else self._turn(k)
 
-  def _waves(self, at, theta, dtype):
-    factor = self.scaled().attention_factor
-    return tuple(factor * wave for wave in waves(at.pos[..., 0], theta, dtype))
+  def key_block(self, k):
+    return self._turn(k) if self.by_length else k
+
+  def score(self, s_BNTS, pair, carry):
+    s_BNTS, carry = super().score(s_BNTS, pair, carry)
+    if not self.by_length:
+      return s_BNTS, carry
+    length_BT1 = (pair.q.pos[..., :1] + 1).astype(s_BNTS.dtype)
+    beyond_BT1 = length_BT1 > self.scaling['original_max_position_embeddings']
+    more_BTC = self.scaled(length_BT1).theta - self.scaled().theta
+    more_BTC = jnp.where(beyond_BT1, more_BTC, 0).astype(s_BNTS.dtype)
+    change = lambda s: self._turned_further(s, pair, more_BTC)
+    return jax.lax.cond(beyond_BT1.any(), change, lambda s: s, s_BNTS), carry
+
+  def _turned_further(self, s_BNTS, pair, more_BTC):
+    """Scores as they are if both ends turn with frequencies that are so much larger."""
+    heads, C = pair.q.h.shape[2], more_BTC.shape[-1]
+    ends = (x.astype(s_BNTS.dtype) for x in (pair.q.h, per_head(pair.k.h, heads)))
+    (a, b), (x, y) = (planes(end, C, self.layout) for end in ends)
+    distance = pair.distance[..., 0].astype(s_BNTS.dtype)
+
+    @jax.checkpoint  # else autodiff keeps the angles of all planes
+    def turn_plane(s_BNTS, plane):
+      a, b, x, y, more_BT = plane
+      angle = distance * more_BT[:, None, :, None]
+      outer = lambda q_BTN, k_BSN: jnp.einsum('BTN,BSN->BNTS', q_BTN, k_BSN)
+      along, across = outer(a, x) + outer(b, y), outer(a, y) - outer(b, x)
+      # cos - 1, of which a small angle leaves digits this way.
+      return s_BNTS + across * jnp.sin(angle) - 2 * along * jnp.sin(angle / 2) ** 2, None
+
+    each = (jnp.moveaxis(x, -1, 0) for x in (a, b, x, y, more_BTC))
+    return jax.lax.scan(turn_plane, s_BNTS, tuple(each))[0]
 
   def _turn(self, tokens):
-    made = tokens.features or tokens.waves or self.waves(tokens, wide(tokens.h))
-    return tokens.replace(h=turn(tokens.h, *made, self.layout), features=(), waves=())
+    made = tokens.waves or self.waves(tokens, wide(tokens.h))
+    return tokens.replace(h=turn(tokens.h, *made, self.layout), waves=())
 
 
 def examples():

@@ -7,12 +7,22 @@ A scaling is a dictionary in Hugging Face's words: `rope_type`, and the keys tha
 Below, theta_i = base^(-2i/d) of d rotated channels, i = 0 .. d/2 - 1, s is the factor, and
 L = original_max_position_embeddings the trained length: plane i makes L theta_i / (2 pi) turns in
 it. All is float64 and made on the host; a type is a function, and its arguments are the valid keys.
+
+Two types also depend on the length of the text, `dynamic` and `longrope`. Here this is the length
+at the query, its position + 1. So the logits after token t equal those of a text that ends there,
+however the text is decoded, padded, packed or batched. In one layer of attention, Hugging Face
+computes the same for the last token of a text, without its cache. With its cache, Hugging Face
+mixes keys that were rotated by the frequencies of different lengths. Without it, the frequencies of
+the whole text rotate the queries of all tokens, so that in a model of several layers later text
+changes what earlier tokens say. Up to L all of these agree.
 """
 
 import inspect
 import math
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.core import FrozenDict
 
@@ -50,7 +60,7 @@ def ntk(theta, *, factor, resonance=False):
 
 def dynamic(theta, length, *, factor, original_max_position_embeddings):
   """Dynamic NTK (emozilla 2023): NTK-aware with s max(length, L) / L - (s - 1); RoPE within L."""
-  longer = max(length / original_max_position_embeddings, 1)
+  longer = library(length).maximum(length / original_max_position_embeddings, 1)
   return ntk(theta, factor=factor * longer - (factor - 1))
 
 
@@ -94,7 +104,9 @@ def longrope(
   L = original_max_position_embeddings
   if attention_factor is None:
     attention_factor = math.sqrt(1 + math.log(factor) / math.log(L))
-  return Scaled(theta / np.array(long_factor if length > L else short_factor), attention_factor)
+  where = library(length).where
+  divisor = where(length > L, np.array(long_factor), np.array(short_factor))
+  return Scaled(theta / divisor, attention_factor)
 
 
 def llama3(
@@ -133,6 +145,11 @@ TYPES = {
 }
 
 
+def library(length):
+  """Where the length is an array of a traced program, so is what is made of it."""
+  return jnp if isinstance(length, jax.Array) else np
+
+
 def _turns(theta, length):
   return length * theta / (2 * np.pi)
 
@@ -161,7 +178,7 @@ def scale(scaling, theta, length=0):
   Args:
     scaling: a valid one, or {}.
     theta: base^(-2i/d), [d/2], float64.
-    length: how many tokens may come, for the types that it matters to.
+    length: of the text, for the types that it matters to: a number, or an array [..., 1].
   """
   own = dict(scaling)
   if depends_on_length(scaling):

@@ -4,10 +4,11 @@ Paper: Su et al. 2021, 'RoFormer: Enhanced Transformer with Rotary Position Embe
 arXiv 2104.09864, equations (14)-(16): a_mn = (R_m q_m) . (R_n k_n), where R_m turns pair c by the
 angle m theta_c, theta_c = base^(-2c/d), and d is the rotated width (all of H in the paper).
 Layouts: 'interleaved' pairs channels (2c, 2c+1), the paper's; 'half' pairs (c, c + d/2).
-Scalings are other theta, one function each: with L the trained length, s the factor, T the tokens
-that may come.
+Scalings are other theta, one function each: with L the trained length, s the factor, T the length
+of the text.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -145,7 +146,7 @@ def query_factor(scaling):
   return temperature(scaling['factor'], scaling['mscale_all_dim']) ** 2
 
 
-def rotate(x, pos, base, fraction, layout, scaling=None, capacity=None):
+def rotate(x, pos, base, fraction, layout, scaling=None, length=None):
   """x [B,L,N,H] with its first int(H*fraction) channels rotated by pos [B,L]."""
   out, pos = np.array(x, np.float64), np.asarray(pos, np.float64)
   batch, length, heads, size = out.shape
@@ -154,7 +155,7 @@ def rotate(x, pos, base, fraction, layout, scaling=None, capacity=None):
   grow = attention_factor(scaling or {})
   for b in range(batch):
     for t in range(length):
-      for c, theta in enumerate(scaled(width, base, scaling or {}, capacity)):
+      for c, theta in enumerate(scaled(width, base, scaling or {}, length)):
         first, second = {'interleaved': (2 * c, 2 * c + 1), 'half': (c, c + width // 2)}[layout]
         cos, sin = grow * math.cos(pos[b, t] * theta), grow * math.sin(pos[b, t] * theta)
         for n in range(heads):
@@ -170,8 +171,17 @@ def embed(x, pos, args, weights, ids=None):
 
 
 def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
-  """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H]."""
-  capacity = ends[0].get('capacity') if ends else None
-  q = query_factor(args.get('scaling', {})) * rotate(q, q_pos, **args, capacity=capacity)
-  score = attention.dot(q, rotate(k, k_pos, **args, capacity=capacity))
+  """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H].
+
+  Each query is the last token of a text, whose frequencies turn it and all keys.
+  """
+  q = query_factor(args.get('scaling', {})) * np.asarray(q, np.float64)
+
+  @functools.cache
+  def of_query(b, i):
+    row, turn = slice(b, b + 1), dict(args, length=q_pos[b, i] + 1)
+    one = rotate(q[row, i : i + 1], q_pos[row, i : i + 1], **turn)
+    return attention.dot(one, rotate(k[row], k_pos[row], **turn))
+
+  score = lambda b, n, i, j: of_query(b, i)(0, n, 0, j)
   return attention.attend(score, v, visible, np.shape(q)[2])
