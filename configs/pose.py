@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('pose+rope',),
     pose=dict(
-      limit=8 * config.train.length,  # positions that training covers
+      target=8 * config.train.length,  # positions that training covers
     ),
     rope=dict(
       base=10_000.0,  # wavelengths run from 2 pi to 2 pi base

@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('randomize+rope',),
     randomize=dict(
-      limit=2048,  # positions to draw from
+      places=2048,  # positions to draw from
       at_evaluation=True,  # False: positions as they are outside of training
     ),
     rope=dict(

@@ -22,6 +22,7 @@ from posjax.data import VOCABULARY
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, build
 from posjax.encodings.encoding import wide
+from posjax.encodings.entry import checked
 from posjax.pattern import Pattern, with_layer
 from posjax.sharding import spread_rows, whole
 
@@ -99,7 +100,11 @@ class Transformer(nn.Module):
       cache: from `init_cache`, or a former call; None: the tokens see each other only.
       train: whether to drop out; needs an rng named 'dropout' then.
       rng: a key, if an encoding draws positions and there is no cache, which holds the draw.
+
+    Raises:
+      ValueError: one line, if `at` has another shape, or numbers that cannot count tokens.
     """
+    at = checked(at, *tokens_BT.shape)
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
     weights = self.param('encoding', self.pattern.init_weights, self.groups)
     if cache is None:

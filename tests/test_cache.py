@@ -35,7 +35,7 @@ PATTERNS = {
   'chunks': ((Rope(), Nope()), (0,), (5, 0)),
   'chunks and carries': ((Fox(), StickBreaking(), Path(rank=5)), (0,), (5, 7, 0)),
   'chunks, windows, carries': ((Fox(), Chain((Rope(), Cable())), Nope()), (4, 6, 0), (5, 5, 0)),
-  'with chains': ((Chain((Randomize(limit=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
+  'with chains': ((Chain((Randomize(places=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
   'weights of their own': ((Fox(), Path(rank=5), Fox(), Cope(rows=4)), (0, 0, 6, 0)),
 }
 

@@ -216,7 +216,7 @@ def test_embeddings_are_made_in_order_at_the_places_that_the_last_part_leaves():
 
 
 def test_places_are_drawn_for_all_parts():
-  randomize, at = Randomize(limit=90), place(Randomize(), segments(*ROWS))
+  randomize, at = Randomize(places=90), place(Randomize(), segments(*ROWS))
   drawn_C = first_state(randomize, 4).sequence[0]
   p, x_BTD = at.pos[..., 0], draw(Nope())['q']
   for parts, pos_BT in (

@@ -193,7 +193,7 @@ ENCODING_MISTAKES = {
     f'--config={key.partition(".")[0]} --config.encoding.{key}=1000000000000':
       f'encoding.{key}: it must lie between -16777216 and 16777216; it is 1000000000000'
     for key in (
-      'cope.rows', 'fire.length', 'learned.length', 'randomize.limit', 'shaw.clip', 't5.buckets',
+      'cope.rows', 'fire.length', 'learned.length', 'randomize.places', 'shaw.clip', 't5.buckets',
     )
   },
   '--config=cope --config.encoding.cope.rows=1': 'encoding.cope: rows must be 2 at least; it is 1',
@@ -209,9 +209,9 @@ ENCODING_MISTAKES = {
   '--config=learned --config.encoding.learned.length=32':
     'train.length is 64, and encoding.learned represents 32 positions',
   '--config=path --config.encoding.path.rank=0': 'encoding.path: rank must be positive; it is 0',
-  '--config=randomize --config.encoding.randomize.limit=0':
-    'encoding.randomize: limit, the positions to draw from, must be positive; it is 0',
-  '--config=randomize --config.encoding.randomize.limit=32':
+  '--config=randomize --config.encoding.randomize.places=0':
+    'encoding.randomize: places, the positions to draw from, must be positive; it is 0',
+  '--config=randomize --config.encoding.randomize.places=32':
     'train.length is 64, and encoding.randomize+rope represents 32 positions',
   '--config=shaw --config.encoding.shaw.clip=-1': 'encoding.shaw: clip must not be negative; it is',
   '--config=sinusoidal --config.model.dim=63': 'encoding.sinusoidal: the width must be even',

@@ -96,6 +96,25 @@ def test_packed_documents_are_as_alone(encoding):
         close(gradient[part][alone, row, alone], gradient[part][packed, 0, packed])
 
 
+def test_padding_may_hold_anything(encoding):
+  """NaN there, in all that is given, changes no token's output and no token's gradient."""
+  inputs, at, r_BTNH, answers = problem(encoding)
+  real = np.asarray(at.segment_ids >= 0)
+
+  def poison(x):
+    return jnp.where(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x, jnp.nan)
+
+  poisoned = solver(encoding)(inputs | {x: poison(inputs[x]) for x in 'qkv'}, at, r_BTNH)
+  for got, want in zip(*map(jax.tree.leaves, (poisoned, answers)), strict=True):
+    assert got.shape == want.shape
+  for name in masks(encoding):
+    for (got, d_got), (want, d_want) in zip(poisoned[name], answers[name], strict=True):
+      close(got, want)
+      close(d_got['v'], d_want['v'])
+      for part in 'qk':
+        close(d_got[part][:, real], d_want[part][:, real])
+
+
 def test_shift_changes_what_it_is_declared_to_change(encoding):
   inputs, at, r_BTNH, answers = problem(encoding)
   shift = 17.25 if not encoding.whole_positions else 17

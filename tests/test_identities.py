@@ -230,14 +230,14 @@ def drawn(encoding, capacity, number):
 
 def test_randomize_draws_each_set_of_places_as_often():
   """Chi-square over the 20 sets of three of six, which 99.9 % of keys leave below 43.8."""
-  places = drawn(Randomize(limit=6), 3, 100_000)
+  places = drawn(Randomize(places=6), 3, 100_000)
   assert (np.diff(places) > 0).all() and places.min() == 0 and places.max() == 5
   sets, counts = np.unique(places, axis=0, return_counts=True)
   assert len(sets) == 20 and np.sum((counts - 5000) ** 2 / 5000) < 43.8
 
 
 def test_randomize_draws_each_place_of_a_long_range_as_often():
-  places = drawn(Randomize(limit=500), 40, 2000)
+  places = drawn(Randomize(places=500), 40, 2000)
   assert (np.diff(places) > 0).all() and places.min() == 0 and places.max() == 499
   # Each is in a draw with probability 40/500: 160 times of 2000, with a deviation of 12.1.
   counts = np.bincount(places.ravel(), minlength=500)
@@ -247,7 +247,7 @@ def test_randomize_draws_each_place_of_a_long_range_as_often():
 
 def test_randomize_state():
   key = jax.random.key(1)
-  sequence = lambda *args, **fields: Randomize(limit=30, **fields).init_state(*args).sequence
+  sequence = lambda *args, **fields: Randomize(places=30, **fields).init_state(*args).sequence
   first = sequence(1, 20, True, key)
   assert first.shape == (1, 20)
   # A batch shares a draw. Training or not, where both draw, makes no difference.
@@ -265,7 +265,7 @@ def test_randomize_state():
 
 
 def test_randomize_leaves_positions_as_they_are_outside_of_training():
-  encoding, at = Randomize(limit=30, at_evaluation=False), count_places(segments(*ROWS))
+  encoding, at = Randomize(places=30, at_evaluation=False), count_places(segments(*ROWS))
   for train, right in ((False, lambda drawn_C: at.pos), (True, lambda drawn_C: drawn_C[at.pos])):
     state = encoding.init_state(4, 12, train, jax.random.key(1))
     pos, _ = Bound(encoding).positions(at, state.sequence)

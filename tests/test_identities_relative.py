@@ -117,7 +117,7 @@ IDENTITIES = {
   'xPos is RoPE that decays':
     (Xpos(scale_base=16.0, gamma=0.7), {}, Decayed(layout='interleaved'), {}),
   'a draw of all places there are is none':
-    (Chain((Randomize(limit=CAPACITY), Rope())), {}, Rope(), {}),
+    (Chain((Randomize(places=CAPACITY), Rope())), {}, Rope(), {}),
 }
 
 

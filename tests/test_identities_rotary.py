@@ -145,7 +145,7 @@ def test_the_layouts_are_one_of_permuted_streams(args):
 
 
 @pytest.mark.parametrize('mover', [
-  Randomize(limit=CAPACITY), Shift(offsets=1), Cape(0.0, 0.0, 1.0), Pose(limit=CAPACITY),
+  Randomize(places=CAPACITY), Shift(offsets=1), Cape(0.0, 0.0, 1.0), Pose(target=CAPACITY),
 ], ids=lambda mover: type(mover).__name__)
 def test_what_draws_one_of_one_leaves_positions_as_they_are(mover):
   """In training: all places that there are, no shift but 0, nothing to skip."""

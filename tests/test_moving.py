@@ -160,7 +160,7 @@ def test_interpolation_is_that_of_rotary_embedding_torch():
 def test_pose_is_the_released_code():
   z = golden('moving')
   cut, skip = z['pose/cut'], z['pose/skip']  # from, to, and what was drawn
-  encoding, there = Pose(limit=200), text(b'.' * 24)
+  encoding, there = Pose(target=200), text(b'.' * 24)
   state = Chunks(*(jnp.int32(drawn[:, 2]) for drawn in (cut, skip)))
   close(placed(encoding, there, state)[..., 0], jnp.int32(z['pose/position_ids']), 0, 0)
   drawn = start(encoding, 60_000, 24, True, KEY)
@@ -169,12 +169,25 @@ def test_pose_is_the_released_code():
     uniform(np.asarray(values), *ends[0])
 
 
-def test_pose_ends_below_its_limit():
-  for capacity, limit in ((7, 20), (20, 20), (1, 5)):
-    encoding = Pose(limit=limit)
+def test_pose_ends_below_its_target():
+  for capacity, target in ((7, 20), (20, 20), (1, 5)):
+    encoding = Pose(target=target)
     state = start(encoding, 5000, capacity, True, KEY)
     pos_BTP = placed(encoding, text(b'.' * capacity), state)
-    assert pos_BTP.max() == (limit - 1 if capacity > 1 else 0)
+    assert pos_BTP.max() == (target - 1 if capacity > 1 else 0)
+
+
+@pytest.mark.parametrize('mover', [Pose(target=5), Randomize(places=5, at_evaluation=False)])
+def test_positions_that_only_training_moves_have_no_limit(mover):
+  """Evaluation beyond what training covers is evaluation at plain positions."""
+  there, chain = text(b'.' * 9), Chain((mover, Rope())).with_dims(DIMS)
+  assert mover.limit is chain.limit is None
+  assert mover.positions(there, start(mover))[0] is there.pos
+
+
+def test_training_with_more_tokens_than_places_is_refused():
+  with pytest.raises(UserError, match='^randomize: 6 tokens do not fit into 5 places$'):
+    start(Randomize(places=5, at_evaluation=False), capacity=6, train=True, rng=KEY)
 
 
 def test_pose_leaves_positions_as_they_are_outside_of_training():
@@ -183,7 +196,7 @@ def test_pose_leaves_positions_as_they_are_outside_of_training():
 
 
 def test_pose_under_interpolation():
-  chain = Chain((Pose(limit=200), Interpolate(factor=8.0), Rope())).with_dims(DIMS)
+  chain = Chain((Pose(target=200), Interpolate(factor=8.0), Rope())).with_dims(DIMS)
   state = chain.init_state(3, 12, True, KEY).sequence
   there = text(*[b'.' * 12] * 3)
   pos_BT = pose.positions(np.broadcast_to(there.pos[..., 0], (3, 12)), state[0])
@@ -339,7 +352,7 @@ def test_padding_counts_as_no_token(name):
 
 
 @pytest.mark.parametrize('oracle, mover', [
-  (shift, Shift(offsets=3000)), (cape, Cape(max_scale=1.4)), (pose, Pose(limit=90)),
+  (shift, Shift(offsets=3000)), (cape, Cape(max_scale=1.4)), (pose, Pose(target=90)),
 ], ids=['shift', 'cape', 'pose'])
 def test_rows_are_moved_each_by_its_own_draw(oracle, mover):
   there = random_text(0)
@@ -356,7 +369,7 @@ def test_rows_are_moved_each_by_its_own_draw(oracle, mover):
 @pytest.mark.parametrize('train', [True, False], ids=['training', 'evaluation'])
 @pytest.mark.parametrize('mover', [
   Shift(offsets=7), Coupling(digits=(1,), starts=5), Bipe(separators=(1,), step=3),
-  Pose(limit=40), Randomize(limit=14), Randomize(limit=14, at_evaluation=False),
+  Pose(target=40), Randomize(places=14), Randomize(places=14, at_evaluation=False),
   Abacus(digits=(1,)), Cape(), Cape(local_shift=0.0, global_shift=0.0), Interpolate(factor=2.0),
 ], ids=title)
 def test_movers_say_how_far_and_whether_to_fractions(mover, train):
@@ -374,9 +387,9 @@ TABLE = Learned(length=64)
 @pytest.mark.parametrize('chain, limit', [
   (Chain((Shift(offsets=40), TABLE)), 24), (Chain((TABLE, Shift(offsets=40))), 24),
   (Chain((Coupling(starts=30), TABLE)), 62), (Chain((Bipe(step=9), TABLE)), 8),
-  (Chain((Shift(offsets=40), Bipe(step=1), TABLE)), 24), (Chain((Randomize(limit=64), TABLE)), 64),
-  (Chain((Shift(offsets=40), Randomize(limit=50), TABLE)), 10),
-  (Chain((Abacus(), TABLE)), 64), (Chain((Pose(limit=30), TABLE)), 30),
+  (Chain((Shift(offsets=40), Bipe(step=1), TABLE)), 24), (Chain((Randomize(places=64), TABLE)), 64),
+  (Chain((Shift(offsets=40), Randomize(places=50), TABLE)), 10),
+  (Chain((Abacus(), TABLE)), 64), (Chain((Pose(target=30), TABLE)), 64),
 ], ids=lambda x: title(x) if isinstance(x, Chain) else None)
 def test_no_token_within_the_limit_is_moved_past_a_table(chain, limit):
   assert chain.with_dims(DIMS).limit == limit
@@ -398,9 +411,9 @@ def test_training_past_a_table_is_refused():
   ((TABLE, Shift(offsets=64)), 'shift places tokens up to 65, and learned represents 64 positions'),
   ((Coupling(starts=63), TABLE),
    'coupling places tokens up to 65, and learned represents 64 positions'),
-  ((Randomize(limit=65), TABLE),
+  ((Randomize(places=65), TABLE),
    'randomize places tokens up to 65, and learned represents 64 positions'),
-  ((Pose(limit=65), TABLE), 'pose places tokens up to 65, and learned represents 64 positions'),
+  ((Pose(target=65), TABLE), 'pose places tokens up to 65, and learned represents 64 positions'),
   ((Cape(), TABLE), 'cape places tokens between whole positions, and learned has nothing there'),
   ((Interpolate(), Cape(), Rope()),
    'interpolate places tokens between whole positions, and cape has nothing there'),
@@ -431,7 +444,7 @@ def test_counts_need_tokens(name):
   (Cape(local_shift=-1.0), 'global_shift and local_shift must not be negative; they are 5'),
   (Cape(max_scale=0.9), 'max_scale must be 1 at least; it is 0.9'),
   (Interpolate(factor=0.0), 'factor must be positive; it is 0.0'),
-  (Pose(limit=0), 'limit, the positions to train, must be positive; it is 0'),
+  (Pose(target=0), 'target, the positions to train, must be positive; it is 0'),
   (Abacus(digits=()), r'digits must be numbers of tokens, one at least; they are \(\)'),
   (Abacus(digits=(1, -2)), r'digits must be numbers of tokens, one at least; they are \(1, '),
   (Abacus(length=5, max_offset=4), r'max_offset must leave a row .* length - 2, 3; it is 4'),

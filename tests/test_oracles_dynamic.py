@@ -21,7 +21,7 @@ ENCODINGS = {
   'dape of alibi': (dape, {'base': 'alibi', 'width': 6}),
   'dape of kerple': (dape, {'base': 'kerple', 'width': 6}),
   'dape of fire': (dape, {'base': 'fire', 'width': 6}),
-  'randomize': (randomize, {'limit': 2048, 'at_evaluation': True}),
+  'randomize': (randomize, {'places': 2048, 'at_evaluation': True}),
 }
 each_encoding = pytest.mark.parametrize('name', ENCODINGS)
 

@@ -142,7 +142,7 @@ BUGS = {
     'transformer.py', 'states = cache.states',
     'states, _ = self.pattern.init_states(*tokens_BT.shape, self.groups, train=train, '
     'rng=jax.random.key(0))',
-    f'{DECODING}[randomize-limit=200+rope]',
+    f'{DECODING}[randomize-places=200+rope]',
   ),
   'the first layer\'s weights in each of a group': Bug(
     'pattern.py', 'w.reshape(groups, n, *w.shape[1:])[:, i]',

@@ -17,7 +17,7 @@ def build(subject):
 def sections(subject):
   """Arguments of encodings, so that they represent all positions."""
   sized = {
-    'floater': 'length', 'learned': 'length', 'pose': 'limit', 'randomize': 'limit',
+    'floater': 'length', 'learned': 'length', 'pose': 'target', 'randomize': 'places',
     'tupe': 'length',
   }
   needed = 2 * subject.length

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 NOT_ENCODINGS = (
-  'bound', 'chain', 'distance', 'encoding', 'hugging_face', 'moving', 'remap', 'scaling',
+  'bound', 'chain', 'distance', 'encoding', 'entry', 'hugging_face', 'moving', 'remap', 'scaling',
   'scaling_check', 'toeplitz',
 )
 

@@ -1,6 +1,6 @@
 """A chain: several encodings at once, each hook's parts one after the other.
 
-  Chain((Randomize(limit=2048), Rope()))        'randomize+rope' in a config
+  Chain((Randomize(places=2048), Rope()))        'randomize+rope' in a config
 
 All parts see the positions that the last `positions` hook leaves. What a part keeps with tokens, in
 a carry or in the state is its own; its weights are the subtree of its name.

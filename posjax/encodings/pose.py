@@ -4,9 +4,9 @@ Zhu et al. 2023, "PoSE: Efficient context window extension of LLMs via positiona
 training", ICLR 2024, arXiv 2309.10400, section 3; two chunks, and cuts as in the released code.
 
   p -> p              below l,    l ~ U{1 .. floor((L+1)/2)}
-       p + u          from l on,  u ~ U{0 .. limit - L}
+       p + u          from l on,  u ~ U{0 .. target - L}
 
-L is how many tokens may come. So all distances up to `limit` occur at lengths far below it. The
+L is how many tokens may come. So all distances up to `target` occur at lengths far below it. The
 rows of a batch draw each for itself. Outside of training positions are as they are. It moves
 positions only: chain it with an encoding that reads them, 'pose+rope', or 'pose+interpolate+rope'.
 """
@@ -30,21 +30,21 @@ class Chunks:
 
 
 class Pose(Encoding):
-  limit: int = 2048
+  target: int = 2048  # positions that training covers
   shift_invariant = False
-  depends_on_capacity = 'one of them is where texts are cut, and all must end below the limit'
+  depends_on_capacity = 'one of them is where texts are cut, and all must end below the target'
 
   def check(self, dims):
-    if self.limit < 1:
-      raise ValueError(f'limit, the positions to train, must be positive; it is {self.limit}')
+    if self.target < 1:
+      raise ValueError(f'target, the positions to train, must be positive; it is {self.target}')
 
   def farthest(self, last, train):
-    return max(last, self.limit - 1) if train else last
+    return max(last, self.target - 1) if train else last
 
   def init_state(self, batch, capacity, train, rng):
     if not train:
       return State()
-    rng, skips = key(rng, 'pose'), max(self.limit - capacity, 0) + 1
+    rng, skips = key(rng, 'pose'), max(self.target - capacity, 0) + 1
     cut_B = jax.random.randint(rng, (batch,), 1, (capacity + 1) // 2 + 1, jnp.int32)
     skip_B = jax.random.randint(jax.random.fold_in(rng, 1), (batch,), 0, skips, jnp.int32)
     return State(sequence=Chunks(cut_B, skip_B))
@@ -58,4 +58,4 @@ class Pose(Encoding):
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return (Chain((Pose(limit=200), Rope())),)  # alone it changes nothing
+  return (Chain((Pose(target=200), Rope())),)  # alone it changes nothing

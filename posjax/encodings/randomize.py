@@ -2,50 +2,57 @@
 
 Ruoss et al. 2023, ACL, arXiv 2305.16843, section 3. For at most C tokens,
 
-  draw C of the integers 0 .. limit - 1, each set of them as likely, sort them;
+  draw C of the integers 0 .. places - 1, each set of them as likely, sort them;
   the token of index p stands at the p-th of them
 
-In training any distance up to `limit` occurs, at lengths far below it. It places tokens only: chain
-it with an encoding that reads places, 'randomize+rope'. A batch shares a draw, and all layers do,
-and queries and keys; a cache keeps it. As in the released code there is a draw at evaluation too;
-`at_evaluation=False` leaves positions as they are outside of training (McLeish et al. 2024).
+In training any distance up to `places` occurs, at lengths far below it. It moves positions only:
+chain it with an encoding that reads them, 'randomize+rope'. A batch shares a draw, and all layers
+do, and queries and keys; a cache keeps it. As in the released code there is a draw at evaluation
+too; `at_evaluation=False` leaves positions as they are outside of training (McLeish et al. 2024),
+where there is no limit to them then.
 """
 
 import jax
 import jax.numpy as jnp
 
+from posjax.config import UserError
 from posjax.encodings.chain import Chain
 from posjax.encodings.encoding import Encoding, State
 from posjax.encodings.rope import Rope
 
 
 class Randomize(Encoding):
-  limit: int = 2048
+  places: int = 2048
   at_evaluation: bool = True
+  limit = property(lambda self: self.places if self.at_evaluation else None)
   shift_invariant = False
   whole_positions = True
   depends_on_capacity = 'the places are drawn for all tokens that may come at once'
 
   def check(self, dims):
-    if self.limit < 1:
-      raise ValueError(f'limit, the positions to draw from, must be positive; it is {self.limit}')
+    if self.places < 1:
+      raise ValueError(f'places, the positions to draw from, must be positive; it is {self.places}')
 
   def farthest(self, last, train):
-    return self.limit - 1 if train or self.at_evaluation else last
+    return self.places - 1 if train or self.at_evaluation else last
 
   def init_state(self, batch, capacity, train, rng):
     if not train and not self.at_evaluation:
-      return State(sequence=jnp.arange(self.limit, dtype=jnp.int32)[None])
+      return State()
+    if train and capacity > self.places:
+      raise UserError(f'randomize: {capacity} tokens do not fit into {self.places} places')
     if rng is None:
       raise ValueError('randomize draws positions: give the model a key, rng=jax.random.key(…)')
-    places = jax.random.permutation(rng, self.limit)[: min(capacity, self.limit)]
+    places = jax.random.permutation(rng, self.places)[: min(capacity, self.places)]
     return State(sequence=jnp.sort(places).astype(jnp.int32)[None])
 
   def positions(self, at, state):
+    if isinstance(state, tuple):  # nothing was drawn
+      return at.pos, state
     places_1C = state
     return places_1C[0, at.pos[..., 0]][..., None], state
 
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return (Chain((Randomize(limit=200), Rope())),)  # alone it changes nothing
+  return (Chain((Randomize(places=200), Rope())),)  # alone it changes nothing

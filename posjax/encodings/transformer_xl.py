@@ -11,6 +11,9 @@ products of those of i and of j. With a the first and b the second half of W_R^T
 second term is the product of D channels of either end,
 
   (b sin iw - a cos iw, a sin iw + b cos iw) . (sin jw, cos jw)
+
+With `clamp_len` c > 0, distances beyond c count as c, and those below -c as -c, as in the authors'
+code and, on both sides, in XLNet's.
 """
 
 import jax.numpy as jnp
@@ -22,8 +25,12 @@ from posjax.encodings.rope import frequencies
 
 class TransformerXl(Encoding):
   untied: bool = False
+  clamp_len: int = 0  # 0: no distance is clamped
+  linear_beyond = property(lambda self: self.clamp_len or None)
 
   def check(self, dims):
+    if self.clamp_len < 0:
+      raise ValueError(f'clamp_len must be positive, or 0 for none; it is {self.clamp_len}')
     if dims.D < 2 or dims.D % 2:
       raise ValueError(f'it needs an even width D, for sines and cosines; D is {dims.D}')
 
@@ -50,9 +57,24 @@ class TransformerXl(Encoding):
     sin, cos = (x[:, :, None] for x in waves(q.pos[..., :1].astype(dtype), self.dims.D))
     query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
     key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
-    return jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
+    bias_BNTS = jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
+    if not self.clamp_len:
+      return bias_BNTS
+    distance_B1TS = q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0]
+    return self._clamped(bias_BNTS, ab_BTND, distance_B1TS)
+
+  def _clamped(self, bias_BNTS, ab_BTND, distance_B1TS):
+    """The bias at the clamp where distances are beyond it, on either side."""
+    for end in (self.clamp_len, -self.clamp_len):
+      wave_D = jnp.concatenate(waves(jnp.full(1, end, ab_BTND.dtype), self.dims.D))
+      bias_BNT1 = jnp.einsum('BTND,D->BNT', ab_BTND, wave_D)[..., None]
+      beyond = distance_B1TS >= end if end > 0 else distance_B1TS <= end
+      bias_BNTS = jnp.where(beyond, bias_BNT1, bias_BNTS)
+    return bias_BNTS
 
   def distances(self, distance_R):
+    if self.clamp_len:
+      distance_R = jnp.clip(distance_R, -self.clamp_len, self.clamp_len)
     wave_RD = jnp.concatenate(waves(distance_R[:, None], self.dims.D), axis=-1)
     return jnp.einsum('DNH,RD->NHR', self.position_LDNH.astype(wave_RD.dtype), wave_RD)
 
@@ -74,4 +96,4 @@ def waves(pos_1, width):
 
 def examples():
   """Small settings, which the tests hold to the contract."""
-  return TransformerXl(), TransformerXl(untied=True)
+  return TransformerXl(), TransformerXl(untied=True, clamp_len=5)

@@ -4,7 +4,8 @@ Paper: Dai et al. 2019, 'Transformer-XL: Attentive Language Models Beyond a Fixe
 ACL, arXiv 1901.02860, section 3.3, terms (a) to (d):
 a_ij = ((q_i + u_n) . k_j + (q_i + v_n) . (W_n R_{i-j})) / sqrt(H), where R_r of width D has
 R_r[c] = sin(r 10000^(-2c/D)) and R_r[D/2 + c] = cos of the same angle, as in the authors' code.
-No distance is clamped.
+With a clamp c > 0, r is at most c and at least -c (pos_seq.clamp_ in the authors' code; XLNet's
+clamps both ends).
 """
 
 import math
@@ -37,6 +38,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   heads, size = q.shape[2:]
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
   # Untied: u and v are the layer's own.
+  clamp = args.get('clamp_len', 0)
   own = 'L' if args.get('untied', False) else ''
   position, one, two = (
     np.asarray(weights[name], np.float64)
@@ -47,7 +49,10 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   query = q + two / math.sqrt(size)
 
   def score(b, n, i, j):
-    there = key(q_pos[b, i] - k_pos[b, j], position)[n]
+    distance = q_pos[b, i] - k_pos[b, j]
+    if clamp:
+      distance = min(max(distance, -clamp), clamp)
+    there = key(distance, position)[n]
     return content(b, n, i, j) + math.fsum(query[b, i, n, c] * there[c] for c in range(size))
 
   return attention.attend(score, v, visible, heads)

@@ -1,0 +1,55 @@
+"""What enters attention: positions that can be computed with, and nothing in padding."""
+
+import jax
+import jax.numpy as jnp
+
+AXES = {'pos': '[B or 1, T, P]', 'order': '[B or 1, T]', 'segment_ids': '[B or 1, T]'}
+
+
+def checked(at, batch, length):
+  """Returns `at` with integers of 32 bits at least.
+
+  Args:
+    at: `At` of `batch` rows of `length` tokens.
+
+  Raises:
+    ValueError: one line, for a wrong shape, or numbers that cannot count tokens.
+  """
+  arrays = {name: getattr(at, name) for name in AXES}
+  for name, x in arrays.items():
+    rank = AXES[name].count(',') + 1
+    if x.ndim != rank or x.shape[0] not in (1, batch) or x.shape[1] != length:
+      hint = f'; write {name}[..., None]' if (name, x.ndim) == ('pos', 2) else ''
+      raise ValueError(
+        f'{name} must be {AXES[name]}, of {batch} rows and {length} tokens; its shape is '
+        f'{x.shape}{hint}'
+      )
+  return at.replace(**{name: widened(name, x) for name, x in arrays.items()})
+
+
+def widened(name, x):
+  """Returns integers as int32 or int64, and positions in float32 or float64 as they are."""
+  signed, bits = jnp.issubdtype(x.dtype, jnp.signedinteger), 8 * x.dtype.itemsize
+  if name == 'pos' and jnp.issubdtype(x.dtype, jnp.floating) and bits >= 32:
+    return x
+  if signed and bits >= 32:
+    return x
+  if jnp.issubdtype(x.dtype, jnp.integer) and bits < 32:
+    return x.astype(jnp.int32)
+  valid = 'int32, or float32 for fractions' if name == 'pos' else 'int32'
+  raise ValueError(f'{name} is {x.dtype}, in which positions and differences of them do not fit; '
+                   f'it must be {valid}')
+
+
+def without_padding(segment_ids, tree):
+  """Returns the tree with 0 where tokens are padding, so that NaN there reaches nobody.
+
+  Leaves [B or 1, T, ...]; one that all rows share is made of positions alone, and stays.
+  """
+  def empty(x):
+    if len(x) < len(segment_ids):
+      return x
+    real = segment_ids.reshape(*segment_ids.shape, *[1] * (x.ndim - 2)) >= 0
+    return jnp.where(real, x, jnp.zeros((), x.dtype))
+
+  return jax.tree.map(empty, tree)
