@@ -158,7 +158,8 @@ def one_after_the_other(parts, inputs, at):
     p_BNTS += (1 - total_BNT1) * jnp.eye(12)  # the remainder goes to the token's own value
   else:
     p_BNTS /= jnp.where(total_BNT1 > 0, total_BNT1, 1)
-  return jnp.einsum('BNTS,BSNH->BTNH', p_BNTS, per_head(inputs['v'], DIMS.N))
+  v_BSKH = jnp.where(at.segment_ids[..., None, None] >= 0, inputs['v'], 0)  # padding has none
+  return jnp.einsum('BNTS,BSNH->BTNH', p_BNTS, per_head(v_BSKH, DIMS.N))
 
 
 @pytest.mark.parametrize('parts', [

@@ -92,8 +92,13 @@ def follow(encoding, inputs, at_q, at_k, **mask):
     dict(x=s, order=at.order, segment=at.segment_ids, capacity=CAPACITY)
     for s, at in zip(streams, (at_q, at_k), strict=True)
   ]
-  ends[0]['v'] = x.get('own', x['v'])
-  return modules[-1][0].attend(*h, x['v'], *places, seen, **where, ends=ends), seen
+  # Padding has no values.
+  own, v = (
+    np.where(at.segment_ids[..., None, None] >= 0, values, 0)
+    for at, values in ((at_q, x.get('own', x['v'])), (at_k, x['v']))
+  )
+  ends[0]['v'] = own
+  return modules[-1][0].attend(*h, v, *places, seen, **where, ends=ends), seen
 
 
 def test_an_oracle_exists(encoding):
