@@ -6,8 +6,9 @@ B a static bias of all heads:
   logits = A + B + f([A; B])      f(z) = W_2 leaky_relu(W_1 z + b_1) + b_2,  2N -> width -> N
 
 W_1 stands here as its halves, for A and for B. Each layer has its own network; B is one of ALiBi,
-KERPLE and FIRE, with `arguments` of its own. All heads of a pair are needed at once: under tensor
-parallelism they are gathered.
+KERPLE and FIRE, with `arguments` of its own, and all layers share its weights (in the authors' port
+each layer has its own). All heads of a pair are needed at once: under tensor parallelism they are
+gathered.
 
 A logit of -infinity, as hard_alibi before this in a chain has, stays one; the network reads 0.
 """
