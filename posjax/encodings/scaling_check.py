@@ -98,11 +98,11 @@ def _check_together(kind, values):
 
 
 def of_trained_length(scaling, length):
-  """Returns the scaling with its trained length, which is `length` where its type needs one and
-  the scaling has none."""
+  """Returns the scaling with `length` as its trained length, if its type needs one and it has none.
+  """
   kind = frozen(scaling).get('rope_type')
   needed = kind in [*TYPES] and keys(kind).get(LENGTH) is inspect.Parameter.empty
-  return {LENGTH: length, **scaling} if needed else dict(scaling)
+  return {**scaling, LENGTH: length} if needed and LENGTH not in scaling else dict(scaling)
 
 
 def check_fit(scaling, theta):
