@@ -182,9 +182,28 @@ def test_rotary_dim_is_of_the_head_size():
   assert quiet(read, None, rope_theta=1e4, **both) == want
 
 
+@pytest.mark.parametrize('sizes', [
+  {'head_dim': 192, 'hidden_size': 64, 'num_attention_heads': 4},
+  {'hidden_size': 768, 'num_attention_heads': 4}, {'n_embd': 768, 'n_head': 4},
+  {'qk_nope_head_dim': 128, 'qk_rope_head_dim': 64, 'hidden_size': 64, 'num_attention_heads': 4},
+])
+def test_the_head_size_of_a_config(sizes):
+  config = {'rope_theta': 1e4, 'rotary_dim': 64, **sizes}
+  assert quiet(read_config, config) == rope_of(fraction=64 / 192)
+
+
+def test_other_names_of_the_base():
+  for name in ('rope_theta', 'rotary_emb_base', 'global_rope_theta'):
+    assert quiet(read, None, **{name: 25_000}) == rope_of(base=25_000.0)
+    assert quiet(read_config, {name: '25e3', 'model_type': 'gpt_neox', 'rotary_pct': 1}) == rope_of(
+      base=25_000.0
+    )
+
+
 def test_a_share_is_rounded_down_to_channels():
-  rope = quiet(read, None, rope_theta=1e4, partial_rotary_factor=0.334, head_dim=192)['rope']
-  assert rope['fraction'] == 64 / 192
+  for share, size, channels in ((0.334, 192, 64), (0.35, 128, 44)):  # of 64.1 and 44.8
+    rope = quiet(read, None, rope_theta=1e4, partial_rotary_factor=share, head_dim=size)['rope']
+    assert rope['fraction'] == channels / size
   assert quiet(read, None, rope_theta=1e4, partial_rotary_factor=0.334) == rope_of(fraction=0.334)
 
 
@@ -218,13 +237,14 @@ def test_a_base_of_layers_with_a_window():
 
 
 def test_lengths_that_stand_beside():
-  long = {'type': 'longrope', 'short_factor': [1.0, 1.1], 'long_factor': [2.0, 2.5]}
-  for given, factor in (({}, 4.0), ({'factor': 2.0}, 2.0)):
-    got = read(
-      {**long, **given}, rope_theta=1e4, max_position_embeddings=64,
-      original_max_position_embeddings=16,
-    )['rope']['scaling']
-    assert got['factor'] == factor and got['original_max_position_embeddings'] == 16
+  lengths = dict(max_position_embeddings=64, original_max_position_embeddings=16)
+  for name in ('su', 'yarn', 'longrope'):  # the last of Phi-3's names, and two before
+    for given, factor in (({}, 4.0), ({'factor': 2.0}, 2.0)):
+      long = {'type': name, 'short_factor': [1.0, 1.1], 'long_factor': [2.0, 2.5], **given}
+      assert quiet(read, long, rope_theta=1e4, **lengths)['rope']['scaling'] == {
+        'rope_type': 'longrope', 'short_factor': (1.0, 1.1), 'long_factor': (2.0, 2.5),
+        'factor': factor, 'original_max_position_embeddings': 16,
+      }
   # Of dynamic the length is that of the config, whatever else is said.
   given = {'rope_type': 'dynamic', 'factor': 2.0, 'original_max_position_embeddings': 99}
   assert read(given, rope_theta=1e4, max_position_embeddings=2048)['rope']['scaling'] == DYNAMIC

@@ -221,6 +221,16 @@ def test_ramps_without_a_width():
   same(theta, frequencies(64) / np.where(turns >= 8, 1, 16))
 
 
+def test_a_ramp_of_the_code_without_a_width_is_a_thousandth_wide():
+  """As in every library: seen only where an index lies within that."""
+  beta = 4096 / (2 * math.pi * 1e4 ** (2 * 9.9995 / 64))
+  scaling = {**YARN, 'truncate': False, 'beta_fast': beta, 'beta_slow': beta}
+  theta, plain = of_head(64, scaling=scaling).scaled().theta, frequencies(64)
+  assert (theta[:10] == plain[:10]).all()
+  same(theta[11:], plain[11:] / 16)
+  same(theta[10] / plain[10], 0.5 + 0.5 / 16, 1e-6)
+
+
 def test_longrope_attention_factor():
   scaling = {**LONG, 'factor': 32.0, 'original_max_position_embeddings': 4096}
   same(of_head(8, scaling=scaling).scaled().attention_factor, 1.19023807, 5e-9)
@@ -356,6 +366,13 @@ WRONG = {
   'no plane turns beta_slow = 1 times within original_max_position_embeddings = 6; it must be 7': {
     **YARN, 'original_max_position_embeddings': 6
   },
+  'long_factor must have a number for each of 4 planes; it has 5': {
+    **LONG, 'long_factor': (1.0, 2.0, 3.0, 4.0, 5.0)
+  },
+  'embeddings must be a whole number from 2 on; it is 2147483648': {
+    **YARN, 'original_max_position_embeddings': 2**31
+  },
+  'factor must be a number from 1 on; it is 1e+39': {'rope_type': 'ntk', 'factor': 1e39},
   'partial_rotary_factor must be a number from 0 to 1; it is 1.5': {
     'rope_type': 'proportional', 'partial_rotary_factor': 1.5
   },
@@ -382,6 +399,14 @@ def test_a_wrong_scaling_is_one_line(said):
 def test_a_scaling_that_does_not_fit_is_one_line(args, said):
   with pytest.raises(ValueError, match=f'^scaling: {said}'):
     of_head(8, **args)
+
+
+def test_only_the_ramp_of_the_code_needs_a_plane_that_turns():
+  """All are slower than the other two ramps begin: linear, with YaRN's factor or without."""
+  paper = {**YARN, 'ramp': 'paper', 'original_max_position_embeddings': 6}
+  same(of_head(8, scaling=paper).scaled().theta, frequencies(8) / 16)
+  llama3 = {**LLAMA3, 'original_max_position_embeddings': 6}
+  same(of_head(8, scaling=llama3).scaled().theta, frequencies(8) / 8)
 
 
 @pytest.mark.parametrize('length, warned', [(201, True), (202, False)])
