@@ -26,7 +26,8 @@ def load(spec, overrides=()):
 
 def override(config, arguments, path):
   """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
-  if any(key.startswith('encoding.') and key not in flatten(config) for key in keys_of(arguments)):
+  given = keys_of(arguments)
+  if any(key.startswith('encoding.') and key not in flatten(config) for key in given):
     arguments = add_arguments(config, arguments)
   before, keys = flatten(config), keys_of(arguments)
   for key in keys:
@@ -56,6 +57,8 @@ def override(config, arguments, path):
     if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
       words = tuple(','.join(flatten(config)[key]).split(','))
       config.update_from_flattened_dict({key: words})
+  if any('.scaling.' in key for key in given):
+    add_trained_length(config)
 
 
 def keys_of(arguments):
@@ -104,6 +107,16 @@ def add_arguments(config, overrides):
       )
     left.append(override)
   return left
+
+
+def add_trained_length(config):
+  """Adds train.length to the scalings of RoPE whose type needs a trained length and has none."""
+  from posjax.encodings import scaling_check
+
+  for section in config.encoding.values():
+    if isinstance(section, ConfigDict) and 'scaling' in section:
+      with config.unlocked():
+        section.scaling = scaling_check.of_trained_length(section.scaling, config.train.length)
 
 
 def parse(text):

@@ -105,6 +105,10 @@ class Transformer(nn.Module):
       ValueError: one line, if `at` has another shape, or numbers that cannot count tokens.
     """
     at = checked(at, *tokens_BT.shape)
+    if (axes := at.pos.shape[-1]) != 1:
+      raise ValueError(
+        f'pos has {axes} axes; tokens of a text have one, and grids, as of M-RoPE, are not here'
+      )
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
     weights = self.param('encoding', self.pattern.init_weights, self.groups)
     if cache is None:

@@ -430,7 +430,8 @@ def test_layers_are_built_as_named(line):
    ' --config.encoding.rope.scaling.factor=4 --config.encoding.rope.scaling.truncate=false'
    ' --config.encoding.rope.scaling.short_factor=1,1.5', 'rope',
    dict(base=1e4, fraction=1.0, layout='half', scaling=dict(
-     rope_type='longrope', factor=4, truncate=False, short_factor=[1, 1.5]))),
+     rope_type='longrope', factor=4, truncate=False, short_factor=[1, 1.5],
+     original_max_position_embeddings=64))),  # which it needs: train.length
 ])
 def test_arguments_that_a_file_leaves_out(line, section, want):
   """The rest of the section are defaults; the encoding judges the keys of a dictionary."""

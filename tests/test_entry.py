@@ -69,6 +69,12 @@ def test_wrong_places_are_one_line(said):
     model.apply({'params': {}}, jnp.zeros((1, 12), jnp.int32), at)
 
 
+def test_positions_on_grids_are_refused_by_a_model_of_text():
+  at = places(pos=np.zeros((1, 12, 3), np.int32))
+  with pytest.raises(ValueError, match='^pos has 3 axes; .* as of M-RoPE, are not here'):
+    make_model({}).apply({'params': {}}, jnp.zeros((1, 12), jnp.int32), at)
+
+
 @pytest.mark.parametrize('encoding', [Alibi(), T5(buckets=8, max_distance=10)])
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int8', 'int16'])
 def test_narrow_integers_count_as_wide_ones(encoding, dtype):

@@ -170,7 +170,7 @@ class Kind(NamedTuple):
 
 LLAMA = Kind(
   llama_layer, 'model.layers', 'model.embed_tokens', 'model.norm',
-  lambda config: Rope(**read(config['rope_parameters'])), normalize=Weights.rms_norm,
+  lambda config: Rope(**read(config['rope_parameters'])['rope']), normalize=Weights.rms_norm,
 )
 MODELS = {
   'llama': LLAMA,

@@ -11,11 +11,11 @@ import pytest
 from posjax import main, transformer
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
-from posjax.encodings.hugging_face import read, write
+from posjax.encodings.hugging_face import read
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope, frequencies
 from posjax.encodings.scaling import TYPES, scale, table
-from posjax.encodings.scaling_check import VALUES, keys
+from posjax.encodings.scaling_check import VALUES, keys, of_trained_length
 from tests.oracles import rope as oracle
 from tests.stored import golden
 from tests.test_oracles import close
@@ -88,7 +88,7 @@ def test_tables_of_transformers(case):
   z, config = golden('rope_scaling'), CASES[case]
   args = read(
     config['rope_parameters'], max_position_embeddings=config['max_position_embeddings']
-  )
+  )['rope']
   rope, length = of_head(config['head_dim'], **args), config['seq_len'] or 0
   scaled = rope.scaled(length)
   same(scaled.theta, z[f'{case}/inv_freq_f64'])
@@ -195,6 +195,39 @@ def test_proportional_of_gemma():
   same(of_head(256, base=1e6, fraction=0.25).scaled().theta[1], 0.64938, 5e-6)
 
 
+def test_proportional_rounds_down():
+  """As transformers does: 0.35 of 16 channels are 5.6 of them, of which 2 planes are whole."""
+  for share, planes in ((0.35, 2), (0.375, 3), (0.36, 2), (0.99, 7), (0.12, 0)):
+    rope = of_head(16, scaling={'rope_type': 'proportional', 'partial_rotary_factor': share})
+    assert np.count_nonzero(rope.scaled().theta) == planes
+    assert np.count_nonzero(oracle.scaled(16, 1e4, rope.scaling, 0)) == planes
+
+
+def test_ramps_without_a_width():
+  """Llama 4 Scout's and Kimi K2's: what is not slower than the bound stays."""
+  plain = frequencies(128, 5e5)
+  bound = LLAMA3['original_max_position_embeddings'] * plain[20] / (2 * np.pi)
+  for low in (bound, np.nextafter(bound, np.inf)):
+    step = {**LLAMA3, 'low_freq_factor': low, 'high_freq_factor': low}
+    theta = of_head(128, base=5e5, scaling=step).scaled().theta
+    kept = 21 if low == bound else 20
+    assert (theta[:kept] == plain[:kept]).all() and (theta[kept:] == plain[kept:] / 8).all()
+  paper = {**YARN, 'ramp': 'paper', 'beta_fast': 8.0, 'beta_slow': 8.0}
+  turns = 4096 * frequencies(64) / (2 * np.pi)
+  theta = of_head(64, scaling=paper).scaled().theta
+  same(theta, frequencies(64) / np.where(turns >= 8, 1, 16))
+
+
+def test_a_ramp_of_the_code_without_a_width_is_a_thousandth_wide():
+  """As in every library: seen only where an index lies within that."""
+  beta = 4096 / (2 * math.pi * 1e4 ** (2 * 9.9995 / 64))
+  scaling = {**YARN, 'truncate': False, 'beta_fast': beta, 'beta_slow': beta}
+  theta, plain = of_head(64, scaling=scaling).scaled().theta, frequencies(64)
+  assert (theta[:10] == plain[:10]).all()
+  same(theta[11:], plain[11:] / 16)
+  same(theta[10] / plain[10], 0.5 + 0.5 / 16, 1e-6)
+
+
 def test_longrope_attention_factor():
   scaling = {**LONG, 'factor': 32.0, 'original_max_position_embeddings': 4096}
   same(of_head(8, scaling=scaling).scaled().attention_factor, 1.19023807, 5e-9)
@@ -295,72 +328,6 @@ def test_dynamic_within_the_trained_length_is_rope():
     same(of_head(64, scaling=DYNAMIC).scaled(length).theta, frequencies(64), 1e-15)
 
 
-# Hugging Face's dictionaries.
-
-PARAMETERS = [
-  {'rope_type': 'default', 'rope_theta': 1e6},
-  {'rope_type': 'default', 'rope_theta': 1e6, 'partial_rotary_factor': 0.25},
-  {'rope_type': 'linear', 'rope_theta': 1e4, 'factor': 2.5},
-  {**DYNAMIC, 'rope_theta': 1e4, 'partial_rotary_factor': 0.5},
-  {
-    **YARN, 'rope_theta': 1e4, 'beta_fast': 16, 'beta_slow': 2, 'truncate': False,
-    'mscale': 1.0, 'mscale_all_dim': 1.0, 'attention_factor': 1.0,
-  },
-  {**LONG, 'rope_theta': 1e4, 'short_factor': [1.0, 2.0], 'long_factor': [3.0, 4.0]},
-  {**LLAMA3, 'rope_theta': 5e5},
-  {'rope_type': 'proportional', 'rope_theta': 1e6, 'partial_rotary_factor': 0.25},
-  {'rope_type': 'proportional', 'rope_theta': 1e6, 'partial_rotary_factor': 0.5, 'factor': 2.0},
-]
-
-
-@pytest.mark.parametrize('parameters', PARAMETERS, ids=lambda p: p['rope_type'])
-def test_parameters_there_and_back(parameters):
-  rope = Rope(**read(json.loads(json.dumps(parameters))), layout='interleaved')
-  assert write(rope) == parameters
-  assert Rope(**read(write(rope)), layout='interleaved') == rope
-
-
-LEGACY = [
-  (None, dict(rope_theta=5e5), dict(base=5e5)),
-  ({'type': 'linear', 'factor': 4}, {}, dict(scaling={'rope_type': 'linear', 'factor': 4})),
-  ({'type': 'dynamic', 'rope_type': 'dynamic', 'factor': 2.0}, dict(max_position_embeddings=2048),
-   dict(scaling=DYNAMIC)),
-  ({'type': 'yarn', 'original_max_position_embeddings': 4096, 'attention_factor': None},
-   dict(max_position_embeddings=65536), dict(scaling=YARN)),
-  # An explicit factor is not overruled by the ratio of lengths.
-  ({'type': 'yarn', 'factor': 16.0, 'original_max_position_embeddings': 4096},
-   dict(max_position_embeddings=4096), dict(scaling=YARN)),
-  ({'rope_type': 'yarn', 'factor': 16.0}, dict(max_position_embeddings=4096), dict(scaling=YARN)),
-  *(
-    ({'type': name, 'short_factor': [1.0, 1.1], 'long_factor': [2.0, 2.5]},
-     dict(max_position_embeddings=64, original_max_position_embeddings=16),
-     dict(scaling={**LONG, 'short_factor': (1.0, 1.1), 'long_factor': (2.0, 2.5)}))
-    for name in ('su', 'yarn', 'longrope')
-  ),
-  ({'rope_type': 'default'}, dict(partial_rotary_factor=0.5), dict(fraction=0.5)),
-  ({'rope_type': 'proportional'}, dict(partial_rotary_factor=0.5),
-   dict(scaling={'rope_type': 'proportional', 'partial_rotary_factor': 0.5})),
-]
-
-
-@pytest.mark.parametrize('parameters, beside, want', LEGACY)
-def test_older_dictionaries(parameters, beside, want):
-  assert Rope(**read(parameters, **{'rope_theta': 1e4, **beside})) == Rope(**want)
-
-
-def test_a_dictionary_for_each_type_of_layer():
-  parameters = {
-    'sliding_attention': {'rope_type': 'default', 'rope_theta': 1e4},
-    'full_attention': {'rope_type': 'linear', 'rope_theta': 1e6, 'factor': 8.0},
-  }
-  got = {layers: Rope(**args) for layers, args in read(parameters).items()}
-  assert got == {
-    'sliding_attention': Rope(),
-    'full_attention': Rope(base=1e6, scaling={'rope_type': 'linear', 'factor': 8.0}),
-  }
-  assert {layers: write(rope) for layers, rope in got.items()} == parameters
-
-
 # Mistakes.
 
 WRONG = {
@@ -375,15 +342,20 @@ WRONG = {
   'factor must be a number from 1 on; it is 0.5': {'rope_type': 'linear', 'factor': 0.5},
   'factor must be a number from 1 on; it is nan': {'rope_type': 'linear', 'factor': math.nan},
   'factor must be a number from 1 on; it is True': {'rope_type': 'linear', 'factor': True},
-  "factor must be a number from 1 on; it is '4'": {'rope_type': 'linear', 'factor': '4'},
-  'embeddings must be a whole number from 2 on; it is 64.0': {
-    **YARN, 'original_max_position_embeddings': 64.0
+  "factor must be a number from 1 on; it is 'four'": {'rope_type': 'linear', 'factor': 'four'},
+  'factor must be a number from 1 on; it is inf': {'rope_type': 'linear', 'factor': 'inf'},
+  'embeddings must be a whole number from 2 on; it is 64.5': {
+    **YARN, 'original_max_position_embeddings': '64.5'
   },
+  'embeddings must be a whole number from 2 on; it is True': {
+    **YARN, 'original_max_position_embeddings': np.bool_(True)
+  },
+  "type is 'linear' and rope_type 'yarn'; they are two names": {**YARN, 'type': 'linear'},
   "ramp must be 'code' or 'paper'; it is 'papr'": {**YARN, 'ramp': 'papr'},
   'truncate must be True or False; it is 1': {**YARN, 'truncate': 1},
-  'beta_slow must be less than beta_fast; they are 64 and 32.0': {**YARN, 'beta_slow': 64},
-  'low_freq_factor must be less than high_freq_factor; they are 4.0 and 4.0': {
-    **LLAMA3, 'low_freq_factor': 4.0
+  'beta_slow must be at most beta_fast; they are 64 and 32.0': {**YARN, 'beta_slow': 64},
+  'low_freq_factor must be at most high_freq_factor; they are 5.0 and 4.0': {
+    **LLAMA3, 'low_freq_factor': 5.0
   },
   'mscale and mscale_all_dim go together: give both': {**YARN, 'mscale': 1.0},
   'short_factor must be positive numbers; it is (1.0, 0.0)': {**LONG, 'short_factor': [1.0, 0.0]},
@@ -393,11 +365,18 @@ WRONG = {
   'no plane turns beta_slow = 1 times within original_max_position_embeddings = 6; it must be 7': {
     **YARN, 'original_max_position_embeddings': 6
   },
+  'long_factor must have a number for each of 4 planes; it has 5': {
+    **LONG, 'long_factor': (1.0, 2.0, 3.0, 4.0, 5.0)
+  },
+  'embeddings must be a whole number from 2 on; it is 2147483648': {
+    **YARN, 'original_max_position_embeddings': 2**31
+  },
+  'factor must be a number from 1 on; it is 1e+39': {'rope_type': 'ntk', 'factor': 1e39},
   'partial_rotary_factor must be a number from 0 to 1; it is 1.5': {
     'rope_type': 'proportional', 'partial_rotary_factor': 1.5
   },
-  'clip_low_n must be a whole number from 0 on; it is 2.0': {
-    'rope_type': 'clipped', 'clip_low_n': 2.0
+  'clip_low_n must be a whole number from 0 on; it is 2.5': {
+    'rope_type': 'clipped', 'clip_low_n': 2.5
   },
 }
 
@@ -421,47 +400,12 @@ def test_a_scaling_that_does_not_fit_is_one_line(args, said):
     of_head(8, **args)
 
 
-@pytest.mark.parametrize('parameters, said', [
-  ({'rope_type': 'linear', 'factor': 2.0}, 'rope_theta is missing'),
-  ({**YARN, 'rope_theta': 1e4, 'attn_factor': 1.0}, "did you mean 'attention_factor'?"),
-  ({'rope_type': 'linear', 'rope_theta': 1e4}, 'linear needs factor'),
-  ({'type': 'mrope', 'rope_theta': 1e4, 'mrope_section': [8, 8, 8]},
-   "rope_type is 'mrope'; Hugging Face's for text are default, linear, dynamic, yarn"),
-  ({'rope_type': 'ntk', 'rope_theta': 1e4, 'factor': 2.0}, "rope_type is 'ntk'; Hugging Face's"),
-  ({**YARN, 'rope_theta': 1e4, 'ramp': 'paper'}, "Hugging Face has no 'ramp'"),
-  ('yarn', "rope_parameters must be a dictionary, or None; it is 'yarn'"),
-  ([], 'rope_parameters must be a dictionary, or None; it is []'),
-  ({'rope_theta': '1e4'}, "rope_theta must be a positive number; it is '1e4'"),
-  ({'rope_theta': True}, 'rope_theta must be a positive number; it is True'),
-  ({'rope_theta': 1e4, 'partial_rotary_factor': 'x'},
-   "partial_rotary_factor must be a number from 0 to 1; it is 'x'"),
-  ({'rope_type': 'default', 'rope_theta': 1e4, 'mrope_section': [8]}, "no 'mrope_section'"),
-  ({'full_attention': {'rope_theta': 1e4}, 'factor': 8.0}, 'factor is 8.0, and no dictionary'),
-  ({**LLAMA3, 'rope_theta': 1e4, 'max_position_embeddings': 9}, "no 'max_position_embeddings'"),
-])
-def test_parameters_that_are_refused(parameters, said):
-  with pytest.raises(ValueError) as raised:
-    read(parameters)
-  assert said in str(raised.value) and '\n' not in str(raised.value)
-
-
-def test_what_stands_beside_is_held_to_the_same():
-  beside = dict(
-    rope_theta='1e4', partial_rotary_factor=1.5, max_position_embeddings='64',
-    original_max_position_embeddings=16.5,
-  )
-  for key, value in beside.items():
-    with pytest.raises(ValueError, match=f'^{key} must be .* it is {value!r}$'):
-      read({'rope_type': 'yarn'}, **{'rope_theta': 1e4, key: value})
-
-
-@pytest.mark.parametrize('form, said', [
-  ('ntk', "rope_type is 'ntk'"), ('resonance', "no 'resonance'"),
-  ('yarn of the paper', "no 'ramp'"),
-])
-def test_what_hugging_face_cannot_say(form, said):
-  with pytest.raises(ValueError, match=said):
-    write(Rope(scaling=SMALL[form]))
+def test_only_the_ramp_of_the_code_needs_a_plane_that_turns():
+  """All are slower than the other two ramps begin: linear, with YaRN's factor or without."""
+  paper = {**YARN, 'ramp': 'paper', 'original_max_position_embeddings': 6}
+  same(of_head(8, scaling=paper).scaled().theta, frequencies(8) / 16)
+  llama3 = {**LLAMA3, 'original_max_position_embeddings': 6}
+  same(of_head(8, scaling=llama3).scaled().theta, frequencies(8) / 8)
 
 
 @pytest.mark.parametrize('length, warned', [(201, True), (202, False)])
@@ -503,6 +447,41 @@ def test_a_scaling_is_hashable_and_its_arguments_are_plain():
   assert arguments(Rope)['scaling'] == {} and hash(Rope()) == hash(Rope(scaling={}))
 
 
+@pytest.mark.parametrize('kind', [str, float, np.int64, np.float32, np.float64])
+def test_numbers_of_any_kind(kind):
+  given = {**YARN, 'factor': kind(16), 'original_max_position_embeddings': kind(4096)}
+  rope = of_head(64, scaling={**given, 'beta_fast': kind(32), 'truncate': np.bool_(True)})
+  plain = {**YARN, 'beta_fast': 32, 'truncate': True}
+  assert rope == of_head(64, scaling=plain) and hash(rope) == hash(of_head(64, scaling=plain))
+  assert {type(value) for value in rope.scaling.values()} <= {str, int, float, bool}
+  assert type(rope.scaling['original_max_position_embeddings']) is int
+  assert json.loads(json.dumps(arguments(rope)['scaling'])) == plain
+  clipped = Rope(scaling={'rope_type': 'clipped', 'clip_low_n': kind(3)})
+  assert type(clipped.scaling['clip_low_n']) is int
+
+
+def test_whole_floats_stay_floats_where_no_count_is_meant():
+  scaling = Rope(scaling={**YARN, 'factor': 8, 'beta_slow': 2.0}).scaling
+  assert type(scaling['factor']) is int and type(scaling['beta_slow']) is float
+
+
+def test_type_is_another_name():
+  own = {key: value for key, value in YARN.items() if key != 'rope_type'}
+  for names in ({'type': 'yarn'}, {'type': 'yarn', 'rope_type': 'yarn'}):
+    assert Rope(scaling={**own, **names}) == Rope(scaling=YARN)
+
+
+@pytest.mark.parametrize('kind', TYPES)
+def test_the_trained_length_is_added_where_one_is_needed(kind):
+  key = 'original_max_position_embeddings'
+  needed = kind in ('dynamic', 'yarn', 'longrope', 'llama3')
+  for name in ('type', 'rope_type'):
+    assert of_trained_length({name: kind}, 64) == {name: kind, **({key: 64} if needed else {})}
+  assert of_trained_length({'rope_type': kind, key: 32}, 64) == {'rope_type': kind, key: 32}
+  assert of_trained_length({'rope_type': 'yar'}, 64) == {'rope_type': 'yar'}
+  assert of_trained_length({}, 64) == {}
+
+
 def built(*overrides):
   run = main.parse(['posjax', *overrides])
   (rope,) = transformer.from_config(run.config).pattern.encodings
@@ -518,7 +497,25 @@ def test_p_rope_from_the_command_line():
   assert not rope.scaled().theta.any()
 
 
+@pytest.mark.parametrize('name', ['type', 'rope_type'])
+def test_yarn_from_the_command_line(name):
+  """It takes the length of training, wherever that stands on the line."""
+  scaling = '--config.encoding.rope.scaling'
+  given = [f'{scaling}.{name}=yarn', f'{scaling}.factor=4', '--config.train.length=512']
+  for args in (given, given[::-1]):
+    rope = built('--config=rope', *args)
+    assert rope.scaling == {
+      'rope_type': 'yarn', 'factor': 4, 'original_max_position_embeddings': 512
+    }
+  rope = built('--config=rope', *given, f'{scaling}.original_max_position_embeddings=256.0')
+  assert rope.scaling['original_max_position_embeddings'] == 256
+  assert built('--config=rope', f'{scaling}.{name}=linear', f'{scaling}.factor=4').scaling == {
+    'rope_type': 'linear', 'factor': 4
+  }
+
+
 @pytest.mark.parametrize('override, said', [
+  ('type=yarn', "encoding.rope: scaling: type is 'yarn' and rope_type 'proportional'; they are"),
   ('partial_rotary_facto=1', "did you mean 'partial_rotary_factor'?"),
   ('partial_rotary_factor=2', 'encoding.rope: scaling: partial_rotary_factor must be a number'),
   ('rope_type=proportion', "scaling: rope_type is 'proportion'; did you mean 'proportional'?"),

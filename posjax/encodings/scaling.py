@@ -15,6 +15,9 @@ computes the same for the last token of a text, without its cache. With its cach
 mixes keys that were rotated by the frequencies of different lengths. Without it, the frequencies of
 the whole text rotate the queries of all tokens, so that in a model of several layers later text
 changes what earlier tokens say. Up to L all of these agree.
+
+A dictionary comes in through `frozen`: numbers may be integers, floats, strings or NumPy's, and
+`type` is another name of `rope_type`.
 """
 
 import inspect
@@ -87,10 +90,15 @@ def yarn(
     low, high = max(low, 0), min(high, 2 * len(theta) - 1)
     kept = 1 - _between(np.arange(len(theta)), low, high if high != low else high + 0.001)
   theta = _by_parts(theta, kept, factor)
-  g = lambda m: 0.1 * m * math.log(factor) + 1
   if attention_factor is None:
-    attention_factor = g(mscale) / g(mscale_all_dim) if mscale else g(1)
-  return Scaled(_resonant(theta) if resonance else theta, attention_factor, g(mscale_all_dim) ** 2)
+    attention_factor = magnitude(factor, mscale or 1) / magnitude(factor, mscale_all_dim)
+  query_factor = magnitude(factor, mscale_all_dim) ** 2
+  return Scaled(_resonant(theta) if resonance else theta, attention_factor, query_factor)
+
+
+def magnitude(factor, m=1.0):
+  """g(m) = 0.1 m ln s + 1, of YaRN."""
+  return 0.1 * m * math.log(factor) + 1
 
 
 def longrope(
@@ -112,7 +120,10 @@ def longrope(
 def llama3(
   theta, *, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
 ):
-  """Llama 3.1 (arXiv 2407.21783): YaRN's ramp of the paper, without a temperature."""
+  """Llama 3.1 (arXiv 2407.21783): YaRN's ramp of the paper, without a temperature.
+
+  Llama 4 Scout has both factors at 1, where the ramp is a step.
+  """
   turns = _turns(theta, original_max_position_embeddings)
   return Scaled(_by_parts(theta, _between(turns, low_freq_factor, high_freq_factor), factor))
 
@@ -144,6 +155,11 @@ TYPES = {
   )
 }
 
+# Keys whose numbers are counts; the last two stand beside a scaling.
+WHOLE = (
+  'original_max_position_embeddings', 'clip_low_n', 'max_position_embeddings', 'rotary_dim'
+)
+
 
 def library(length):
   """Where the length is an array of a traced program, so is what is made of it."""
@@ -160,8 +176,8 @@ def _index(theta, length, turns):
 
 
 def _between(x, low, high):
-  """From 0 at `low` to 1 at `high`."""
-  return np.clip((x - low) / (high - low), 0, 1)
+  """From 0 at `low` to 1 at `high`; a step to 1 where they are equal."""
+  return np.clip((x - low) / (high - low), 0, 1) if low != high else np.where(x < low, 0, 1)
 
 
 def _by_parts(theta, kept, factor):
@@ -191,9 +207,35 @@ def depends_on_length(scaling):
 
 
 def frozen(scaling):
-  """The same, hashable."""
-  as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
-  return FrozenDict({key: as_tuple(value) for key, value in scaling.items()})
+  """Returns the same, hashable and of plain numbers: the one door by which dictionaries come in.
+
+  What is no number, and a `type` that contradicts `rope_type`, stay for `scaling_check` to name.
+  """
+  plain = {key: _plain(value, key in WHOLE) for key, value in scaling.items()}
+  if 'type' in plain and plain['type'] == plain.get('rope_type', plain['type']):
+    plain['rope_type'] = plain.pop('type')
+  return FrozenDict(plain)
+
+
+def _plain(value, whole):
+  if isinstance(value, list | tuple | np.ndarray):
+    return tuple(number(x) for x in value)
+  return number(value, whole)
+
+
+def number(value, whole=False):
+  """Returns '8', 8 or np.float32(8) as a plain number, an int if it is to be `whole`.
+
+  Anything else is returned as it is.
+  """
+  if isinstance(value, np.generic):
+    value = value.item()
+  if isinstance(value, str):
+    try:
+      value = float(value)
+    except ValueError:
+      return value
+  return int(value) if whole and isinstance(value, float) and value.is_integer() else value
 
 
 def table(theta, scaled, length):

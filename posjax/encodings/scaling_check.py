@@ -5,7 +5,7 @@ import inspect
 import math
 import warnings
 
-from posjax.encodings.scaling import TYPES
+from posjax.encodings.scaling import TYPES, frozen
 
 
 def _number(x):
@@ -17,20 +17,22 @@ def _whole(x, least):
 
 
 _SWITCH = 'True or False', lambda x: type(x) is bool
+LENGTH = 'original_max_position_embeddings'
+COUNT = 'a whole number from 1 on', lambda x: _whole(x, 1)
 POSITIVE = 'a positive number', lambda x: _number(x) and x >= 1e-38
-_NOT_NEGATIVE = 'a number from 0 on', lambda x: _number(x) and x >= 0
+NOT_NEGATIVE = 'a number from 0 on', lambda x: _number(x) and x >= 0
 _DIVISORS = 'positive numbers', lambda x: type(x) is tuple and all(map(POSITIVE[1], x))
 # What the value of a key must be.
 VALUES = {
   'factor': ('a number from 1 on', lambda x: _number(x) and x >= 1),
-  'original_max_position_embeddings': ('a whole number from 2 on', lambda x: _whole(x, 2)),
+  LENGTH: ('a whole number from 2 on', lambda x: _whole(x, 2)),
   'beta_fast': POSITIVE,
   'beta_slow': POSITIVE,
   'ramp': ("'code' or 'paper'", lambda x: x in ('code', 'paper')),
   'truncate': _SWITCH,
   'attention_factor': POSITIVE,
-  'mscale': _NOT_NEGATIVE,
-  'mscale_all_dim': _NOT_NEGATIVE,
+  'mscale': NOT_NEGATIVE,
+  'mscale_all_dim': NOT_NEGATIVE,
   'resonance': _SWITCH,
   'short_factor': _DIVISORS,
   'long_factor': _DIVISORS,
@@ -48,19 +50,24 @@ def check(scaling):
   """Raises ValueError, one line, for a key or value that is wrong whatever the frequencies."""
   if not scaling:
     return
+  if 'type' in scaling:  # `frozen` left it: it is not what rope_type is
+    raise ValueError(
+      f"scaling: type is {scaling['type']!r} and rope_type {scaling['rope_type']!r}; they are two "
+      'names of one key: give one'
+    )
   if 'rope_type' not in scaling:
     raise ValueError(f'scaling: rope_type is missing; valid: {", ".join(TYPES)}')
   own = dict(scaling)
   kind = own.pop('rope_type')
   if kind not in [*TYPES]:
     raise ValueError(
-      f'scaling: rope_type is {kind!r}{_nearest(kind, TYPES)} (valid: {", ".join(TYPES)})'
+      f'scaling: rope_type is {kind!r}{nearest(kind, TYPES)} (valid: {", ".join(TYPES)})'
     )
   defaults = keys(kind)
   for key in own:
     if key not in defaults:
       raise ValueError(
-        f'scaling: {kind} has no {key!r}{_nearest(key, defaults)} '
+        f'scaling: {kind} has no {key!r}{nearest(key, defaults)} '
         f'(keys: {", ".join(defaults) or "none"})'
       )
   needed = [key for key, value in defaults.items() if value is inspect.Parameter.empty]
@@ -82,12 +89,20 @@ def keys(kind):
 def _check_together(kind, values):
   if kind in RAMPS:
     low, high = RAMPS[kind]
-    if not values[low] < values[high]:
+    if values[low] > values[high]:
       raise ValueError(
-        f'scaling: {low} must be less than {high}; they are {values[low]} and {values[high]}'
+        f'scaling: {low} must be at most {high}; they are {values[low]} and {values[high]}'
       )
   if kind == 'yarn' and bool(values['mscale']) != bool(values['mscale_all_dim']):
     raise ValueError('scaling: mscale and mscale_all_dim go together: give both, or neither')
+
+
+def of_trained_length(scaling, length):
+  """Returns the scaling with `length` as its trained length, if its type needs one and it has none.
+  """
+  kind = frozen(scaling).get('rope_type')
+  needed = kind in [*TYPES] and keys(kind).get(LENGTH) is inspect.Parameter.empty
+  return {**scaling, LENGTH: length} if needed and LENGTH not in scaling else dict(scaling)
 
 
 def check_fit(scaling, theta):
@@ -115,11 +130,11 @@ def _check_ramp(kind, values):
 
   Below it, the ramp of YaRN's code has no meaning. Within it, no plane stays as it was: a warning.
   """
-  L = values['original_max_position_embeddings']
+  L = values[LENGTH]
   (low, lowest), (high, highest) = [
     (f'{key} = {values[key]:g}', math.ceil(2 * math.pi * values[key])) for key in RAMPS[kind]
   ]
-  short = f'times within original_max_position_embeddings = {L}'
+  short = f'times within {LENGTH} = {L}'
   if L < lowest and values.get('ramp') == 'code':
     raise ValueError(f'scaling: no plane turns {low} {short}; it must be {lowest} at least')
   if L < highest:
@@ -129,6 +144,7 @@ def _check_ramp(kind, values):
     )
 
 
-def _nearest(word, words):
+def nearest(word, words):
+  """Returns the end of a message about `word`: the one of `words` that may be meant, if any is."""
   near = difflib.get_close_matches(str(word), words, n=1)
   return f'; did you mean {near[0]!r}?' if near else ''

@@ -1,0 +1,269 @@
+"""Reads: a dictionary of RoPE's parameters, or a whole config, as a section `encoding`."""
+
+import warnings
+from collections.abc import Mapping
+
+from posjax.encodings import scaling_check
+from posjax.encodings.hugging_face import families
+from posjax.encodings.hugging_face.families import ARGUMENTS, BESIDE, FULL, LOCAL, LOCAL_BASES
+from posjax.encodings.scaling import frozen, magnitude, number
+from posjax.encodings.scaling_check import LENGTH
+
+SECTIONS = ('rope_scaling', 'rope_parameters')  # in a config; the older one wins in transformers
+NAMES = ('rope_type', 'type')
+
+
+def read_config(config, **given):
+  """Returns what `read` makes of a whole config.json; of several modalities, of its text.
+
+  The arguments of `read` win over the config. Its other keys are passed over; a warning names
+  those that positions depend on. Where the channels that turn are a vector of their own (DeepSeek),
+  the section is that of this vector.
+  """
+  if 'text_config' in config:
+    return read_config(config['text_config'], **given)
+  if missed := [key for key in families.NOT_READ if config.get(key)]:
+    warnings.warn(f'config: positions depend on {", ".join(missed)} too: not read', stacklevel=2)
+  parameters = next((config[key] for key in SECTIONS if config.get(key)), None)
+  known = {key: config[key] for key in ('model_type', *ARGUMENTS) if key in config}
+  return read(parameters, **{'head_dim': _head_dim(config), **known, **given})
+
+
+def _head_dim(config):
+  if 'qk_rope_head_dim' in config and 'qk_nope_head_dim' in config:
+    return config['qk_rope_head_dim'] + config['qk_nope_head_dim']
+  width = config.get('hidden_size') or config.get('n_embd')
+  heads = config.get('num_attention_heads') or config.get('n_head')
+  return config.get('head_dim') or (width // heads if width and heads else None)
+
+
+def read(parameters, *, model_type=None, head_dim=None, **beside):
+  """Returns the section `encoding` that RoPE's parameters are; of nested ones {layer type: such}.
+
+  It has `layers` and `rope`, and `temperature` if there is one. A layer type that is None has no
+  positions: ('nope',). Keys that change nothing are named in a warning.
+
+  Args:
+    parameters: `rope_parameters`, or the older `rope_scaling`, or None.
+    model_type: the config's, if it is known: some keys mean another thing in some classes.
+    head_dim: channels of a head, for `rotary_dim`, which is some of them.
+    **beside: what the config says next to them, if it does: rope_theta, rope_local_base_freq,
+      partial_rotary_factor, rotary_pct, rotary_dim, max_position_embeddings and the other
+      ARGUMENTS. What stands inside wins.
+
+  Raises:
+    ValueError: one line, for what is unknown, missing or wrong; no key is passed over silently.
+  """
+  parameters = {} if parameters is None else parameters
+  if not isinstance(parameters, Mapping):
+    raise ValueError(f'rope_parameters must be a dictionary, or None; it is {parameters!r}')
+  if not parameters.keys().isdisjoint(('text_config', *SECTIONS)):
+    given = {'model_type': model_type, 'head_dim': head_dim, **beside}
+    return read_config(parameters, **{k: v for k, v in given.items() if v is not None})
+  for key in beside:
+    if key not in ARGUMENTS:
+      raise ValueError(f'read has no argument {key!r}{scaling_check.nearest(key, ARGUMENTS)}')
+  family = families.FAMILIES.get(model_type, families.Family(known=model_type is not None))
+  beside, head_dim, unused = _named(beside), number(head_dim, whole=True), {}
+  if head_dim is not None:
+    _check({'head_dim': head_dim}, {'head_dim': scaling_check.COUNT})
+  sections = {
+    layers: {'layers': families.NO_POSITIONS}
+    if own is None else _read(_named(own), beside, family, head_dim, unused)
+    for layers, own in _by_layer(parameters, family.defaults | beside, unused).items()
+  }
+  if unused:
+    said = '; '.join(f'{", ".join(keys)} ({why})' for why, keys in unused.items())
+    warnings.warn(f'rope_parameters: without effect: {said}', stacklevel=2)
+  return sections.get('', sections)
+
+
+def _note(unused, key, why):
+  """To `unused`, {why: the keys}, which become one warning."""
+  unused[why] = list(dict.fromkeys([*unused.get(why, ()), key]))
+
+
+def _named(values):
+  """The values that are given, plain and under one name each."""
+  plain = {key: value for key, value in frozen(values).items() if value is not None}
+  for key in [*plain]:
+    name, value = families.RENAMED.get(key, key), plain.pop(key)
+    if name in plain and plain[name] != value:
+      raise ValueError(f'{key} is {value} and {name} {plain[name]}; they mean the same: give one')
+    plain[name] = value
+  return plain
+
+
+def _by_layer(parameters, beside, unused):
+  """{layer type: its parameters, or None}; '' for the one of them that holds in all layers."""
+  base = next((key for key in LOCAL_BASES if key in {**beside, **parameters}), None)
+  local = {'rope_theta': {**beside, **parameters}[base]} if base else {}
+  own = {key: value for key, value in parameters.items() if key not in LOCAL_BASES}
+  if any(isinstance(value, Mapping) for value in own.values()):
+    return _nested(own, local, unused)
+  if local:
+    return {FULL: own, LOCAL: {**(own if LOCAL_BASES[base] else {}), **local}}
+  return {'': own}
+
+
+def _nested(parameters, local, unused):
+  layers, shared = {}, {}
+  for key, own in parameters.items():
+    if isinstance(own, Mapping):
+      layers[key] = own
+    elif own is None:  # no positions, unless it is a key that is not given
+      layers |= {} if key in (*ARGUMENTS, *NAMES, *scaling_check.VALUES) else {key: None}
+    elif key in NAMES:
+      _note(unused, key, 'layer types have their own')
+    elif key in ARGUMENTS:
+      shared[key] = own
+    else:
+      raise ValueError(f'{key} is {own!r}, and no dictionary of a layer type, as others are')
+  return {
+    key: None if own is None else {**shared, **(local if key == LOCAL else {}), **own}
+    for key, own in layers.items()
+  }
+
+
+def _read(own, beside, family, head_dim, unused):
+  form = _form(own)
+  own = {key: value for key, value in own.items() if key not in NAMES}
+  for key in _without_effect(own, form):
+    del own[key]
+    _note(unused, key, families.INERT.get(key, f'not used by {form.name}'))
+  own = {form.renamed.get(key, key): value for key, value in own.items()}
+  _check(own, families.INSIDE)
+  values = _checked(family, beside | {key: own.pop(key) for key in BESIDE if key in own})
+  if 'rope_theta' not in values:
+    raise ValueError('rope_theta is missing: if it stands beside the parameters, pass it too')
+  rope = {'base': float(values['rope_theta']), 'fraction': _share(values, head_dim)}
+  if form.ours == 'proportional':
+    own['partial_rotary_factor'] = values.get('partial_rotary_factor', rope['fraction'])
+    rope['fraction'] = 1.0
+  beta = own.pop(families.BETA, None)
+  scaling = _scaling(form, _lengths(form.ours, own, values), family, unused)
+  rope['scaling'] = {} if form.ours == 'default' else scaling
+  if beta is None:
+    return {'layers': ('rope',), 'rope': rope}
+  if LENGTH not in scaling:
+    raise ValueError(f'{families.BETA} needs a scaling with {LENGTH}')
+  temperature = {'kind': 'ministral', 'length': scaling[LENGTH], 'beta': float(beta)}
+  return {'layers': ('temperature+rope',), 'rope': rope, 'temperature': temperature}
+
+
+def _form(own):
+  """The row of `families.FORMS` that parameters are of, by the one or two names of their type."""
+  found = [_row(key, own) for key in NAMES if key in own]
+  if len({row.ours for row in found}) > 1:
+    scaling_check.check(own)  # which says that they contradict
+  if found:
+    return found[0]
+  default = families.FORMS[0]
+  if any(key in default.inert for key in own):
+    scaling_check.check(own)  # which says that the type is missing
+  return default
+
+
+def _row(key, own):
+  name = own[key]
+  if name in families.GRIDS:
+    raise ValueError(f'{key} is {name!r}: it is for positions on grids, which are not here')
+  for row in families.FORMS:
+    if row.name == name and (not row.mark or row.mark in own):
+      return row
+  known = ', '.join(families.TYPES)
+  raise ValueError(f"scaling: rope_type is {name!r}; Hugging Face's for text are {known}")
+
+
+def _without_effect(own, form):
+  inert = {*families.INERT, *form.inert}
+  inert |= {key for key, value in families.NEUTRAL.items() if own.get(key) == value}
+  return [key for key in own if key in inert]
+
+
+def _checked(family, given):
+  """What is given, and what the class means by what is not."""
+  defaults = {
+    key: value for key, value in family.defaults.items()
+    if key not in families.SHARES or families.SHARES.isdisjoint(given)
+  }
+  values = {**defaults, **given}
+  _check(values, BESIDE)
+  return values
+
+
+def _check(values, rules):
+  for key, (words, valid) in rules.items():
+    if key in values and not valid(values[key]):
+      raise ValueError(f'{key} must be {words}; it is {values[key]!r}')
+
+
+def _share(values, head_dim):
+  """The share of a head that turns; as in transformers, a number of channels is rounded down."""
+  share, width = values.get('partial_rotary_factor', 1.0), values.get('rotary_dim')
+  if width is None:
+    return int(head_dim * share) / head_dim if head_dim else float(share)
+  if head_dim is None:
+    raise ValueError('rotary_dim needs the head size: pass it too, as head_dim')
+  if 'partial_rotary_factor' in values and int(head_dim * share) != width:
+    raise ValueError(
+      f'rotary_dim is {width} and partial_rotary_factor {share}, of {head_dim} channels; they mean '
+      'the same: give one'
+    )
+  return width / head_dim
+
+
+def _lengths(kind, own, values):
+  """L may follow from what stands beside, and so may the factor of YaRN and LongRoPE."""
+  longest = values.get('max_position_embeddings')
+  trained = values.get(LENGTH, longest)
+  if kind == 'dynamic':  # which reads no other
+    trained = longest or trained
+  if trained and kind in ('dynamic', 'yarn', 'longrope', 'llama3'):
+    own = {**own, LENGTH: trained}
+  if trained and longest and kind in ('yarn', 'longrope'):
+    own = {'factor': longest / trained, **own}
+  return own
+
+
+def _scaling(form, own, family, unused):
+  """A valid scaling, in our words: magnitudes that others keep in other keys are one number."""
+  own, kind = dict(own), form.ours
+  if kind == 'longrope' and ('short_mscale' in own or 'long_mscale' in own):
+    short, long = (own.pop(key, None) for key in ('short_mscale', 'long_mscale'))
+    if short != long:
+      raise ValueError(f'short_mscale is {short} and long_mscale {long}: they must be equal here')
+    own['attention_factor'] = short
+  if kind == 'yarn' and own.get('mscale') == 1 and not own.get('mscale_all_dim'):
+    own = {key: value for key, value in own.items() if not key.startswith('mscale')}  # as without
+  multiplier = own.pop('attn_factor', None) if kind == 'yarn' else None
+  scaling = {'rope_type': kind, **own}
+  refuse_ours(scaling)
+  scaling_check.check(scaling)
+  squares = form.squares or family.squares
+  if 'mscale_all_dim' in scaling and not squares and not family.known:
+    why = 'on queries, but in classes such as deepseek_v3: pass the model_type'
+    _note(unused, 'mscale_all_dim', why)
+  return scaling if kind != 'yarn' else _one_factor(scaling, multiplier, squares)
+
+
+def _one_factor(scaling, multiplier, squares):
+  """YaRN with `attention_factor` for the two mscale, unless a class has them square as well, and
+  for `attn_factor`, by which vLLM multiplies YaRN's own."""
+  m, other = scaling.get('mscale', 0), scaling.get('mscale_all_dim', 0)
+  if multiplier is None and (squares or not m):
+    return scaling
+  if multiplier is not None and 'attention_factor' in scaling:
+    raise ValueError('attn_factor multiplies what attention_factor replaces: give one')
+  own = magnitude(scaling['factor'], m or 1) / magnitude(scaling['factor'], other)
+  factor = scaling.get('attention_factor', own * (1 if multiplier is None else multiplier))
+  kept = {key: v for key, v in scaling.items() if squares or not key.startswith('mscale')}
+  return {**kept, 'attention_factor': factor}
+
+
+def refuse_ours(scaling):
+  """Raises ValueError, one line, for keys that only we have."""
+  for key in families.OURS:
+    default = scaling_check.keys(scaling['rope_type']).get(key)
+    if scaling.get(key, default) != default:
+      raise ValueError(f'scaling: Hugging Face has no {key!r} in its rope_parameters')
