@@ -1,5 +1,7 @@
 """Evaluation: each protocol scores the bytes it says, and the numbers are those of plain loops."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +9,13 @@ import pytest
 
 from posjax import command_line, data, evaluate, report, sharding, transformer
 from posjax import config as config_lib
-from posjax.encodings import At
+from posjax.encodings import At, Chain
 from posjax.encodings.learned import Learned
+from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
+from tests import test_train
 
 STREAM = np.random.default_rng(0).integers(0, 257, 200).astype(np.int32)
 
@@ -23,12 +27,12 @@ def make_model(encoding):
   return model, transformer.init(model, jax.random.key(0))
 
 
-def nats_by_hand(model, params, tokens):
+def nats_by_hand(model, params, tokens, rng=None):
   """-log p of each next token of one window, from the softmax of the logits."""
   T = len(tokens) - 1
   row = jnp.arange(T)[None]
   logits, _ = model.apply(
-    {'params': params}, tokens[None, :-1], At(row[..., None], row, jnp.zeros_like(row))
+    {'params': params}, tokens[None, :-1], At(row[..., None], row, jnp.zeros_like(row)), rng=rng
   )
   p = np.asarray(jax.nn.softmax(logits[0].astype(jnp.float32)), np.float64)
   return -np.log(p[np.arange(T), tokens[1:]])
@@ -81,6 +85,20 @@ def test_scores_are_those_of_one_window_after_the_other():
   np.testing.assert_allclose(evaluate.by_position(by_hand, is_byte), position)
   none_at_3 = is_byte & (np.arange(16) != 3)
   assert evaluate.by_position(by_hand, none_at_3)[3] is None
+
+
+def test_each_call_draws_the_positions_of_its_rows():
+  model, params = make_model(Chain((Randomize(limit=64), Rope())))
+  mesh = sharding.make_mesh((-1, 1, 1))
+  windows = np.stack([STREAM[:9]] * 5)
+  with jax.set_mesh(mesh):
+    scored = evaluate.Scorer(model, mesh, tokens_per_call=16, seed=3)(params, windows)
+  parts = sharding.row_parts(mesh)
+  rows = -(-2 // parts) * parts  # 16 tokens are two rows, and each device has as many
+  for row, nats in enumerate(scored):
+    rng = jax.random.fold_in(jax.random.key(3), row // rows * rows)
+    by_hand = nats_by_hand(model, params, windows[row], rng)
+    np.testing.assert_allclose(nats, by_hand, rtol=1e-4, atol=1e-5)
 
 
 def held_out_of(folder, *overrides, texts, encoding='learned'):
@@ -202,3 +220,32 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
     'sliding, stride 8, the same 32 bytes at each length (4 of 32 windows)'
   )
   assert table[-1] == f'scored: {held_out.scored["documents"]} of 6 documents'
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_evaluated_as_it_was_when_it_was_made(tmp_path):
+  """By one that draws positions, and cannot read the longest windows."""
+  path = tmp_path / 'numbers.txt'
+  path.write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
+  settings = (
+    'seed=3', 'encoding.layers=randomize+learned', 'encoding.randomize.limit=24',
+    'encoding.learned.length=24', 'train.steps=4', 'checkpoint.every=2',
+  )
+  config = test_train.small(path, *settings, name='learned')
+  test_train.run(config, tmp_path / 'run')
+  evaluation = tmp_path / 'run/evaluation.json'
+  made = json.loads(evaluation.read_text())
+  assert [row['non_overlapping'] is None for row in made['lengths']] == [False, True]
+
+  def again(checkpoint):
+    arguments = dict(name='small', checkpoint=checkpoint, command='command')
+    evaluate.run(config, tmp_path / 'run', **arguments)
+    return json.loads(evaluation.read_text())
+
+  del made['data']  # the order of training batches
+  assert again('newest') == made | {'trained_on': made['corpus']}
+  path.write_text(path.read_text() + '\nthe end')
+  earlier = again('2')
+  assert (earlier['step'], earlier['trained_on']) == (2, made['corpus'])
+  assert earlier['corpus'] == str(data.load(**config.data))
+  assert earlier['lengths'][0]['non_overlapping'] > made['lengths'][0]['non_overlapping']
