@@ -43,7 +43,7 @@ def even_shares(sizes, tokens, excerpt):
 
 @pytest.mark.parametrize('tokens', [320, 1280, 1600, 3840, 9999])
 def test_documents_give_the_same_share_as_long_as_they_have_text(tokens):
-  sizes = (64, 130, 5000, 400, 64, 2000, 70, 1000)
+  sizes = (64, 130, 5000, 400, 64, 2000, 70, 1000, 128)
   texts = random_texts(*sizes)
   shares = [0] * len(texts)
   for array in data.excerpts(corpus_of(texts), 'test', tokens=tokens, excerpt=64):
