@@ -171,6 +171,9 @@ def test_of_many_documents_some_are_scored(tmp_path):
   short = random_texts(*[400] * 8)
   _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,4', texts=[*short, *[b''] * 4])
   assert held_out.scored == {'documents': 7, 'of': 8}
+  few = [*random_texts(4000, 500), *[b''] * 10]
+  _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,4', texts=few)
+  assert held_out.scored == {'documents': 1, 'of': 2}  # 25 bytes are no window of 64
 
 
 def test_all_runs_score_the_same_text(tmp_path):
