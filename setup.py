@@ -26,10 +26,11 @@ setup(
     'tqdm>=4.66',
   ],
   extras_require={
-    'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+    'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6', 'zstandard>=0.22'],
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],
+    'zstd': ['zstandard>=0.22'],  # text files that end in .zst
     'peers': ['torch>=2.13', 'transformers>=5.23', 'x-transformers>=2.31'],  # of posjax.bench
   },
 )

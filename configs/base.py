@@ -74,9 +74,11 @@ def get_config(size='tiny'):
   )
 
   config.data = dict(
-    corpus='tfds:python_source',  # a TFDS dataset, or 'text:GLOB' for local files
-    directory='~/tensorflow_datasets',  # where prepared datasets are kept
-    train='train',  # the split to train on, a TFDS expression such as 'train[:95%]'
+    corpus='tfds:python_source',  # a TFDS dataset, 'text:GLOB' or a pinned 'package:NAME'
+    directory='~/tensorflow_datasets',  # where prepared TFDS datasets are kept
+    # Splits: TFDS expressions such as 'train[:95%]'. Of text: and package:, each document is cut
+    # after a newline into 'train', its first 90 %, 'validation', 5 %, and 'test', the last 5 %.
+    train='train',  # the split to train on
     validation='validation',  # to choose the best checkpoint by
     test='test',  # to report
   )
@@ -108,12 +110,14 @@ def get_config(size='tiny'):
   config.checkpoint = dict(
     every=250,  # steps between two checkpoints; each carries its validation loss
     keep=2,  # newest ones that are kept; the best is kept besides
-    tokens=32_768,  # validation bytes that are scored with each
+    tokens=32_768,  # validation bytes that are scored with each, drawn evenly over documents
   )
 
   config.evaluate = dict(
     multiples=(1, 2, 4, 8),  # lengths, as multiples of the training length
-    tokens=131_072,  # held-out bytes, all scored by the non-overlapping protocol at each length
+    # Held-out bytes, drawn evenly over documents: see posjax/data/pipeline.py. All of them are
+    # scored by the non-overlapping protocol at each length.
+    tokens=131_072,
     stride=32,  # bytes that a window of the sliding protocol scores: its last ones
     windows=512,  # of the sliding protocol at each length, evenly spaced over those bytes
   )

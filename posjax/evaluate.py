@@ -4,8 +4,9 @@ Non-overlapping: the held-out text is cut into windows of L bytes, each read fro
 count, so that early ones with little context weigh more the shorter L is. Sliding: a window of L
 moves on by a stride and only its last `stride` bytes count, so that each has at least L - stride
 bytes of context (Press et al. 2021, arXiv 2108.12409, appendix B, discuss the two). Within a
-protocol all lengths score the very same bytes. Documents are joined as they come: a window is one
-context, with positions from 0 to L - 1.
+protocol all lengths score the very same bytes. A window is one context, with positions from 0 to
+L - 1, and lies in one document; only documents that are shorter than two of the longest windows are
+joined. Which bytes are held out to be scored: data.excerpts.
 """
 
 import dataclasses
@@ -21,24 +22,34 @@ from posjax.config import UserError
 from posjax.encodings import At
 
 
-def non_overlapping(stream, length):
+def non_overlapping(texts, length):
   """Windows of length + 1 tokens that share one, [rows, length + 1], and weights, all 1."""
-  rows = (len(stream) - 1) // length
-  windows = stream[: rows * length].reshape(rows, length)
-  following = stream[length : rows * length + 1 : length]
-  windows = np.concatenate([windows, following[:, None]], axis=1)
-  return windows, np.ones((rows, length), bool)
+  windows = []
+  for text in texts:
+    rows = (len(text) - 1) // length
+    following = text[length : rows * length + 1 : length]
+    windows.append(np.c_[text[: rows * length].reshape(rows, length), following])
+  windows = np.concatenate(windows)
+  return windows, np.ones((len(windows), length), bool)
 
 
-def sliding(stream, length, *, stride, first, count):
+def sliding(texts, length, *, stride, first, count):
   """Windows whose last `stride` targets count, one stride after the other from token `first` on.
 
-  Of all that the stream has, `count` are taken, evenly spaced.
+  Of all that the texts have, `count` are taken, evenly spaced.
   """
-  steps = np.linspace(1, (len(stream) - 1 - first) // stride, count).astype(int)
-  ends = first + stride * steps
-  windows = np.stack([stream[end - length : end + 1] for end in ends])
+  ends = slides(texts, stride, first)
+  ends = [ends[i] for i in np.linspace(0, len(ends) - 1, count).astype(int)]
+  windows = np.stack([texts[text][end - length : end + 1] for text, end in ends])
   return windows, np.broadcast_to(np.arange(length) >= length - stride, (len(ends), length))
+
+
+def slides(texts, stride, first):
+  """(index of a text, index of the last token in it) of each window that slides."""
+  return [
+    (index, end) for index, text in enumerate(texts)
+    for end in range(first + stride, len(text), stride)
+  ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +63,7 @@ class HeldOut:
   validation: tuple[np.ndarray, np.ndarray]
   test: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]  # by protocol and length
   protocols: dict[str, str]  # what each protocol scores
+  scored: dict[str, int]  # how many 'documents' of the test split are scored, and 'of' how many
 
 
 def hold_out(config, corpus):
@@ -59,36 +71,42 @@ def hold_out(config, corpus):
   settings, trained = config.evaluate, config.train.length
   lengths = [trained * multiple for multiple in settings.multiples]
 
-  stream = data.stream(corpus, 'validation', config.checkpoint.tokens + 1)
-  _check_length(stream, trained, 'validation', 'checkpoint.tokens')
-  validation = _bytes_only(*non_overlapping(stream, trained))
+  texts = data.excerpts(
+    corpus, 'validation', tokens=config.checkpoint.tokens, excerpt=trained
+  )
+  _check_length(texts, trained, 'validation', 'checkpoint.tokens')
+  validation = _bytes_only(*non_overlapping(texts, trained))
 
-  stream = data.stream(corpus, 'test', settings.tokens + 1)
   whole, first = math.lcm(*lengths), lengths[-1]
-  _check_length(stream, max(whole, first + settings.stride), 'test', 'evaluate.tokens')
-  cut = stream[: (len(stream) - 1) // whole * whole + 1]
-  steps = (len(stream) - 1 - first) // settings.stride
+  # In two of the longest windows one of them can slide.
+  texts = data.excerpts(corpus, 'test', tokens=settings.tokens, excerpt=2 * whole)
+  _check_length(texts, max(whole, first + settings.stride), 'test', 'evaluate.tokens')
+  cut = [text[: (len(text) - 1) // whole * whole + 1] for text in texts if len(text) > whole]
+  steps = len(slides(texts, settings.stride, first))
   slide = dict(stride=settings.stride, first=first, count=min(settings.windows, steps))
   test = {
     'non_overlapping': {n: _bytes_only(*non_overlapping(cut, n)) for n in lengths},
-    'sliding': {n: _bytes_only(*sliding(stream, n, **slide)) for n in lengths},
+    'sliding': {n: _bytes_only(*sliding(texts, n, **slide)) for n in lengths},
   }
   scored = {name: int(windows[trained][1].sum()) for name, windows in test.items()}
+  documents = sum(max(1, np.count_nonzero(text[:-1] == data.BOS)) for text in cut)
   return HeldOut(validation, test, {
     'non_overlapping': (
-      f'non-overlapping, the same {scored["non_overlapping"]:,} bytes at each length'
+      f'non-overlapping, the same {scored["non_overlapping"]:,} bytes at each length, drawn evenly '
+      'over documents'
     ),
     'sliding': (
       f'sliding, stride {settings.stride}, the same {scored["sliding"]:,} bytes at each length '
       f'({slide["count"]:,} of {steps:,} windows)'
     ),
-  })
+  }, {'documents': int(documents), 'of': len(corpus.documents('test'))})
 
 
-def _check_length(stream, least, split, key):
-  if len(stream) <= least:
+def _check_length(texts, least, split, key):
+  longest = max(map(len, texts)) - 1
+  if longest < least:
     raise UserError(
-      f'{key}: the {split} split gives {len(stream) - 1:,} bytes and {least:,} are needed; raise '
+      f'{key}: the {split} split gives {longest:,} bytes and {least:,} are needed; raise '
       f'{key}, lower evaluate.multiples or train.length, or take a larger corpus'
     )
 
@@ -153,7 +171,7 @@ def evaluate(scorer, params, held_out, limit):
     limit: how many positions the model's encodings can represent; None: any.
 
   Returns:
-    A JSON-able dict: 'limit'; 'protocols', what each of them is; 'lengths', for each of them a dict
+    A JSON-able dict: 'limit'; 'scored' and 'protocols' of `held_out`; 'lengths', for each a dict
     of 'length', 'multiple', and nats per byte under each protocol, None beyond the limit;
     'by_position', nats at each position of the longest length within it.
   """
@@ -171,7 +189,8 @@ def evaluate(scorer, params, held_out, limit):
           positions = by_position(nats, weights)
     rows.append(row)
   return {
-    'limit': limit, 'protocols': held_out.protocols, 'lengths': rows, 'by_position': positions,
+    'limit': limit, 'scored': held_out.scored, 'protocols': held_out.protocols, 'lengths': rows,
+    'by_position': positions,
   }
 
 

@@ -93,7 +93,9 @@ def table(result):
   for row in result['lengths']:
     cells = ''.join(cell(row[protocol], result['limit']) for protocol in protocols)
     lines.append(f'{row["length"]:>7,} {row["multiple"]:>2}x {cells}'.rstrip())
-  return '\n'.join([*lines, *protocols.values()])
+  scored = result['scored']
+  lines += [*protocols.values(), f'scored: {scored["documents"]:,} of {scored["of"]:,} documents']
+  return '\n'.join(lines)
 
 
 def cell(nats, limit):

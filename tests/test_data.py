@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import urllib.error
+import urllib.request
 
 import grain
 import numpy as np
@@ -21,7 +23,8 @@ import tensorflow_datasets as tfds
 from posjax import data
 from posjax.config import UserError
 from posjax.data import pipeline, python_source
-from posjax.data.corpus import SPLITS, Corpus, Documents
+from posjax.data import prepared as prepared_lib
+from posjax.data.corpus import SPLITS, Corpus
 
 
 @pytest.fixture(scope='session')
@@ -57,7 +60,7 @@ def in_memory(documents) -> Corpus:
 
 def random_documents(count: int, longest: int) -> list[bytes]:
   rng = np.random.default_rng(0)
-  return [rng.bytes(size) for size in rng.integers(1, longest, count)]
+  return [bytes(rng.integers(1, 256, size, np.uint8)) for size in rng.integers(1, longest, count)]
 
 
 def cut(documents, length: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -259,20 +262,6 @@ def test_fingerprint_changes_with_everything(monkeypatch):
   assert fingerprint(in_memory([b'one', b'two']), **arguments) == prints[0]
 
 
-def test_stream():
-  corpus = in_memory([b'abc', b'', b'de'])
-  tokens = [256, 97, 98, 99, 256, 100, 101]
-  for count in (1, 4, 5, 7, 100):
-    found = data.stream(corpus, 'test', count)
-    assert (found.dtype, found.tolist()) == (np.int32, tokens[:count])
-  unread = Documents([b'abc', None], read=lambda key: key[:])
-  assert data.stream(in_memory(unread), 'test', 4).tolist() == tokens[:4]
-  with pytest.raises(UserError, match="memory has no text in its split 'test'"):
-    data.stream(in_memory([b'']), 'test', 10)
-  with pytest.raises(UserError, match="train, validation, test, not 'tset'"):
-    data.stream(corpus, 'tset', 10)
-
-
 # Files.
 
 
@@ -312,7 +301,8 @@ def test_invalid_utf8_is_bytes(write):
   text = bytes(range(128, 256)) * 10
   corpus = data.load(write(text))
   assert corpus.documents('train')[0] == text[:1152]
-  assert data.decode(data.stream(corpus, 'train', 2000)) == text[:1152]
+  [tokens] = data.excerpts(corpus, 'train', tokens=2000, excerpt=2000)
+  assert data.decode(tokens) == text[:1152]
 
 
 def test_splits_can_be_exchanged(write):
@@ -348,9 +338,9 @@ def test_too_little_text(write, texts, message):
   assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('name', ['python_source', 'tfds:', 'text:', 'csv:a'])
-def test_a_corpus_is_tfds_or_text(name):
-  with pytest.raises(UserError, match=f"{name!r} must be 'tfds:NAME' or 'text:GLOB'"):
+@pytest.mark.parametrize('name', ['python_source', 'tfds:', 'text:', 'package:', 'csv:a'])
+def test_a_corpus_has_a_kind_and_a_name(name):
+  with pytest.raises(UserError, match=f"{name!r} must be 'tfds:NAME', 'text:GLOB' or "):
     data.load(name)
 
 
@@ -514,15 +504,61 @@ def test_what_a_foreign_dataset_lacks(foreign, tmp_path):
     data.load('tfds:passages', str(tmp_path))
 
 
-def test_a_dataset_that_cannot_be_prepared(monkeypatch, tmp_path):
+@pytest.mark.parametrize('error, message', [
+  (
+    ConnectionError('no route\nto host'),
+    'tfds:lm1b is not in {} and cannot be prepared here (ConnectionError: no route); where there '
+    'is a network and TensorFlow, `tfds build lm1b --file_format=array_record` prepares it',
+  ),
+  (
+    PermissionError(13, 'Permission denied', '/home/x'),
+    "{}: tfds:lm1b cannot be written there (PermissionError: [Errno 13] Permission denied: "
+    "'/home/x'); --config.data.directory names another folder",
+  ),
+])  # fmt: skip
+def test_a_dataset_that_cannot_be_prepared(monkeypatch, tmp_path, capsys, error, message):
   def fail(self, **kwargs):
-    raise ConnectionError('no route\nto host')
+    raise error
 
+  monkeypatch.setattr(prepared_lib, '_check_network', lambda urls: None)
   monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', fail)
-  with pytest.raises(UserError, match=r'lm1b is not in .*\(ConnectionError: no route\)') as error:
+  with pytest.raises(UserError) as refusal:
     data.load('tfds:lm1b', str(tmp_path))
-  assert 'tfds build lm1b --file_format=array_record' in str(error.value)
-  assert '\n' not in str(error.value)
+  assert str(refusal.value) == message.format(tmp_path)
+  assert capsys.readouterr() == ('', 'downloading and preparing tfds:lm1b\n')
+
+
+def test_a_server_that_is_not_reached_is_asked_once(monkeypatch, tmp_path):
+  asked = []
+
+  def refuse(request, timeout):
+    asked.append((request.get_method(), request.full_url, timeout))
+    raise urllib.error.URLError('no such host')
+
+  monkeypatch.setattr(urllib.request, 'urlopen', refuse)
+  with pytest.raises(UserError, match='lm1b .* cannot be prepared here .*no such host'):
+    data.load('tfds:lm1b', str(tmp_path))
+  [(method, url, timeout)] = asked
+  assert (method, timeout <= 10) == ('HEAD', True)
+  assert url.startswith('http://www.statmt.org/')
+
+  for reached in (urllib.error.HTTPError('http://a', 405, 'no HEAD', {}, None), TimeoutError()):
+    with monkeypatch.context() as patch:
+      patch.setattr(urllib.request, 'urlopen', lambda request, timeout, e=reached: raises(e))
+      prepared_lib._check_network(['http://a'])
+
+
+def raises(error):
+  raise error
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, capsys):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match='; --config.data.directory names another folder$') as error:
+    data.load('tfds:python_source', f'{tmp_path}/file/tfds')
+  assert str(error.value).startswith(f'{tmp_path}/file/tfds: tfds:python_source cannot be written')
+  files = len(python_source.library())
+  assert capsys.readouterr() == ('', f'preparing the Python source ({files} files)\n')
 
 
 def test_another_run_prepares_it_first(monkeypatch, tmp_path, prepared, capsys):
@@ -535,12 +571,13 @@ def test_another_run_prepares_it_first(monkeypatch, tmp_path, prepared, capsys):
   monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', late)
   corpus = data.load('tfds:python_source', str(tmp_path))
   assert corpus == data.load('tfds:python_source', prepared)
-  out, err = capsys.readouterr()
-  assert out == '' and f'to {tmp_path}' in err  # TFDS's words do not mix with the run's
+  # Nothing of TFDS, which speaks of downloads, and nothing where it is prepared.
+  assert capsys.readouterr() == ('', f'preparing the Python source ({corpus.files} files)\n')
 
 
 @pytest.mark.parametrize('name', ['tiny_shakespeare', 'python_source'])
-def test_a_mocked_dataset(name, tmp_path):
+def test_a_mocked_dataset(name, tmp_path, monkeypatch):
+  monkeypatch.setattr(prepared_lib, '_check_network', lambda urls: None)
   with tfds.testing.mock_data(num_examples=7):
     corpus = data.load(f'tfds:{name}', str(tmp_path))
     source = tfds.builder(name, data_dir=str(tmp_path)).as_data_source('train')

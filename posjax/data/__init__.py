@@ -1,15 +1,15 @@
 """Text to batches, in a straight line.
 
-sources.load('tfds:…' or 'text:…') -> Corpus: documents, their size and their hash
+sources.load('tfds:…', 'text:…' or 'package:…') -> Corpus: documents, their size and their hash
   -> tokenizer: bytes and BOS
   -> pipeline.batches: shuffled, cut, packed rows for training, resumable to the bit
-  -> pipeline.stream: a split's tokens in order, for evaluation
+  -> pipeline.excerpts: text of many documents of a split, for evaluation
 
 TFDS, array_record and Grain are imported by the functions that need them, not by this package.
 """
 
 from posjax.data.corpus import Corpus
-from posjax.data.pipeline import batches, fingerprint, stream
+from posjax.data.pipeline import batches, excerpts, fingerprint
 from posjax.data.sources import load
 from posjax.data.tokenizer import BOS, VOCABULARY, decode, encode
 
@@ -20,7 +20,7 @@ __all__ = [
   'batches',
   'decode',
   'encode',
+  'excerpts',
   'fingerprint',
   'load',
-  'stream',
 ]

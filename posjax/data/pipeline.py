@@ -10,6 +10,7 @@ read hundreds of times to fill the first window.
 
 import functools
 import importlib.metadata
+import random
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +24,8 @@ VERSION = 1  # of the order of batches: raise it with every change that moves a 
 # Documents. On Python's library, in batches of 16 rows of 64, 32 / 128 / 512 documents give rows
 # from 9.0 / 12.7 / 14.6 different documents, and a first batch after 0.02 / 0.06 / 0.3 s.
 WINDOW = 128
+
+HELD_OUT_SEED = 0  # not the run's: all runs are scored by the same text
 
 
 def batches(
@@ -96,11 +99,16 @@ def _tokens(piece: tuple[bytes, int], *, length: int) -> dict[str, np.ndarray]:
   The first input is the last target of the piece before, or BOS: every byte is a target exactly
   once, and BOS never is.
   """
-  text, start = piece
+  tokens = _piece(*piece, length)
+  return {'inputs': tokens[:-1], 'targets': tokens[1:]}
+
+
+def _piece(text: bytes, start: int, length: int) -> np.ndarray:
+  """`length` bytes of a document from `start` on, after the byte before them, or BOS."""
   tokens = encode(text[start : start + length])
   if start:
     tokens[0] = text[start - 1]
-  return {'inputs': tokens[:-1], 'targets': tokens[1:]}
+  return tokens
 
 
 def _rename(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -132,18 +140,55 @@ def fingerprint(
   }
 
 
-def stream(corpus: Corpus, split: str, tokens: int) -> np.ndarray:
-  """The first tokens of a split, int32 [<= tokens]: its documents in order, each after its BOS.
+def excerpts(corpus: Corpus, split: str, *, tokens: int, excerpt: int) -> list[np.ndarray]:
+  """Held-out text, drawn evenly over the documents of a split, the same in every run.
+
+  Documents are taken in a random order. Each gives `excerpt` bytes in turn, or all it has if that
+  is less, until `tokens` bytes are given; a document whose turn comes again goes on where it
+  stopped. So a document gives one contiguous text, from a random place on, and all that are long
+  enough give as much, to within one excerpt.
+
+  Args:
+    corpus: where the split is.
+    split: its name.
+    tokens: bytes to draw at most, over all documents.
+    excerpt: bytes to draw from a document at a time.
+
+  Returns:
+    Arrays of tokens, int32 [1 + bytes]. In each the first token is the byte before, or BOS where
+    the document begins: all others are targets. Documents shorter than `excerpt` are joined in the
+    last array, each after its BOS, which is no target.
 
   Raises:
     UserError: the split has no text, or there is no such split.
   """
-  documents, size = [], 0
-  for document in filter(None, corpus.documents(split)):
-    documents.append(encode(document[: tokens - size]))
-    size += len(documents[-1])
-    if size >= tokens:
-      break
-  if not documents:
+  documents, rng = corpus.documents(split), random.Random(HELD_OUT_SEED)
+  texts, wanted, excerpt = [], tokens, min(excerpt, tokens)
+  for index in sorted(range(len(documents)), key=lambda _: rng.random()):
+    if text := documents[index]:
+      texts.append(text)
+      wanted -= min(len(text), excerpt)
+      if wanted <= 0:
+        break
+  if not texts:
     raise UserError(f'{corpus.name} has no text in its split {split!r}')
-  return np.concatenate(documents)[:tokens]
+  long, short = [], []
+  for text, share in zip(texts, _shares([*map(len, texts)], tokens, excerpt), strict=True):
+    if share >= excerpt:
+      start = int(rng.random() * (len(text) - share + 1))
+      long.append(_piece(text, start, share))
+    else:
+      short.append(encode(text[:share]))
+  return long + [np.concatenate(short)] if short else long
+
+
+def _shares(sizes: list[int], tokens: int, excerpt: int) -> list[int]:
+  """How many bytes documents of these sizes give in turn, `tokens` together at most."""
+  shares, waiting = [0] * len(sizes), range(len(sizes))
+  while waiting and tokens:
+    for i in waiting:
+      given = min(sizes[i], excerpt, tokens)
+      shares[i] += given
+      tokens -= given
+    waiting = [i for i in waiting if sizes[i] - shares[i] >= excerpt]
+  return shares

@@ -6,11 +6,15 @@ whether it is noticed when the dataset is opened or when a document is read.
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import importlib
+import io
 import json
 import os
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +25,12 @@ from tensorflow_datasets.core import registered
 from posjax.config import UserError
 from posjax.data.corpus import Corpus, Documents
 
+# What the system says of folders where nothing can be written.
+UNWRITABLE = (
+  errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC,
+  errno.EDQUOT,
+)
+
 
 def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
   """Opens the dataset `name` under `directory`, preparing it first where that has not been done.
@@ -28,7 +38,7 @@ def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
   Raises:
     UserError: for all that can be wrong with it, now or when a document is read.
   """
-  with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is the run's
+  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a lot, and of downloads always
     builder = _builder(name, directory)
     with _blaming(name, builder.data_dir):
       feature = _text_feature(name, builder.info.features)
@@ -106,7 +116,14 @@ def _prepare(
   builder: tfds.core.DatasetBuilder, name: str, directory: str
 ) -> tfds.core.DatasetBuilder:
   """Writes a dataset as array_record, unless that has been done, and returns its builder."""
+  if builder.is_prepared():
+    return builder
   try:
+    urls = [url for url in builder.url_infos or () if url.startswith('http')]
+    what = getattr(builder, 'title', f'tfds:{name}')
+    print(f'{"downloading and " if urls else ""}preparing {what}', file=sys.stderr, flush=True)
+    _check_network(urls[:1])
+    tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(try_download_gcs=False)  # that bucket holds tfrecords
     builder.download_and_prepare(download_config=config, file_format='array_record')
     return builder
@@ -116,11 +133,24 @@ def _prepare(
     # Of several runs started at once, the slower ones find the dataset in place.
     if builder.is_prepared():
       return _builder(name, directory)
+    if getattr(error, 'errno', None) in UNWRITABLE:
+      raise UserError(
+        f'{directory}: tfds:{name} cannot be written there ({_first_line(error)}); '
+        '--config.data.directory names another folder'
+      ) from error
     raise UserError(
       f'tfds:{name} is not in {directory} and cannot be prepared here ({_first_line(error)}); '
       f'where there is a network and TensorFlow, `tfds build {name} --file_format=array_record` '
       'prepares it'
     ) from error
+
+
+def _check_network(urls: Sequence[str]) -> None:
+  """Raises URLError if a server cannot be reached; TFDS would try for minutes."""
+  for url in urls:
+    request = urllib.request.Request(url, method='HEAD')
+    with contextlib.suppress(urllib.error.HTTPError, TimeoutError):  # it is reached
+      urllib.request.urlopen(request, timeout=10).close()
 
 
 def _source(builder: tfds.core.DatasetBuilder, expression: str) -> Sequence[Mapping[str, Any]]:

@@ -62,6 +62,11 @@ class PythonSource(tfds.core.GeneratorBasedBuilder):
   BUILDER_CONFIGS = (tfds.core.BuilderConfig(name=platform.python_version()),)
   url_infos = None  # no downloads, so no checksums to look for
 
+  @property
+  def title(self) -> str:
+    """What is said while it is prepared."""
+    return f'the Python source ({len(library())} files)'
+
   def _info(self) -> tfds.core.DatasetInfo:
     features = {'text': tfds.features.Text(), 'name': tfds.features.Text()}
     return tfds.core.DatasetInfo(

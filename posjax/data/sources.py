@@ -1,9 +1,9 @@
-"""Where text comes from: 'tfds:NAME' or 'text:GLOB' -> a corpus."""
+"""Where text comes from: 'tfds:NAME', 'text:GLOB' or 'package:NAME' -> a corpus."""
 
 import os
 
 from posjax.config import UserError
-from posjax.data import text_files
+from posjax.data import packages, text_files
 from posjax.data.corpus import Corpus
 
 
@@ -18,8 +18,9 @@ def load(
   """Opens a corpus, preparing it first where that has not been done.
 
   Args:
-    corpus: 'tfds:NAME', any TFDS dataset with text (NAME as TFDS has it: 'lm1b', 'c4/en'), or
-      'text:GLOB', local files, of each the first 90 % train, 5 % validation, 5 % test.
+    corpus: 'tfds:NAME', any TFDS dataset with text (NAME as TFDS has it: 'lm1b', 'c4/en');
+      'text:GLOB', local files; or 'package:NAME', a pinned text. Of each file, the first 90 %
+      train, the next 5 % are for validation, the last 5 % for the test.
     directory: where prepared TFDS datasets live.
     train: what to train on, in the dataset's own terms ('train[:95%]').
     validation: what to choose the best checkpoint by.
@@ -36,8 +37,10 @@ def load(
     loaded = prepared.load(name, os.path.expanduser(directory), expressions)
   elif kind == 'text' and name:
     loaded = text_files.load(name, expressions)
+  elif kind == 'package' and name:
+    loaded = packages.load(name, expressions)
   else:
-    raise UserError(f"corpus {corpus!r} must be 'tfds:NAME' or 'text:GLOB'")
+    raise UserError(f"corpus {corpus!r} must be 'tfds:NAME', 'text:GLOB' or 'package:NAME'")
 
   size = 0
   for document in loaded.documents('train'):
