@@ -179,11 +179,19 @@ P = np.array([0.1, 0.4, 0.2, 0.3])
     ({'top_p': 0.5, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
     # The temperature comes first: then the likeliest holds 16 / 30.
     ({'top_p': 0.5, 'temperature': 0.5}, [0, 1, 0, 0]),
+    # Beyond what float32 can divide by.
+    ({'temperature': 1e-40}, [0, 1, 0, 0]),
+    ({'temperature': 1e-38, 'top_p': 0.9}, [0, 1, 0, 0]),
   ],
 )
 def test_samples_have_the_probabilities_asked_for(settings, expected):
   # 20,000 draws: a standard deviation of 0.0035 at most.
   np.testing.assert_allclose(draws(P, **settings), expected, atol=0.015)
+
+
+def test_a_low_temperature():
+  p = np.array([0.26, 0.25, 0.24, 0.25])
+  np.testing.assert_allclose(draws(p, temperature=0.05), p**20 / np.sum(p**20), atol=0.015)
 
 
 def test_a_token_after_those_that_hold_top_p_is_not_drawn():
