@@ -38,12 +38,13 @@ def seen_by_hand(length, window, chunk):
 @pytest.mark.parametrize('overrides', [
   (),
   ('model.tied=false', 'model.activation=gelu', 'model.kv_heads=2'),
-  ('encoding.layers=rope,rope', 'model.windows=0,0', 'model.layers=4'),
+  ('encoding.layers=nope,nope', 'model.windows=0,0', 'model.layers=4'),
+  ('encoding.layers=learned',),  # its table is looked up
   ('model.windows=0,5', 'model.chunks=24,0', 'model.layers=4'),
 ])
 def test_flops_are_three_forward_passes(overrides):
   settings = ('attention.implementation=reference', *overrides)
-  config, _, _ = command_line.load('rope', [f'--config.{setting}' for setting in settings])
+  config, _, _ = command_line.load('nope', [f'--config.{setting}' for setting in settings])
   model = transformer.from_config(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   B, T = config.train.batch, config.train.length
@@ -63,7 +64,10 @@ def test_flops_are_three_forward_passes(overrides):
 
 @pytest.mark.parametrize(
   ('length', 'window', 'chunk', 'seen'),
-  [(4, 0, 0, 10), (4, 4, 0, 10), (4, 1, 0, 4), (5, 2, 0, 9), (5, 0, 2, 7), (8, 2, 3, 13)],
+  [
+    (4, 0, 0, 10), (4, 4, 0, 10), (4, 1, 0, 4), (5, 2, 0, 9), (5, 0, 2, 7), (8, 2, 3, 13),
+    (5, 1, 3, 5),
+  ],
 )
 def test_pairs_in_a_window_and_a_chunk(length, window, chunk, seen):
   assert plan.pairs(length, window, chunk) == seen_by_hand(length, window, chunk) == seen

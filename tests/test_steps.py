@@ -231,6 +231,11 @@ def test_the_loop_goes_on_after_the_step_it_is_given(loop):
   ]
 
 
+def test_the_loop_has_nothing_left_to_do(loop):
+  assert loop(first=11).step == 10
+  assert loop.taken == [] and loop.checkpoints.saved == {} and lines(loop.folder) == []
+
+
 @pytest.mark.parametrize('sent, saved, logged', [
   ((5,), {4: (4, 104), 5: (5, None)}, [3, 4]),  # neither validated nor due to be logged
   ((6,), {4: (4, 104), 6: (6, None)}, [3, 4, 6]),

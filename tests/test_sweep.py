@@ -253,6 +253,16 @@ def test_a_failed_run_does_not_stop_the_others(program, capsys):
   ]
 
 
+@pytest.mark.parametrize('code, status', [
+  (130, 'stopped'), (42, 'stopped'), (0, 'stopped'), (2, 'failed 2'), (-9, 'failed -9'),
+])
+def test_a_run_that_was_told_to_stop_has_not_failed(program, code, status):
+  program.fails = {'rope-0': code} if code else {}
+  program.changes = {'rope-0': {'step': 500}}
+  assert run('--arms=rope --seeds=0') == 1
+  assert statuses()['rope-0'] == status
+
+
 def test_all_may_fail(program, capsys):
   program.fails = {f'rope-{seed}': 2 for seed in range(3)}
   assert run('--arms=rope') == 1
