@@ -607,12 +607,12 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   assert capsys.readouterr().err == said
   (args, kwargs), = work.call_args_list
   run = parse('--config=rope')
-  assert args[0] == run.config and args[1] in (run.name, run.workdir)
-  assert kwargs.get('name', run.name) == run.name
-  assert kwargs.get('command', run.command) == run.command
-  assert kwargs.get('import_seconds', 1) > 0
-  assert kwargs.get('checkpoint') == {'evaluate': 'best', 'generate': 'newest'}.get(module)
-  assert kwargs.get('prompt') == ('abc' if module == 'generate' else None)
+  assert args == (run.config, run.name if module == 'plan' else run.workdir)
+  assert kwargs == {
+    'train': dict(name=run.name, command=run.command, import_seconds=mock.ANY), 'plan': {},
+    'evaluate': dict(name=run.name, checkpoint='best', command=run.command),
+    'generate': dict(checkpoint='newest', prompt='abc'),
+  }[module]
 
 
 def test_divergence_is_exit_code_3(monkeypatch, capsys):

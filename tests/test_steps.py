@@ -1,9 +1,5 @@
-"""The parts of a training run, each with stand-ins for the others: no model is compiled."""
+"""A training step and its parts, each with stand-ins for the others: no model is compiled."""
 
-import itertools
-import json
-import os
-import signal
 import types
 
 import jax
@@ -11,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line, evaluate, interruption, metrics, optimizer, sharding, train
-from posjax.interruption import Interrupted
+from posjax import command_line, optimizer, train
 from posjax.state import State
 
 KEY = jax.random.key(0)
@@ -153,108 +148,3 @@ def test_a_step_is_made_as_the_config_says(monkeypatch):
   assert seen == dict(model='model', seed=5, accumulate=2, max_skipped=3)
   assert rate == pytest.approx(6e-4)  # after two of ten steps of warm-up
   assert state['w'].is_deleted() and after['w'].devices() == {jax.devices()[3]}
-
-
-# The loop.
-
-
-class Checkpoints:
-  """Notes what is saved, and how often somebody waited."""
-
-  def __init__(self, folder):
-    self.directory, self.saved, self.waited = folder / 'checkpoints', {}, 0
-
-  def save(self, step, state, batches, record, loss):
-    self.saved[step] = (int(state.step), loss)
-
-  def wait(self):
-    self.waited += 1
-
-
-@pytest.fixture
-def loop(monkeypatch, tmp_path):
-  """Runs `train.loop` over ten steps: the checkpoints, and a list of the steps that were taken.
-
-  `sent` says in which steps SIGTERM comes, `saving` that it comes with the last checkpoint.
-  """
-  settings = 'train.steps=10', 'train.log_every=3', 'checkpoint.every=4', 'optimizer.warmup=1'
-  config, _, _ = command_line.load('rope', [f'--config.{s}' for s in settings])
-  monkeypatch.setattr(sharding, 'place', lambda batch, mesh: batch)
-  monkeypatch.setattr(evaluate, 'validate', lambda scorer, params, held_out: float(params))
-  checkpoints, taken = Checkpoints(tmp_path), []
-
-  def run(*, first=1, sent=(), saving=False, gave_up=0):
-    def step(state, batch):
-      number = state.step + 1
-      taken.append((number, batch))
-      if number in sent:
-        os.kill(os.getpid(), signal.SIGTERM)
-      values = dict(loss=number / 10, skipped=0, gave_up=gave_up)
-      return types.SimpleNamespace(step=number, params=100 + number), values
-
-    if saving:
-      checkpoints.save = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
-    context = train.Context(
-      config, None, itertools.count(first), None, None, checkpoints, {}, metrics.Clock()
-    )
-    return train.loop(context, types.SimpleNamespace(step=first - 1), step)
-
-  run.checkpoints, run.taken, run.folder = checkpoints, taken, tmp_path
-  with interruption.at_once():
-    yield run
-
-
-def lines(folder):
-  return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
-
-
-def test_the_loop_logs_and_saves_when_it_is_told_to(loop):
-  """The last step is saved, whatever its number; a checkpoint is validated and logged."""
-  assert loop().step == 10
-  assert loop.taken == [(n, n) for n in range(1, 11)]
-  assert loop.checkpoints.saved == {4: (4, 104), 8: (8, 108), 10: (10, 110)}
-  validated = {4: 104, 8: 108, 10: 110}
-  assert lines(loop.folder) == [
-    {'step': n, 'loss': n / 10, 'skipped': 0}
-    | ({'validation_loss': validated[n]} if n in validated else {}) for n in (3, 4, 6, 8, 9, 10)
-  ]
-
-
-def test_the_loop_goes_on_after_the_step_it_is_given(loop):
-  """Lines of later steps, of a run that was cut off, are written again."""
-  old = [{'step': n, 'loss': 7.0} for n in (3, 4, 6)]
-  (loop.folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in old))
-  loop(first=5)
-  assert [number for number, _ in loop.taken] == [5, 6, 7, 8, 9, 10]
-  assert [(line['step'], line['loss']) for line in lines(loop.folder)] == [
-    (3, 7.0), (4, 7.0), (6, 0.6), (8, 0.8), (9, 0.9), (10, 1.0)
-  ]
-
-
-def test_the_loop_has_nothing_left_to_do(loop):
-  assert loop(first=11).step == 10
-  assert loop.taken == [] and loop.checkpoints.saved == {} and lines(loop.folder) == []
-
-
-@pytest.mark.parametrize('sent, saved, logged', [
-  ((5,), {4: (4, 104), 5: (5, None)}, [3, 4]),  # neither validated nor due to be logged
-  ((6,), {4: (4, 104), 6: (6, None)}, [3, 4, 6]),
-  ((8,), {4: (4, 104), 8: (8, 108)}, [3, 4, 6, 8]),
-  ((10,), {4: (4, 104), 8: (8, 108), 10: (10, 110)}, [3, 4, 6, 8, 9, 10]),
-])
-def test_a_signal_saves_the_step_that_runs(loop, sent, saved, logged):
-  with pytest.raises(Interrupted, match=f'^SIGTERM: saved after step {sent[0]}$'):
-    loop(sent=sent)
-  assert loop.checkpoints.saved == saved and loop.checkpoints.waited == 1
-  assert [line['step'] for line in lines(loop.folder)] == logged
-
-
-def test_a_signal_while_the_last_step_is_saved(loop):
-  with pytest.raises(Interrupted, match='^SIGTERM: saved after step 10$'):
-    loop(first=10, saving=True)
-
-
-def test_a_signal_saves_no_step_at_which_the_run_gave_up(loop):
-  with pytest.raises(metrics.Diverged, match='^step 5: '):
-    loop(first=5, sent=(5,), gave_up=5)
-  assert loop.checkpoints.saved == {}
