@@ -1,6 +1,7 @@
 """Generation: the cached tokens are the uncached ones, and sampling draws from what it says."""
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from posjax import command_line, data, generate, sharding, state, transformer
 from posjax.config import UserError
 from posjax.encodings import At, find
+from posjax.encodings.randomize import Randomize
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
 
@@ -141,6 +143,20 @@ def test_a_step_writes_into_the_cache_it_was_given():
   compiled = generate.decode.lower(model, params, decoding, key, **GREEDY).compile()
   given = sum(x.nbytes for x in jax.tree.leaves(decoding))
   assert compiled.memory_analysis().alias_size_in_bytes == given
+
+
+def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
+  model, params = make_model('randomize')
+  drawn = []
+  draw = Randomize.init_state
+  monkeypatch.setattr(Randomize, 'init_state', lambda *args: drawn.append(args[1:]) or draw(*args))
+  prefill = functools.partial(
+    generate.prefill, model, capacity=256, slots=128, temperature=1.0, top_k=0, top_p=1.0
+  )
+  params = generate.apart(model, params)
+  jax.eval_shape(prefill, params, *generate.pad_left([[1, 2], [3]]), jax.random.key(0))
+  [(rows, capacity, train, rng)] = drawn
+  assert (rows, capacity, train) == (2, 256, False) and rng is not None
 
 
 @pytest.mark.parametrize(('length', 'bucket'), [(1, 64), (64, 64), (65, 128), (200, 256)])

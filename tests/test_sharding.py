@@ -67,6 +67,16 @@ def test_weights_and_moments_lie_by_their_letters():
   assert len(alone) == len(counts) > 0
 
 
+def test_a_mesh_axis_serves_the_first_of_a_weights_letters():
+  """And within one layer a weight has no L."""
+  mesh = sharding.make_mesh((2, 2, 2))
+  tree = {'pair_NK': jnp.zeros((4, 2)), 'gate_LDN': jnp.zeros((32, 4))}
+  specs = jax.tree.map(lambda x: x.spec, sharding.of_state(tree, mesh))
+  assert specs == {
+    'pair_NK': PartitionSpec('tensor', None), 'gate_LDN': PartitionSpec('fsdp', 'tensor')
+  }
+
+
 def test_rows_of_a_batch_are_spread_over_data_and_fsdp():
   mesh = sharding.make_mesh((2, 2, 2))
   rows = np.arange(24).reshape(8, 3)
