@@ -6,18 +6,22 @@ import os
 import signal
 import types
 
+import jax
 import pytest
 
 from posjax import (
   checkpoint,
   command_line,
+  data,
   evaluate,
   interruption,
   metrics,
   resources,
   sharding,
   train,
+  transformer,
 )
+from posjax import state as state_lib
 from posjax.config import UserError
 from posjax.interruption import Interrupted
 
@@ -52,6 +56,26 @@ def in_context(checkpoints, *overrides):
   return train.Context(
     config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock()
   )
+
+
+def test_first_weights_and_the_order_of_the_data_go_by_the_seed(monkeypatch, tmp_path):
+  class Seen(Exception):
+    pass
+
+  def batches(corpus, **order):
+    raise Seen(order)
+
+  monkeypatch.setattr(data, 'load', lambda **_: None)
+  monkeypatch.setattr(data, 'batches', batches)
+  config = in_context(None, 'seed=5').config
+  with pytest.raises(Seen) as seen:
+    train.run(config, tmp_path, name='name', import_seconds=0.0, command='command')
+  assert seen.value.args == (dict(length=64, batch=16, seed=5, shard=(0, 1)),)
+
+  monkeypatch.setattr(transformer, 'init', lambda model, rng: {'w_DF': jax.random.uniform(rng)})
+  first = state_lib.first(config, None)()
+  assert first.params['w_DF'] == jax.random.uniform(jax.random.key(5))
+  assert first.step == first.skipped == first.gave_up == 0
 
 
 def test_a_run_goes_on_from_what_was_saved(tmp_path, capsys):
