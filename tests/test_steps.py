@@ -80,8 +80,11 @@ def test_each_microbatch_drops_out_by_a_key_of_its_own(monkeypatch):
 # A step.
 
 
-def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * count, **state):
-  """The state before and after a step with this loss and gradient, its metrics and its key."""
+def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (count + 1), **state):
+  """The state before and after a step with this loss and gradient, its metrics and its key.
+
+  Unless these are no numbers, the weights and moments after it are AdamW's.
+  """
   keys = []
 
   def gradients(model, params, batch, *, rng, accumulate):
@@ -99,6 +102,11 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * count
     before, {}, model=None, update=adamw.update, schedule=schedule, seed=3, accumulate=1,
     max_skipped=2,
   )
+  if np.isfinite([loss, *gradient]).all():
+    updates, moments = adamw.update({'w_DF': jnp.float32(gradient)}, before.moments, params)
+    want = jax.tree.map(jnp.add, params, updates), moments
+    jax.tree.map(np.testing.assert_array_equal, (after.params, after.moments), want)
+    assert not (after.params['w_DF'] == params['w_DF']).any()
   return before, after, values, keys[0]
 
 
@@ -108,7 +116,7 @@ def test_a_step_after_some_were_skipped(monkeypatch):
   want = jax.random.fold_in(jax.random.key(3), 7)
   assert (jax.random.key_data(key) == jax.random.key_data(want)).all()
   assert {name: float(value) for name, value in values.items()} == pytest.approx({
-    'loss': 2, 'gradient_norm': 5, 'learning_rate': 0.5, 'skipped': 2, 'gave_up': 0,
+    'loss': 2, 'gradient_norm': 5, 'learning_rate': 0.6, 'skipped': 2, 'gave_up': 0,
   })
   assert (after.step, after.skipped, after.gave_up) == (8, 2, 0)
 
