@@ -39,9 +39,10 @@ class Decoding:
 def sample(logits_BV, rng, *, temperature, top_k, top_p):
   """A token of each row, [B]; temperature 0 takes the likeliest.
 
-  Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751.
+  Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751. Both look at
+  all tokens, after the temperature: top-p is no share of what top-k leaves.
   """
-  if temperature == 0:
+  if temperature < 1e-30:  # of logits by less, float32 may hold no quotient
     return jnp.argmax(logits_BV, axis=-1)
   logits_BV = logits_BV / temperature
   descending = jnp.sort(logits_BV, axis=-1, descending=True)

@@ -41,6 +41,7 @@ def test_layernorm_and_gelu():
   block = make(norm='layernorm', activation='gelu')
   x, y, params = solve(block, 2, silent='output_NHD')
   mlp, norm = params['mlp'], params['mlp_norm']
+  assert params['attention_norm'].keys() == norm.keys() == {'scale', 'bias'}
   h = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
   h = (h * norm['scale'] + norm['bias']) @ mlp['up_DF']
   h = h / 2 * (1 + np.tanh((2 / np.pi) ** 0.5 * (h + 0.044715 * h**3)))

@@ -106,6 +106,9 @@ MISTAKES = {
   '--config=rope --config.train.length=1000000000000': 'must be in [1, 16777216]',
   '--config=rope --config.optimizer.learning_rate=nan': 'learning_rate = nan: must be in (0, inf)',
   '--config=rope --config.optimizer.clip=0': 'optimizer.clip = 0.0: must be in (0, inf]',
+  '--config=rope --config.optimizer.eps=0': 'optimizer.eps = 0.0: must be in (0, inf)',
+  '--config=rope --config.optimizer.b1=1': 'optimizer.b1 = 1.0: must be in [0, 1)',
+  '--config=rope --config.optimizer.b2=1': 'optimizer.b2 = 1.0: must be in [0, 1)',
   '--config=rope --config.model.dropout=1': 'model.dropout = 1.0: must be in [0, 1)',
   '--config=rope --config.generate.top_p=0': 'generate.top_p = 0.0: must be in (0, 1]',
   '--config=rope --config.optimizer.decay=1.5': 'optimizer.decay = 1.5: must be in [0, 1]',
@@ -125,6 +128,10 @@ MISTAKES = {
     'optimizer.warmup = 1000: must be at most 999, as train.steps = 1000',
   '--config=rope --config.optimizer.schedule=wsd --config.optimizer.warmup=801':
     'must be at most 800, as train.steps = 1000 and optimizer.decay = 0.2 takes 200',
+  # 0.29 of 100 is 28.999999999999996 to a computer, and 29 steps.
+  '--config=rope --config.optimizer.schedule=wsd --config.train.steps=100'
+  ' --config.optimizer.decay=0.29 --config.optimizer.warmup=72':
+    'must be at most 71, as train.steps = 100 and optimizer.decay = 0.29 takes 29',
   '--config=rope --config.mesh=2,1': 'mesh = 2,1: must be 3 positive numbers of devices',
   '--config=rope --config.mesh=-1,-1,1': 'mesh = -1,-1,1: must be 3 positive numbers',
   '--config=rope --config.mesh=2,0,1': 'one of them may be -1',
@@ -556,6 +563,24 @@ def test_difference_survives_json():
   assert config_lib.difference(saved, other.config) == 'seed 0 -> 3, model.windows 0 -> 0,8'
 
 
+@pytest.mark.parametrize('setting', [
+  'evaluate.stride=64', 'optimizer.warmup=999', 'optimizer.warmup=0', 'optimizer.final=1',
+  'generate.top_p=1', 'generate.temperature=0', 'seed=4294967295', 'model.dropout=0',
+  'optimizer.weight_decay=0', 'optimizer.b1=0', 'evaluate.multiples=1', 'mesh=2,2,2',
+])
+def test_the_least_or_most_that_is_valid(setting):
+  validation.validate(parse(f'--config=rope --config.{setting}').config)
+
+
+def test_a_file_of_yours_comes_before_one_of_ours(tmp_path, monkeypatch):
+  write_config(tmp_path, 'config.seed = 7').rename(tmp_path / 'rope.py')
+  monkeypatch.setenv('HOME', str(tmp_path))
+  assert parse('--config=~/rope').config.seed == parse('--config=~/rope.py').config.seed == 7
+  assert parse('--config=rope').config.seed == 0
+  monkeypatch.chdir(tmp_path)
+  assert parse('--config=rope').config.seed == 7
+
+
 def test_config_is_locked():
   config, _, _ = config_lib.load('rope')
   with pytest.raises(AttributeError):
@@ -583,12 +608,12 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   assert capsys.readouterr().err == said
   (args, kwargs), = work.call_args_list
   run = parse('--config=rope')
-  assert args[0] == run.config and args[1] in (run.name, run.workdir)
-  assert kwargs.get('name', run.name) == run.name
-  assert kwargs.get('command', run.command) == run.command
-  assert kwargs.get('import_seconds', 1) > 0
-  assert kwargs.get('checkpoint') == {'evaluate': 'best', 'generate': 'newest'}.get(module)
-  assert kwargs.get('prompt') == ('abc' if module == 'generate' else None)
+  assert args == (run.config, run.name if module == 'plan' else run.workdir)
+  assert kwargs == {
+    'train': dict(name=run.name, command=run.command, import_seconds=mock.ANY), 'plan': {},
+    'evaluate': dict(name=run.name, checkpoint='best', command=run.command),
+    'generate': dict(checkpoint='newest', prompt='abc'),
+  }[module]
 
 
 def test_divergence_is_exit_code_3(monkeypatch, capsys):

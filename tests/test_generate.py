@@ -1,6 +1,7 @@
 """Generation: the cached tokens are the uncached ones, and sampling draws from what it says."""
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -15,15 +16,16 @@ from hypothesis import strategies as st
 from posjax import command_line, data, generate, sharding, state, transformer
 from posjax.config import UserError
 from posjax.encodings import At, find
+from posjax.encodings.randomize import Randomize
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
 
 GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
 
 
-def make_model(name):
+def make_model(name, **fields):
   sizes = dict(dim=16, layers=2, heads=2, kv_heads=1, head_dim=8, hidden=16)
-  model = Transformer(pattern=Pattern(()), vocabulary=data.VOCABULARY, **sizes)
+  model = Transformer(pattern=Pattern(()), vocabulary=data.VOCABULARY, **sizes, **fields)
   model = model.clone(pattern=Pattern((find(name)().with_dims(model.dims),)))
   # Larger weights than a new model's, so that the likeliest token is clear and varies.
   params = jax.tree.map(lambda x: 2 * x, transformer.init(model, jax.random.key(1)))
@@ -48,15 +50,16 @@ def greedy_by_hand(model, params, prompt, tokens):
 
 @pytest.mark.parametrize('name', ['sinusoidal', 'rope'])
 def test_greedy_equals_the_uncached_forward(name):
+  """70 tokens: more than the cache has room for at first."""
   model, params = make_model(name)
   prompts = [data.encode(b'import os'), data.encode(b'x')]
   chunks = list(
-    generate.generate(model, params, prompts, tokens=40, rng=jax.random.key(0), **GREEDY)
+    generate.generate(model, params, prompts, tokens=70, rng=jax.random.key(0), **GREEDY)
   )
   text = np.concatenate(chunks, axis=1)
-  assert text.shape == (2, 40)
+  assert text.shape == (2, 70)
   for row, prompt in zip(text, prompts, strict=True):
-    np.testing.assert_array_equal(row, greedy_by_hand(model, params, prompt, 40))
+    np.testing.assert_array_equal(row, greedy_by_hand(model, params, prompt, 70))
   assert len(np.unique(text)) > 3  # a model that repeats one byte would pass too easily
 
 
@@ -142,6 +145,20 @@ def test_a_step_writes_into_the_cache_it_was_given():
   assert compiled.memory_analysis().alias_size_in_bytes == given
 
 
+def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
+  model, params = make_model('randomize')
+  drawn = []
+  draw = Randomize.init_state
+  monkeypatch.setattr(Randomize, 'init_state', lambda *args: drawn.append(args[1:]) or draw(*args))
+  prefill = functools.partial(
+    generate.prefill, model, capacity=256, slots=128, temperature=1.0, top_k=0, top_p=1.0
+  )
+  params = generate.apart(model, params)
+  jax.eval_shape(prefill, params, *generate.pad_left([[1, 2], [3]]), jax.random.key(0))
+  [(rows, capacity, train, rng)] = drawn
+  assert (rows, capacity, train) == (2, 256, False) and rng is not None
+
+
 @pytest.mark.parametrize(('length', 'bucket'), [(1, 64), (64, 64), (65, 128), (200, 256)])
 def test_prompts_are_padded_on_the_left_to_a_bucket(length, bucket):
   tokens, padding = generate.pad_left([np.arange(length), np.arange(1)])
@@ -174,11 +191,49 @@ P = np.array([0.1, 0.4, 0.2, 0.3])
     ({'top_p': 0.75}, [0, 4 / 9, 2 / 9, 3 / 9]),
     ({'top_p': 0.75, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
     ({'top_p': 0.01}, [0, 1, 0, 0]),
+    # Each looks at all tokens: among the two likeliest, the first alone would hold a half.
+    ({'top_p': 0.5, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
+    # The temperature comes first: then the likeliest holds 16 / 30.
+    ({'top_p': 0.5, 'temperature': 0.5}, [0, 1, 0, 0]),
+    # Beyond what float32 can divide by.
+    ({'temperature': 1e-40}, [0, 1, 0, 0]),
+    ({'temperature': 1e-38, 'top_p': 0.9}, [0, 1, 0, 0]),
   ],
 )
 def test_samples_have_the_probabilities_asked_for(settings, expected):
   # 20,000 draws: a standard deviation of 0.0035 at most.
   np.testing.assert_allclose(draws(P, **settings), expected, atol=0.015)
+
+
+def test_a_low_temperature():
+  p = np.array([0.26, 0.25, 0.24, 0.25])
+  np.testing.assert_allclose(draws(p, temperature=0.05), p**20 / np.sum(p**20), atol=0.015)
+
+
+def test_a_token_after_those_that_hold_top_p_is_not_drawn():
+  """The first holds a half, and not less."""
+  p = [0.5, 0.25, 0.25]
+  assert jax.nn.softmax(jnp.log(jnp.asarray(p))).tolist() == p
+  np.testing.assert_array_equal(draws(p, top_p=0.5), [1, 0, 0])
+
+
+def test_each_token_is_drawn_for_itself():
+  """From a model of constant logits: frequencies, and how often two tokens of a row are alike."""
+  model, params = make_model('nope', norm='layernorm', tied=False)
+  p = np.array([0.5, 0.3, 0.2])
+  logits = jnp.full(data.VOCABULARY, -1e9).at[:3].set(jnp.log(p))
+  head_DV = jnp.zeros((16, data.VOCABULARY)).at[0].set(logits)
+  norm = {'scale': jnp.zeros(16), 'bias': jnp.zeros(16).at[0].set(1)}
+  chunks = generate.generate(
+    model, params | {'norm': norm, 'head_DV': head_DV}, [data.encode(b'a')] * 64, tokens=33,
+    rng=jax.random.key(0), temperature=1.0, top_k=0, top_p=1.0,
+  )
+  text = np.concatenate([*chunks], axis=1)
+  shares = [text == token for token in range(3)]
+  alike = [text[:, : 33 - gap] == text[:, gap:] for gap in (1, 2, 16)]  # a chunk has 16
+  for events, expected in zip(shares + alike, [*p, *3 * [p @ p]], strict=True):
+    deviation = (expected * (1 - expected) / events.size) ** 0.5
+    assert abs(events.mean() - expected) < 5 * deviation
 
 
 def test_the_document_mark_is_never_generated():
@@ -254,6 +309,41 @@ def test_a_prompt_that_is_too_long(run, source):
   assert str(error.value) == (
     'the prompt has more than 65,535 bytes: give the end of it, with `tail -c 65535`'
   )
+
+
+def test_an_empty_prompt_is_a_prompt(run):
+  shown, new = run(prompt='', stdin=b'not read')
+  assert shown == (new.decode('utf-8', 'replace') + '\n').encode()
+
+
+def test_the_longest_prompt():
+  assert generate.read('x' * generate.LONGEST) == b'x' * generate.LONGEST
+
+
+def test_it_generates_as_the_config_says(monkeypatch, capsys):
+  settings = dict(tokens=7, temperature=0.5, top_k=3, top_p=0.25)
+  overrides = [f'--config.generate.{key}={value}' for key, value in settings.items()]
+  config, _, _ = command_line.load('rope', ['--config.seed=5', *overrides])
+  model = transformer.from_config(config)
+  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
+  saved = state.Saved(model, mesh, 'params', step=1, record={})
+  loaded, asked = [], []
+
+  def load(*arguments):
+    loaded.append(arguments)
+    return saved
+
+  def generated(model, params, prompts, *, rng, **sampling):
+    asked.append((model, params, *map(list, prompts), int(jax.random.bits(rng)), sampling))
+    yield np.array([[98, 99]])
+
+  monkeypatch.setattr(state, 'load', load)
+  monkeypatch.setattr(generate, 'generate', generated)
+  generate.run(config, 'workdir', checkpoint='best', prompt='a')
+  assert capsys.readouterr().out == 'abc\n'
+  assert loaded == [(config, 'workdir', 'best')]
+  number = int(jax.random.bits(jax.random.key(5)))
+  assert asked == [(model, 'params', [*data.encode(b'a')], number, settings)]
 
 
 def test_closed_standard_input(run):

@@ -1,11 +1,12 @@
-"""The schedules by their formulas, and what is decayed."""
+"""The schedules by their formulas, AdamW by hand, and what is decayed."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.optimizer import is_decayed, make_optimizer, make_schedule
+from posjax import command_line
+from posjax.optimizer import from_config, is_decayed, make_optimizer, make_schedule
 
 STEPS, WARMUP, PEAK, FINAL = 1000, 100, 3e-3, 0.1
 ARGUMENTS = dict(learning_rate=PEAK, warmup=WARMUP, decay=0.25, final=FINAL)
@@ -34,6 +35,13 @@ def test_wsd_is_its_formula():
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-9)
   at = [0, 100, 750, 875, 1000]
   np.testing.assert_allclose(got[at], [0, 3e-3, 3e-3, 1.65e-3, 3e-4], rtol=1e-5)
+
+
+def test_the_steps_of_a_decay_are_rounded():
+  """0.29 of 100 is 28.999999999999996 to a computer, and 29 steps."""
+  arguments = ARGUMENTS | dict(decay=0.29, warmup=10, learning_rate=1.0)
+  rate = make_schedule(100, schedule='wsd', **arguments)
+  np.testing.assert_allclose([rate(71), rate(72)], [1, 1 - 0.9 / 29], rtol=1e-6)
 
 
 PARAMS = {
@@ -78,3 +86,27 @@ def test_gradients_are_clipped_by_their_global_norm(clip, size):
   updates, _ = adamw.update(gradient, adamw.init(params), params)
   got = jnp.concatenate([updates['a_D'], updates['b_D']])
   np.testing.assert_allclose(got, -0.5 / 1e6 * size * np.array([3, 4]), rtol=1e-4)
+
+
+def test_a_run_is_updated_by_adamw():
+  """Four steps of a config by hand; all its numbers are others than the defaults."""
+  settings = dict(
+    learning_rate=0.5, warmup=2, schedule='wsd', decay=0.25, final=0.5, b1=0.8, b2=0.6, eps=0.01,
+    weight_decay=0.3, clip=2.0,
+  )
+  overrides = [f'--config.optimizer.{key}={value}' for key, value in settings.items()]
+  config, _, _ = command_line.load('rope', ['--config.train.steps=8', *overrides])
+  adamw, schedule = from_config(config)
+  w = np.array([[1.0, -2.0]])
+  m, v = 0, 0
+  params, update = {'w_DF': jnp.asarray(w, jnp.float32)}, jax.jit(adamw.update)
+  state = adamw.init(params)
+  for t, g in enumerate(np.array([[[3, 4]], [[0.1, -0.2]], [[-1, 1]], [[-30, 0]]]), start=1):
+    updates, state = update({'w_DF': jnp.float32(g)}, state, params)
+    params = jax.tree.map(jnp.add, params, updates)
+    g = g * min(1, 2.0 / np.sqrt(np.sum(g**2)))
+    m, v = 0.8 * m + 0.2 * g, 0.6 * v + 0.4 * g**2
+    rate = [0, 0.25, 0.5, 0.5][t - 1]
+    w = w - rate * (m / (1 - 0.8**t) / (np.sqrt(v / (1 - 0.6**t)) + 0.01) + 0.3 * w)
+    np.testing.assert_allclose(params['w_DF'], w, rtol=1e-5)
+  np.testing.assert_allclose([schedule(t) for t in (6, 7, 8)], [0.5, 0.375, 0.25], rtol=1e-6)

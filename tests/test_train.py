@@ -242,6 +242,9 @@ def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
   first = lines(whole)
   assert [line['step'] for line in first] == list(range(1, 9))
   assert first[-1]['loss'] < first[0]['loss'] - 0.3
+  # Trained weights are evaluated: numbered lines are alike, in whatever split they are.
+  shortest = json.loads((whole / 'evaluation.json').read_text())['lengths'][0]
+  assert shortest['non_overlapping'] == pytest.approx(first[-1]['validation_loss'], rel=0.05)
   run(small(corpus), tmp_path)
   assert (tmp_path / 'metrics.jsonl').read_bytes() == (whole / 'metrics.jsonl').read_bytes()
   assert (tmp_path / 'evaluation.json').read_bytes() == (whole / 'evaluation.json').read_bytes()

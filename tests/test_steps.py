@@ -1,0 +1,158 @@
+"""A training step and its parts, each with stand-ins for the others: no model is compiled."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax import command_line, optimizer, train
+from posjax.state import State
+
+KEY = jax.random.key(0)
+
+
+# The loss of each target.
+
+
+@pytest.mark.parametrize('shift_invariant', [True, False])
+def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(shift_invariant):
+  rng = np.random.default_rng(0)
+  logits_BTV = rng.normal(size=(2, 4, 5))
+  batch = {
+    'inputs': np.zeros((2, 4), np.int32), 'targets': rng.integers(5, size=(2, 4)),
+    'positions': np.array([[0, 1, 0, 1], [0, 0, 1, 2]]),
+    'segment_ids': np.array([[0, 0, 1, 1], [0, 1, 1, 1]]),
+  }
+  calls = []
+
+  class Model:
+    pattern = types.SimpleNamespace(shift_invariant=shift_invariant)
+
+    def apply(self, *args, **keywords):
+      calls.append((args, keywords))
+      return jnp.asarray(logits_BTV), None
+
+  nats_BT = train.losses(Model(), 'params', batch, positions='a key', dropout='another')
+  p_BTV = np.exp(logits_BTV) / np.exp(logits_BTV).sum(axis=-1, keepdims=True)
+  want = -np.log(np.take_along_axis(p_BTV, batch['targets'][..., None], axis=-1)[..., 0])
+  np.testing.assert_allclose(nats_BT, want, rtol=1e-5)
+  [((variables, inputs, at), keywords)] = calls
+  assert variables == {'params': 'params'} and inputs is batch['inputs']
+  assert keywords == dict(train=True, rng='a key', rngs={'dropout': 'another'})
+  # Where only distances count, all rows may share positions that run on over the documents.
+  places = np.arange(4)[None] if shift_invariant else batch['positions']
+  np.testing.assert_array_equal(at.pos[..., 0], places)
+  np.testing.assert_array_equal(at.order, [[0, 1, 2, 3]])
+  assert at.consecutive is shift_invariant and at.segment_ids is batch['segment_ids']
+
+
+# Microbatches. Each row has a weight of its own, whose gradient says what became of the row.
+
+
+def row_gradients(monkeypatch, losses, *, accumulate):
+  """Gradients of rows with one target, two, …, eight; `losses` are of the rows' weights."""
+  monkeypatch.setattr(train, 'losses', losses)
+  rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 8))
+  batch = {'inputs': rows, 'segment_ids': jnp.where(jnp.arange(8) <= rows, 0, -1)}
+  return train.gradients(None, jnp.ones(8), batch, rng=KEY, accumulate=accumulate)
+
+
+@pytest.mark.parametrize('accumulate', [1, 4])
+def test_each_target_counts_alike_whatever_microbatch_it_is_in(monkeypatch, accumulate):
+  losses = lambda model, params, rows, *, positions, dropout: params[rows['inputs']]
+  loss, gradient = row_gradients(monkeypatch, losses, accumulate=accumulate)
+  np.testing.assert_allclose(loss, 1, rtol=1e-6)
+  np.testing.assert_allclose(gradient, np.arange(1, 9) / 36, rtol=1e-6)
+
+
+def test_each_microbatch_drops_out_by_a_key_of_its_own(monkeypatch):
+  def losses(model, params, rows, *, positions, dropout):
+    return params[rows['inputs']] * jax.random.uniform(dropout)
+
+  _, gradient = row_gradients(monkeypatch, losses, accumulate=4)
+  drawn = gradient * 36 / np.arange(1, 9)
+  np.testing.assert_allclose(drawn[:4], drawn[4:], rtol=1e-6)  # of one microbatch: rows r and r + 4
+  assert len(np.unique(drawn[:4])) == 4
+
+
+# A step.
+
+
+def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (count + 1), **state):
+  """The state before and after a step with this loss and gradient, its metrics and its key.
+
+  Unless these are no numbers, the weights and moments after it are AdamW's.
+  """
+  keys = []
+
+  def gradients(model, params, batch, *, rng, accumulate):
+    keys.append(rng)
+    return jnp.float32(loss), {'w_DF': jnp.float32(gradient)}
+
+  monkeypatch.setattr(train, 'gradients', gradients)
+  adamw = optimizer.make_optimizer(
+    schedule, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1, clip=1.0
+  )
+  params = {'w_DF': jnp.float32([1, 2])}
+  counts = {k: jnp.int32(n) for k, n in (dict(step=0, skipped=0, gave_up=0) | state).items()}
+  before = State(params=params, moments=adamw.init(params), **counts)
+  after, values = train.train_step(
+    before, {}, model=None, update=adamw.update, schedule=schedule, seed=3, accumulate=1,
+    max_skipped=2,
+  )
+  if np.isfinite([loss, *gradient]).all():
+    updates, moments = adamw.update({'w_DF': jnp.float32(gradient)}, before.moments, params)
+    want = jax.tree.map(jnp.add, params, updates), moments
+    jax.tree.map(np.testing.assert_array_equal, (after.params, after.moments), want)
+    assert not (after.params['w_DF'] == params['w_DF']).any()
+  return before, after, values, keys[0]
+
+
+def test_a_step_after_some_were_skipped(monkeypatch):
+  """It draws by its own number, and its learning rate is that of the updates so far."""
+  _, after, values, key = take_step(monkeypatch, 2.0, [3.0, 4.0], step=7, skipped=2)
+  want = jax.random.fold_in(jax.random.key(3), 7)
+  assert (jax.random.key_data(key) == jax.random.key_data(want)).all()
+  assert {name: float(value) for name, value in values.items()} == pytest.approx({
+    'loss': 2, 'gradient_norm': 5, 'learning_rate': 0.6, 'skipped': 2, 'gave_up': 0,
+  })
+  assert (after.step, after.skipped, after.gave_up) == (8, 2, 0)
+
+
+@pytest.mark.parametrize('loss, gradient', [(np.nan, [3, 4]), (2, [np.inf, 4]), (2, [np.nan, 4])])
+@pytest.mark.parametrize('skipped, gave_up', [(1, 0), (2, 8)])
+def test_a_step_that_is_no_number(monkeypatch, loss, gradient, skipped, gave_up):
+  before, after, values, _ = take_step(monkeypatch, loss, gradient, step=7, skipped=skipped)
+  jax.tree.map(
+    np.testing.assert_array_equal, (before.params, before.moments), (after.params, after.moments)
+  )
+  assert (after.step, after.skipped, after.gave_up) == (8, skipped + 1, gave_up)
+  assert (values['skipped'], values['gave_up']) == (skipped + 1, gave_up)
+
+
+def test_a_run_that_gave_up_says_when_it_first_did(monkeypatch):
+  _, after, _, _ = take_step(monkeypatch, np.nan, [3, 4], step=7, skipped=5, gave_up=4)
+  assert after.gave_up == 4
+
+
+def test_a_step_is_made_as_the_config_says(monkeypatch):
+  """And it takes the memory of the state that it is given."""
+  seen = {}
+
+  def train_step(state, batch, *, update, schedule, **keywords):
+    seen.update(keywords)
+    return jax.tree.map(lambda x: x + 1, state), schedule(batch)
+
+  monkeypatch.setattr(train, 'train_step', train_step)
+  config, _, _ = command_line.load('rope', [
+    f'--config.{key}' for key in (
+      'seed=5', 'train.accumulate=2', 'train.max_skipped=3', 'optimizer.warmup=10',
+    )
+  ])
+  state = {'w': jax.device_put(jnp.zeros(8), jax.devices()[3])}
+  after, rate = train.make_step(config, 'model', state)(state, 2)
+  assert seen == dict(model='model', seed=5, accumulate=2, max_skipped=3)
+  assert rate == pytest.approx(6e-4)  # after two of ten steps of warm-up
+  assert state['w'].is_deleted() and after['w'].devices() == {jax.devices()[3]}
