@@ -78,6 +78,8 @@ def relative(encoding, n, m_S):
    [0, 1, 2, 3, 4, 5, 6, 7, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8]),
   (DualChunk(chunk=8, window=2), 22,
    [0, 1, 2, 3, 4, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8]),
+  # Chunks of 3, and 2 * 3 - 1 is less than the chunk.
+  (DualChunk(chunk=8, window=5), 10, [0, 1, 2, 3, 4, 3, 4, 5, 3, 4, 5]),
 ], ids=lambda x: type(x).__name__ if hasattr(x, 'base') else None)
 def test_distances_are_those_of_the_papers(remap, n, want):
   """Of keys from the query's own position down to 0."""
