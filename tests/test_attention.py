@@ -125,7 +125,10 @@ def test_reachable_skips_what_nothing_sees(q, k, window, expected):
     (block(4, 7), block(2, 4), 6, True),
     (block(4, 7), block(1, 4), 6, False),  # 7 - 1 is not less than the window
     (block(4, 7), block(0, 3, '1'), 0, False),
+    (block(4, 7, '0001'), block(0, 3), 0, False),
+    (block(4, 7), block(0, 3, '0001'), 0, False),
     (block(4, 7, '000.'), block(0, 3), 0, False),
+    (block(4, 7), block(0, 3, '.000'), 0, False),
   ],
 )
 def test_whole_is_where_all_see_all(q, k, window, expected):
@@ -133,12 +136,17 @@ def test_whole_is_where_all_see_all(q, k, window, expected):
   assert bool(visible(q, k, causal=True, window=window).all()) is expected
 
 
-def test_reachable_skips_keys_on_either_side_of_a_window():
-  for q, k, expected in [
-    (block(0, 3), block(8, 9), False), (block(0, 4), block(8, 9), True),
-    (block(8, 9), block(0, 3), False), (block(8, 9), block(0, 4), True),
-  ]:
-    assert bool(reachable(extent(q), extent(k), causal=False, window=5)) is expected
+@pytest.mark.parametrize('q, k, any_seen, all_seen', [
+  (block(0, 3), block(8, 9), False, False), (block(0, 4), block(8, 9), True, False),
+  (block(8, 9), block(0, 3), False, False), (block(8, 9), block(0, 4), True, False),
+  (block(0, 2), block(2, 4), True, True), (block(0, 2), block(2, 5), True, False),
+  (block(2, 4), block(0, 2), True, True), (block(2, 5), block(0, 2), True, False),
+])
+def test_a_window_has_two_sides(q, k, any_seen, all_seen):
+  how = dict(causal=False, window=5)
+  seen = visible(q, k, **how)
+  assert bool(reachable(extent(q), extent(k), **how)) is bool(seen.any()) is any_seen
+  assert bool(whole(extent(q), extent(k), **how)) is bool(seen.all()) is all_seen
 
 
 def chunked(pos, row, chunk):
