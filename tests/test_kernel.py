@@ -16,6 +16,7 @@ import pytest
 from posjax.attention import attend, blockwise, reference, trees
 from posjax.encodings import At, Bound, Chain
 from posjax.encodings.alibi import Alibi
+from posjax.encodings.chain import overrides
 from posjax.encodings.distance import DistanceBias
 from posjax.encodings.fire import network
 from posjax.encodings.fox import Fox
@@ -130,12 +131,17 @@ def test_consecutive_positions_give_the_same_numbers(encoding):
   assert declared.as_text() == not_declared.as_text()
 
 
+DECLARED = [
+  pytest.param(encoding, SIDES[side], id=f'{title(encoding)}-{side}')
+  for encoding, core, _ in shelf() if core and overrides(encoding, 'distances')
+  for side in SIDES if SIDES[side]['causal'] or not encoding.causal_only
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('side', SIDES)
-@pytest.mark.parametrize('encoding', [e for e, core, _ in shelf() if core], ids=title)
-def test_what_is_declared_gives_the_same_numbers_under_each_mask(encoding, side):
-  if declares(encoding) and (SIDES[side]['causal'] or not encoding.causal_only):
-    structured(encoding, SIDES[side])
+@pytest.mark.parametrize('module, mask', DECLARED)
+def test_what_is_declared_gives_the_same_numbers_under_each_mask(module, mask):
+  structured(module, mask)
 
 
 def test_buckets_of_both_sides_are_passed_on_both_sides():
