@@ -193,10 +193,14 @@ class Visits(Encoding):
     jax.debug.callback(note, q.order[0, 0], k.order[0, 0])
 
 
-def visits(q, k, **how):
+class Narrow(Visits):
+  widest_block = 4
+
+
+def visits(q, k, module=None, **how):
   """First orders of the queries and keys of each pair of blocks that were visited."""
   Visits.seen.clear()
-  jax.block_until_ready(attend(q, k, Bound(Visits()), **how))
+  jax.block_until_ready(attend(q, k, Bound(module or Visits()), **how))
   jax.effects_barrier()
   return sorted(Visits.seen)
 
@@ -222,6 +226,13 @@ def test_auto_takes_blocks_where_scores_are_many():
   first, second = 1, 1 + side // 2
   want = [(first, 0), (first, side // 2), (second, 0), (second, side // 2), (second, side)]
   assert visits(*draw_ends(side, side + 1), block=side // 2) == want
+
+
+def test_blocks_are_no_wider_than_an_encoding_takes():
+  pairs = [(0, 0), (4, 0), (4, 4)]
+  for how in (dict(implementation='blockwise', block=8), {}):
+    assert visits(*draw_ends(8, 8), Narrow(), **how) == pairs
+  assert visits(*draw_ends(4, 4), Narrow()) == [(0, 0)]
 
 
 # Edge cases.
