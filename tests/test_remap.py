@@ -71,6 +71,8 @@ def relative(encoding, n, m_S):
   (SelfExtend(window=4, group=2), 13, [0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8]),
   # A query later the groups are cut elsewhere.
   (SelfExtend(window=4, group=2), 14, [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]),
+  # A distance that is the window is beyond it.
+  (SelfExtend(window=2, group=4), 5, [0, 1, 3, 3, 3, 3]),
   # floor(w / G), as in the paper.
   (SelfExtend(window=5, group=3), 8, [0, 1, 2, 3, 4, 5, 6, 6, 6]),
   (StringShift(shift=6, window=2), 9, [0, 1, 2, 3, 4, 5, 2, 3, 4, 5]),
