@@ -158,8 +158,9 @@ def test_what_is_declared_gives_the_same_numbers_under_each_mask(module, mask):
   structured(module, mask)
 
 
-def test_buckets_of_both_sides_are_passed_on_both_sides():
-  structured(T5(buckets=12, max_distance=20, bidirectional=True), SIDES['both sides'])
+def test_both_parts_of_a_chain_are_passed_on_both_sides():
+  buckets = T5(buckets=12, max_distance=20, bidirectional=True)
+  structured(Chain((buckets, Alibi())), SIDES['both sides'])
 
 
 def test_blocks_that_divide_the_lengths_are_where_others_are():
