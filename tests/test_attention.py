@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
+from posjax import attention
 from posjax.attention import REFERENCE_UP_TO, attend, check_fused, choose
 from posjax.attention.mask import extent, in_chunks, reachable, visible, whole
 from posjax.config import UserError
@@ -409,6 +410,7 @@ def test_an_unknown_implementation_is_refused():
   (64, 64, Rope(), 64, 'float32', 'reference'), (64, 64, Rope(), 136, 'bfloat16', 'reference'),
   (64, 64, Rope(), 68, 'bfloat16', 'reference'), (64, 64, Alibi(), 64, 'bfloat16', 'reference'),
   (1, 64, Rope(), 64, 'bfloat16', 'reference'), (64, 63, Rope(), 64, 'bfloat16', 'reference'),
+  (63, 63, Rope(), 64, 'bfloat16', 'reference'), (2, 64, Rope(), 64, 'bfloat16', 'fused'),
   (64, 64, Pope(), 64, 'bfloat16', 'fused'), (64, 64, Pope(), 72, 'bfloat16', 'reference'),
   (64, 64, Path(), 64, 'bfloat16', 'reference'), (64, 65, Path(), 64, 'bfloat16', 'blockwise'),
 ])
@@ -419,6 +421,13 @@ def test_auto_takes_cudnn_where_it_can(T, S, module, H, dtype, kind, monkeypatch
   assert choose(T, S, encoding, jnp.dtype(dtype))[0] == kind
   monkeypatch.setattr(jax, 'default_backend', lambda: 'cpu')
   assert choose(T, S, encoding, jnp.dtype(dtype))[0] != 'fused'
+
+
+def test_auto_goes_by_the_dtype_of_the_queries(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setattr(attention, 'fused', lambda q, k, **how: 'fused')
+  q, k = draw_ends(4, 4)
+  assert attend(q.replace(h=jnp.bfloat16(q.h)), k, Bound(Nope().with_dims(DIMS))) == 'fused'
 
 
 # Meshes.

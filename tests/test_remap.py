@@ -172,6 +172,18 @@ def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
   assert np.abs(other - want).max() > 1e-3
 
 
+def test_each_row_has_kinds_of_its_own():
+  """Those of the first are all within the window."""
+  inputs = draw(Nope(), batch=2)
+  pos_BT = jnp.arange(12)[None] * jnp.array([[1], [2]])
+  at = At(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
+  run = jax.jit(
+    lambda inputs, at: attention(Rerope(window=16), inputs, at, at, **CAUSAL, **REFERENCE)
+  )
+  rows = [run(*jax.tree.map(lambda x, b=b: x[b : b + 1], (inputs, at))) for b in range(2)]
+  close(run(inputs, at), jnp.concatenate(rows), 1e-13, 1e-13)
+
+
 # Blocks, and the cache.
 
 
