@@ -33,9 +33,10 @@ MASKS = {
 ROWS = ('000000000000', '000001112222', '...000000000', '0000001111..')
 
 
-
 def close(got, want, rtol=1e-11, atol=1e-11):
-  jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol, atol, strict=True), got, want)
+  """Trees of numbers: NaN is close to nothing, NaN included."""
+  check = functools.partial(np.testing.assert_allclose, equal_nan=False, strict=True)
+  jax.tree.map(lambda g, w: check(g, w, rtol, atol), got, want)
 
 
 def masks(encoding):

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from posjax.attention import REFERENCE_UP_TO, attend, choose
-from posjax.attention.mask import extent, reachable, visible, whole
+from posjax import attention
+from posjax.attention import REFERENCE_UP_TO, attend, check_fused, choose
+from posjax.attention.mask import extent, in_chunks, reachable, visible, whole
+from posjax.config import UserError
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Encoding
+from posjax.encodings import At, Bound, Chain, Encoding
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.nope import Nope
+from posjax.encodings.path import Path
+from posjax.encodings.pope import Pope
+from posjax.encodings.rope import Rope
 from posjax.encodings.stick_breaking import StickBreaking
 from tests.oracles import attention as oracle
 from tests.problem import FIVES, FOURS, REFERENCE, close, segments
@@ -121,7 +126,10 @@ def test_reachable_skips_what_nothing_sees(q, k, window, expected):
     (block(4, 7), block(2, 4), 6, True),
     (block(4, 7), block(1, 4), 6, False),  # 7 - 1 is not less than the window
     (block(4, 7), block(0, 3, '1'), 0, False),
+    (block(4, 7, '0001'), block(0, 3), 0, False),
+    (block(4, 7), block(0, 3, '0001'), 0, False),
     (block(4, 7, '000.'), block(0, 3), 0, False),
+    (block(4, 7), block(0, 3, '.000'), 0, False),
   ],
 )
 def test_whole_is_where_all_see_all(q, k, window, expected):
@@ -129,12 +137,48 @@ def test_whole_is_where_all_see_all(q, k, window, expected):
   assert bool(visible(q, k, causal=True, window=window).all()) is expected
 
 
-def test_reachable_skips_keys_on_either_side_of_a_window():
-  for q, k, expected in [
-    (block(0, 3), block(8, 9), False), (block(0, 4), block(8, 9), True),
-    (block(8, 9), block(0, 3), False), (block(8, 9), block(0, 4), True),
-  ]:
-    assert bool(reachable(extent(q), extent(k), causal=False, window=5)) is expected
+@pytest.mark.parametrize('q, k, any_seen, all_seen', [
+  (block(0, 3), block(8, 9), False, False), (block(0, 4), block(8, 9), True, False),
+  (block(8, 9), block(0, 3), False, False), (block(8, 9), block(0, 4), True, False),
+  (block(0, 2), block(2, 4), True, True), (block(0, 2), block(2, 5), True, False),
+  (block(2, 4), block(0, 2), True, True), (block(2, 5), block(0, 2), True, False),
+])
+def test_a_window_has_two_sides(q, k, any_seen, all_seen):
+  how = dict(causal=False, window=5)
+  seen = visible(q, k, **how)
+  assert bool(reachable(extent(q), extent(k), **how)) is bool(seen.any()) is any_seen
+  assert bool(whole(extent(q), extent(k), **how)) is bool(seen.all()) is all_seen
+
+
+def chunked(pos, row, chunk):
+  """Who sees whom among tokens at these positions, in chunks, whatever their order: [T, S]."""
+  at = tokens(np.arange(len(row)), segments(row))
+  at = in_chunks(at, jnp.asarray(pos)[None, :, None], chunk)
+  return np.asarray(visible(at, at, causal=False, window=0)[0, 0])
+
+
+def test_chunks_are_those_of_each_document():
+  """Padding on either side; both documents have a first chunk, and neither sees the other's."""
+  row, pos = '..00000111111.', np.array([0, 0, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 6, 9])
+  got = chunked(pos, row, 3)
+  for i, j in np.ndindex(*got.shape):
+    assert got[i, j] == (row[i] == row[j] != '.' and pos[i] // 3 == pos[j] // 3)
+
+
+def test_chunks_far_out_are_told_apart():
+  """The last of those that have a number of their own, and the first that has not."""
+  last = 65_535 * 3
+  np.testing.assert_array_equal(
+    chunked(np.array([0, 256 * 3, last, last + 2, last + 3, 0]), '000001', 3),
+    [
+      [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0],
+      [1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1],
+    ],
+  )
+  at = tokens(np.arange(3), np.full((1, 3), 32_767))  # the last document that has room
+  at = in_chunks(at, jnp.array([0, last, last + 2])[None, :, None], 3)
+  assert at.segment_ids.dtype == jnp.int32 and (at.segment_ids >= 0).all()
+  assert at.segment_ids[0, 0] < at.segment_ids[0, 1] == at.segment_ids[0, 2]
 
 
 # Which blocks are visited.
@@ -150,10 +194,14 @@ class Visits(Encoding):
     jax.debug.callback(note, q.order[0, 0], k.order[0, 0])
 
 
-def visits(q, k, **how):
+class Narrow(Visits):
+  widest_block = 4
+
+
+def visits(q, k, module=None, **how):
   """First orders of the queries and keys of each pair of blocks that were visited."""
   Visits.seen.clear()
-  jax.block_until_ready(attend(q, k, Bound(Visits()), **how))
+  jax.block_until_ready(attend(q, k, Bound(module or Visits()), **how))
   jax.effects_barrier()
   return sorted(Visits.seen)
 
@@ -179,6 +227,13 @@ def test_auto_takes_blocks_where_scores_are_many():
   first, second = 1, 1 + side // 2
   want = [(first, 0), (first, side // 2), (second, 0), (second, side // 2), (second, side)]
   assert visits(*draw_ends(side, side + 1), block=side // 2) == want
+
+
+def test_blocks_are_no_wider_than_an_encoding_takes():
+  pairs = [(0, 0), (4, 0), (4, 4)]
+  for how in (dict(implementation='blockwise', block=8), {}):
+    assert visits(*draw_ends(8, 8), Narrow(), **how) == pairs
+  assert visits(*draw_ends(4, 4), Narrow()) == [(0, 0)]
 
 
 # Edge cases.
@@ -260,6 +315,119 @@ def test_scores_and_sums_of_bfloat16_are_float32(way):
   ones = jnp.ones((1, 257, 1, 2), jnp.bfloat16)
   k = tokens(np.arange(257), segments('0' * 257), 0 * ones, ones)
   assert (attend(q, k, Bound(Nope()), causal=False, **way) == 1).all()
+
+
+class Moved(Encoding):
+  """Adds `value` to the score of each pair."""
+
+  value: float = 0.0
+
+  def score(self, s_BNTS, pair, carry):
+    return s_BNTS + self.value, carry
+
+
+@WAYS
+def test_what_is_added_to_all_scores_changes_nothing(way):
+  """However little that is: exp(-1e5) is 0."""
+  q, k = draw_ends(12, 12, rows=('..0000111122', '000000000000'))
+
+  @jax.jit
+  def every(q, k):
+    values = (0.0, 1e5, -1e5)
+    return [solve(q, k, Bound(Moved(value=x)), causal=True, window=4, **way) for x in values]
+
+  want, *others = every(q, k)
+  for got in others:
+    close(got, want, 1e-9, 1e-9)
+
+
+@WAYS
+def test_sums_of_bfloat16_are_rounded_once(way):
+  """Of 16 keys with the same score each has a 16th, of which nothing is lost."""
+  draw = lambda seed: np.random.default_rng(seed).normal(size=(1, 16, 1, 64))
+  zeros, v, r = (jnp.bfloat16(x) for x in (np.zeros((1, 16, 1, 64)), draw(0), draw(1)))
+  row = segments('0' * 16)
+  q, k = tokens(np.arange(16), row, zeros), tokens(np.arange(16), row, zeros, v)
+
+  def gather(v):
+    return attend(q, k.replace(v=v), Bound(Nope()), causal=False, **way)
+
+  @jax.jit
+  def both(v, r):
+    o, back = jax.vjp(gather, v)
+    return o, back(r)[0]
+
+  for got, x in zip(both(v, r), (v, r), strict=True):
+    mean = jnp.mean(jnp.float64(x), axis=1, keepdims=True)
+    close(got, jnp.broadcast_to(jnp.bfloat16(mean), got.shape), 0, 0)
+
+
+# Fused attention, which on a CPU is JAX's own.
+
+
+@pytest.mark.parametrize('causal, window', [(True, 0), (True, 4), (False, 4)])
+def test_fused_equals_reference(causal, window):
+  """Also of keys wider than values, of queries that see nothing and of keys that nobody sees."""
+  q, k = draw_ends(12, 12, rows=('..00001111..', '000000000000'))
+  twice = lambda x: jnp.concatenate([x, 2 * x], axis=-1)
+
+  @jax.jit
+  def both(q, k):
+    wide = q.replace(h=twice(q.h)), k.replace(h=twice(k.h))
+    return [
+      [solve(*ends, Bound(Nope()), causal=causal, window=window, implementation=way)
+       for way in ('fused', 'reference')]
+      for ends in ((q, k), wide)
+    ]
+
+  for got, want in both(q, k):
+    close(got, want, 1e-5, 1e-5)  # JAX's own takes scores in float32
+
+
+def with_hook(hook):
+  return type('Stub', (Encoding,), {hook: lambda self, *args: args})()
+
+
+@pytest.mark.parametrize('hook', [
+  'key_block', 'position_bias', 'init_carry', 'score', 'output', 'finish',
+])
+def test_fused_is_refused_what_happens_within_attention(hook):
+  q, k = draw_ends(3, 3)
+  for encoding in (with_hook(hook), Chain((Rope(), with_hook(hook)))):
+    with pytest.raises(UserError, match=f'^attention.implementation: .* has no {hook}, which '):
+      attend(q, k, Bound(encoding), implementation='fused')
+  for hook in ('init_state', 'positions', 'waves', 'embed', 'features', 'query', 'key'):
+    check_fused(with_hook(hook))
+
+
+def test_an_unknown_implementation_is_refused():
+  with pytest.raises(ValueError, match="^implementation is 'flash'; valid: reference, blockwise, "):
+    attend(*draw_ends(3, 3), Bound(Nope()), implementation='flash')
+
+
+@pytest.mark.parametrize('T, S, module, H, dtype, kind', [
+  (64, 64, Rope(), 64, 'bfloat16', 'fused'), (64, 64, Rope(), 128, 'float16', 'fused'),
+  (64, 64, Rope(), 64, 'float32', 'reference'), (64, 64, Rope(), 136, 'bfloat16', 'reference'),
+  (64, 64, Rope(), 68, 'bfloat16', 'reference'), (64, 64, Alibi(), 64, 'bfloat16', 'reference'),
+  (1, 64, Rope(), 64, 'bfloat16', 'reference'), (64, 63, Rope(), 64, 'bfloat16', 'reference'),
+  (63, 63, Rope(), 64, 'bfloat16', 'reference'), (2, 64, Rope(), 64, 'bfloat16', 'fused'),
+  (64, 64, Pope(), 64, 'bfloat16', 'fused'), (64, 64, Pope(), 72, 'bfloat16', 'reference'),
+  (64, 64, Path(), 64, 'bfloat16', 'reference'), (64, 65, Path(), 64, 'bfloat16', 'blockwise'),
+])
+def test_auto_takes_cudnn_where_it_can(T, S, module, H, dtype, kind, monkeypatch):
+  """Of 16 bits, even lengths and heads of a multiple of 8 up to 128, as wide as they are then."""
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  encoding = module.with_dims(Dims(D=32, N=4, K=2, H=H))
+  assert choose(T, S, encoding, jnp.dtype(dtype))[0] == kind
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'cpu')
+  assert choose(T, S, encoding, jnp.dtype(dtype))[0] != 'fused'
+
+
+def test_auto_goes_by_the_dtype_of_the_queries(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setattr(attention, 'fused', lambda q, k, **how: 'fused')
+  q, k = draw_ends(4, 4)
+  assert attend(q.replace(h=jnp.bfloat16(q.h)), k, Bound(Nope().with_dims(DIMS))) == 'fused'
 
 
 # Meshes.

@@ -56,7 +56,7 @@ def stub(**traits):
 @pytest.mark.parametrize('trait, rule', [
   ('shift_invariant', all), ('sees_itself', all),
   ('whole_positions', any), ('causal_only', any), ('contiguous', any), ('all_heads', any),
-  ('own_score', any),
+  ('own_score', any), ('looks_ahead', any), ('fractions', any),
 ])
 def test_a_chain_has_what_all_parts_or_any_have(trait, rule):
   for values in itertools.product((False, True), repeat=2):
@@ -68,7 +68,11 @@ def test_a_chain_adds_up_the_other_traits():
   for parts in ((one, other), (other, one)):
     chain = Chain(parts)
     assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (2, 7, 64, 'none')
+  embedding = [stub(reach=n, embed=lambda self, x_BTD, at, state: (x_BTD, state)) for n in (2, 3)]
+  assert Chain((one, *embedding, other)).reach == 2 + 3 + 2
+  assert Chain((stub(widens=2), Nope(), stub(widens=3))).widens == 6
   chain = Chain((Nope(), Rope()))
+  assert chain.widens == 1
   assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (
     0, None, None, 'softmax'
   )

@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 
 from posjax.attention import attend, blockwise, reference, trees
-from posjax.encodings import At, Bound, Chain
-from posjax.encodings.alibi import Alibi
+from posjax.attention.meeting import distances
+from posjax.encodings import At, Bound, Chain, Encoding
+from posjax.encodings.alibi import Alibi, slopes
+from posjax.encodings.chain import overrides
 from posjax.encodings.distance import DistanceBias
 from posjax.encodings.fire import network
 from posjax.encodings.fox import Fox
 from posjax.encodings.kerple import Kerple
 from posjax.encodings.path import Path
 from posjax.encodings.shaw import Shaw
+from posjax.encodings.stick_breaking import StickBreaking
 from posjax.encodings.t5 import T5
 from tests import autodiff
 from tests.conftest import shelf, title
@@ -65,8 +68,17 @@ def test_the_kernel_equals_autodiff_of_a_scan(encoding, mask):
     compare(encoding, MASKS[mask][0])
 
 
-def test_a_carry_and_a_bias_equal_autodiff_of_a_scan():
-  compare(Chain((Path(rank=5), Kerple())), CAUSAL)
+class Reads(Encoding):
+  """Adds to outputs the queries, times what their weights gather of the keys' positions."""
+
+  def output(self, o_BTNH, p_BNTS, pair):
+    pos_BTN = jnp.einsum('BNTS,BS->BTN', p_BNTS, pair.k.pos[..., 0])
+    return o_BTNH + pos_BTN[..., None] * pair.q.h
+
+
+def test_all_hooks_equal_autodiff_of_a_scan():
+  """Carries, which are read in the end too; a bias; weights that are not divided; outputs."""
+  compare(Chain((Path(rank=5), Kerple(), StickBreaking(), Reads())), CAUSAL)
 
 
 # Declared structure.
@@ -93,19 +105,22 @@ QUERIES, KEYS = packed(consecutive(40, 27)), packed(consecutive(6, 94))
 SIDES = {'both sides': dict(causal=False, window=0)} | {n: mask for n, (mask, _) in MASKS.items()}
 
 
-def structured(encoding, mask):
+def structured(encoding, mask, queries=27, keys=94):
   """By blocks at positions that are declared to be consecutive, and all at once."""
+  at_q, at_k = (
+    jax.tree.map(lambda x, n=n: x[:, :n], at) for at, n in ((QUERIES, queries), (KEYS, keys))
+  )
 
   @jax.jit
   def both(inputs):
     def pulled(way, **how):
-      run = lambda inputs: way(*ends(encoding, inputs, QUERIES, KEYS), **mask, **how)
+      run = lambda inputs: way(*ends(encoding, inputs, at_q, at_k), **mask, **how)
       o, pull = jax.vjp(run, inputs)
       return o, pull(jnp.cos(o))
 
     return pulled(blockwise, block=8), pulled(reference)
 
-  close(*both(draw(encoding, batch=2, queries=27, keys=94)))
+  close(*both(draw(encoding, batch=2, queries=queries, keys=keys)))
 
 
 def declares(encoding):
@@ -130,16 +145,40 @@ def test_consecutive_positions_give_the_same_numbers(encoding):
   assert declared.as_text() == not_declared.as_text()
 
 
+DECLARED = [
+  pytest.param(encoding, SIDES[side], id=f'{title(encoding)}-{side}')
+  for encoding, core, _ in shelf() if core and overrides(encoding, 'distances')
+  for side in SIDES if SIDES[side]['causal'] or not encoding.causal_only
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('side', SIDES)
-@pytest.mark.parametrize('encoding', [e for e, core, _ in shelf() if core], ids=title)
-def test_what_is_declared_gives_the_same_numbers_under_each_mask(encoding, side):
-  if declares(encoding) and (SIDES[side]['causal'] or not encoding.causal_only):
-    structured(encoding, SIDES[side])
+@pytest.mark.parametrize('module, mask', DECLARED)
+def test_what_is_declared_gives_the_same_numbers_under_each_mask(module, mask):
+  structured(module, mask)
 
 
-def test_buckets_of_both_sides_are_passed_on_both_sides():
-  structured(T5(buckets=12, max_distance=20, bidirectional=True), SIDES['both sides'])
+def test_both_parts_of_a_chain_are_passed_on_both_sides():
+  buckets = T5(buckets=12, max_distance=20, bidirectional=True)
+  structured(Chain((buckets, Alibi())), SIDES['both sides'])
+
+
+def test_blocks_that_divide_the_lengths_are_where_others_are():
+  structured(Kerple(), SIDES['both sides'], queries=16, keys=88)
+
+
+@pytest.mark.parametrize('declared', [(True, True), (True, False), (False, True), (False, False)])
+def test_distances_are_made_where_both_ends_are_declared(declared):
+  q, k = (
+    at.replace(consecutive=one).tokens(jnp.zeros((2, at.order.shape[1], DIMS.N, DIMS.H)))
+    for at, one in zip((QUERIES, KEYS), declared, strict=True)
+  )
+  made = distances(q, k, Bound(Alibi().with_dims(DIMS)), 8, 8)
+  if all(declared):  # from the end of 4 blocks of queries, from 40 on, to 12 of keys, from 6 on
+    distance = 40 + 31 - 6 - np.arange(32 + 96)
+    close(made, -slopes(DIMS.N)[:, None] * jnp.abs(distance))
+  else:
+    assert made is None
 
 
 # What is made how often, and kept.

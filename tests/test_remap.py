@@ -71,6 +71,8 @@ def relative(encoding, n, m_S):
   (SelfExtend(window=4, group=2), 13, [0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8]),
   # A query later the groups are cut elsewhere.
   (SelfExtend(window=4, group=2), 14, [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]),
+  # A distance that is the window is beyond it.
+  (SelfExtend(window=2, group=4), 5, [0, 1, 3, 3, 3, 3]),
   # floor(w / G), as in the paper.
   (SelfExtend(window=5, group=3), 8, [0, 1, 2, 3, 4, 5, 6, 6, 6]),
   (StringShift(shift=6, window=2), 9, [0, 1, 2, 3, 4, 5, 2, 3, 4, 5]),
@@ -78,6 +80,8 @@ def relative(encoding, n, m_S):
    [0, 1, 2, 3, 4, 5, 6, 7, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8]),
   (DualChunk(chunk=8, window=2), 22,
    [0, 1, 2, 3, 4, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8]),
+  # Chunks of 3, and 2 * 3 - 1 is less than the chunk.
+  (DualChunk(chunk=8, window=5), 10, [0, 1, 2, 3, 4, 3, 4, 5, 3, 4, 5]),
 ], ids=lambda x: type(x).__name__ if hasattr(x, 'base') else None)
 def test_distances_are_those_of_the_papers(remap, n, want):
   """Of keys from the query's own position down to 0."""
@@ -166,6 +170,18 @@ def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
   )
   close(got, want, 1e-13, 1e-13)
   assert np.abs(other - want).max() > 1e-3
+
+
+def test_each_row_has_kinds_of_its_own():
+  """Those of the first are all within the window."""
+  inputs = draw(Nope(), batch=2)
+  pos_BT = jnp.arange(12)[None] * jnp.array([[1], [2]])
+  at = At(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
+  run = jax.jit(
+    lambda inputs, at: attention(Rerope(window=16), inputs, at, at, **CAUSAL, **REFERENCE)
+  )
+  rows = [run(*jax.tree.map(lambda x, b=b: x[b : b + 1], (inputs, at))) for b in range(2)]
+  close(run(inputs, at), jnp.concatenate(rows), 1e-13, 1e-13)
 
 
 # Blocks, and the cache.

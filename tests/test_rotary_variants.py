@@ -15,12 +15,23 @@ from posjax.encodings.rope import Rope, frequencies, rotate, turn
 from posjax.encodings.rope_plus_plus import RopePlusPlus
 from posjax.encodings.rotary_values import RotaryValues
 from posjax.encodings.selective_rope import SelectiveRope, wind
+from posjax.encodings.xpos import Xpos
 from tests.oracles import fope as fope_oracle
 from tests.oracles import pope as pope_oracle
 from tests.oracles import rope_plus_plus as rope_plus_plus_oracle
 from tests.oracles import rotary_values as rotary_values_oracle
 from tests.oracles import selective_rope as selective_rope_oracle
-from tests.problem import CAUSAL, DIMS, REFERENCE, attention, close, draw, place, segments
+from tests.problem import (
+  CAUSAL,
+  DIMS,
+  FOURS,
+  REFERENCE,
+  attention,
+  close,
+  draw,
+  place,
+  segments,
+)
 from tests.stored import golden
 from tests.test_oracles import tokens
 
@@ -114,6 +125,34 @@ def test_pope_starts_at_0_or_anywhere_in_a_turn():
   assert not first(Pope()).any()
   delta = first(Pope(uniform_delta=True))
   assert -2 * math.pi <= delta.min() < -6 and -0.3 < delta.max() <= 0
+
+
+# xPos.
+
+
+def test_xpos_of_rows_that_lie_far_apart_is_that_of_each():
+  """In float32, where zeta^-40000 is infinite.
+
+  A query block of the first row meets keys 40,000 positions after it, which it does not see: where
+  the two rows are counted, by order, is apart too, so that blocks that one of them may need are
+  visited for both.
+  """
+  with jax.enable_x64(False):
+    inputs = jax.tree.map(jnp.float32, draw(Xpos(), batch=2, queries=8, keys=8))
+    pos_BT = np.array([[0, 1, 2, 3, 40_000, 40_001, 40_002, 40_003], np.arange(8)], np.int32)
+    order = np.arange(8, dtype=np.int32) + np.array([[0], [100]], np.int32)
+    at = At(jnp.asarray(pos_BT)[..., None], jnp.asarray(order), jnp.zeros((2, 8), jnp.int32))
+
+    @jax.jit
+    def solve(inputs, at):
+      run = lambda inputs: attention(Xpos(), inputs, at, at, **CAUSAL, **FOURS)
+      o, back = jax.vjp(run, inputs)
+      return o, back(jnp.cos(o))[0]
+
+    both = solve(inputs, at)
+    rows = [solve(*jax.tree.map(lambda x, b=b: x[b : b + 1], (inputs, at))) for b in range(2)]
+  close(both, jax.tree.map(lambda *x: jnp.concatenate(x), *rows), 1e-5, 1e-6)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(both))
 
 
 # FoPE.
