@@ -50,7 +50,9 @@ class Checkpoints:
 
   def __init__(self, workdir, keep, *, create=False):
     self.directory = pathlib.Path(workdir).absolute() / 'checkpoints'
-    if not create and not self.directory.is_dir():
+    if create:
+      check_name(self.directory)
+    elif not self.directory.is_dir():
       raise UserError(f'{workdir}: no checkpoint is here; train first, or name its --workdir')
     self._kept = Kept(keep, losses={})
     self._saving = None  # the last step that was given to Orbax
@@ -63,6 +65,8 @@ class Checkpoints:
         lightweight_initialize=True,  # what lies there may be damaged, or no checkpoint at all
       ),
     )
+    if create:
+      self._check_writable()
     for step in self.steps():
       try:
         self._kept.losses[step] = self.record(step)['validation_loss']
@@ -106,6 +110,7 @@ class Checkpoints:
     self._saving = step
     self._kept.losses[step] = validation_loss
     with self._writing():
+      self._check_writable()
       self._manager.save(step, args=items, force=True)  # whatever Orbax's policies say
 
   def restore(self, step, abstract_state, batches=None, *, check):
@@ -198,8 +203,17 @@ class Checkpoints:
     """Returns when what was to be saved is there. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
-    if self.newest() is not None:
-      (self.directory.parent / SAVED).touch()
+      if self._saving is not None:
+        (self.directory.parent / SAVED).touch()
+
+  def _check_writable(self):
+    """Raises OSError if no folder can be made; Orbax would wait minutes for it, and not say why."""
+    probe = self.directory / 'probe'
+    try:
+      probe.mkdir(exist_ok=True)
+      probe.rmdir()
+    except OSError as error:
+      raise OSError(error.errno, error.strerror, str(self.directory)) from error
 
   @contextlib.contextmanager
   def _writing(self):
@@ -239,6 +253,17 @@ class Kept(policies.PreservationPolicy):
     ours = [info.step for info in checkpoints if info.step in self.losses]
     kept = {*ours[-self.newest :], self.best(ours)}
     return [info.step in kept or info.step not in ours for info in checkpoints]
+
+
+def check_name(directory):
+  """Raises UserError for a folder in which Orbax would write what nobody can read again."""
+  strange = [c for c in '*?[' if c in str(directory)]  # it takes them for patterns
+  strange += ['a byte that is no UTF-8'] * any('\ud800' <= c <= '\udfff' for c in str(directory))
+  if strange:
+    raise UserError(
+      f'{directory}: Orbax cannot save where the name of a folder has {" or ".join(strange)}; '
+      'choose another --workdir'
+    )
 
 
 def system_error(error):

@@ -19,11 +19,16 @@ FAILED = re.compile(r"Error (?:reading|writing) persistent compilation cache ent
 
 
 def keep(workdir):
-  """Keeps what is compiled from here on: in the user's cache folder, or else in `workdir`."""
+  """Keeps what is compiled from here on: in the user's cache folder, or else in `workdir`.
+
+  Programs that only read a work directory name none.
+  """
   chosen = jax.config.jax_compilation_cache_dir is not None
   if chosen or not jax.config.jax_enable_compilation_cache:
     return
-  folder = of_user() or pathlib.Path(workdir).absolute() / 'compile_cache'
+  folder = of_user() or (workdir and pathlib.Path(workdir).absolute() / 'compile_cache')
+  if not folder:
+    return
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

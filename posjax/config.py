@@ -33,7 +33,9 @@ KINDS = {
 
 
 class UserError(Exception):
-  """A user's mistake: one line saying what, where and the nearest valid choice; exit code 2."""
+  """A user's mistake: one line saying what, where and the nearest valid choice."""
+
+  exit_code = 2
 
   def __init__(self, message):
     # A value that it quotes may hold line breaks, or control the terminal.

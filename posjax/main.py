@@ -3,28 +3,26 @@
   python -m posjax.main --config=NAME[:SIZE] [--config.KEY=VALUE ...] [flags]
 """
 
-# ruff: noqa: E402  (the clock starts before the imports)
-import time
+# ruff: noqa: E402  (a program begins before its imports)
+from posjax import program
 
-STARTED = time.perf_counter()
+if __name__ == '__main__':
+  program.begin()
 
-import contextlib
-import errno
 import gc
 import os
 import re
 import shlex
 import sys
-import warnings
+import time
 from typing import NamedTuple
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import ConfigDict
 
-from posjax import allocator, command_line, interruption, validation
+from posjax import allocator, command_line, validation
 from posjax import config as config_lib
 from posjax.config import UserError
-from posjax.interruption import Interrupted
 
 PROGRAM = 'python -m posjax.main'
 MODES = ('train', 'evaluate', 'generate')
@@ -40,11 +38,6 @@ FLAGS = {  # name: (default, meaning)
   'help': (False, 'print this, and exit'),
 }
 
-# What disks say, not what a program got wrong.
-OF_DISKS = (
-  errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO
-)
-
 # The modes in which a flag means something, where that is not all.
 ONLY_IN = {
   'checkpoint': ('evaluate', 'generate'),
@@ -53,8 +46,9 @@ ONLY_IN = {
 }
 
 EPILOGUE = """
-Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 2 something must be changed: the
-command line, the config, the disk or the memory; 3 diverged; 130 Ctrl-C with nothing to save.
+Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 130 Ctrl-C with nothing to save;
+2 something must be changed: the command line, the config, the disk, the memory, the devices or what
+is installed; 3 diverged.
 Compiled programs are kept in ~/.cache/posjax, or JAX_COMPILATION_CACHE_DIR, for the next run;
 JAX_ENABLE_COMPILATION_CACHE=false keeps none.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
@@ -91,6 +85,7 @@ def parse(argv):
   config, path, size = command_line.load(values.config, overrides)
   validation.validate(config)
   name = config_lib.run_name(config, path.stem, size)
+  validation.check_local('--workdir', values.workdir)
   workdir = os.path.expanduser(values.workdir) or os.path.join('runs', name)
   lasting = [f'--{k}={values[k].value}' for k in ('config', 'workdir') if values[k].value]
   command = f'{PROGRAM} {shlex.join([*lasting, *overrides])}'
@@ -148,13 +143,17 @@ def start(run):
   if values.print_config:
     print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
     return 0
-  if values.mode == 'train' and not values.dry_run:
-    return train(run)
+  trains = values.mode == 'train' and not values.dry_run
   from posjax import compile_cache, resources
 
-  compile_cache.keep(workdir)
+  compile_cache.keep(workdir if trains else None)
   with resources.explained():
-    if values.dry_run:
+    if trains:
+      from posjax import train
+
+      seconds = time.perf_counter() - program.STARTED
+      train.run(config, workdir, name=run.name, import_seconds=seconds, command=run.command)
+    elif values.dry_run:
       from posjax import plan
 
       plan.run(config, run.name)
@@ -171,85 +170,15 @@ def start(run):
   return 0
 
 
-def train(run):
-  """Trains; the exit code says how it ended."""
-  with interruption.at_once():
-    try:
-      with interruption.unmasked():
-        from posjax import compile_cache, metrics, resources
-        from posjax import train as train_lib
-
-        compile_cache.keep(run.workdir)
-        seconds = time.perf_counter() - STARTED
-        with resources.explained():
-          train_lib.run(
-            run.config, run.workdir, name=run.name, import_seconds=seconds, command=run.command
-          )
-    except Interrupted as error:
-      leave(error.exit_code, error, f'next:   {run.command}')
-    except metrics.Diverged as error:
-      return fail(3, error)
-  return 0
-
-
-def fail(code, message):
-  with contextlib.suppress(BrokenPipeError):  # Ctrl-C ends what reads this, too
-    print(f'posjax: {message}', file=sys.stderr)
-  return code
-
-
-def warn(message, *where, **how):
-  """Says what `warnings` has to say without where in the program it arose."""
-  fail(0, f'warning: {config_lib.one_line(message)}')
-
-
-def leave(code, message, hint=''):
-  """Exits without cleaning up: it would crash, where XLA and Orbax are in the middle of things."""
-  with contextlib.suppress(BrokenPipeError):
-    print(hint, end='\n' if hint else '', flush=True)
-  fail(code, message)
-  os._exit(code)
-
-
 def main(argv):
   allocator.keep_freed_memory()
   gc.set_threshold(100_000)  # else it looks again and again at modules and programs, which all stay
+  flags.FLAGS(argv[:1])  # absl's own, some of which Grain reads; `parse` reads ours
+  logging.use_absl_handler()
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
-  return answer(lambda: start(parse(argv)))
-
-
-def answer(program):
-  """The exit code of a function that is a whole program; what a user has to know is one line."""
-  if sys.stdout:
-    sys.stdout.reconfigure(errors='replace')  # names and texts have characters that terminals lack
-  try:
-    with interruption.unmasked(), warnings.catch_warnings():
-      warnings.showwarning = warn
-      code = program()
-    print(end='', flush=True)
-    return code
-  except UserError as error:
-    return fail(2, error)
-  except Interrupted as error:
-    return fail(error.exit_code, f'{error}; the same command goes on from here')
-  except KeyboardInterrupt:
-    leave(130, 'interrupted')
-  except BrokenPipeError:  # whoever read the output has gone, as in `| head`
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at the end
-    return 141  # as after SIGPIPE
-  except OSError as error:
-    if error.errno not in OF_DISKS:
-      raise
-    place = f'{error.filename}: ' if error.filename else ''
-    return fail(2, f'{place}{error.strerror}; make room or let it be written, and run it again')
-
-
-def keep_argv(argv):
-  """Marks absl's own flags as parsed, since Grain reads some of them; `parse` reads ours."""
-  flags.FLAGS(argv[:1])
-  return argv
+  return program.answer(lambda: start(parse(argv)))
 
 
 if __name__ == '__main__':
   sys.unraisablehook = lambda _: None  # what Orbax's threads run into, it raises as well
-  app.run(main, flags_parser=keep_argv)
+  sys.exit(main(sys.argv))

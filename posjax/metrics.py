@@ -8,14 +8,20 @@ import os
 import pathlib
 import sys
 import time
+import warnings
 
 import tqdm
 
 from posjax import files
+from posjax.config import UserError
+
+METRICS = 'metrics.jsonl'
 
 
-class Diverged(Exception):
-  """The loss or its gradient is no longer a number; exit code 3."""
+class Diverged(UserError):
+  """The loss or its gradient is no longer a number."""
+
+  exit_code = 3
 
 
 def check(step, values):
@@ -49,11 +55,16 @@ class Log:
 
   metrics.jsonl holds what seed and config determine, so that two runs write the same file; speeds
   go to the screen and to TensorBoard. Lines after `start`, of a run that was cut off, are dropped.
+
+  Attributes:
+    written: how many lines metrics.jsonl has; each checkpoint notes it.
   """
 
   def __init__(self, workdir, clock, *, start, steps, tokens_per_step):
-    path = pathlib.Path(workdir) / 'metrics.jsonl'
-    files.replace(path, ''.join(line + '\n' for line in lines(path, last=start)))
+    path = pathlib.Path(workdir) / METRICS
+    kept = [*lines(path, last=start)]
+    files.replace(path, ''.join(line + '\n' for line in kept))
+    self.written = len(kept)
     self._file = path.open('a')
     self._board = Board(path.with_name('tensorboard'), start)
     self._bar = tqdm.tqdm(
@@ -82,6 +93,7 @@ class Log:
     written = {k: v if math.isfinite(v) else None for k, v in values.items()}
     self._file.write(json.dumps({'step': step, **written}) + '\n')
     self._file.flush()
+    self.written += 1
     speed = self._speed(self._last, step)
     self._last = (step, self._now())
     self._board.write(step, values | {'tokens_per_second': speed})
@@ -142,9 +154,21 @@ class Board:
 
 
 def lines(path, last=math.inf):
-  """The lines of metrics.jsonl up to step `last`, less those that a kill or a crash left torn."""
+  """The lines of metrics.jsonl up to step `last`, less what a kill left torn or others wrote."""
   if path.exists():
     for line in path.read_text(errors='replace').splitlines():
-      with contextlib.suppress(json.JSONDecodeError):
-        if json.loads(line)['step'] <= last:
+      with contextlib.suppress(ValueError, RecursionError):
+        row = json.loads(line)
+        if isinstance(row, dict) and type(row.get('step')) is int and row['step'] <= last:
           yield line
+
+
+def check_kept(workdir, *, step, written):
+  """Warns if metrics.jsonl lacks some of the lines `written` up to `step`, where a run resumes."""
+  path = pathlib.Path(workdir) / METRICS
+  lost = written - sum(1 for _ in lines(path, step))
+  if lost > 0:
+    warnings.warn(
+      f'{path}: {lost} of the {written} lines up to step {step} are gone; the run goes on without',
+      stacklevel=2,
+    )

@@ -3,9 +3,11 @@
 import importlib.metadata
 import json
 import math
+import os
 import pathlib
 import shutil
 import subprocess
+import warnings
 
 import jax
 
@@ -105,19 +107,27 @@ def cell(nats, limit):
 
 
 def finish(result, record, workdir, *, name, step, command):
-  """Writes evaluation.json and loss_by_length.png, prints the table and the next commands."""
-  workdir = pathlib.Path(workdir)
-  contents = {'name': name, 'step': step, **record, **result}
-  plot(contents, workdir / 'loss_by_length.png')
-  files.replace(workdir / 'evaluation.json', json.dumps(contents, indent=2) + '\n')
+  """Prints the table and the next commands, and saves evaluation.json and loss_by_length.png."""
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
-  print(table(result))
-  print(f'figure: {workdir / "loss_by_length.png"}')
+  print(table(result), flush=True)
+  if os.access(workdir, os.W_OK):
+    print(f'figure: {save({"name": name, "step": step, **record, **result}, workdir)}')
+  else:
+    warnings.warn(f'{workdir} cannot be written: these results are not saved', stacklevel=2)
   # BOS and 'def ' are five tokens.
   most = (result['limit'] or math.inf) - 5
   fits = most >= record['config']['generate']['tokens']
   tokens = '' if fits else f' --config.generate.tokens={most}'
   print(f"next:   {command}{tokens} --mode=generate --prompt='def '", flush=True)
+
+
+def save(contents, workdir):
+  """Writes evaluation.json and, first, the figure; the figure's path."""
+  workdir = pathlib.Path(workdir)
+  figure = workdir / 'loss_by_length.png'
+  plot(contents, figure)
+  files.replace(workdir / 'evaluation.json', json.dumps(contents, indent=2) + '\n')
+  return figure
 
 
 def plot(contents, path):

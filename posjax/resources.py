@@ -1,4 +1,4 @@
-"""Memory that gives out: one line with what to change, before anything is lost."""
+"""Devices that are not there, memory that gives out: one line, before anything is lost."""
 
 import contextlib
 import os
@@ -13,7 +13,23 @@ LESS = (
   'raise train.accumulate, set model.remat=true, spread the weights over more devices with mesh, '
   'or lower train.batch or evaluate.multiples'
 )
+EXTRAS = {'cuda': 'cuda', 'gpu': 'cuda', 'tpu': 'tpu'}  # of setup.py, by JAX's name of a platform
 OF_A_CONTAINER = pathlib.Path('/sys/fs/cgroup/memory.max')
+
+
+def check_devices():
+  """Raises UserError where JAX_PLATFORMS wants a device that is not there, or not installed."""
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # bare, where CUDA's plugin is not installed
+    name = 'JAX_PLATFORMS' if jax.config.jax_platforms else 'JAX_PLATFORM_NAME'
+    wanted = os.environ.get(name, '')
+    extra = EXTRAS.get(wanted.partition(',')[0])
+    install = f"pip install -e '.[{extra}]', or " if extra else ''
+    why = f' ({one_line(error)[:200]})' if str(error) else ''
+    raise UserError(
+      f'{name}={wanted}: there is no such device here{why}; {install}unset {name}'
+    ) from error
 
 
 def planned(compiled):
@@ -46,7 +62,8 @@ def check_memory(compiled):
 
 @contextlib.contextmanager
 def explained():
-  """Inside, memory that gives out raises UserError."""
+  """Inside, memory that gives out raises UserError; so does a device that is not there, at once."""
+  check_devices()
   try:
     yield
   except MemoryError as error:

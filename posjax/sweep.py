@@ -6,13 +6,21 @@ An experiment is a Python file: its docstring states the claim and the paper, AR
 lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS, (0, 1, 2), says what
 each of them runs with. The same command goes on where a sweep stopped.
 
-Exit codes: 0 done, or stopped by Ctrl-C; 42 stopped by SIGTERM; 1 a run failed; 2 a mistake in the
-command line or the file. The run that is stopped saves first.
+Exit codes: 0 done; 130 stopped by Ctrl-C, 42 by SIGTERM; 1 a run failed; 2 a mistake in the command
+line or the file, or no device. The run that is stopped saves first.
 """
 
+# ruff: noqa: E402  (a program begins before its imports)
+from posjax import program
+
+if __name__ == '__main__':
+  program.begin()
+
 import argparse
+import functools
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import runpy
@@ -27,10 +35,9 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import files, interruption, pool
+from posjax import files, interruption, pool, validation
 from posjax import main as main_lib
 from posjax.config import UserError
-from posjax.interruption import Interrupted
 
 PROGRAM = 'python -m posjax.sweep'
 
@@ -75,6 +82,12 @@ class Parser(argparse.ArgumentParser):
     raise UserError(message)
 
 
+def folder(flag, text):
+  """The folder that `flag` names. Raises UserError if it is not one of this machine."""
+  validation.check_local(flag, text)
+  return Path(os.path.expanduser(text))
+
+
 def parse(argv):
   """The options of a command line. Raises UserError for what is wrong with it."""
   parser = Parser(
@@ -82,7 +95,10 @@ def parse(argv):
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('experiment', help='its file')
-  parser.add_argument('--workdir', help='folder of the runs; by default runs/sweeps/EXPERIMENT')
+  parser.add_argument(
+    '--workdir', type=functools.partial(folder, '--workdir'),
+    help='folder of the runs; by default runs/sweeps/EXPERIMENT',
+  )
   parser.add_argument('--arms', help='run only these, such as nope,rope')
   parser.add_argument('--seeds', help='run only these, such as 0,1')
   parser.add_argument('--table', action='store_true', help='run nothing, print what is there')
@@ -145,26 +161,22 @@ def execute(run):
   run.folder.mkdir(parents=True, exist_ok=True)
   before, start = run.note().get('seconds', 0), time.perf_counter()
   process = None
-  try:
+  # A batch system may have told the sweep alone.
+  with interruption.noted(then=lambda: process and process.terminate()) as signals:
     with (run.folder / 'output.txt').open('a') as output:
       print(f'$ {run.command}', file=output, flush=True)
       command = [sys.executable, '-m', 'posjax.main', *run.arguments]
       process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    if signals:  # while there was no process yet
+      process.terminate()
     process.wait()
-  except Interrupted:
-    if process:
-      process.terminate()  # a batch system may have told the sweep alone
-      process.wait()
-    raise
-  finally:
-    if process and process.returncode is not None:
-      note = {
-        'exit_code': process.returncode,
-        'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
-        'python': platform.python_version(),
-        'jax': importlib.metadata.version('jax'),
-      }
-      files.replace(run.folder / 'sweep.json', json.dumps(note) + '\n')
+    note = {
+      'exit_code': process.returncode,
+      'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
+      'python': platform.python_version(),
+      'jax': importlib.metadata.version('jax'),
+    }
+    files.replace(run.folder / 'sweep.json', json.dumps(note) + '\n')
 
 
 def manifest(path, claim, runs):
@@ -188,9 +200,9 @@ def manifest(path, claim, runs):
 
 def sweep(options):
   """Does what the command line asks for and returns the exit code."""
-  path = Path(options.experiment).expanduser()
+  path = Path(os.path.expanduser(options.experiment))
   claim, arms, seeds = load(path)
-  workdir = Path(options.workdir or f'runs/sweeps/{path.stem}').expanduser()
+  workdir = options.workdir or Path(f'runs/sweeps/{path.stem}')
   runs = plan(path, arms, seeds, workdir)
   arms = choose('arms', options.arms, arms)
   seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
@@ -214,7 +226,7 @@ def sweep(options):
   for run in failed:
     output = run.folder / 'output.txt'
     last = output.read_text(errors='replace').strip().splitlines()[-1]
-    main_lib.fail(1, f'{run}: exit code {run.note()["exit_code"]}: {last}; see {output}')
+    program.fail(1, f'{run}: exit code {run.note()["exit_code"]}: {last}; see {output}')
   return 1 if failed else 0
 
 
@@ -230,6 +242,8 @@ def choose(flag, text, names):
 def execute_all(runs, after_each):
   """Runs what is not done, one after the other, whatever becomes of the others."""
   todo = [run for run in runs if not run.result()]
+  if todo:
+    program.check_devices()
   count = dict(total=len(runs), initial=len(runs) - len(todo), unit='run')
   with tqdm.tqdm(**count, disable=not runs) as bar:
     for run in todo:
@@ -242,8 +256,7 @@ def execute_all(runs, after_each):
 
 
 def main(argv):
-  with interruption.at_once():
-    return main_lib.answer(lambda: sweep(parse(argv)))
+  return program.answer(lambda: sweep(parse(argv)))
 
 
 if __name__ == '__main__':

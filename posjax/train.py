@@ -216,6 +216,8 @@ def resume(context, abstract):
       )
     return None
   checkpoints.set_aside(restored.step)
+  written = restored.record.get('metrics', 0)  # older checkpoints do not say
+  metrics.check_kept(workdir, step=restored.step, written=written)
   print(f'resuming after step {restored.step}', flush=True)
   return restored.state
 
@@ -288,4 +290,5 @@ def save(context, log, state, values, *, number, due):
   else:
     metrics.check(number, values)
   log.sync()
-  context.checkpoints.save(number, state, context.batches, context.record, loss)
+  record = context.record | {'metrics': log.written}
+  context.checkpoints.save(number, state, context.batches, record, loss)

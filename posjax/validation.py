@@ -51,6 +51,8 @@ def validate(config):
         raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
   for key, divisor in (('model.heads', 'model.kv_heads'), ('train.batch', 'train.accumulate')):
     check_multiple(key, values[key], f'{divisor} =', values[divisor])
+  check_local('data.directory', config.data.directory)
+  check_local('data.corpus', config.data.corpus)
   check_patterns(config)
   check_steps(config)
   mesh, multiples = config.mesh, config.evaluate.multiples
@@ -68,6 +70,14 @@ def validate(config):
       f'evaluate.stride = {config.evaluate.stride}: must be at most '
       f'train.length = {config.train.length}'
     )
+
+
+def check_local(key, path):
+  """Raises UserError for a URL: everything is read and written in folders of this machine."""
+  scheme, url, rest = path.partition('://')
+  if url:
+    instead = f', such as {rest}' if scheme == 'file' else '; mount it, or choose another'
+    raise UserError(f'{key}={path}: must be a folder of this machine{instead}')
 
 
 def inside(number, interval):

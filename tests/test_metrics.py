@@ -3,11 +3,13 @@
 import json
 import math
 import time
+import warnings
 
 import jax.numpy as jnp
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from posjax import metrics
 from posjax.metrics import Clock, Diverged, Log
 
 
@@ -23,8 +25,12 @@ def rows(workdir):
   return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 
 
-@pytest.mark.parametrize('torn', ['{"step": 5, "lo', '\0\0\0\n', '{"step": 5}', '\xff'])
-def test_lines_after_the_restored_step_are_dropped(tmp_path, capsys, torn):
+@pytest.mark.parametrize('torn', [
+  '{"step": 5, "lo', '\0\0\0\n', '{"step": 5}', '\xff', '5\n[1]\nnull\n{}\ntrue\n"step"\n[[1]]',
+  '{"step": "1"}\n{"step": null}\n{"step": 1.0}\n{"step": true}\n{"step": NaN}\n[{"step": 1}]',
+  '[' * 100_000, '\n\n',
+])
+def test_lines_that_are_none_up_to_the_restored_step_are_dropped(tmp_path, capsys, torn):
   log = open_log(tmp_path)
   for step in (1, 2, 3, 4):
     log.write(step, values(loss=jnp.float32(step)))
@@ -38,7 +44,30 @@ def test_lines_after_the_restored_step_are_dropped(tmp_path, capsys, torn):
     {'step': 1, 'loss': 1.0, 'skipped': 0}, {'step': 2, 'loss': 2.0, 'skipped': 0},
     {'step': 3, 'loss': 30.0, 'skipped': 0, 'validation_loss': 0.5},
   ]
+  assert log.written == 3
   assert 'step 3/10: loss 30.000' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('step, written, lost', [
+  (4, 4, 0), (2, 2, 0), (4, 7, 3), (3, 5, 2), (4, 0, 0),
+])
+def test_lines_that_are_gone_are_said(tmp_path, step, written, lost):
+  log = open_log(tmp_path)
+  for number in (1, 2, 3, 4):
+    log.write(number, values())
+  log.close()
+  with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter('always')
+    metrics.check_kept(tmp_path, step=step, written=written)
+  assert [str(warning.message) for warning in said] == (lost > 0) * [
+    f'{tmp_path}/metrics.jsonl: {lost} of the {written} lines up to step {step} are gone; the run '
+    'goes on without'
+  ]
+
+
+def test_a_log_that_is_gone_is_said(tmp_path):
+  with pytest.warns(UserWarning, match='metrics.jsonl: 85 of the 85 lines up to step 425 are gone'):
+    metrics.check_kept(tmp_path, step=425, written=85)
 
 
 def test_a_run_that_gave_up_writes_nothing(tmp_path):

@@ -1,19 +1,17 @@
-"""One owner of a work directory; memory and disks that give out are one line."""
+"""One owner of a work directory; memory that gives out, devices that are not there: one line."""
 
-import contextlib
-import errno
 import os
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from posjax import interruption, lock, main, resources
+from posjax import lock, resources
 from posjax.config import UserError
-from posjax.interruption import Interrupted
 
 
 def test_a_second_owner_is_refused_while_the_first_lives(tmp_path):
@@ -73,27 +71,6 @@ def test_more_memory_than_there_is(monkeypatch):
     resources.check_memory(compiled)
 
 
-@pytest.mark.parametrize('error, line', [
-  (OSError(errno.ENOSPC, 'No space left on device'), 'posjax: No space left on device; make room'),
-  (OSError(errno.EROFS, 'Read-only file system', 'x/y'), 'posjax: x/y: Read-only file system; '),
-])
-def test_what_a_disk_says_is_one_line(error, line, capsys):
-  def program():
-    raise error
-
-  assert main.answer(program) == 2
-  said = capsys.readouterr().err
-  assert said.startswith(line) and said.count('\n') == 1
-
-
-def test_a_bug_with_files_is_a_bug():
-  def program():
-    return open('/no/such/file')
-
-  with pytest.raises(FileNotFoundError):
-    main.answer(program)
-
-
 def test_a_workdir_that_is_no_folder(tmp_path):
   (tmp_path / 'file').touch()
   for path, why in (('file', 'File exists'), ('file/run', 'Not a directory')):
@@ -112,54 +89,15 @@ def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
   assert resources.host_memory() == there
 
 
-@pytest.mark.parametrize('number, said, code', [
-  (signal.SIGTERM, 'SIGTERM: stopped', 42), (signal.SIGINT, 'Ctrl-C: stopped', 130),
+@pytest.mark.parametrize('platforms, error, said', [
+  ('cuda', AssertionError(), "cuda: there is no such device here; pip install -e '.[cuda]', or "),
+  ('gpu', RuntimeError('no\nrocm'), "gpu: there is no such device here (no rocm); pip install -e"),
+  ('tpu,cpu', RuntimeError('no lib'), "here (no lib); pip install -e '.[tpu]', or unset JAX_PLATF"),
+  ('cpuu', RuntimeError('unknown'), 'cpuu: there is no such device here (unknown); unset JAX_PLA'),
 ])
-def test_signals_are_answered_at_once(number, said, code):
-  before = signal.getsignal(number)
-  with pytest.raises(Interrupted, match=f'^{said}$') as raised, interruption.at_once():
-    os.kill(os.getpid(), number)
-  assert raised.value.exit_code == code
-  assert signal.getsignal(number) is before
-
-
-def test_a_signal_that_is_lost_is_seen_by_the_next_that_looks():
-  """As Python loses what is raised while it collects garbage."""
-  with interruption.at_once():
-    with contextlib.suppress(Interrupted):
-      os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)  # it does not disturb who is answering the first
-    with interruption.noted() as came:
-      assert came == [signal.SIGTERM] * 2
-  with interruption.noted() as came:
-    assert came == []
-
-
-def test_a_signal_surfaces_from_what_it_broke():
-  """As from a thread's lock, which fails to release what the signal kept it from taking back."""
-  with pytest.raises(Interrupted), interruption.at_once(), interruption.unmasked():
-    try:
-      try:
-        os.kill(os.getpid(), signal.SIGTERM)
-      finally:
-        raise RuntimeError('release unlocked lock')
-    except RuntimeError as error:
-      raise ValueError('and what was made of that') from error
-  with pytest.raises(KeyError, match='another'), interruption.unmasked():
-    try:
-      raise ValueError
-    finally:
-      raise KeyError('another')
-
-
-def test_exit_codes():
-  assert Interrupted(signal.SIGINT, saved=3).exit_code == 0
-  assert Interrupted(signal.SIGTERM, saved=3).exit_code == 42
-
-
-def test_a_second_ctrl_c_does_not_wait():
-  with pytest.raises(Interrupted), interruption.at_once(), interruption.noted() as came:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
-      os.kill(os.getpid(), number)
-    assert len(came) == 3
-    os.kill(os.getpid(), signal.SIGINT)
+def test_a_device_that_is_not_there_is_one_line(platforms, error, said, monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', platforms)
+  monkeypatch.setattr(jax, 'devices', mock.Mock(side_effect=error))
+  with pytest.raises(UserError) as raised, resources.explained():
+    raise AssertionError('it began')
+  assert said in str(raised.value) and '\n' not in str(raised.value)

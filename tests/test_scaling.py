@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from posjax import main, transformer
+from posjax import program as program_lib
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
 from posjax.encodings.hugging_face import read
@@ -430,7 +431,7 @@ def test_a_program_warns_in_one_line(capsys):
     return 0
 
   before = warnings.showwarning
-  assert main.answer(program) == 0
+  assert program_lib.answer(program) == 0
   said = capsys.readouterr().err
   assert said.startswith('posjax: warning: scaling: yarn is close to linear here: no plane turns')
   assert said.endswith('or lower beta_fast\n') and said.count('\n') == 1

@@ -10,12 +10,19 @@ step; memory, XLA's plans of layers and steps. All of them unless named.
 Each subject has a process of its own. They are visited A B C C B A …, one at a time; a ratio is the
 median of the rounds' ratios, in brackets are quartiles. Ctrl-C keeps what is done.
 
-Exit codes: 0 done; 1 something failed; 2 a mistake in the command line.
+Exit codes: 0 done; 1 something failed; 2 a mistake in the command line, or no device.
 """
+
+# ruff: noqa: E402  (a program begins before its imports)
+from posjax import program
+
+if __name__ == '__main__':
+  program.begin()
 
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
@@ -29,7 +36,6 @@ import tqdm
 
 from posjax import config as config_lib
 from posjax import files, sweep, validation
-from posjax import main as main_lib
 from posjax.bench import processes, subjects, tables
 from posjax.config import UserError
 
@@ -52,7 +58,8 @@ def parse(argv):
   add('--rounds', default='5', help='how often each is visited')
   add('--pin', nargs='?', const='', metavar='CORE', help='one core, one thread, and CPU seconds')
   add('--peers', action='store_true', help='public programs besides, as far as installed')
-  add('--out', type=Path, default=Path('bench'), help='folder of bench.json, .md, .png and .log')
+  add('--out', type=functools.partial(sweep.folder, '--out'), default=Path('bench'),
+      help='folder of bench.json, .md, .png and .log')
   options = parser.parse_args(argv)
   options.cases = options.cases or [*subjects.CASES]
   check('', options.cases, subjects.CASES)
@@ -96,6 +103,7 @@ def bench(argv):
   core = None if options.pin is None else processes.pin(options.pin)
   check_encodings(options.encodings or ())
   groups = subjects.groups(options)
+  program.check_devices()
   options.out.mkdir(parents=True, exist_ok=True)
   clock = 'wall' if core is None else 'cpu'
   contents = {**made_with(argv, core), 'rounds': options.rounds, 'clock': clock, 'groups': []}
@@ -120,7 +128,7 @@ def bench(argv):
   print(f'files: {", ".join(str(options.out / f"bench.{end}") for end in ("json", "md", *drawn))}')
   failed = [row for row in rows if row.error and row.subject.module != 'peers']
   for row in failed:
-    main_lib.fail(1, f'{row.subject.case}, {row.subject.label}: {row.error}')
+    program.fail(1, f'{row.subject.case}, {row.subject.label}: {row.error}')
   return 1 if failed else 0
 
 
@@ -205,7 +213,7 @@ def draw(rows, clock, out):
 
 
 def main(argv):
-  return main_lib.answer(lambda: bench(argv))
+  return program.answer(lambda: bench(argv))
 
 
 if __name__ == '__main__':

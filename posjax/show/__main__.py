@@ -11,11 +11,19 @@ colon. --ENCODING.ARGUMENT=VALUE sets an argument, --config.KEY=VALUE any key, a
 An encoding is run on a text of equal tokens: see posjax/show/probe.py. --all writes one HTML page
 of every encoding and config, which needs no server.
 
-Exit codes: 0 done; 1 one of --all could not be shown; 2 a mistake in the command line.
+Exit codes: 0 done; 1 one of --all could not be shown; 2 a mistake in the command line, or
+no device.
 """
+
+# ruff: noqa: E402  (a program begins before its imports)
+from posjax import program
+
+if __name__ == '__main__':
+  program.begin()
 
 import argparse
 import datetime
+import functools
 import importlib.metadata
 import platform
 import re
@@ -27,7 +35,6 @@ import tqdm
 
 from posjax import command_line, files, sweep, validation
 from posjax import config as config_lib
-from posjax import main as main_lib
 from posjax.config import UserError
 
 PROGRAM = 'python -m posjax.show'
@@ -45,7 +52,8 @@ def parse(argv):
   add('--all', action='store_true', help='the gallery: OUT/index.html')
   add('--weights', default='initial', choices=('initial', 'normal'),
       help='as initialised, or each drawn from N(0, 1)')
-  add('--out', type=Path, default=Path('show'), help='folder of what is written')
+  add('--out', type=functools.partial(sweep.folder, '--out'), default=Path('show'),
+      help='folder of what is written')
   options, others = parser.parse_known_args(argv)
   if bool(options.name) == options.all:
     raise UserError(f'name what to show, or --all; for example {PROGRAM} rope')
@@ -161,7 +169,7 @@ def gallery(options, overrides, argv):
   files.replace(path, page.render(entries, failed, made_with(argv)))
   print(f'page: {path}, {len(entries)} encodings and configs')
   for name, message in failed.items():
-    main_lib.fail(1, f'{name}: {message}')
+    program.fail(1, f'{name}: {message}')
   return 1 if failed else 0
 
 
@@ -186,7 +194,7 @@ def made_with(argv):
 
 
 def main(argv):
-  return main_lib.answer(lambda: show(argv))
+  return program.answer(lambda: show(argv))
 
 
 if __name__ == '__main__':

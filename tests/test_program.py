@@ -1,0 +1,214 @@
+"""A program from its first moment: signals, missing packages, closed streams, what disks say."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from posjax import interruption, lock, main, metrics, program, report, sweep
+from posjax.bench import __main__ as bench
+from posjax.checkpoint import Checkpoints
+from posjax.config import ROOT, UserError
+from posjax.interruption import Interrupted
+from posjax.show import __main__ as show
+
+# The first package that a program imports which is not Python's own.
+FIRST = {
+  'posjax.main': 'absl', 'posjax.sweep': 'tqdm', 'posjax.show': 'tqdm', 'posjax.bench': 'tqdm',
+}
+SIGNALLED = {
+  'at once': 'os.kill(os.getpid(), {number})',
+  'while garbage is collected': 'type("Garbage", (), {{"__del__": lambda self: {kill}}})()',
+}
+
+
+def start(name, folder, code, *arguments, package=None, **settings):
+  """Runs a program that finds a module in the place of one of its packages, with this code."""
+  (folder / f'{package or FIRST[name]}.py').write_text(f'import os\n{code}\n')
+  paths = os.pathsep.join([str(folder), str(ROOT)])
+  return subprocess.run(
+    [sys.executable, '-m', name, *arguments], cwd=folder, capture_output=True, text=True,
+    env=os.environ | {'PYTHONPATH': paths}, check=False, **settings,
+  )
+
+
+@pytest.mark.parametrize('name, when, number, code', [
+  ('posjax.main', 'while garbage is collected', signal.SIGINT, 130),
+  ('posjax.main', 'at once', signal.SIGTERM, 42),
+  *((name, 'at once', signal.SIGINT, 130) for name in FIRST),
+])
+def test_a_signal_in_the_first_moments(name, when, number, code, tmp_path):
+  kill = SIGNALLED['at once'].format(number=int(number))
+  done = start(name, tmp_path, SIGNALLED[when].format(number=int(number), kill=kill), '--seed=a b')
+  said = 'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'
+  typed = f"next:   {sys.executable} -m {name} '--seed=a b'"
+  assert (done.returncode, done.stdout) == (code, '')
+  assert done.stderr == f'\n{typed}\nposjax: {said}: stopped\n'
+
+
+@pytest.mark.parametrize('name, package, arguments', [
+  *((name, package, ()) for name, package in FIRST.items()),
+  ('posjax.main', 'jax', ('--config=rope', '--mode=evaluate')),
+  ('posjax.main', 'jax', ('--config=rope',)),
+  ('posjax.show', 'jax', ('rope',)),
+])
+def test_a_package_that_is_missing_is_one_line(name, package, arguments, tmp_path):
+  lacks = f'raise ModuleNotFoundError("No module named {package!r}", name={package!r})'
+  done = start(name, tmp_path, lacks, *arguments, package=package)
+  assert (done.returncode, done.stdout) == (2, '')
+  assert done.stderr == (
+    f'posjax: {package} is not installed; in the folder of setup.py, run: {sys.executable} -m pip '
+    'install -e .\n'
+  )
+
+
+def test_a_bug_has_a_traceback(tmp_path):
+  done = start('posjax.main', tmp_path, '1 / 0')
+  assert done.returncode == 1 and done.stderr.endswith('ZeroDivisionError: division by zero\n')
+  assert program.explain(ModuleNotFoundError(name='posjax.nothing')) is None
+
+
+def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path):
+  code = '''
+import sys
+from posjax import program
+program.begin()
+with open(sys.argv[1], 'w') as file:
+  print(file.fileno(), file=file)
+print('out')
+print('err', file=sys.stderr)
+'''
+  close = lambda: [os.close(number) for number in (0, 1, 2)]
+  command = [sys.executable, '-c', code, tmp_path / 'file']
+  subprocess.run(command, cwd=ROOT, check=True, preexec_fn=close)
+  assert int((tmp_path / 'file').read_text()) > 2
+
+
+def failing(error):
+  def run():
+    raise error
+
+  return run
+
+
+@pytest.mark.parametrize('error, code, line', [
+  (OSError(errno.ENOSPC, 'No space left on device'), 2, 'No space left on device; make room, and'),
+  (OSError(errno.EROFS, 'Read-only', 'x/y'), 2, 'x/y: Read-only; let it be read and written, and'),
+  (OSError(errno.EISDIR, 'Is a directory', 'x.tmp', None, 'x'), 2, 'x: Is a directory; move it aw'),
+  (OSError(errno.ENAMETOOLONG, 'File name too long', 'x'), 2, 'x: File name too long; choose'),
+  (UserError('no data'), 2, 'no data\n'),
+  (metrics.Diverged('step 7: nan'), 3, 'step 7: nan\n'),
+])
+def test_what_a_user_has_to_know_is_one_line(error, code, line, capsys):
+  assert program.answer(failing(error)) == code
+  said = capsys.readouterr().err
+  assert said.startswith(f'posjax: {line}') and said.count('\n') == 1
+
+
+@pytest.mark.parametrize('error', [FileNotFoundError(errno.ENOENT, 'No such file'), OSError('bug')])
+def test_a_bug_with_files_is_a_bug(error):
+  with pytest.raises(type(error)):
+    program.answer(failing(error))
+
+
+def log(workdir):
+  settings = dict(start=0, steps=1, tokens_per_step=1)
+  metrics.Log(workdir, metrics.Clock(), **settings).close()
+
+
+def hold(workdir):
+  with lock.held(workdir):
+    pass
+
+
+def save(workdir):
+  contents = {
+    'name': 'rope', 'step': 3, 'corpus': 'text', 'by_position': [2.0] * 8,
+    'lengths': [{'length': 8, 'non_overlapping': 2.0, 'sliding': 2.0}],
+    'protocols': {'non_overlapping': 'a', 'sliding': 'b'},
+  }
+  report.save(contents, workdir)
+
+
+@pytest.mark.parametrize('name, function', [
+  ('lock', hold), ('metrics.jsonl', log), ('tensorboard', log), ('evaluation.json', save),
+  ('loss_by_length.png', save), ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
+])
+def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_path, capsys):
+  """A folder where a file should be, a file where a folder should; nothing half-written is left."""
+  place = tmp_path / name
+  place.touch() if name in ('tensorboard', 'checkpoints') else place.mkdir()
+  assert program.answer(lambda: function(tmp_path)) == 2
+  said = capsys.readouterr().err
+  assert said.startswith(f'posjax: {place}: ') and said.count('\n') == 1
+  assert said.endswith('; move it away, and run it again\n')
+  assert not [*tmp_path.glob('*.tmp')]
+
+
+@pytest.mark.parametrize('main, arguments', [
+  (main.main, ['posjax', '--config=rope', '--workdir=gs://b/run']),
+  (sweep.main, ['far.py', '--workdir=gs://b/run']),
+  (show.main, ['rope', '--out=gs://b/run']),
+  (bench.main, ['--out=gs://b/run']),
+])
+def test_a_bucket_is_one_line(main, arguments, capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert main(arguments) == 2
+  flag = arguments[-1]
+  assert capsys.readouterr().err == (
+    f'posjax: {flag}: must be a folder of this machine; mount it, or choose another\n'
+  )
+  assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize('platforms, said', [
+  ('cpu', ''), ('', ''), ('nothing', 'JAX_PLATFORMS=nothing: there is no such device here (')
+])
+def test_devices_of_the_processes_to_come(platforms, said, monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', platforms)
+  if not said:
+    return program.check_devices()
+  with pytest.raises(UserError) as raised:
+    program.check_devices()
+  assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize('number, said, code', [
+  (signal.SIGTERM, 'SIGTERM: stopped', 42), (signal.SIGINT, 'Ctrl-C: stopped', 130),
+])
+def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
+  before, told, after = signal.getsignal(number), [], []
+  with pytest.raises(Interrupted, match=f'^{said}$') as raised:
+    with interruption.noted(then=lambda: told.append(number)) as came:
+      os.kill(os.getpid(), number)
+      after.append(came[:])
+  assert after == [[number]] and told == [number]
+  assert raised.value.exit_code == code
+  assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_was_answered_is_not_told_again():
+  with pytest.raises(Interrupted, match='^Ctrl-C: saved after step 3$'):
+    with interruption.noted() as came:
+      os.kill(os.getpid(), signal.SIGINT)
+      raise Interrupted(came[0], saved=3)
+  with interruption.noted() as came:
+    pass
+  assert came == []
+
+
+def test_exit_codes():
+  assert Interrupted(signal.SIGINT, saved=3).exit_code == 0
+  assert Interrupted(signal.SIGTERM, saved=3).exit_code == 42
+
+
+def test_a_second_ctrl_c_does_not_wait():
+  """It does what it did before; a second SIGTERM waits."""
+  with pytest.raises(KeyboardInterrupt), interruption.noted() as came:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+      os.kill(os.getpid(), number)
+    assert len(came) == 3
+    os.kill(os.getpid(), signal.SIGINT)
