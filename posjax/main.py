@@ -17,7 +17,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from absl import flags, logging
+from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from posjax import allocator, command_line, validation
@@ -173,12 +173,16 @@ def start(run):
 def main(argv):
   allocator.keep_freed_memory()
   gc.set_threshold(100_000)  # else it looks again and again at modules and programs, which all stay
-  flags.FLAGS(argv[:1])  # absl's own, some of which Grain reads; `parse` reads ours
-  logging.use_absl_handler()
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
   return program.answer(lambda: start(parse(argv)))
 
 
+def keep_argv(argv):
+  """Marks absl's own flags as parsed, since Grain reads some of them; `parse` reads ours."""
+  flags.FLAGS(argv[:1])
+  return argv
+
+
 if __name__ == '__main__':
   sys.unraisablehook = lambda _: None  # what Orbax's threads run into, it raises as well
-  sys.exit(main(sys.argv))
+  app.run(main, flags_parser=keep_argv)
