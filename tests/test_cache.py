@@ -33,10 +33,10 @@ PATTERNS = {
   'RNoPE-SWA': ((Rope(), Nope()), (5, 0)),
   'local and global bases': ((Rope(base=100.0), Rope()), (5, 0)),
   'chunks': ((Rope(), Nope()), (0,), (5, 0)),
-  'chunks and carries': ((Fox(), StickBreaking(), Path(rank=5)), (0,), (5, 7, 0)),
-  'chunks, windows, carries': ((Fox(), Chain((Rope(), Cable())), Nope()), (4, 6, 0), (5, 5, 0)),
+  'chunks and carries': ((StickBreaking(), Cope(rows=4)), (0,), (5, 0)),
+  'chunks, windows, carries': ((Chain((Fox(), Cable())), Nope()), (6, 0), (5, 0)),
   'with chains': ((Chain((Randomize(places=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
-  'weights of their own': ((Fox(), Path(rank=5), Fox(), Cope(rows=4)), (0, 0, 6, 0)),
+  'weights of their own': ((Fox(), Path(rank=5), Fox()), (0, 0, 6)),
 }
 
 

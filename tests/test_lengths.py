@@ -31,10 +31,10 @@ SCALINGS = {
 kinds = pytest.mark.parametrize('kind', SCALINGS)
 
 
-def make_model(scaling, attention=REFERENCE, layers=2, dtype='float64'):
+def make_model(scaling, dtype='float64', layers=1):
   model = Transformer(
     pattern=None, vocabulary=257, dim=32, layers=layers, heads=4, kv_heads=2, head_dim=8,
-    hidden=48, dtype=dtype, attention=flax.core.FrozenDict(attention),
+    hidden=48, dtype=dtype, attention=flax.core.FrozenDict(REFERENCE),
   )
   return model.clone(pattern=Pattern((Rope(base=50.0, scaling=scaling).with_dims(model.dims),)))
 
@@ -47,7 +47,7 @@ def counted(length, rows=1):
 @kinds
 def test_a_text_is_read_as_one_that_ends_at_each_token(kind, float64):
   """And what ends there, in one layer, is RoPE with frequencies of a fixed length throughout."""
-  model = make_model(SCALINGS[kind], layers=1)
+  model = make_model(SCALINGS[kind])
   tokens_BT, _ = text(np.arange(LENGTH)[None].repeat(2, 0))
   params = draw_params(model, tokens_BT, counted(LENGTH, 2))
   apply = jax.jit(lambda model, *args: model.apply({'params': params}, *args)[0], static_argnums=0)
@@ -59,17 +59,17 @@ def test_a_text_is_read_as_one_that_ends_at_each_token(kind, float64):
     # theta / factor, by which `long_factor` divides each plane, says the same of one length.
     divisors = tuple((rope.frequencies() / rope.scaled(t).theta).tolist())
     fixed = SCALINGS['longrope'] | dict(short_factor=divisors, long_factor=divisors)
-    close(apply(make_model(fixed, layers=1), *part)[:, -1], whole[:, t - 1])
+    close(apply(make_model(fixed), *part)[:, -1], whole[:, t - 1])
 
 
 @kinds
 def test_up_to_the_trained_length_it_is_rope_to_the_bit(kind):
   tokens_BT, at = text(np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0))
-  plain, scaled = (make_model(scaling, dtype='float32') for scaling in ({}, SCALINGS[kind]))
+  plain, scaled = (make_model(scaling, 'float32') for scaling in ({}, SCALINGS[kind]))
   params = draw_params(plain, tokens_BT, at)
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-  for attention in map(flax.core.FrozenDict, (REFERENCE, FIVES)):
-    models = [model.clone(attention=attention) for model in (plain, scaled)]
+  blocks = [model.clone(attention=flax.core.FrozenDict(FIVES)) for model in (plain, scaled)]
+  for models in ((plain, scaled), blocks):
     want, got = (jax.jit(model.apply)({'params': params}, tokens_BT, at)[0] for model in models)
     np.testing.assert_array_equal(got[:, :L], want[:, :L])
     assert np.abs(got[0, L:] - want[0, L:]).max() > 1e-2
@@ -79,12 +79,12 @@ def test_up_to_the_trained_length_it_is_rope_to_the_bit(kind):
 
 @pytest.fixture(scope='module')
 def generated():
-  """{kind: tokens of a short and a long prompt alone, tokens of both together}, greedy."""
+  """{kind: tokens of a short and a long prompt alone, and of both together}, greedy."""
   greedy = dict(tokens=40, rng=jax.random.key(0), temperature=0, top_k=0, top_p=1)
   rng, found = np.random.default_rng(4), {}
   prompts = [rng.integers(256, size=n, dtype=np.int32) for n in (5, 60)]
-  for kind, scaling in {'rope': {}, **SCALINGS}.items():
-    model = make_model(scaling, dtype='float32')
+  for kind, scaling in {'rope': {}, 'dynamic': SCALINGS['dynamic']}.items():
+    model = make_model(scaling, 'float32', layers=2)
     params = draw_params(model, jnp.zeros((1, 4), jnp.int32), counted(4))
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
     ask = functools.partial(generate.generate, model, params, **greedy)
@@ -93,16 +93,14 @@ def generated():
   return found
 
 
-@kinds
-def test_generation_is_rope_up_to_the_trained_length(kind, generated):
+def test_generation_is_rope_up_to_the_trained_length(generated):
   """Whatever there is room for: five tokens, then eleven more; what follows is another matter."""
-  (plain, _), (scaled, _) = generated['rope'], generated[kind]
+  (plain, _), (scaled, _) = generated['rope'], generated['dynamic']
   assert (scaled[0, : L - 5 + 1] == plain[0, : L - 5 + 1]).all()
   assert (scaled[0, L - 5 + 1 :] != plain[0, L - 5 + 1 :]).any()
   assert len(np.unique(plain[0, : L - 5])) > 3  # one repeated token would pass too easily
 
 
-@kinds
-def test_a_row_does_not_depend_on_its_neighbours(kind, generated):
-  alone, together = generated[kind]
+def test_a_row_does_not_depend_on_its_neighbours(generated):
+  alone, together = generated['dynamic']
   assert (alone == together).all()
