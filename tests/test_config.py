@@ -13,6 +13,7 @@ from unittest import mock
 
 import jax
 import pytest
+from ml_collections import ConfigDict
 
 import posjax
 from posjax import command_line, main, transformer, validation
@@ -476,13 +477,20 @@ def test_name_of_a_config():
   name, = {parse(f'--config={spec}').name for spec in specs}
   assert re.fullmatch(r'rope-tiny-[0-9a-f]{8}', name)
   assert parse('--config=rope').workdir == f'runs/{name}'
+  config, path, size = config_lib.load('rope')
+  other_order = ConfigDict(dict(reversed([*config.items()])))
+  assert config_lib.run_name(other_order, path.stem, size) == name
 
 
 def test_configs_work_from_another_folder(tmp_path, monkeypatch):
+  """Even if it has configs of its own."""
   name = parse('--config=rope').name
   file = write_config(tmp_path, 'config.seed = 7')
+  (tmp_path / 'configs').mkdir()
+  (tmp_path / 'configs/base.py').write_text('1 / 0')
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(sys, 'path', [p for p in sys.path if p not in ('', str(ROOT))])
+  others = [path for path in sys.path if path not in ('', str(ROOT))]
+  monkeypatch.setattr(sys, 'path', [str(tmp_path), *others])
   for module in ('configs', 'configs.base'):
     monkeypatch.delitem(sys.modules, module, raising=False)
   assert parse('--config=configs/rope.py').name == name
