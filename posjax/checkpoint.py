@@ -203,7 +203,7 @@ class Checkpoints:
     """Returns when what was to be saved is there. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
-      if self._saving is not None:
+      if self._saving in self.steps():
         (self.directory.parent / SAVED).touch()
 
   def _check_writable(self):
@@ -223,10 +223,11 @@ class Checkpoints:
     except Exception as error:
       if (number := system_error(error)) is None:
         raise
+      newest = self.newest() if self.directory.is_dir() else None
       raise UserError(
         f'{self.directory}: checkpoint {self._saving} cannot be written: {os.strerror(number)}; '
-        f'the newest that is there is {self.newest() or "none"}; make room or let it be written, '
-        'and give the same command again'
+        f'the newest that is there is {newest or "none"}; make room or let it be written, and give '
+        'the same command again'
       ) from error
 
   def close(self):

@@ -7,9 +7,11 @@ that nothing that was saved is lost: the results equal, to the bit, those of a r
 """
 
 import os
+import pathlib
 import random
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from tests.lab import Lab
+from tests.lab import Lab, without_privileges
 
 FAULTS = {}
 RANDOM_KILLS = 20
@@ -172,6 +174,54 @@ def stop(lab, workdir, number, *, saves, has_nothing_to_save):
   lab.run(workdir)
   lab.assert_nothing_lost(workdir)
   return len(moments)
+
+
+def programs(lab):
+  """Command lines of every mode and every program, that none of them gets far with."""
+  (lab.root / 'arms.py').write_text('"""Arms."""\nARMS = {"a": ("--config=rope",)}\nSEEDS = (0,)\n')
+  main = lab.command('nowhere')
+  modes = ((), ('--mode=evaluate',), ('--mode=generate', '--prompt=x'), ('--dry_run',))
+  others = (('show', 'rope'), ('bench', 'step', '--encodings=rope'), ('sweep', 'arms.py'))
+  return [
+    *([*main, *mode] for mode in modes),
+    *([sys.executable, '-m', f'posjax.{name}', *arguments] for name, *arguments in others),
+  ]
+
+
+@fault('Ctrl-C while jax is imported, in every mode and every program')
+def importing(lab):
+  commands = programs(lab)[:-1]  # a sweep does not import it
+  for command in commands:
+    process = subprocess.Popen(
+      command, cwd=lab.root, env=lab.environment, stderr=subprocess.PIPE, text=True
+    )
+    maps = pathlib.Path(f'/proc/{process.pid}/maps')
+    code = lab.kill(process, lambda maps=maps: 'jaxlib' in maps.read_text(), signal.SIGINT)
+    said = process.stderr.read().splitlines()
+    lab.transcript += [shlex.join(command[2:4]), said[-1], f'exit code {code}']
+    assert code == 130
+    assert said == ['', f'next:   {shlex.join(command)}', 'posjax: Ctrl-C: stopped']
+  return len(commands)
+
+
+@fault('a device that is not there, in every mode and every program')
+def device(lab):
+  if os.path.exists('/dev/nvidiactl'):
+    return 0
+  environment = lab.environment | {'JAX_PLATFORMS': 'cuda'}
+  before = {*lab.root.iterdir()}
+  commands = programs(lab)
+  for command in commands:
+    done = subprocess.run(
+      command, cwd=lab.root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stdout == ''
+    assert done.stderr == (
+      'posjax: JAX_PLATFORMS=cuda: there is no such device here; pip install -e \'.[cuda]\', or '
+      'unset JAX_PLATFORMS\n'
+    )
+  assert {*lab.root.iterdir()} == before | {lab.root / 'arms.py'}
+  return len(commands)
 
 
 @fault('SIGTERM to a sweep, not to its run')
@@ -390,6 +440,59 @@ def full(lab):
   finally:
     subprocess.run(['umount', disk], check=True)
   return 2
+
+
+@fault('a folder that is read-only: to evaluate, to generate, to train; and in the middle of a run')
+def read_only(lab):
+  folder = lab.copy('whole', 'read_only')
+  paths = [folder, *folder.rglob('*')]
+  for path in paths:
+    path.chmod(path.stat().st_mode & ~0o222)
+  state = lambda: [(path, path.stat().st_ctime_ns) for path in [folder, *folder.rglob('*')]]
+  before, bound = state(), {'preexec_fn': without_privileges}
+  lab.run('read_only', flags=('--mode=generate', '--prompt=line'), **bound)
+  said = lab.run('read_only', flags=('--mode=evaluate',), **bound)
+  assert f'posjax: warning: {folder} cannot be written: these results are not saved\n' in said
+  said = lab.run('read_only', code=2, **bound)
+  assert f'{folder}/lock: Permission denied; let it be read and written' in said.splitlines()[-1]
+  assert state() == before
+  process = lab.start('turns_read_only', **bound)
+  while not lab.newest('turns_read_only') >= 100:
+    time.sleep(0.001)
+  (lab.root / 'turns_read_only/checkpoints').chmod(0o555)
+  assert process.wait() == 2
+  said = (lab.root / 'turns_read_only.out').read_text().splitlines()[-1]
+  lab.transcript.append(said)
+  assert 'cannot be written: Permission denied; the newest that is there is ' in said
+  (lab.root / 'turns_read_only/checkpoints').chmod(0o755)
+  lab.run('turns_read_only', **bound)
+  lab.assert_nothing_lost('turns_read_only')
+  return 4
+
+
+@fault('the work directory is moved away in the middle of a run, and put back')
+def moved(lab):
+  folder, away = lab.root / 'moved', lab.root / 'away'
+  process = lab.start('moved')
+  saving = lambda: any('tmp' in path.name for path in (folder / 'checkpoints').glob('*'))
+  while not lab.newest('moved') >= 100 or saving():
+    time.sleep(0.001)
+  folder.rename(away)
+  assert process.wait() == 2
+  said = (lab.root / 'moved.out').read_text().splitlines()[-1]
+  lab.transcript.append(said)
+  assert 'cannot be written: No such file or directory; ' in said
+  away.rename(folder)
+  lab.run('moved')
+  lab.assert_nothing_lost('moved')
+  return 1
+
+
+@fault('standard error is closed')
+def closed(lab):
+  lab.run('closed', preexec_fn=lambda: os.close(2))
+  lab.assert_nothing_lost('closed')
+  return 1
 
 
 @fault('more memory than there is')

@@ -1,5 +1,6 @@
 """The real program as a subprocess, to be injured: how it is started, killed, watched, compared."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ SMALL = (
   'checkpoint.every=50', 'checkpoint.tokens=512', 'evaluate.tokens=512', 'evaluate.stride=8',
   'evaluate.windows=8', 'evaluate.multiples=1,2',
 )
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, capability.h
 RESULTS = ('metrics.jsonl', 'evaluation.json')  # what two runs of a plan write alike, to the bit
 
 
@@ -49,7 +51,7 @@ class Lab:
 
   def typed(self, workdir):
     """The command as the program prints it."""
-    return shlex.join(['python', *self.command(workdir)[1:]])
+    return shlex.join(self.command(workdir))
 
   def start(self, workdir, *overrides, **settings):
     """The process of a run; what it says goes to `workdir`.out. `settings` are those of Popen."""
@@ -59,23 +61,24 @@ class Lab:
         **{'env': self.environment} | settings,
       )
 
-  def run(self, workdir, *overrides, code=0, goes_on_from=None, **settings):
+  def run(self, workdir, *overrides, code=0, goes_on_from=None, flags=(), **settings):
     """Runs to the end and returns what was said: no traceback; `code` is expected.
 
-    It goes on from the newest checkpoint, unless another step is named.
+    It goes on from the newest checkpoint, unless another step is named, or another mode by `flags`.
     """
     step = self.newest(workdir) if goes_on_from is None else goes_on_from
+    command = [*self.command(workdir, *overrides), *flags]
     done = subprocess.run(
-      self.command(workdir, *overrides), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-      text=True, cwd=self.root, check=False, **{'env': self.environment} | settings,
+      command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.root,
+      check=False, **{'env': self.environment} | settings,
     )
-    told = ' '.join(f'--config.{override}' for override in overrides)
+    told = ' '.join([*flags, *(f'--config.{override}' for override in overrides)])
     self.transcript.append(f'$ python -m posjax.main --workdir={workdir} {told}'.rstrip())
     self.transcript += [line for line in done.stdout.splitlines() if telling(line)]
     self.transcript.append(f'exit code {done.returncode}')
     assert done.returncode == code, done.stdout
     assert 'Traceback' not in done.stdout, done.stdout
-    if step and not code:
+    if step and not code and not flags:
       assert f'resuming after step {step}\n' in done.stdout, done.stdout
     return done.stdout
 
@@ -123,6 +126,13 @@ class Lab:
 
   def losses(self, workdir):
     return [json.loads(line)['loss'] for line in self.lines(workdir)]
+
+
+def without_privileges():
+  """To be called in a child: from its exec on, permissions bind root as they bind anybody."""
+  libc = ctypes.CDLL(None)
+  for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) if sys.platform == 'linux' else ():
+    libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def telling(line):

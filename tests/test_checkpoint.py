@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import gc
+import os
 import shutil
+from unittest import mock
 
 import jax
 import numpy as np
@@ -182,6 +184,78 @@ def test_a_passing_trouble_is_no_damage():
     raise ValueError(text)
   with pytest.raises(Damaged), checkpoint.reading('its arrays'):
     raise FileNotFoundError(errno.ENOENT, 'No such file or directory')
+
+
+@pytest.mark.parametrize('item, why', [
+  ('data', 'its place in the data is not what was saved'),
+  ('state', "its array ['slope_N'] is not what was saved"),
+  ('record', "its array ['slope_N'] is not what was saved"),
+])
+def test_a_part_of_another_checkpoint_is_damage(saved, tmp_path, item, why, capsys):
+  """Whole in itself, and not what was saved with the rest."""
+  shutil.copytree(saved, tmp_path / 'run')
+  shutil.rmtree(tmp_path / 'run/checkpoints/8' / item)
+  shutil.copytree(saved / 'checkpoints/4' / item, tmp_path / 'run/checkpoints/8' / item)
+  restored, numbers = restore(tmp_path / 'run')
+  assert restored.step == 4
+  assert_whole(restored, numbers)
+  assert capsys.readouterr().err == f'checkpoint 8 is passed over: {why}\n'
+
+
+def listing(folder):
+  """Of all that lies in a folder, and of itself: size, and when it was changed."""
+  paths = [folder, *folder.rglob('*')]
+  return {path: (path.stat().st_size, path.stat().st_ctime_ns) for path in paths}
+
+
+def test_readers_write_nothing(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  (tmp_path / 'run/saved').unlink()
+  (tmp_path / 'run/checkpoints/9.orbax-checkpoint-tmp').mkdir()  # another process may be saving
+  before = listing(tmp_path)
+  restored, numbers = restore(tmp_path / 'run')
+  assert_whole(restored, numbers)
+  with contextlib.closing(Checkpoints(tmp_path / 'run', 1)) as checkpoints:
+    for which in ('best', '4'):
+      checkpoints.restore_one(which, like(first_state()), check=lambda record: None)
+  with pytest.raises(UserError, match='nothing: no checkpoint is here'):
+    Checkpoints(tmp_path / 'nothing', 2)
+  assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize('name, strange', [
+  ('[2026]/run', r'\['), ('a*?', r'\* or \?'), (os.fsdecode(b'a\xff'), 'a byte that is no UTF-8'),
+])
+def test_where_orbax_would_save_what_nobody_can_read(saved, tmp_path, name, strange):
+  """There is nothing against reading what was saved elsewhere."""
+  with pytest.raises(UserError, match=f'cannot save where the name of a folder has {strange};'):
+    Checkpoints(tmp_path / name, 2, create=True)
+  assert not [*tmp_path.iterdir()]
+  if 'byte' not in strange:
+    shutil.copytree(saved, tmp_path / name)
+    assert_whole(*restore(tmp_path / name))
+
+
+def test_a_work_directory_that_is_deleted_while_a_run_saves(tmp_path):
+  """Orbax would wait five minutes for a folder that one of its threads cannot make."""
+  checkpoints = Checkpoints(tmp_path / 'run', 2, create=True)
+  shutil.rmtree(tmp_path / 'run')
+  with pytest.raises(UserError, match='checkpoint 4 cannot be written: No such file or directory'):
+    checkpoints.save(4, put(first_state()), batches(), RECORD, 1.0)
+
+
+def test_that_something_was_saved_is_noted(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  (tmp_path / 'run/saved').unlink()
+  with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
+    assert checkpoints.newest() == 8
+    checkpoints.save(9, put(first_state()), batches(), RECORD, 1.0)
+  assert (tmp_path / 'run/saved').exists()
+  with contextlib.closing(Checkpoints(tmp_path / 'new', 2, create=True)) as checkpoints:
+    checkpoints._manager.save = mock.Mock(side_effect=OSError(errno.EFBIG, 'File too large'))
+    with pytest.raises(UserError, match='4 cannot be written: File too large; .* there is none;'):
+      checkpoints.save(4, put(first_state()), batches(), RECORD, 1.0)
+  assert not (tmp_path / 'new/saved').exists()
 
 
 def test_set_aside_again(saved, tmp_path):

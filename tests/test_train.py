@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line, data, metrics, sharding, train, transformer, validation
+from posjax import (
+  command_line,
+  data,
+  evaluate,
+  metrics,
+  report,
+  sharding,
+  train,
+  transformer,
+  validation,
+)
 from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.encodings.shift import Shift
@@ -319,18 +330,45 @@ def test_another_config_or_corpus_is_refused(corpus, whole):
 
 
 def test_newest_and_best_are_kept(corpus, tmp_path):
-  """The best of the validation losses lies early: kept beside the newest two."""
-  run(small(corpus, 'checkpoint.every=1', 'optimizer.learning_rate=0.3'), tmp_path / 'run')
+  """With steps much too large the losses rise from step 2 on: it is kept beside the newest two."""
+  settings = ('checkpoint.every=1', 'optimizer.learning_rate=3.0', 'optimizer.warmup=4')
+  config = small(corpus, *settings)
+  run(config, tmp_path / 'run')
   losses = {line['step']: line['validation_loss'] for line in lines(tmp_path / 'run')}
-  best = min(losses, key=losses.get)
+  assert min(losses, key=losses.get) == 2
   kept = {int(path.name) for path in (tmp_path / 'run/checkpoints').iterdir()}
-  assert kept == {7, 8, best}
-  config = small(corpus, 'checkpoint.every=1', 'optimizer.learning_rate=0.3')
-  for which, step in (('newest', 8), ('best', best), ('7', 7)):
+  assert kept == {2, 7, 8}
+  for which, step in (('newest', 8), ('best', 2), ('7', 7)):
     saved = state_lib.load(config, tmp_path / 'run', which)
     assert (saved.step, saved.record['validation_loss']) == (step, losses[step])
   with pytest.raises(config_lib.UserError, match='--checkpoint=77: .* saved steps are'):
     state_lib.load(config, tmp_path / 'run', '77')
+
+
+def test_a_run_whose_log_is_gone_says_so_and_goes_on(corpus, whole, tmp_path):
+  """And says it once: the next checkpoint notes how many lines are there."""
+  shutil.copytree(whole, tmp_path / 'run')
+  shutil.rmtree(tmp_path / 'run/checkpoints/8')
+  (tmp_path / 'run/metrics.jsonl').unlink()
+  with pytest.warns(UserWarning, match='metrics.jsonl: 4 of the 4 lines up to step 4 are gone'):
+    assert run(small(corpus), tmp_path / 'run') == lines(whole)[4:]
+  for folder, count in ((whole, 8), (tmp_path / 'run', 4)):
+    assert state_lib.load(small(corpus), folder, 'newest').record['metrics'] == count
+
+
+def test_an_evaluation_that_cannot_be_saved_is_printed(
+  corpus, whole, tmp_path, monkeypatch, capsys
+):
+  shutil.copytree(whole, tmp_path / 'run')
+  before = {path: path.stat().st_ctime_ns for path in [tmp_path, *tmp_path.rglob('*')]}
+  monkeypatch.setattr(os, 'access', lambda path, mode: (path, mode) != (tmp_path / 'run', os.W_OK))
+  settings = dict(name='small', checkpoint='newest', command='command')
+  with pytest.warns(UserWarning, match='run cannot be written: these results are not saved'):
+    evaluate.run(small(corpus), tmp_path / 'run', **settings)
+  said = capsys.readouterr().out
+  result = json.loads((whole / 'evaluation.json').read_text())
+  assert report.table(result) in said and 'next:   command' in said and 'figure' not in said
+  assert {path: path.stat().st_ctime_ns for path in [tmp_path, *tmp_path.rglob('*')]} == before
 
 
 def command(corpus, workdir, *overrides):
