@@ -209,6 +209,14 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
       protocol: (scorer(params, windows_of[32][0]), windows_of[32][1])  # the longest it can read
       for protocol, windows_of in held_out.test.items()
     }
+    # Validation counts bytes alone, where short documents are joined by BOS.
+    (tmp_path / 'short').mkdir()
+    settings = ('evaluate.multiples=1', 'encoding.learned.length=32')
+    _, short = held_out_of(tmp_path / 'short', *settings, texts=random_texts(*[200] * 40))
+    windows, counts = short.validation
+    assert np.count_nonzero(~counts) == np.count_nonzero(windows[:, 1:] == data.BOS) > 5
+    nats = scorer(params, windows)
+    assert evaluate.validate(scorer, params, short) == pytest.approx(nats[counts].mean(), rel=1e-12)
   numbers = [(row['length'], row['non_overlapping'] is None) for row in result['lengths']]
   assert numbers == [(16, False), (32, False), (64, True), (128, True)]
   assert [row['sliding'] is None for row in result['lengths']] == [False, False, True, True]
