@@ -164,6 +164,14 @@ def test_each_document_is_scored_alike(tmp_path):
   assert [sum(text in document for text in validation) for document in documents] == [1] * 6
 
 
+def test_no_window_slides_twice(tmp_path):
+  settings = ('evaluate.windows=999', 'evaluate.multiples=1,2')
+  _, held_out = held_out_of(tmp_path, *settings, texts=random_texts(40_000))
+  windows = held_out.test['sliding'][16]
+  assert len({*targets(*windows)}) == len(windows[0]) == (512 - 32) // 8
+  assert held_out.protocols['sliding'].endswith('(60 of 60 windows)')
+
+
 def test_of_many_documents_some_are_scored(tmp_path):
   _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,2', texts=random_texts(*[2000] * 12))
   assert held_out.scored == {'documents': 8, 'of': 12}  # 512 bytes of 64 each
