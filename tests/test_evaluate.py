@@ -164,6 +164,14 @@ def test_each_document_is_scored_alike(tmp_path):
   assert [sum(text in document for text in validation) for document in documents] == [1] * 6
 
 
+def test_no_window_slides_twice(tmp_path):
+  settings = ('evaluate.windows=999', 'evaluate.multiples=1,2')
+  _, held_out = held_out_of(tmp_path, *settings, texts=random_texts(40_000))
+  windows = held_out.test['sliding'][16]
+  assert len({*targets(*windows)}) == len(windows[0]) == (512 - 32) // 8
+  assert held_out.protocols['sliding'].endswith('(60 of 60 windows)')
+
+
 def test_of_many_documents_some_are_scored(tmp_path):
   _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,2', texts=random_texts(*[2000] * 12))
   assert held_out.scored == {'documents': 8, 'of': 12}  # 512 bytes of 64 each
@@ -209,6 +217,14 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
       protocol: (scorer(params, windows_of[32][0]), windows_of[32][1])  # the longest it can read
       for protocol, windows_of in held_out.test.items()
     }
+    # Validation counts bytes alone, where short documents are joined by BOS.
+    (tmp_path / 'short').mkdir()
+    settings = ('evaluate.multiples=1', 'encoding.learned.length=32')
+    _, short = held_out_of(tmp_path / 'short', *settings, texts=random_texts(*[200] * 40))
+    windows, counts = short.validation
+    assert np.count_nonzero(~counts) == np.count_nonzero(windows[:, 1:] == data.BOS) > 5
+    nats = scorer(params, windows)
+    assert evaluate.validate(scorer, params, short) == pytest.approx(nats[counts].mean(), rel=1e-12)
   numbers = [(row['length'], row['non_overlapping'] is None) for row in result['lengths']]
   assert numbers == [(16, False), (32, False), (64, True), (128, True)]
   assert [row['sliding'] is None for row in result['lengths']] == [False, False, True, True]
