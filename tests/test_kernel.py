@@ -181,6 +181,18 @@ def test_distances_are_made_where_both_ends_are_declared(declared):
     assert made is None
 
 
+def test_a_bias_that_reads_the_queries_of_one_row():
+  """It is made once for all rows, as there are no others; its gradient goes to the queries too."""
+  encoding, at = Shaw(clip=3, with_values=False), consecutive(5, 12)
+
+  @jax.jit
+  def both(inputs):
+    given = ends(encoding, inputs, at, at)
+    return solve(blockwise, given, **CAUSAL, block=5), solve(reference, given, **CAUSAL)
+
+  close(*both(draw(encoding, batch=1)))
+
+
 # What is made how often, and kept.
 
 
