@@ -154,6 +154,13 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
     assert (tmp_path / 'run' / place / name / 'mine.txt').read_text() == 'mine'
 
 
+def test_numbers_that_orbax_would_not_write_are_no_steps(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  for name in ('010', '+12', '1_2', '\N{ARABIC-INDIC DIGIT NINE}', '9.5'):
+    (tmp_path / 'run/checkpoints' / name).mkdir()
+  assert Checkpoints(tmp_path / 'run', 2).steps() == [4, 8]
+
+
 @pytest.mark.parametrize('keep, kept', [(1, ['4', '10']), (2, ['4', '9', '10'])])
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
