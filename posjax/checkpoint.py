@@ -203,7 +203,7 @@ class Checkpoints:
     """Returns when what was to be saved is there. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
-      if self._saving in self.steps():
+      if self._saving is not None and self._saving in self.steps():
         (self.directory.parent / SAVED).touch()
 
   def _check_writable(self):

@@ -154,6 +154,13 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
     assert (tmp_path / 'run' / place / name / 'mine.txt').read_text() == 'mine'
 
 
+def test_numbers_that_orbax_would_not_write_are_no_steps(saved, tmp_path):
+  shutil.copytree(saved, tmp_path / 'run')
+  for name in ('010', '+12', '1_2', '\N{ARABIC-INDIC DIGIT NINE}', '9.5'):
+    (tmp_path / 'run/checkpoints' / name).mkdir()
+  assert Checkpoints(tmp_path / 'run', 2).steps() == [4, 8]
+
+
 @pytest.mark.parametrize('keep, kept', [(1, ['4', '10']), (2, ['4', '9', '10'])])
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
@@ -200,6 +207,27 @@ def test_a_part_of_another_checkpoint_is_damage(saved, tmp_path, item, why, caps
   assert restored.step == 4
   assert_whole(restored, numbers)
   assert capsys.readouterr().err == f'checkpoint 8 is passed over: {why}\n'
+
+
+def test_a_record_that_was_edited_is_damage(saved, tmp_path, capsys):
+  shutil.copytree(saved, tmp_path / 'run')
+  path = tmp_path / 'run/checkpoints/8/record/metadata'
+  edited = path.read_text().replace('"seed": 0', '"seed": 1')
+  path.write_text(edited)
+  assert '"seed": 1' in edited
+  assert_whole(*restore(tmp_path / 'run'))
+  why = 'its record is not what was saved'
+  assert capsys.readouterr().err == f'checkpoint 8 is passed over: {why}\n'
+
+
+def test_what_cannot_be_read_is_not_deleted(saved, tmp_path):
+  """It is neither one of the newest nor the best; but its weights may be whole."""
+  shutil.copytree(saved, tmp_path / 'run')
+  flip(tmp_path / 'run/checkpoints/4/record/metadata')
+  with contextlib.closing(Checkpoints(tmp_path / 'run', 1, create=True)) as checkpoints:
+    for step in (9, 10):
+      checkpoints.save(step, put(first_state()), batches(), RECORD, 1 / step)
+  assert Checkpoints(tmp_path / 'run', 1).steps() == [4, 10]
 
 
 def listing(folder):

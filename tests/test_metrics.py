@@ -89,6 +89,19 @@ def test_a_step_that_was_skipped_is_json(tmp_path, capsys):
   assert '2 steps skipped' in capsys.readouterr().out
 
 
+def test_speed_is_that_of_training_since_the_line_before(tmp_path, capsys, monkeypatch):
+  """Resumed after step 2: 2 s for two steps, then 1 s for two, and 3 s of evaluation each time."""
+  now = iter([10.0, *[15.0] * 3, *[19.0] * 3]).__next__
+  monkeypatch.setattr(metrics.time, 'perf_counter', now)
+  log = open_log(tmp_path, start=2)
+  for step in (4, 6):
+    log._clock.seconds['evaluate'] += 3.0
+    log.write(step, values())
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0] == 'step 4/10: loss 1.000, 1,000 tokens/s, 6 s left'
+  assert lines[1] == 'step 6/10: loss 1.000, 2,000 tokens/s, 3 s left'  # at 1,333, as on the whole
+
+
 def test_tensorboard_hides_what_a_run_that_was_cut_off_wrote(tmp_path):
   """The second file begins with a mark of step 4, from which on TensorBoard forgets the first."""
   for start in (0, 3):
