@@ -33,10 +33,15 @@ DIMS = Dims(D=32, N=4, K=2, H=8)
 WAYS = pytest.mark.parametrize('way', [REFERENCE, FIVES], ids=['reference', 'blockwise'])
 
 
-def tokens(order, segment_ids, h=None, v=None):
-  """One end of attention, at positions that are the order."""
+def at_order(order, segment_ids):
+  """Positions that are the order."""
   order = jnp.broadcast_to(jnp.int32(order), jnp.shape(segment_ids))
-  return At(order[..., None], order, jnp.int32(segment_ids)).tokens(h, v)
+  return At(order[..., None], order, jnp.int32(segment_ids))
+
+
+def tokens(order, segment_ids, h, v=None):
+  """One end of attention there."""
+  return at_order(order, segment_ids).tokens(h, v)
 
 
 def draw_ends(queries, keys, rows=('0', '0')):
@@ -59,7 +64,7 @@ def test_visible_equals_the_oracle_in_any_order(causal, window):
   rng = np.random.default_rng(0)
   for rows_q, rows_k in [(3, 3), (1, 1), (1, 3)]:
     q, k = (
-      tokens(rng.integers(-9, 9, shape), rng.integers(-1, 3, shape))
+      at_order(rng.integers(-9, 9, shape), rng.integers(-1, 3, shape))
       for shape in [(rows_q, 13), (rows_k, 17)]
     )
     ends = (np.broadcast_to(x, (rows_k, x.shape[1])) for x in (
@@ -79,7 +84,7 @@ def test_reachable_never_misses_a_visible_pair(causal, window):
   order = low + rng.integers(0, spread, (2, 3000, 2, 3))
   segment_ids = rng.integers(-1, 2, (2, 3000, 1, 1)) + rng.integers(0, 2, (2, 3000, 2, 3))
   segment_ids = np.where(rng.random((2, 3000, 2, 3)) < 0.2, -1, segment_ids)
-  q, k = (tokens(order[end], segment_ids[end]) for end in range(2))
+  q, k = (at_order(order[end], segment_ids[end]) for end in range(2))
   how = dict(causal=causal, window=window)
   reach = jax.vmap(lambda q, k: reachable(extent(q), extent(k), **how))(q, k)
   sees = jax.vmap(functools.partial(visible, **how))(q, k).any(axis=(1, 2, 3, 4))
@@ -93,7 +98,7 @@ def test_reachable_never_misses_a_visible_pair(causal, window):
 def block(first, last, row='0'):
   """Tokens of order first, …, last in one segment, or in those given."""
   order = np.arange(first, last + 1)
-  return tokens(order, segments(row * len(order) if len(row) == 1 else row))
+  return at_order(order, segments(row * len(order) if len(row) == 1 else row))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +157,7 @@ def test_a_window_has_two_sides(q, k, any_seen, all_seen):
 
 def chunked(pos, row, chunk):
   """Who sees whom among tokens at these positions, in chunks, whatever their order: [T, S]."""
-  at = tokens(np.arange(len(row)), segments(row))
+  at = at_order(np.arange(len(row)), segments(row))
   at = in_chunks(at, jnp.asarray(pos)[None, :, None], chunk)
   return np.asarray(visible(at, at, causal=False, window=0)[0, 0])
 
@@ -175,7 +180,7 @@ def test_chunks_far_out_are_told_apart():
       [1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1],
     ],
   )
-  at = tokens(np.arange(3), np.full((1, 3), 32_767))  # the last document that has room
+  at = at_order(np.arange(3), np.full((1, 3), 32_767))  # the last document that has room
   at = in_chunks(at, jnp.array([0, last, last + 2])[None, :, None], 3)
   assert at.segment_ids.dtype == jnp.int32 and (at.segment_ids >= 0).all()
   assert at.segment_ids[0, 0] < at.segment_ids[0, 1] == at.segment_ids[0, 2]

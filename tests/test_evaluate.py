@@ -88,7 +88,7 @@ def test_scores_are_those_of_one_window_after_the_other():
 
 
 def test_each_call_draws_the_positions_of_its_rows():
-  model, params = make_model(Chain((Randomize(limit=64), Rope())))
+  model, params = make_model(Chain((Randomize(places=64), Rope())))
   mesh = sharding.make_mesh((-1, 1, 1))
   windows = np.stack([STREAM[:9]] * 20)
   with jax.set_mesh(mesh):
@@ -249,7 +249,7 @@ def test_a_checkpoint_is_evaluated_as_it_was_when_it_was_made(tmp_path):
   path = tmp_path / 'numbers.txt'
   path.write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
   settings = (
-    'seed=3', 'encoding.layers=randomize+learned', 'encoding.randomize.limit=24',
+    'seed=3', 'encoding.layers=randomize+learned', 'encoding.randomize.places=24',
     'encoding.learned.length=24', 'train.steps=4', 'checkpoint.every=2',
   )
   config = test_train.small(path, *settings, name='learned')

@@ -51,7 +51,13 @@ SAME = {
   ),
   'Llama 3 by 1 is RoPE': (scaled('llama3', factor=1.0, **LLAMA3), Rope()),
   'LongRoPE by 1 is RoPE':
-    (scaled('longrope', factor=1.0, long_factor=(1.0,) * PLANES, **LONG), Rope()),
+    (
+      scaled(
+        'longrope', factor=1.0, long_factor=(1.0,) * PLANES,
+        **LONG | dict(short_factor=(1.0,) * PLANES),
+      ),
+      Rope(),
+    ),
   'p-RoPE of all planes is RoPE': (scaled('proportional', partial_rotary_factor=1.0), Rope()),
   'p-RoPE of no plane is NoPE': (scaled('proportional', partial_rotary_factor=0.0), Nope()),
   'RoPE with no plane clipped is RoPE': (scaled('clipped', clip_low_n=0), Rope()),
@@ -65,12 +71,11 @@ SAME = {
     (Chain((Interpolate(2.5), scaled('linear', factor=2.0))), scaled('linear', factor=5.0)),
   'NTK is another base':
     (scaled('ntk', factor=3.0), Rope(base=1e4 * 3 ** (DIMS.H / (DIMS.H - 2)))),
-  # s max(length, L) / L - (s - 1), of 64 tokens that may come.
-  'dynamic is NTK by what the length says': (
-    scaled('dynamic', factor=2.0, original_max_position_embeddings=16), scaled('ntk', factor=7.0)
-  ),
   'LongRoPE of one divisor is linear': (
-    scaled('longrope', factor=4.0, long_factor=(4.0,) * PLANES, attention_factor=1.0, **LONG),
+    scaled(
+      'longrope', factor=4.0, long_factor=(4.0,) * PLANES, attention_factor=1.0,
+      **LONG | dict(short_factor=(4.0,) * PLANES),
+    ),
     scaled('linear', factor=4.0),
   ),
 }
@@ -98,7 +103,8 @@ def met():
   @jax.jit
   def meet(inputs, at):
     def one(encoding):
-      q, k, _ = ends(encoding, inputs, at, at)
+      q, k, bound = ends(encoding, inputs, at, at)
+      k = bound.key_block(k)
       return q.h, k.h, scores(q.h, k.h)
 
     return {name: tuple(map(one, pair)) for name, pair in (SAME | SAME_PRODUCTS).items()}

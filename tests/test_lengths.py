@@ -62,6 +62,15 @@ def test_a_text_is_read_as_one_that_ends_at_each_token(kind, float64):
     close(apply(make_model(fixed), *part)[:, -1], whole[:, t - 1])
 
 
+def test_dynamic_is_ntk_by_what_the_length_says():
+  """s max(length, L) / L - (s - 1): 4 * 64 / 16 - 3 = 13, of 64 tokens."""
+  (dynamic,), (ntk,) = (
+    make_model(scaling).pattern.encodings
+    for scaling in (SCALINGS['dynamic'], dict(rope_type='ntk', factor=13.0))
+  )
+  np.testing.assert_allclose(dynamic.scaled(4 * L).theta, ntk.scaled().theta, 1e-14)
+
+
 @kinds
 def test_up_to_the_trained_length_it_is_rope_to_the_bit(kind):
   tokens_BT, at = text(np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0))

@@ -14,7 +14,6 @@ from posjax import (
   command_line,
   data,
   evaluate,
-  interruption,
   metrics,
   resources,
   sharding,
@@ -80,7 +79,7 @@ def test_first_weights_and_the_order_of_the_data_go_by_the_seed(monkeypatch, tmp
 
 def test_a_run_goes_on_from_what_was_saved(tmp_path, capsys):
   assert train.resume(in_context(Checkpoints(tmp_path)), None) is None
-  saved = Checkpoints(tmp_path, types.SimpleNamespace(step=4, state='state'))
+  saved = Checkpoints(tmp_path, types.SimpleNamespace(step=4, state='state', record={}))
   assert train.resume(in_context(saved), None) == 'state' and saved.goes_on_from == 4
   assert capsys.readouterr().out == 'resuming after step 4\n'
 
@@ -143,8 +142,7 @@ def loop(monkeypatch, tmp_path):
     return train.loop(context, types.SimpleNamespace(step=first - 1), step)
 
   run.checkpoints, run.taken, run.folder = checkpoints, taken, tmp_path
-  with interruption.at_once():
-    yield run
+  return run
 
 
 def lines(folder):

@@ -53,7 +53,7 @@ def test_encodings_begin_with_weights_of_their_own_and_equal_draws():
   weights = fox.init_weights(jax.random.key(0), groups=8)
   one, other = (weights[name]['gate_LDN'].ravel() for name in fox.names)
   assert abs(np.corrcoef(one, other)[0, 1]) < 5 / one.size**0.5
-  drawing = make(Randomize(limit=90), Randomize(limit=90), names=('one', 'other'))
+  drawing = make(Randomize(places=90), Randomize(places=90), names=('one', 'other'))
   states, layers = drawing.init_states(2, 8, groups=3, train=True, rng=jax.random.key(1))
   np.testing.assert_array_equal(*jax.tree.leaves(states))
   assert layers == ((), ())

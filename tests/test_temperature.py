@@ -47,7 +47,8 @@ def factors(encoding, pos_BT, weights=None, heads=1):
   """What queries of ones become: [B, T, N]."""
   bound = Bound(encoding.with_dims(Dims(N=heads, K=1, H=2)), weights or {})
   pos_BT = jnp.asarray(pos_BT)
-  at = At(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
+  order = jnp.broadcast_to(jnp.arange(pos_BT.shape[1]), pos_BT.shape)
+  at = At(pos_BT[..., None], order, jnp.zeros_like(order))
   return bound.query(at.tokens(jnp.ones((*pos_BT.shape, heads, 2)))).h[..., 0]
 
 
@@ -87,7 +88,8 @@ def test_ssmax_with_a_bias_equals_mistral_large_4():
   weights = dict(scale_LN=wide(case['w:scale']), bias_LN=wide(case['w:bias']))
   bound = Bound(Ssmax(bias=True).with_dims(Dims(N=3, K=1, H=4)), weights)
   pos_BT = jnp.asarray(case['position_ids'])
-  at = At(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
+  order = jnp.broadcast_to(jnp.arange(pos_BT.shape[1]), pos_BT.shape)
+  at = At(pos_BT[..., None], order, jnp.zeros_like(order))
   close(bound.query(at.tokens(wide(case['q']))).h, case['y'], 1e-13, 1e-14)
 
 

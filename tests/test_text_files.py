@@ -111,7 +111,7 @@ def test_a_byte_order_mark_is_dropped_and_all_else_is_kept(folder):
   ('b.txt', b'\xfe\xff\0a\0b', 'are UTF-16, not UTF-8, the first is b.txt; their bytes are used'),
   ('b.jsonl', b'{"text": "a"}\n', 'look like JSON records, the first is b.jsonl; their bytes are'),
   ('b.jsonl.gz', gzip.compress(b'{"text": ""}'), 'look like JSON records, the first is b.jsonl.gz'),
-])  # fmt: skip
+], ids=['zeros', 'with mark', 'without', 'records', 'compressed'])  # fmt: skip
 def test_files_that_hardly_hold_text_are_warned_of_once(folder, name, text, said):
   (folder / 'a.txt').write_bytes(text_of(0))
   (folder / name).write_bytes(text)

@@ -8,7 +8,6 @@ Scalings are other theta, one function each: with L the trained length, s the fa
 of the text.
 """
 
-import functools
 import math
 
 import numpy as np
@@ -176,12 +175,10 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   Each query is the last token of a text, whose frequencies turn it and all keys.
   """
   q = query_factor(args.get('scaling', {})) * np.asarray(q, np.float64)
-
-  @functools.cache
-  def of_query(b, i):
+  of_query = {}
+  for b, i in np.ndindex(np.shape(q_pos)):
     row, turn = slice(b, b + 1), dict(args, length=q_pos[b, i] + 1)
     one = rotate(q[row, i : i + 1], q_pos[row, i : i + 1], **turn)
-    return attention.dot(one, rotate(k[row], k_pos[row], **turn))
-
-  score = lambda b, n, i, j: of_query(b, i)(0, n, 0, j)
+    of_query[b, i] = attention.dot(one, rotate(k[row], k_pos[row], **turn))
+  score = lambda b, n, i, j: of_query[b, i](0, n, 0, j)
   return attention.attend(score, v, visible, np.shape(q)[2])
