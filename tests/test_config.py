@@ -146,6 +146,7 @@ MISTAKES = {
   '--config=rope --config.evaluate.multiples=2,4':
     'evaluate.multiples = 2,4: must begin with 1 and increase, such as 1,2,4,8',
   '--config=rope --config.evaluate.multiples=1,4,2': 'must begin with 1 and increase',
+  '--config=rope --config.evaluate.multiples=1,2,2': 'must begin with 1 and increase',
   '--config=rope --config.evaluate.multiples=()': 'must begin with 1 and increase',
   '--config=rope --config.evaluate.stride=65':
     'evaluate.stride = 65: must be at most train.length = 64',
@@ -380,6 +381,11 @@ def test_help_names_everything(capsys):
   for code in ('0 done', '42 after SIGTERM', '2 something', '3 diverged', '130 Ctrl-C'):
     assert code in text
   assert '--logtostderr' not in text
+
+
+def test_the_schema_is_none_of_the_configs():
+  assert {'rope', 'nope'} <= config_lib.available().keys()
+  assert 'base' not in config_lib.available()
 
 
 def test_print_config(capsys):

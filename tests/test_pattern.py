@@ -34,6 +34,7 @@ def test_each_encoding_has_one_name():
   named = Pattern((rope, rope), names=('local', 'global'))
   assert [*named.by_name] == ['local', 'global'] and len(named) == 2
   assert named.layers() == [('local', 0, 0), ('global', 0, 0)]
+  assert len(Pattern((rope,), chunks=(0, 4))) == len(Pattern((rope,), windows=(0, 4))) == 2
 
 
 def test_a_pattern_is_shift_invariant_if_all_its_layers_are():
@@ -64,7 +65,7 @@ def test_encodings_begin_with_weights_of_their_own_and_equal_draws():
 
 @pytest.mark.parametrize('name, letters', [
   ('query_DNH', 'DNH'), ('table_R', 'R'), ('r1_N', 'N'), ('scale', ''), ('bias', ''), ('of_1H', ''),
-  ('taps_LRKH', 'LRKH'), ('a_Dn', ''),
+  ('gate_bias_LN', 'LN'), ('taps_LRKH', 'LRKH'), ('a_Dn', ''),
 ])
 def test_letters_of_a_name(name, letters):
   assert dims.letters(name) == letters
