@@ -28,7 +28,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 SUM = '''
 import sys
 from posjax import compile_cache
-compile_cache.keep(sys.argv[1])
+compile_cache.keep(sys.argv[1] if len(sys.argv) > 1 else None)
 import jax
 assert float(jax.jit(lambda: jax.numpy.arange(4.0).sum())()) == 6
 '''
@@ -100,6 +100,13 @@ def test_without_a_cache_folder_of_the_user_it_is_in_the_work_directory(compute,
   (tmp_path / 'work').rmdir()
   (tmp_path / 'work').touch()  # nothing can be kept anywhere
   assert compute(XDG_CACHE_HOME=str(tmp_path / 'file')) == (0, 0)
+
+
+def test_who_has_no_folder_keeps_nothing(program, tmp_path):
+  (tmp_path / 'sum.py').write_text(SUM)
+  (tmp_path / 'file').touch()
+  assert program(tmp_path / 'sum.py', XDG_CACHE_HOME=str(tmp_path / 'file'))[0] == (0, 0)
+  assert {path.name for path in tmp_path.iterdir()} == {'sum.py', 'file'}
 
 
 def test_the_variables_of_jax_go_before(compute, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import posjax
-from posjax import command_line, main, transformer, validation
+from posjax import command_line, compile_cache, main, resources, transformer, validation
 from posjax import config as config_lib
 from posjax.config import ROOT, UserError
 from posjax.encodings import Chain
@@ -612,16 +612,19 @@ def test_config_is_locked():
   ('', 'train'),
   ('--dry_run', 'plan'),
   ('--mode=evaluate --checkpoint=best', 'evaluate'),
-  ('--mode=generate --prompt=abc', 'generate'),
+  ('--mode=generate --prompt=abc --checkpoint=7', 'generate'),
 ])
 @pytest.mark.parametrize('raised, code, said', [
   (None, 0, ''),
   (UserError('no data'), 2, 'posjax: no data\n'),
   (Diverged('step 7: loss nan'), 3, 'posjax: step 7: loss nan\n'),
+  (MemoryError('9 GiB'), 2, f'posjax: out of memory: 9 GiB; {resources.LESS}\n'),
 ])
 def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsys):
-  work = mock.Mock(side_effect=raised)
+  """Only what trains may keep compiled programs in the work directory."""
+  work, keep = mock.Mock(side_effect=raised), mock.Mock()
   stand_in(monkeypatch, module, work)
+  monkeypatch.setattr(compile_cache, 'keep', keep)
   assert main.main(['posjax', '--config=rope', *line.split()]) == code
   assert capsys.readouterr().err == said
   (args, kwargs), = work.call_args_list
@@ -630,8 +633,9 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   assert kwargs == {
     'train': dict(name=run.name, command=run.command, import_seconds=mock.ANY), 'plan': {},
     'evaluate': dict(name=run.name, checkpoint='best', command=run.command),
-    'generate': dict(checkpoint='newest', prompt='abc'),
+    'generate': dict(checkpoint='7', prompt='abc'),
   }[module]
+  assert keep.call_args.args == (run.workdir if module == 'train' else None,)
 
 
 @pytest.mark.parametrize('number, code, said', [
@@ -665,11 +669,14 @@ def test_a_terminal_that_lacks_a_letter(monkeypatch):
 
 
 def test_whoever_read_the_output_has_gone():
-  command = f'{sys.executable} -m posjax.main --config=rope --print_config | head -c 3'
+  reads, writes = os.pipe()
+  os.close(reads)
+  command = [sys.executable, '-m', 'posjax.main', '--config=rope', '--print_config']
   done = subprocess.run(
-    ['bash', '-o', 'pipefail', '-c', command], cwd=ROOT, capture_output=True, text=True, check=False
+    command, cwd=ROOT, stdout=writes, stderr=subprocess.PIPE, text=True, check=False
   )
-  assert (done.stdout, done.stderr) == ('# p', '')
+  os.close(writes)
+  assert (done.returncode, done.stderr) == (141, '')
 
 
 def stand_in(monkeypatch, name, run):

@@ -79,7 +79,9 @@ def test_a_workdir_that_is_no_folder(tmp_path):
         raise AssertionError
 
 
-@pytest.mark.parametrize('limit, there', [('max', 2**40), (str(2**30), 2**30), (None, 2**40)])
+@pytest.mark.parametrize('limit, there', [
+  ('max', 2**40), (str(2**30), 2**30), (str(2**50), 2**40), (None, 2**40),
+])
 def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
   sizes = {'SC_PAGE_SIZE': 2**12, 'SC_PHYS_PAGES': 2**28}
   monkeypatch.setattr(os, 'sysconf', sizes.get)
