@@ -50,9 +50,10 @@ def greedy_by_hand(model, params, prompt, tokens):
 
 @pytest.mark.parametrize('name', ['sinusoidal', 'rope'])
 def test_greedy_equals_the_uncached_forward(name):
-  """70 tokens: more than the cache has room for at first."""
+  """70 tokens, after a prompt without padding: more than the cache has room for at first."""
   model, params = make_model(name)
-  prompts = [data.encode(b'import os'), data.encode(b'x')]
+  prompts = [data.encode(b'import os' * 7), data.encode(b'x')]
+  assert len(prompts[0]) == generate.BUCKET
   chunks = list(
     generate.generate(model, params, prompts, tokens=70, rng=jax.random.key(0), **GREEDY)
   )
