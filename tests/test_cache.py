@@ -41,8 +41,10 @@ PATTERNS = {
 
 
 def transformer(encodings, attention, windows=(0,), chunks=(0,)):
+  """Two layers at least; three layers that differ are there twice, for the weights of each."""
+  layers = len(encodings) * (1 if len(encodings) == 2 else 2)
   model = Transformer(
-    pattern=None, vocabulary=17, dim=32, layers=2 * len(encodings), heads=4, kv_heads=2,
+    pattern=None, vocabulary=17, dim=32, layers=layers, heads=4, kv_heads=2,
     head_dim=8, hidden=48, dtype='float64', attention=attention,
   )
   encodings = tuple(encoding.with_dims(model.dims) for encoding in encodings)
