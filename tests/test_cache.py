@@ -39,6 +39,8 @@ PATTERNS = {
   'weights of their own': ((Fox(), Path(rank=5), Fox()), (0, 0, 6)),
 }
 
+FAST = {'RNoPE-SWA', 'chunks', 'chunks and carries', 'chunks, windows, carries'}
+
 
 def transformer(encodings, attention, windows=(0,), chunks=(0,)):
   """Two layers at least; three layers that differ are there twice, for the weights of each."""
@@ -120,7 +122,10 @@ def test_cached_decoding_equals_forward(encoding):
   check_decoding(counted if encoding.depends_on_capacity else jumps(), (encoding,))
 
 
-@pytest.mark.parametrize('pattern', PATTERNS.values(), ids=PATTERNS)
+@pytest.mark.parametrize('pattern', [
+  pytest.param(pattern, id=name, marks=[] if name in FAST else [pytest.mark.slow])
+  for name, pattern in PATTERNS.items()
+])
 def test_cached_decoding_of_patterns_equals_forward(pattern):
   check_decoding(np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0), *pattern)
 

@@ -110,7 +110,7 @@ def test_tokens_are_bytes_after_bos():
   assert data.encode(b'').tolist() == [256]
 
 
-@pytest.mark.parametrize('length', [1, 5, 64])
+@pytest.mark.parametrize('length', [pytest.param(1, marks=pytest.mark.slow), 5, 64])
 def test_every_byte_is_a_target_once_in_an_epoch(write, length):
   corpus = data.load(write(*random_documents(300, longest=40)))
   documents = list(corpus.documents('train'))

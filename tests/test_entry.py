@@ -1,20 +1,20 @@
 """Positions at the door: what enters is checked once, in one line, and counts in wide integers."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from posjax.attention import attend
+from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from posjax.encodings.alibi import Alibi
+from posjax.encodings.entry import checked
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.t5 import T5
-from tests.test_lengths import counted, make_model
+from tests.test_lengths import make_model
 
 DIMS = Dims(D=128, N=32, K=32, H=64)  # N = H / 2, where a position for each head once passed
 
@@ -95,10 +95,6 @@ def test_a_position_for_each_token_is_not_one_for_each_head():
 
 def test_narrow_segments_of_chunks_do_not_overflow():
   """A model with chunks makes segments of segments and chunks: more than 16 bits of them."""
-  model = make_model({}, dtype='float32')
-  model = model.clone(pattern=dataclasses.replace(model.pattern, chunks=(4,)))
-  tokens, at = jnp.arange(12)[None], counted(12)
-  params = model.init(jax.random.key(0), tokens, at)
-  narrow = at.replace(segment_ids=at.segment_ids.astype('int8'))
-  want, got = (model.apply(params, tokens, at)[0] for at in (at, narrow))
-  np.testing.assert_array_equal(got, want)
+  at = places(segment_ids=np.repeat(np.arange(2, dtype='int8'), 6)[None])
+  wide = in_chunks(checked(at, 1, 12), at.pos, 4).segment_ids
+  assert (wide == np.array([[0, 0, 0, 0, 1, 1, 65_537, 65_537, *[65_538] * 4]])).all()

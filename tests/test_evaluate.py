@@ -87,6 +87,7 @@ def test_scores_are_those_of_one_window_after_the_other():
   assert evaluate.by_position(by_hand, none_at_3)[3] is None
 
 
+@pytest.mark.slow
 def test_each_call_draws_the_positions_of_its_rows():
   model, params = make_model(Chain((Randomize(places=64), Rope())))
   mesh = sharding.make_mesh((-1, 1, 1))

@@ -48,7 +48,7 @@ def greedy_by_hand(model, params, prompt, tokens):
   return text[len(prompt) :]
 
 
-@pytest.mark.parametrize('name', ['sinusoidal', 'rope'])
+@pytest.mark.parametrize('name', [pytest.param('sinusoidal', marks=pytest.mark.slow), 'rope'])
 def test_greedy_equals_the_uncached_forward(name):
   """70 tokens, after a prompt without padding: more than the cache has room for at first."""
   model, params = make_model(name)

@@ -178,7 +178,8 @@ def test_nope_without_a_causal_mask_is_a_bag():
 BLOCKS = (1, 3, 5, 100)
 
 
-@pytest.mark.parametrize('window', [0, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('window', [0, 4])
 def test_a_carry_that_counts_visible_keys_is_alibi(window):
   """So key blocks come nearest first, and masked pairs and skipped blocks leave the carry alone."""
   inputs, at = draw(Alibi()), count_places(segments(*ROWS))
@@ -195,6 +196,7 @@ def test_a_carry_that_counts_visible_keys_is_alibi(window):
     close(got, want, 1e-12, 1e-12)
 
 
+@pytest.mark.slow
 def test_a_carry_counts_the_slots_of_a_cache_that_are_in_use():
   """Five new queries, a cache of 17 slots of which five are empty, documents and padding within."""
   at = count_places(segments(*(row + '.....' for row in ROWS)))

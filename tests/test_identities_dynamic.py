@@ -106,17 +106,19 @@ def test_stick_breaking_gives_away_the_whole_stick_or_all_but_the_remainder():
   inputs = draw(StickBreaking())
   inputs['v'] = jnp.ones_like(inputs['v'])
   (o, _), by_blocks = solve(StickBreaking(), inputs)
-  for got in (o, by_blocks):
-    close(got, jnp.ones_like(o), 1e-12, 1e-12)
-  # What is left is the product of 1 - sigmoid(s) = sigmoid(-s) over all earlier keys.
   at = count_places(segments(*ROWS))
+  token_BT11 = (at.segment_ids >= 0)[..., None, None]  # padding has no value to give
+  for got in (o, by_blocks):
+    close(got, jnp.broadcast_to(jnp.where(token_BT11, 1.0, 0.0), o.shape), 1e-12, 1e-12)
+  # What is left is the product of 1 - sigmoid(s) = sigmoid(-s) over all earlier keys.
   seen = oracle.visible(at.order, at.order, at.segment_ids, at.segment_ids, **CAUSAL)
   earlier_B1TS = (seen & ~np.eye(12, dtype=bool))[:, None]
   s_BNTS = scores(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
   left_BNT = jnp.prod(jnp.where(earlier_B1TS, jax.nn.sigmoid(-s_BNTS), 1), axis=-1)
   (o, _), by_blocks = solve(StickBreaking(remainder=False), inputs)
   for got in (o, by_blocks):
-    close(got, jnp.broadcast_to(1 - left_BNT.swapaxes(1, 2)[..., None], o.shape), 1e-12, 1e-12)
+    want = jnp.where(token_BT11, 1 - left_BNT.swapaxes(1, 2)[..., None], 0)
+    close(got, jnp.broadcast_to(want, o.shape), 1e-12, 1e-12)
 
 
 # PaTH.

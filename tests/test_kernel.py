@@ -245,6 +245,7 @@ def test_waves_given_or_made_inside_are_the_same_bits(encoding):
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_bits_in_each_run_and_each_compilation():
   """Of hooks of all kinds, in the precision and at a length of training."""
   encoding = Chain((Shaw(), Kerple(), Fox()))

@@ -28,7 +28,9 @@ SCALINGS = {
     short_factor=(1.0, 1.0, 1.0, 1.0), long_factor=(1.0, 2.0, 3.5, 5.0), attention_factor=1.0,
   ),
 }
-kinds = pytest.mark.parametrize('kind', SCALINGS)
+kinds = pytest.mark.parametrize('kind', [
+  'dynamic', pytest.param('longrope', marks=pytest.mark.slow)
+])
 
 
 def make_model(scaling, dtype='float64', layers=1):

@@ -197,6 +197,7 @@ def test_pattern_equals_stacking_by_hand(pattern):
   close(got, jax.jit(functools.partial(stack_by_hand, model))(params, tokens_BT, at))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('float64')
 @pytest.mark.parametrize('name', ['windows in three layers', 'chunks in two of three layers'])
 def test_pattern_decodes_as_it_reads(name):

@@ -8,17 +8,16 @@ from posjax.attention.fused import check_fused, fused, has_cudnn, hindrance
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
 from posjax.encodings import name_of
+from posjax.encodings.entry import without_padding
 
-__all__ = ['ascending', 'attend', 'blockwise', 'choose', 'reference', 'visible']
+__all__ = ['ascending', 'attend', 'attend_emptied', 'blockwise', 'choose', 'reference', 'visible']
 
 # Up to this many scores (T S), all at once is faster than blocks on two CPU cores, forward and
 # backward together; on accelerators it was not measured.
 REFERENCE_UP_TO = 256 * 256
 
 
-def attend(
-  q, k, encoding, *, causal=True, window=0, implementation='auto', block=128, ring=False
-):
+def attend(q, k, encoding, **how):
   """What the queries `q` gather from the keys and values `k`: [B, T, N, H].
 
   Args:
@@ -26,15 +25,27 @@ def attend(
     k: `Tokens`, h and v [B, S, K, H], as the hook `key` left them; K divides N. Those that a query
       sees ascend in order along S, unless they lie in a ring; empty slots may lie anywhere.
     encoding: a `Bound` encoding.
+    **how: see `attend_emptied`.
+
+  Raises:
+    ValueError: an unknown implementation, or one that the encoding cannot have, or a mask that it
+      has no meaning under.
+  """
+  return attend_emptied(without_padding(q), without_padding(k), encoding, **how)
+
+
+def attend_emptied(
+  q, k, encoding, *, causal=True, window=0, implementation='auto', block=128, ring=False
+):
+  """The same, for ends whose padding holds 0 already, as that of a cache does.
+
+  Args:
+    q, k, encoding: as of `attend`.
     causal: whether a query sees no key of later order. For the rest see `mask.py`.
     window: keys that a query sees, itself included, by order; 0: all.
     implementation: 'reference', 'blockwise', 'fused', or 'auto', see `choose`.
     block: queries and keys in a block of 'blockwise'. Need not divide T or S.
     ring: whether `k` is a ring buffer, in which the newest keys may lie before the oldest.
-
-  Raises:
-    ValueError: an unknown implementation, or one that the encoding cannot have, or a mask that it
-      has no meaning under.
   """
   kind = encoding.module
   if kind.causal_only and not causal:

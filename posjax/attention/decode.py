@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention import attend
+from posjax.attention import attend_emptied
 from posjax.attention.blocks import turned
+from posjax.encodings.entry import without_padding
 
 
 def empty(one, batch, slots):
@@ -38,12 +39,12 @@ def attend_stored(q, k, keys, length, encoding, **how):
   """
   slots = keys.order.shape[1]
   # Keys of several calls do not count up by one together, and were turned when they were made.
-  k = k.replace(consecutive=False, waves=())
+  q, k = without_padding(q), without_padding(k.replace(consecutive=False, waves=()))
   if q.h.shape[1] == 1:
     keys = write(keys, k, length % slots)
-    return attend(q, turned(keys), encoding, **how), keys
+    return attend_emptied(q, turned(keys), encoding, **how), keys
   both = jax.tree.map(beside, turned(keys), k)
-  return attend(q, both, encoding, **how), turned(newest(both, length, slots))
+  return attend_emptied(q, both, encoding, **how), turned(newest(both, length, slots))
 
 
 def write(keys, new, slot):

@@ -24,7 +24,7 @@ import numpy as np
 from flax import linen as nn
 
 from posjax import dims as dims_lib
-from posjax.encodings.entry import checked, without_padding
+from posjax.encodings.entry import checked
 from posjax.encodings.toeplitz import unfold
 
 
@@ -51,7 +51,6 @@ class At:
   def tokens(self, h, v=None, features=()):
     """The `Tokens` at these places. Raises ValueError, one line, if the places are none for `h`."""
     at = checked(self, *h.shape[:2])
-    h, v, features = without_padding(at.segment_ids, (h, v, features))
     return Tokens(
       at.pos, at.order, at.segment_ids, h, v, features, consecutive=at.consecutive, waves=at.waves
     )

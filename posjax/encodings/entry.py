@@ -41,15 +41,18 @@ def widened(name, x):
                    f'it must be {valid}')
 
 
-def without_padding(segment_ids, tree):
-  """Returns the tree with 0 where tokens are padding, so that NaN there reaches nobody.
+def without_padding(tokens):
+  """Returns `Tokens` with 0 for h, v and features of padding, so that NaN there reaches nobody.
 
-  Leaves [B or 1, T, ...]; one that all rows share is made of positions alone, and stays.
+  Features that all rows share are made of positions alone, and stay.
   """
+  segment_ids = tokens.segment_ids
+
   def empty(x):
     if len(x) < len(segment_ids):
       return x
     real = segment_ids.reshape(*segment_ids.shape, *[1] * (x.ndim - 2)) >= 0
     return jnp.where(real, x, jnp.zeros((), x.dtype))
 
-  return jax.tree.map(empty, tree)
+  h, v, features = jax.tree.map(empty, (tokens.h, tokens.v, tokens.features))
+  return tokens.replace(h=h, v=v, features=features)
