@@ -74,13 +74,14 @@ def hold_out(config, corpus):
   texts = data.excerpts(
     corpus, 'validation', tokens=config.checkpoint.tokens, excerpt=trained
   )
-  _check_length(texts, trained, 'validation', 'checkpoint.tokens')
+  _check_length(texts, trained, 'validation', 'checkpoint.tokens', config.checkpoint.tokens)
   validation = _bytes_only(*non_overlapping(texts, trained))
 
   whole, first = math.lcm(*lengths), lengths[-1]
   # In two of the longest windows one of them can slide.
   texts = data.excerpts(corpus, 'test', tokens=settings.tokens, excerpt=2 * whole)
-  _check_length(texts, max(whole, first + settings.stride), 'test', 'evaluate.tokens')
+  least = max(whole, first + settings.stride)
+  _check_length(texts, least, 'test', 'evaluate.tokens', settings.tokens)
   cut = [text[: (len(text) - 1) // whole * whole + 1] for text in texts if len(text) > whole]
   steps = len(slides(texts, settings.stride, first))
   slide = dict(stride=settings.stride, first=first, count=min(settings.windows, steps))
@@ -102,12 +103,13 @@ def hold_out(config, corpus):
   }, {'documents': int(documents), 'of': len(corpus.documents('test'))})
 
 
-def _check_length(texts, least, split, key):
+def _check_length(texts, least, split, key, tokens):
   longest = max(map(len, texts)) - 1
   if longest < least:
+    more = f'raise {key}, ' if tokens < least else ''  # which cannot help a small corpus
     raise UserError(
-      f'{key}: the {split} split gives {longest:,} bytes and {least:,} are needed; raise '
-      f'{key}, lower evaluate.multiples or train.length, or take a larger corpus'
+      f'{key}: the {split} split gives {longest:,} bytes and {least:,} are needed; {more}lower '
+      'evaluate.multiples or train.length, or take a larger corpus'
     )
 
 

@@ -196,8 +196,11 @@ def test_all_runs_score_the_same_text(tmp_path):
 @pytest.mark.parametrize(
   ('overrides', 'size', 'message'),
   [
-    (('evaluate.tokens=100',), 16_000, 'evaluate.tokens: the test split gives 100 bytes and 136'),
-    (('evaluate.multiples=1,16',), 3000, 'evaluate.tokens: the test split gives 150 bytes and 264'),
+    (('evaluate.tokens=100',), 16_000, 'evaluate.tokens: the test split gives 100 bytes and 136 '
+     'are needed; raise evaluate.tokens, lower evaluate.multiples'),
+    # More tokens would not help.
+    (('evaluate.multiples=1,16',), 3000, 'evaluate.tokens: the test split gives 150 bytes and 264 '
+     'are needed; lower evaluate.multiples or train.length, or take a larger corpus'),
     (('checkpoint.tokens=15',), 16_000, 'checkpoint.tokens: the validation split gives 15 bytes'),
   ],
 )
