@@ -58,7 +58,7 @@ def answer(program):
       return code
   except Interrupted as error:
     return leave(error)
-  except BrokenPipeError:  # whoever read the output has gone, as in `| head`
+  except BrokenPipeError:  # the reader of the output has gone, as in `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at the end
     return 141  # as after SIGPIPE
   except Exception as error:

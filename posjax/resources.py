@@ -1,4 +1,4 @@
-"""Devices that are not there, memory that gives out: one line, before anything is lost."""
+"""Missing devices and exhausted memory: one line, before anything is lost."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def check_memory(compiled):
 
 @contextlib.contextmanager
 def explained():
-  """Inside, memory that gives out raises UserError; so does a device that is not there, at once."""
+  """Raises UserError if a device is missing, or if memory is exhausted inside."""
   check_devices()
   try:
     yield

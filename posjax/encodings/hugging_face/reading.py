@@ -214,7 +214,7 @@ def _share(values, head_dim):
 
 
 def _lengths(kind, own, values):
-  """L may follow from what stands beside, and so may the factor of YaRN and LongRoPE."""
+  """Derives L, and the factor of YaRN and LongRoPE, from the keys next to the parameters."""
   longest = values.get('max_position_embeddings')
   trained = values.get(LENGTH, longest)
   if kind == 'dynamic':  # which reads no other
