@@ -105,6 +105,15 @@ def get_config(size='tiny'):
     clip=1.0,  # largest global norm of the gradients
   )
 
+  # Start from the weights of another run, of whatever encoding, layer by layer.
+  config.init = dict(
+    run='',  # its work directory; '': from random weights
+    checkpoint='newest',  # or 'best', or a step
+    fresh='',  # weights that are not taken, such as 'encoding/*,head_DV'
+    frozen='',  # weights that are not trained, such as 'table_VD,layers/*/mlp/*'
+    source='',  # digest of that checkpoint, which is filled in
+  )
+
   config.mesh = (-1, 1, 1)  # devices along (data, fsdp, tensor); -1: all that are left
 
   config.checkpoint = dict(

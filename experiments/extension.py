@@ -7,85 +7,96 @@ made to be tuned for some hundred steps; NTK-aware scaling (bloc97 2023) and att
 positions to near ones (ReRoPE, Self-Extend, Dual Chunk) are said to need none; STRING is made for
 lengths up to the trained one, and beyond it leaves most distances too far. Here none is tuned. One
 model for each of three seeds is trained once, and its weights are read with other frequencies or
-positions. Bits per byte, mean and 95 % interval; the same command goes on where it stopped.
+positions, each by one command of posjax.main, which is printed. Bits per byte, mean and 95 %
+interval; the same command goes on where it stopped.
 """
 
+import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
-import tqdm
+from posjax import files, identity, main, pool, report
 
-from posjax import command_line, compile_cache, data, evaluate, files, pool, state, transformer
-
-TRAINED, FACTOR, SEEDS = 256, 4.0, (0, 1, 2)
+TRAINED, FACTOR, SEEDS = 256, 4, (0, 1, 2)
 FOLDER = Path('runs/extension')
-ARGUMENTS = (
+TRAIN = (
   '--config=configs/rope.py', f'--config.train.length={TRAINED}',
   '--config.evaluate.multiples=1,2,4',
 )
-STRETCH = dict(factor=FACTOR, original_max_position_embeddings=TRAINED)
 HALF, EIGHTH = TRAINED // 2, TRAINED // 8
 
 
 def scaled(rope_type, **arguments):
-  return dict(layers=('rope',), rope=dict(scaling=dict(rope_type=rope_type, **arguments)))
+  """The flags of a scaling; the trained length is filled in."""
+  keys = {'rope_type': rope_type, 'factor': FACTOR} | arguments
+  return tuple(f'--config.encoding.rope.scaling.{key}={value}' for key, value in keys.items())
+
+
+def mapped(layers, **arguments):
+  """The flags of another encoding, with arguments of its first part."""
+  part = layers.split('+')[0]
+  flags = (f'--config.encoding.{part}.{key}={value}' for key, value in arguments.items())
+  return f'--config.encoding.layers={layers}', *flags
 
 
 WAYS = {
-  'none': scaled('default'),
-  'linear': scaled('linear', factor=FACTOR),
-  'ntk': scaled('ntk', factor=FACTOR),
-  'dynamic': scaled('dynamic', **STRETCH),
-  'yarn': scaled('yarn', **STRETCH),
-  'yarn, ramp of the paper': scaled('yarn', ramp='paper', **STRETCH),
-  'llama3': scaled('llama3', low_freq_factor=1.0, high_freq_factor=4.0, **STRETCH),
-  'resonance': scaled('default', resonance=True),
-  'clipped': scaled('clipped', clip_low_n=2),
-  'rerope': dict(layers=('rerope',), rerope=dict(window=HALF)),
-  'rerope, leaky': dict(layers=('rerope',), rerope=dict(window=HALF, slope=1 / 16)),
-  'self_extend': dict(layers=('self_extend',), self_extend=dict(window=HALF, group=8)),
-  'string_shift': dict(layers=('string_shift',), string_shift=dict(shift=HALF, window=EIGHTH)),
-  'dual_chunk': dict(layers=('dual_chunk',), dual_chunk=dict(chunk=192, window=EIGHTH)),
-  'log n, rope': dict(layers=('temperature+rope',), temperature=dict(kind='log_n', length=TRAINED)),
+  'none': (),
+  'linear': scaled('linear'),
+  'ntk': scaled('ntk'),
+  'dynamic': scaled('dynamic'),
+  'yarn': scaled('yarn'),
+  'yarn, ramp of the paper': scaled('yarn', ramp='paper'),
+  'llama3': scaled('llama3', low_freq_factor=1.0, high_freq_factor=4.0),
+  'resonance': (
+    '--config.encoding.rope.scaling.rope_type=default',
+    '--config.encoding.rope.scaling.resonance=true',
+  ),
+  'clipped': (
+    '--config.encoding.rope.scaling.rope_type=clipped',
+    '--config.encoding.rope.scaling.clip_low_n=2',
+  ),
+  'rerope': mapped('rerope', window=HALF),
+  'rerope, leaky': mapped('rerope', window=HALF, slope=1 / 16),
+  'self_extend': mapped('self_extend', window=HALF, group=8),
+  'string_shift': mapped('string_shift', shift=HALF, window=EIGHTH),
+  'dual_chunk': mapped('dual_chunk', chunk=192, window=EIGHTH),
+  'log n, rope': mapped('temperature+rope', kind='log_n', length=TRAINED),
 }
 
 
-def trained(seed):
-  """The arguments of a run and its folder, trained to the end."""
+def run(*flags):
+  command = ['-m', 'posjax.main', *flags]
+  print(f'$ python {shlex.join(command)}', flush=True)
+  subprocess.run([sys.executable, *command], check=True)
+
+
+def measured(seed):
+  """{way: {protocol: {length: nats per byte}}} of one model, which is trained first."""
   folder = FOLDER / str(seed)
-  arguments = (*ARGUMENTS, f'--config.seed={seed}')
-  command = [sys.executable, '-m', 'posjax.main', *arguments, f'--workdir={folder}']
   if not (folder / 'evaluation.json').exists():
-    subprocess.run(command, check=True)
-  return command_line.load('configs/rope.py', arguments[1:])[0], folder
-
-
-def read(config, folder):
-  """{way: {protocol: {length: nats per byte}}} of one trained model, and the protocols."""
-  saved = state.load(config, folder, 'newest')
-  held_out = evaluate.hold_out(config, data.load(**config.data))
+    run(*TRAIN, f'--config.seed={seed}', f'--workdir={folder}')
+  trained = main.parse(['posjax', f'--workdir={folder}']).config
   found = {}
-  for name, encoding in tqdm.tqdm(WAYS.items(), desc=str(folder)):
-    config.encoding = encoding
-    model = transformer.from_config(config)
-    # None of these encodings has weights.
-    params = saved.params | {'encoding': {part: {} for part in model.pattern.by_name}}
-    scorer = evaluate.Scorer(model, saved.mesh, config.train.batch * TRAINED, config.seed)
-    with jax.set_mesh(saved.mesh):
-      result = evaluate.evaluate(scorer, params, held_out, None)
+  for name, way in WAYS.items():
+    flags = (f'--workdir={folder}', '--mode=evaluate', *way)
+    own = main.parse(['posjax', *flags]).config
+    path = folder / f'evaluation{report.suffix(identity.difference(trained, own))}.json'
+    if not path.exists():
+      run(*flags)
+    result = json.loads(path.read_text())
     found[name] = {
-      protocol: {row['length']: row[protocol] for row in result['lengths']}
-      for protocol in held_out.protocols
+      text: {row['length']: row[protocol] for row in result['lengths']}
+      for protocol, text in result['protocols'].items()
     }
-  return found, held_out.protocols
+  return found
 
 
-def table(found, protocol, text):
+def table(found, protocol):
   """Lines of Markdown: a row for each way, a column for each length."""
   lengths = list(found[0]['none'][protocol])
-  lines = [f'{text}', '', f'| | {" | ".join(map(str, lengths))} |']
+  lines = [protocol, '', f'| | {" | ".join(map(str, lengths))} |']
   lines.append('| --- ' * (len(lengths) + 1) + '|')
   for name in WAYS:
     cells = (pool.cell([each[name][protocol][n] for each in found], None) for n in lengths)
@@ -93,14 +104,13 @@ def table(found, protocol, text):
   return [*lines, '']
 
 
-def main():
-  compile_cache.keep(FOLDER)
-  found, protocols = zip(*(read(*trained(seed)) for seed in SEEDS), strict=True)
-  lines = [line for p, text in protocols[0].items() for line in table(found, p, text)]
+def compare():
+  found = [measured(seed) for seed in SEEDS]
+  lines = [line for protocol in found[0]['none'] for line in table(found, protocol)]
   files.replace(FOLDER / 'table.md', '\n'.join(lines))
   print('\n'.join(lines))
   print(f'table: {FOLDER / "table.md"}')
 
 
 if __name__ == '__main__':
-  main()
+  compare()

@@ -128,10 +128,7 @@ class Checkpoints:
     record = self.record(step)
     check(record)
     state = self._read(step, 'state', ocp.args.StandardRestore(abstract_state), 'its arrays')
-    sums = jax.device_get(checksum.of_arrays(state))
-    changed = [name for name, number in sums.items() if record['checksums'][name] != number]
-    if changed:
-      raise Damaged(f'its array {changed[0]} is not what was saved')
+    check_sums(state, record)
     if batches is not None:
       import grain
 
@@ -140,26 +137,44 @@ class Checkpoints:
         raise Damaged('its place in the data is not what was saved')
     return Restored(step, state, record)
 
+  def weights(self, step, record, shapes):
+    """The arrays of the weights `shapes`, a tree, alone. Raises Damaged."""
+    for path, _ in jax.tree_util.tree_leaves_with_path(shapes):
+      if f'.params{jax.tree_util.keystr(path)}' not in record['checksums']:
+        raise Damaged(f'it has no weight {jax.tree_util.keystr(path)}')
+    with reading('its arrays'), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      params = reader.restore(self.directory / str(step) / 'state', args=ocp.args.PyTreeRestore(
+        item={'params': shapes}, partial_restore=True,
+        restore_args=ocp.checkpoint_utils.construct_restore_args({'params': shapes}),
+      ))['params']
+    check_sums(params, record, under='.params')
+    return params
+
   def _read(self, step, item, arguments, what):
     with reading(what):
       return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
 
-  def restore_newest(self, *arguments, **keywords):
-    """`restore` of the newest checkpoint that is whole; None if there are none at all.
+  def find(self, which, read):
+    """`read(step)` of the checkpoint 'newest', 'best', or of a step as text.
+
+    The newest is the newest that is whole; None if there are none at all.
 
     Raises:
-      UserError: there are some, and none is whole.
+      UserError: there is no such checkpoint, or it is not whole; or some are there, and none is.
     """
+    return self._find_newest(read) if which == 'newest' else self._find_one(which, read)
+
+  def _find_newest(self, read):
     damaged = {}
     for step in reversed(self.steps()):
       try:
-        restored = self.restore(step, *arguments, **keywords)
+        found = read(step)
       except Damaged as error:
         damaged[step] = error
         continue
       for other, why in damaged.items():
         print(f'checkpoint {other} is passed over: {why}', file=sys.stderr)
-      return restored
+      return found
     if damaged:
       reasons = '; '.join(f'{step}: {why}' for step, why in damaged.items())
       raise UserError(
@@ -167,19 +182,14 @@ class Checkpoints:
       )
     return None
 
-  def restore_one(self, which, *arguments, **keywords):
-    """`restore` of the step that 'best' or a number as text names.
-
-    Raises:
-      UserError: there is none, or it is not whole.
-    """
+  def _find_one(self, which, read):
     steps = self.steps()
     step = self._kept.best(steps) if which == 'best' else int(which)
     there = f'saved steps are {", ".join(map(str, steps))}; newest and best name one of them too'
     if step not in steps:
       raise UserError(f'--checkpoint={which}: {self.directory} has none; {there}')
     try:
-      return self.restore(step, *arguments, **keywords)
+      return read(step)
     except Damaged as error:
       raise UserError(f'--checkpoint={which}: {step} is damaged: {error}; {there}') from error
 
@@ -254,6 +264,14 @@ class Kept(policies.PreservationPolicy):
     ours = [info.step for info in checkpoints if info.step in self.losses]
     kept = {*ours[-self.newest :], self.best(ours)}
     return [info.step in kept or info.step not in ours for info in checkpoints]
+
+
+def check_sums(arrays, record, under=''):
+  """Raises Damaged if an array's checksum is not the one in the record, named with a prefix."""
+  sums = jax.device_get(checksum.of_arrays(arrays))
+  changed = [name for name in sums if record['checksums'][under + name] != sums[name]]
+  if changed:
+    raise Damaged(f'its array {under}{changed[0]} is not what was saved')
 
 
 def check_name(directory):

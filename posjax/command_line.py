@@ -26,8 +26,8 @@ def load(spec, overrides=()):
 
 def override(config, arguments, path):
   """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
-  given = keys_of(arguments)
-  if any(key.startswith('encoding.') and key not in flatten(config) for key in given):
+  given, in_file = keys_of(arguments), flatten(config)
+  if any(key.startswith('encoding.') and key not in in_file for key in given):
     arguments = add_arguments(config, arguments)
   before, keys = flatten(config), keys_of(arguments)
   for key in keys:
@@ -57,6 +57,7 @@ def override(config, arguments, path):
     if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
       words = tuple(','.join(flatten(config)[key]).split(','))
       config.update_from_flattened_dict({key: words})
+  drop_arguments(config, keep={*in_file, *given})
   if any('.scaling.' in key for key in given):
     add_trained_length(config)
 
@@ -83,8 +84,7 @@ def add_arguments(config, overrides):
   pairs = [(match[1], match[2]) if match else ('', '') for match in found]
   named = [tuple(value.split(',')) for key, value in pairs if key == 'layers']
   layers = [tuple(config.encoding.layers), *named][-1]
-  parts = {part for layer in layers for part in layer.split('+')}
-  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in parts}
+  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in encodings.parts(layers)}
   left = []
   for override, (path, value) in zip(overrides, pairs, strict=True):
     section, _, key = path.partition('.')
@@ -107,6 +107,28 @@ def add_arguments(config, overrides):
       )
     left.append(override)
   return left
+
+
+def drop_arguments(config, keep):
+  """Drops what `add_arguments` added and nobody set, so that it is no part of a run's identity."""
+  for name, section in config.encoding.items():
+    if isinstance(section, ConfigDict):
+      for argument in [*section]:
+        own = f'encoding.{name}.{argument}'
+        if not any(key == own or key.startswith(f'{own}.') for key in keep):
+          with config.unlocked():
+            del section[argument]
+
+
+def drop_unread(config):
+  """Drops the sections of encodings that no layer has any more."""
+  from posjax import encodings
+
+  parts = encodings.parts(config.encoding.layers)
+  with config.unlocked():
+    for section in [*config.encoding]:
+      if section not in ('layers', *parts):
+        del config.encoding[section]
 
 
 def add_trained_length(config):

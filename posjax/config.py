@@ -7,7 +7,6 @@ arguments of encodings. Whatever a user gets wrong becomes a UserError of one li
 import ast
 import contextlib
 import difflib
-import hashlib
 import importlib.util
 import inspect
 import itertools
@@ -20,12 +19,6 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# What decides the trained weights, and with them the name of the run.
-IDENTITY = ('seed', 'encoding', 'model', 'data', 'train', 'optimizer')
-NOT_IDENTITY = (
-  'data.directory', 'model.remat', 'train.accumulate', 'train.log_every', 'train.max_skipped',
-)
 
 KINDS = {
   bool: 'true or false', int: 'an integer', float: 'a number', str: 'a word', list: 'a tuple',
@@ -58,27 +51,16 @@ def flatten(config, prefix=''):
   return flat
 
 
-def identity(config):
-  """The flat keys and values that decide the trained weights."""
-  flat = flatten(config)
-  return {k: flat[k] for k in flat if k.split('.')[0] in IDENTITY and k not in NOT_IDENTITY}
-
-
-def run_name(config, stem, size):
-  """'rope-tiny-3f2a9c1e': the config file's stem, the size and a digest of `identity`."""
-  text = json.dumps(identity(config), sort_keys=True)
-  return '-'.join(filter(None, (stem, size, hashlib.sha256(text.encode()).hexdigest()[:8])))
-
-
 def difference(old, new):
-  """'seed 0 -> 1, model.dim 64 -> 128': where the identities of two configs differ, or ''."""
-  return changes(identity(old), identity(new))
+  """{key: (old value, new value)} where two flat dicts differ; None where a key is absent."""
+  pairs = {key: (old.get(key), new.get(key)) for key in old | new}
+  return {key: (a, b) for key, (a, b) in pairs.items() if a != b}
 
 
-def changes(old, new):
-  """The same of any two flat dicts."""
-  pairs = [(k, old.get(k, 'absent'), new.get(k, 'absent')) for k in old | new]
-  return ', '.join(f'{k} {show(a)} -> {show(b)}' for k, a, b in pairs if a != b)
+def changes(difference):
+  """'seed 0 -> 1, model.dim 64 -> 128': what `difference` returned, as text."""
+  word = lambda value: 'absent' if value is None else show(value)
+  return ', '.join(f'{k} {word(a)} -> {word(b)}' for k, (a, b) in difference.items())
 
 
 def show(value):
@@ -121,6 +103,31 @@ def load(spec):
     raise UserError(f'{nearby(path)}: {error}') from error
   config.lock()
   return config, path, ''.join(map(str, filter(None, call.args[:1])))
+
+
+def from_record(values):
+  """The config of a run, from the plain dict that its checkpoints and results hold.
+
+  A key that base.py has got since has the value there, with which nothing has changed.
+
+  Raises:
+    UserError: it has keys or types that are not base.py's.
+  """
+  config = base().get_config()
+  like = flatten(config)
+  known = {k: v for k, v in flatten(values).items() if not k.startswith('encoding.')}
+  check_types(like | known, like)
+  config.update_from_flattened_dict(known)
+  config.encoding = _tuples(values['encoding'])
+  config.lock()
+  return config
+
+
+def _tuples(value):
+  """What was a tuple before it was JSON."""
+  if isinstance(value, dict):
+    return {key: _tuples(inner) for key, inner in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def find(name):

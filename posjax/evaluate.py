@@ -201,10 +201,17 @@ def run(config, workdir, *, name, checkpoint, command):
   corpus = data.load(**config.data)
   held_out = hold_out(config, corpus)
   saved = state.load(config, workdir, checkpoint)
+  if saved.read_with:
+    print(report.read_with(saved.read_with), flush=True)
   scorer = Scorer(
     saved.model, saved.mesh, config.train.batch * config.train.length, config.seed
   )
   with jax.set_mesh(saved.mesh):
     result = evaluate(scorer, saved.params, held_out, saved.model.pattern.limit)
-  record = report.record(config, corpus, saved.params) | {'trained_on': saved.record['corpus']}
-  report.finish(result, record, workdir, name=name, step=saved.step, command=command)
+  record = report.record(config, corpus, saved.params) | {
+    'trained_on': saved.record['corpus'],
+    'read_with': {key: new for key, (_, new) in saved.read_with.items()},
+  }
+  report.finish(
+    result, record, workdir, name=name, step=saved.step, command=command, differs=saved.read_with
+  )

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posjax import data, state
+from posjax import data, report, state
 from posjax.config import UserError
 from posjax.encodings import At
 from posjax.transformer import Cache, unstacked
@@ -176,6 +176,8 @@ def run(config, workdir, *, checkpoint, prompt):
     UserError: no such checkpoint, no such prompt, or more positions than the encoding has.
   """
   saved = state.load(config, workdir, checkpoint)
+  if saved.read_with:
+    print(report.read_with(saved.read_with), file=sys.stderr, flush=True)
   text = read(prompt)
   tokens = data.encode(text)
   state.check_limit(

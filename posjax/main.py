@@ -1,6 +1,9 @@
 """Trains, evaluates and samples from language models, to compare their positional encodings.
 
   python -m posjax.main --config=NAME[:SIZE] [--config.KEY=VALUE ...] [flags]
+  python -m posjax.main --workdir=RUN [--mode=MODE] [--config.KEY=VALUE ...] [flags]
+
+A run's folder knows its config: it is enough to go on with it, evaluate it or generate from it.
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
@@ -20,7 +23,7 @@ from typing import NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from posjax import allocator, command_line, validation
+from posjax import allocator, command_line, identity, validation
 from posjax import config as config_lib
 from posjax.config import UserError
 
@@ -82,14 +85,39 @@ def parse(argv):
     print(usage(), flush=True)
     raise SystemExit(0)
   check_flags(values, overrides)
-  config, path, size = command_line.load(values.config, overrides)
-  validation.validate(config)
-  name = config_lib.run_name(config, path.stem, size)
   validation.check_local('--workdir', values.workdir)
-  workdir = os.path.expanduser(values.workdir) or os.path.join('runs', name)
+  workdir = os.path.expanduser(values.workdir)
+  if values.config:
+    config, path, name = of_file(values.config, overrides)
+  else:
+    config, path, name = of_run(workdir, overrides)
+  workdir = workdir or os.path.join('runs', name)
   lasting = [f'--{k}={values[k].value}' for k in ('config', 'workdir') if values[k].value]
   command = f'{PROGRAM} {shlex.join([*lasting, *overrides])}'
   return Run(config, path, name, workdir, command, values)
+
+
+def of_file(spec, overrides):
+  """(config, path of its file, name of the run) of what --config names, with overrides set."""
+  config, path, size = command_line.load(spec, overrides)
+  validation.validate(config)
+  if config.init.run and not config.init.source:
+    from posjax import warm_start  # and jax and Orbax
+
+    warm_start.identify(config.init)
+  return config, path, identity.run_name(config, path.stem, size)
+
+
+def of_run(workdir, overrides):
+  """The same of the run whose checkpoints are in `workdir`."""
+  from posjax import state
+
+  record = state.record(workdir, 'newest')
+  config, path = config_lib.from_record(record['config']), config_lib.ROOT / 'configs/base.py'
+  command_line.override(config, overrides, path)
+  command_line.drop_unread(config)
+  validation.validate(config)
+  return config, path, record.get('name', os.path.basename(os.path.abspath(workdir)))
 
 
 def define_flags():
@@ -107,15 +135,14 @@ def check_flags(values, overrides):
     unknown = re.match(r'--?(?!(?:no)?config\.)([a-zA-Z][^=]*)', argument)
     if unknown:
       raise UserError(f'--{unknown[1]}: no such flag; {nearest_flag(unknown[1])}')
-  if not values.config:
+  if not values.config and not values.workdir:
     raise UserError(
       f'--config is missing, one of {", ".join(config_lib.available())}; '
       f'for example {PROGRAM} --config=configs/rope.py'
     )
   if values.mode not in MODES:
     raise UserError(f'--mode={values.mode}: it {config_lib.one_of(values.mode, MODES)}')
-  if values.checkpoint not in ('newest', 'best') and not values.checkpoint.isdecimal():
-    raise UserError(f'--checkpoint={values.checkpoint}: it must be newest, best or a step')
+  validation.check_checkpoint('--checkpoint', values.checkpoint)
   for name, modes in ONLY_IN.items():
     if values[name].present and values.mode not in modes:
       raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
@@ -152,7 +179,9 @@ def start(run):
       from posjax import train
 
       seconds = time.perf_counter() - program.STARTED
-      train.run(config, workdir, name=run.name, import_seconds=seconds, command=run.command)
+      # Its folder knows the rest.
+      command = f'{PROGRAM} {shlex.join([f"--workdir={workdir}"])}'
+      train.run(config, workdir, name=run.name, import_seconds=seconds, command=command)
     elif values.dry_run:
       from posjax import plan
 

@@ -1,5 +1,7 @@
 """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with warm-up, decay and clipping."""
 
+import fnmatch
+
 import jax
 import optax
 
@@ -33,11 +35,36 @@ def make_optimizer(schedule, *, b1, b2, eps, weight_decay, clip):
 
 
 def from_config(config):
-  """(optimizer, schedule) of a resolved config."""
+  """(optimizer, schedule) of a resolved config; weights of `init.frozen` have no moments."""
   arguments = dict(config.optimizer)
   keys = ('learning_rate', 'warmup', 'schedule', 'decay', 'final')
   schedule = make_schedule(config.train.steps, **{key: arguments.pop(key) for key in keys})
-  return make_optimizer(schedule, **arguments), schedule
+  adamw = make_optimizer(schedule, **arguments)
+  if frozen := patterns(config.init.frozen):
+    adamw = optax.masked(adamw, lambda params: jax.tree.map(lambda x: not x, where(params, frozen)))
+  return adamw, schedule
+
+
+def patterns(words):
+  """Of 'encoding/*,table_VD', as the config has them."""
+  return tuple(filter(None, words.split(',')))
+
+
+def named(name, patterns):
+  """Whether one of the patterns fits a weight's name, 'layers/block_0/mlp/up_DF'."""
+  return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def where(params, patterns):
+  """A tree of booleans: which weights the patterns name."""
+  name = lambda path: '/'.join(key.key for key in path)
+  return jax.tree_util.tree_map_with_path(lambda path, _: named(name(path), patterns), params)
+
+
+def freeze(params, patterns):
+  """The weights, without a gradient where the patterns name them."""
+  stop = lambda x, frozen: jax.lax.stop_gradient(x) if frozen else x
+  return jax.tree.map(stop, params, where(params, patterns))
 
 
 def is_decayed(params):

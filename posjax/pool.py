@@ -6,6 +6,7 @@ import re
 import statistics
 
 from posjax import config as config_lib
+from posjax import identity
 from posjax.config import UserError
 
 
@@ -19,7 +20,7 @@ def check_alike(described):
   """Raises UserError unless the flat dicts of all [(run, dict)] are equal."""
   for run, values in described:
     first, expected = described[0]
-    if found := config_lib.changes(expected, values):
+    if found := config_lib.changes(config_lib.difference(expected, values)):
       raise UserError(f'{first} and {run} do not compare: {found}')
 
 
@@ -31,11 +32,10 @@ def finished(runs):
   """
   done = [(run, result) for run in runs if (result := run.result())]
   for run, result in done:
-    old, new = (
-      config_lib.identity(config) | select(config, ('evaluate',))
-      for config in (result['config'], run.config)
-    )
-    if found := config_lib.changes(old, new):
+    old, new = result['config'], run.config
+    differ = identity.difference(old, new)
+    differ |= config_lib.difference(*(select(config, ('evaluate',)) for config in (old, new)))
+    if found := config_lib.changes(differ):
       raise UserError(
         f'{run.folder}: arm {run.arm} ran with another config, {found}; delete that folder, or '
         'choose another --workdir'

@@ -1,10 +1,12 @@
 """What a run shows: its first lines, the table and the figure at its end, and what to try next."""
 
+import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import warnings
@@ -14,6 +16,8 @@ import jax
 from posjax import attention, files
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
+
+LONGEST_SUFFIX = 160  # of a file's name, of which most file systems take 255 bytes
 
 
 def count(tree):
@@ -106,12 +110,17 @@ def cell(nats, limit):
   return f'{nats:>11.3f}{nats / math.log(2):>11.3f}'
 
 
-def finish(result, record, workdir, *, name, step, command):
-  """Prints the table and the next commands, and saves evaluation.json and loss_by_length.png."""
+def finish(result, record, workdir, *, name, step, command, differs=None):
+  """Prints the table and the next commands, and saves evaluation.json and loss_by_length.png.
+
+  Where the model is not as it was trained, `differs` says how, as `config.difference` does: the
+  files are then named after it, and those of the run stay.
+  """
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
   print(table(result), flush=True)
   if os.access(workdir, os.W_OK):
-    print(f'figure: {save({"name": name, "step": step, **record, **result}, workdir)}')
+    contents = {'name': name, 'step': step, **record, **result}
+    print(f'figure: {save(contents, workdir, suffix(differs or {}))}')
   else:
     warnings.warn(f'{workdir} cannot be written: these results are not saved', stacklevel=2)
   # BOS and 'def ' are five tokens.
@@ -121,12 +130,31 @@ def finish(result, record, workdir, *, name, step, command):
   print(f"next:   {command}{tokens} --mode=generate --prompt='def '", flush=True)
 
 
-def save(contents, workdir):
+def read_with(difference):
+  """The line that says how a model is read otherwise than it was trained."""
+  return f'read with  {", ".join(_set(difference))}'
+
+
+def _set(difference):
+  """['encoding.rope.base=5.0', …]: what is set anew."""
+  return [f'{k}={config_lib.show(new)}' for k, (_, new) in difference.items() if new is not None]
+
+
+def suffix(difference):
+  """The same for names of files, '-rope.base=5.0'; '' where nothing differs."""
+  text = ''.join(f'-{each.removeprefix("encoding.")}' for each in _set(difference))
+  plain = re.sub(r'[^\w.,=+-]', '_', text)
+  if len(plain) <= LONGEST_SUFFIX:
+    return plain
+  return f'{plain[: LONGEST_SUFFIX - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}'
+
+
+def save(contents, workdir, suffix=''):
   """Writes evaluation.json and, first, the figure; the figure's path."""
   workdir = pathlib.Path(workdir)
-  figure = workdir / 'loss_by_length.png'
+  figure = workdir / f'loss_by_length{suffix}.png'
   plot(contents, figure)
-  files.replace(workdir / 'evaluation.json', json.dumps(contents, indent=2) + '\n')
+  files.replace(workdir / f'evaluation{suffix}.json', json.dumps(contents, indent=2) + '\n')
   return figure
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 from typing import Any
 
 import flax
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from posjax import checkpoint, optimizer, sharding, transformer
+from posjax import checkpoint, identity, optimizer, sharding, transfer, transformer
 from posjax import config as config_lib
 from posjax.config import UserError
 
@@ -80,41 +81,92 @@ def abstract(config, model, mesh):
 
 @dataclasses.dataclass
 class Saved:
-  """A checkpoint that was read, and the model it belongs to."""
+  """The weights of a checkpoint, and the model they belong to.
+
+  `read_with` says what of that model's config is not as it was trained, as `config.difference`.
+  """
 
   model: transformer.Transformer
   mesh: jax.sharding.Mesh
   params: Any
   step: int
   record: dict
+  read_with: dict = dataclasses.field(default_factory=dict)
+
+
+# What may differ when weights are read, if all of them stay as they are.
+READABLE = ('encoding.', 'data.', 'model.windows', 'model.chunks')
 
 
 def load(config, workdir, which):
-  """Reads the checkpoint 'newest', 'best' or of a step from `workdir`.
+  """The weights of the checkpoint 'newest', 'best' or of a step, for the model of `config`.
 
-  Of the newest ones, it takes the first that is whole.
+  Of the newest ones, it takes the first that is whole. The encodings may be others, or have other
+  arguments, than those that were trained, as long as each weight has its place.
 
   Raises:
     UserError: there is no such checkpoint, it is damaged, or belongs to another config.
   """
   model, mesh = setup(config)
-  target = abstract(config, model, mesh)
-  with contextlib.closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
-    check = lambda record: check_config(record, config, checkpoints)
-    if which == 'newest':
-      restored = checkpoints.restore_newest(target, check=check)
-    else:
-      restored = checkpoints.restore_one(which, target, check=check)
-  if restored is None:
-    raise UserError(f'{checkpoints.directory}: no checkpoint is here yet')
-  return Saved(model, mesh, restored.state.params, restored.step, restored.record)
+  saved = read(workdir, which, mesh, lambda record: check_config(record, config, workdir, READABLE))
+  differ = identity.difference(saved.record['config'], config)
+  if any(key.startswith('encoding.') for key in differ):
+    shapes = abstract(config, model, mesh).params
+    source = transfer.leaves(saved.model, saved.params)
+    taken = transfer.plan(source, transfer.leaves(model, shapes))
+    misfits = [f'{each.leaf} is {each}' for each in taken if not each.whole]
+    misfits += [f'{leaf} is {text}' for leaf, text in transfer.dropped(source, taken)]
+    if misfits:
+      raise UserError(
+        f'{workdir}: {config_lib.changes(differ)}: {misfits[0]}; only what changes no weight can '
+        f'be read otherwise than it was trained; {way_on(workdir)}'
+      )
+    first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), shapes)
+    saved.params = transfer.fill(taken, first, saved.params)
+  saved.model, saved.read_with = model, differ
+  return saved
 
 
-def check_config(record, config, checkpoints):
-  """Raises UserError if a checkpoint's record names another config."""
-  difference = config_lib.difference(record['config'], config_lib.to_dict(config))
-  if difference:
+def record(workdir, which):
+  """The record of a checkpoint: 'newest', 'best' or a step. Raises UserError if there is none."""
+  with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
+    return found(workdir, checkpoints.find(which, checkpoints.record))
+
+
+def found(workdir, checkpoint):
+  if checkpoint is None:
+    raise UserError(f'{workdir}: no checkpoint is here yet')
+  return checkpoint
+
+
+def read(workdir, which, mesh, check=lambda record: None):
+  """The weights of a checkpoint as `Saved`, with the model that they were trained in."""
+  with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
+
+    def weights(step):
+      record = checkpoints.record(step)
+      check(record)
+      config = config_lib.from_record(record['config'])
+      model = transformer.from_config(config)
+      shapes = abstract(config, model, mesh).params
+      return Saved(model, mesh, checkpoints.weights(step, record, shapes), step, record)
+
+    return found(workdir, checkpoints.find(which, weights))
+
+
+def check_config(record, config, workdir, readable=()):
+  """Raises UserError if a checkpoint is of a config that differs in other keys than `readable`."""
+  differ = identity.difference(record['config'], config_lib.to_dict(config))
+  if fixed := {key: pair for key, pair in differ.items() if not key.startswith(readable)}:
     raise UserError(
-      f'{checkpoints.directory}: made with another config: {difference}; set that back, or choose '
-      'another --workdir'
+      f'{config_lib.nearby(workdir)}: made with another config: {config_lib.changes(fixed)}; set '
+      f'that back, or {way_on(workdir)}'
     )
+
+
+def way_on(workdir):
+  """What to do where a run cannot go on in its own folder."""
+  return (
+    'choose another --workdir, where --config.init.run='
+    f'{shlex.quote(str(config_lib.nearby(workdir)))} starts from these weights'
+  )

@@ -21,6 +21,7 @@ from posjax import (
   report,
   resources,
   sharding,
+  warm_start,
 )
 from posjax import config as config_lib
 from posjax import state as state_lib
@@ -44,11 +45,11 @@ def losses(model, params, batch, *, positions, dropout):
   return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, batch['targets'])
 
 
-def gradients(model, params, batch, *, rng, accumulate):
+def gradients(model, params, batch, *, rng, accumulate, frozen=()):
   """Mean loss in nats per target and its gradient, over microbatches one after the other.
 
   Each draws positions and drops out by a key of its own; for positions, the first one's is that of
-  a batch in one piece.
+  a batch in one piece. Weights that the patterns `frozen` name have a gradient of 0.
   """
   positions, dropout = jax.random.split(rng)
   targets = jnp.sum(batch['segment_ids'] >= 0)
@@ -56,6 +57,7 @@ def gradients(model, params, batch, *, rng, accumulate):
   @jax.value_and_grad
   def loss(params, rows, positions, dropout):
     weight_BT = rows['segment_ids'] >= 0
+    params = optimizer.freeze(params, frozen)
     nats_BT = losses(model, params, rows, positions=positions, dropout=dropout)
     return jnp.sum(nats_BT * weight_BT) / targets
 
@@ -74,14 +76,18 @@ def gradients(model, params, batch, *, rng, accumulate):
   return total
 
 
-def train_step(state, batch, *, model, update, schedule, seed, accumulate, max_skipped):
+def train_step(
+  state, batch, *, model, update, schedule, seed, accumulate, max_skipped, frozen=()
+):
   """State and batch to the next state and its metrics. Pure; the randomness is seed and step.
 
   A loss or gradient that is no number changes no weight and no moment; the run gives up when there
   were more than `max_skipped` of them.
   """
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
-  loss, grads = gradients(model, state.params, batch, rng=rng, accumulate=accumulate)
+  loss, grads = gradients(
+    model, state.params, batch, rng=rng, accumulate=accumulate, frozen=frozen
+  )
   norm = optax.tree.norm(grads)
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)
   updates, moments = update(grads, state.moments, state.params)
@@ -112,6 +118,7 @@ def make_step(config, model, state):
   step = functools.partial(
     train_step, model=model, update=adamw.update, schedule=schedule, seed=config.seed,
     accumulate=config.train.accumulate, max_skipped=config.train.max_skipped,
+    frozen=optimizer.patterns(config.init.frozen),
   )
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
@@ -142,7 +149,9 @@ def run(config, workdir, *, name, import_seconds, command):
     batches = data.batches(corpus, **order)
     held_out = evaluate.hold_out(config, corpus)
   abstract = state_lib.abstract(config, model, mesh)
+  warm_start.check(config.init, model, abstract.params)
   record = report.record(config, corpus, abstract.params)
+  record['name'] = name
   record['data'] = data.fingerprint(corpus, **order)
   scorer = evaluate.Scorer(
     model, mesh, config.train.batch * config.train.length, config.seed
@@ -181,7 +190,11 @@ def train(context, model, abstract):
     step = make_step(config, model, abstract)
     step = step.lower(abstract, example(config, context.mesh)).compile()
     resources.check_memory(step)
-    state = state or first_state(config, model, abstract)
+    if state is None:
+      state = first_state(config, model, abstract)
+      if config.init.run:
+        params = warm_start.take(config.init, model, context.mesh, state.params)
+        state = state.replace(params=params)
   with context.clock('train'):
     try:
       return loop(context, state, step)
@@ -197,17 +210,19 @@ def resume(context, abstract):
       checkpoints, and none is left.
   """
   checkpoints = context.checkpoints
+  workdir = checkpoints.directory.parent
 
   def check(saved):
-    state_lib.check_config(saved, context.config, checkpoints)
-    if changes := config_lib.changes(saved['data'], context.record['data']):
+    state_lib.check_config(saved, context.config, workdir)
+    if differ := config_lib.difference(saved['data'], context.record['data']):
       raise UserError(
-        f'{checkpoints.directory}: made from other text, or in another order: {changes}; choose '
-        'another --workdir'
+        f'{workdir}: trained on other text, or in another order: {config_lib.changes(differ)}; '
+        f'{state_lib.way_on(workdir)}'
       )
 
-  restored = checkpoints.restore_newest(abstract, context.batches, check=check)
-  workdir = checkpoints.directory.parent
+  restored = checkpoints.find(
+    'newest', lambda step: checkpoints.restore(step, abstract, context.batches, check=check)
+  )
   if restored is None:
     if (workdir / checkpoint.SAVED).exists():
       raise UserError(

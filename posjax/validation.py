@@ -55,6 +55,7 @@ def validate(config):
   check_local('data.corpus', config.data.corpus)
   check_patterns(config)
   check_steps(config)
+  check_init(config.init)
   mesh, multiples = config.mesh, config.evaluate.multiples
   if len(mesh) != 3 or mesh.count(-1) > 1 or any(n < 1 and n != -1 for n in mesh):
     raise UserError(
@@ -70,6 +71,20 @@ def validate(config):
       f'evaluate.stride = {config.evaluate.stride}: must be at most '
       f'train.length = {config.train.length}'
     )
+
+
+def check_init(init):
+  """Without a run to start from, nothing else of `init` means anything."""
+  check_local('init.run', init.run)
+  check_checkpoint('init.checkpoint', init.checkpoint)
+  for key in ('fresh', 'frozen'):
+    if init[key] and not init.run:
+      raise UserError(f'init.{key} = {init[key]}: it needs init.run, a run to start from')
+
+
+def check_checkpoint(key, which):
+  if which not in ('newest', 'best') and not which.isdecimal():
+    raise UserError(f'{key}={which}: it must be newest, best or a step')
 
 
 def check_local(key, path):

@@ -68,11 +68,16 @@ def saved(tmp_path_factory):
   return workdir
 
 
+def find(checkpoints, which, *arguments, **keywords):
+  """The checkpoint that `which` names, restored."""
+  return checkpoints.find(which, lambda step: checkpoints.restore(step, *arguments, **keywords))
+
+
 def restore(workdir, mesh=(1, 1, 1), check=lambda record: None):
-  """`restore_newest`, and the numbers that the iterator gives next."""
+  """The newest, and the numbers that the iterator gives next."""
   iterator = batches()
   with contextlib.closing(Checkpoints(workdir, 2)) as checkpoints:
-    restored = checkpoints.restore_newest(like(first_state(), mesh), iterator, check=check)
+    restored = find(checkpoints, 'newest', like(first_state(), mesh), iterator, check=check)
   return restored, next(iterator)
 
 
@@ -170,7 +175,7 @@ def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
   max(files, key=lambda path: path.stat().st_size).unlink()
   target, anything = like(first_state()), lambda record: None
   with contextlib.closing(Checkpoints(tmp_path / 'run', keep, create=True)) as checkpoints:
-    assert checkpoints.restore_newest(target, check=anything).step == 4
+    assert find(checkpoints, 'newest', target, check=anything).step == 4
     gc.collect()
     checkpoints.set_aside(4)
     assert checkpoints.newest() == 4
@@ -178,7 +183,7 @@ def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
       checkpoints.save(step, put(later(first_state(), step)), batches(), RECORD, 1.0)
     checkpoints.wait()
     assert checkpoints.newest() == 10
-    assert checkpoints.restore_one('best', target, check=anything).step == 4
+    assert find(checkpoints, 'best', target, check=anything).step == 4
   assert sorted(map(int, kept)) == Checkpoints(tmp_path / 'run', keep).steps()
 
 
@@ -245,7 +250,7 @@ def test_readers_write_nothing(saved, tmp_path):
   assert_whole(restored, numbers)
   with contextlib.closing(Checkpoints(tmp_path / 'run', 1)) as checkpoints:
     for which in ('best', '4'):
-      checkpoints.restore_one(which, like(first_state()), check=lambda record: None)
+      find(checkpoints, which, like(first_state()), check=lambda record: None)
   with pytest.raises(UserError, match='nothing: no checkpoint is here'):
     Checkpoints(tmp_path / 'nothing', 2)
   assert listing(tmp_path) == before
@@ -328,14 +333,14 @@ def test_the_best_or_a_step_that_is_damaged(saved, tmp_path):
   target = like(first_state())
   with contextlib.closing(Checkpoints(tmp_path / 'run', 2)) as checkpoints:
     check = lambda record: None
-    assert checkpoints.restore_one('4', target, check=check).step == 4
+    assert find(checkpoints, '4', target, check=check).step == 4
     for which in ('best', '8'):
       # The data's place is not read by an evaluation: the weights are whole.
-      assert checkpoints.restore_one(which, target, check=check).step == 8
+      assert find(checkpoints, which, target, check=check).step == 8
       with pytest.raises(UserError, match=f'--checkpoint={which}: 8 is damaged: '):
-        checkpoints.restore_one(which, target, batches(), check=check)
+        find(checkpoints, which, target, batches(), check=check)
     with pytest.raises(UserError, match='--checkpoint=5: .* saved steps are 4, 8;'):
-      checkpoints.restore_one('5', target, check=check)
+      find(checkpoints, '5', target, check=check)
 
 
 @pytest.mark.parametrize('old, new', [

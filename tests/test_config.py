@@ -16,7 +16,15 @@ import pytest
 from ml_collections import ConfigDict
 
 import posjax
-from posjax import command_line, compile_cache, main, resources, transformer, validation
+from posjax import (
+  command_line,
+  compile_cache,
+  identity,
+  main,
+  resources,
+  transformer,
+  validation,
+)
 from posjax import config as config_lib
 from posjax.config import ROOT, UserError
 from posjax.encodings import Chain
@@ -444,9 +452,9 @@ def test_layers_are_built_as_named(line):
 
 @pytest.mark.parametrize('line, section, want', [
   ('--config=fox --config.encoding.layers=rope+fox --config.encoding.rope.base=5',
-   'rope', dict(base=5.0, fraction=1.0, layout='half', scaling={})),
+   'rope', dict(base=5.0)),
   ('--config=base --config.encoding.layers=rope_a,nope --config.encoding.rope_a.fraction=0.5',
-   'rope_a', dict(base=1e4, fraction=0.5, layout='half', scaling={})),
+   'rope_a', dict(fraction=0.5)),
   ('--config=rope --config.encoding.rope.scaling.rope_type=longrope'
    ' --config.encoding.rope.scaling.factor=4 --config.encoding.rope.scaling.truncate=false'
    ' --config.encoding.rope.scaling.short_factor=1,1.5', 'rope',
@@ -455,7 +463,7 @@ def test_layers_are_built_as_named(line):
      original_max_position_embeddings=64))),  # which it needs: train.length
 ])
 def test_arguments_that_a_file_leaves_out(line, section, want):
-  """The rest of the section are defaults; the encoding judges the keys of a dictionary."""
+  """Only what is set stands there; the encoding judges the keys of a dictionary."""
   assert config_lib.to_dict(parse(line).config.encoding)[section] == want
 
 
@@ -485,7 +493,7 @@ def test_name_of_a_config():
   assert parse('--config=rope').workdir == f'runs/{name}'
   config, path, size = config_lib.load('rope')
   other_order = ConfigDict(dict(reversed([*config.items()])))
-  assert config_lib.run_name(other_order, path.stem, size) == name
+  assert identity.run_name(other_order, path.stem, size) == name
 
 
 def test_configs_work_from_another_folder(tmp_path, monkeypatch):
@@ -535,7 +543,7 @@ def test_every_config_is_valid(name, size):
 def test_tables_match_the_schema():
   schema = config_lib.flatten(config_lib.base().get_config())
   bounded = [key for keys in validation.INTERVALS.values() for key in keys]
-  checked = [*bounded, *validation.CHOICES, *config_lib.NOT_IDENTITY]
+  checked = [*bounded, *validation.CHOICES, *identity.WITHOUT_EFFECT]
   assert set(checked) <= schema.keys() and len(set(bounded)) == len(bounded)
   numbers = {
     key for key, value in schema.items()
@@ -554,34 +562,35 @@ def changed(value):
 
 def test_run_name_depends_on_what_decides_the_weights():
   config, path, size = config_lib.load('rope')
-  name = config_lib.run_name(config, path.stem, size)
+  name = identity.run_name(config, path.stem, size)
   without_effect = set()
   for key, value in config_lib.flatten(config).items():
     other = config.copy_and_resolve_references()
     other.update_from_flattened_dict({key: changed(value)})
-    if config_lib.run_name(other, path.stem, size) == name:
+    if identity.run_name(other, path.stem, size) == name:
       without_effect.add(key)
-    assert (config_lib.difference(config, other) == '') == (key in without_effect)
+    assert (identity.difference(config, other) == {}) == (key in without_effect)
   assert without_effect == {
     'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh',
     'model.remat', 'train.accumulate', 'train.max_skipped',
     'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
     'evaluate.tokens',
     'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',
-    'generate.top_k', 'generate.top_p',
+    'generate.top_k', 'generate.top_p', 'init.run', 'init.checkpoint',
   }
 
 
 def test_difference_survives_json():
   old, new = [config_lib.to_dict(config_lib.load(spec)[0]) for spec in ('rope', 'nope')]
   saved = json.loads(json.dumps(old))
-  assert saved == old and config_lib.difference(saved, config_lib.load('rope')[0]) == ''
-  assert config_lib.difference(saved, new) == (
+  assert saved == old and identity.difference(saved, config_lib.load('rope')[0]) == {}
+  assert config_lib.changes(identity.difference(saved, new)) == (
     'encoding.layers rope -> nope, encoding.rope.base 10000.0 -> absent, '
     'encoding.rope.fraction 1.0 -> absent, encoding.rope.layout half -> absent'
   )
   other = parse('--config=rope --config.seed=3 --config.mesh=1,1,1 --config.model.windows=0,8')
-  assert config_lib.difference(saved, other.config) == 'seed 0 -> 3, model.windows 0 -> 0,8'
+  found = identity.difference(saved, other.config)
+  assert config_lib.changes(found) == 'seed 0 -> 3, model.windows 0 -> 0,8'
 
 
 @pytest.mark.parametrize('setting', [
@@ -631,7 +640,11 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   run = parse('--config=rope')
   assert args == (run.config, run.name if module == 'plan' else run.workdir)
   assert kwargs == {
-    'train': dict(name=run.name, command=run.command, import_seconds=mock.ANY), 'plan': {},
+    'train': dict(
+      name=run.name, import_seconds=mock.ANY,
+      command=f'python -m posjax.main --workdir={run.workdir}',
+    ),
+    'plan': {},
     'evaluate': dict(name=run.name, checkpoint='best', command=run.command),
     'generate': dict(checkpoint='7', prompt='abc'),
   }[module]

@@ -268,7 +268,7 @@ def test_a_checkpoint_is_evaluated_as_it_was_when_it_was_made(tmp_path):
     return json.loads(evaluation.read_text())
 
   del made['data']  # the order of training batches
-  assert again('newest') == made | {'trained_on': made['corpus']}
+  assert again('newest') == made | {'trained_on': made['corpus'], 'read_with': {}}
   path.write_text(path.read_text() + '\nthe end')
   earlier = again('2')
   assert (earlier['step'], earlier['trained_on']) == (2, made['corpus'])

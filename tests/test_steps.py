@@ -87,7 +87,7 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (coun
   """
   keys = []
 
-  def gradients(model, params, batch, *, rng, accumulate):
+  def gradients(model, params, batch, *, rng, accumulate, frozen):
     keys.append(rng)
     return jnp.float32(loss), {'w_DF': jnp.float32(gradient)}
 
@@ -149,10 +149,12 @@ def test_a_step_is_made_as_the_config_says(monkeypatch):
   config, _, _ = command_line.load('rope', [
     f'--config.{key}' for key in (
       'seed=5', 'train.accumulate=2', 'train.max_skipped=3', 'optimizer.warmup=10',
+      'init.frozen=table_VD,layers/*',
     )
   ])
   state = {'w': jax.device_put(jnp.zeros(8), jax.devices()[3])}
   after, rate = train.make_step(config, 'model', state)(state, 2)
-  assert seen == dict(model='model', seed=5, accumulate=2, max_skipped=3)
+  frozen = ('table_VD', 'layers/*')
+  assert seen == dict(model='model', seed=5, accumulate=2, max_skipped=3, frozen=frozen)
   assert rate == pytest.approx(6e-4)  # after two of ten steps of warm-up
   assert state['w'].is_deleted() and after['w'].devices() == {jax.devices()[3]}

@@ -323,7 +323,8 @@ def test_another_config_or_corpus_is_refused(corpus, whole):
   before = corpus.read_text()
   corpus.write_text(before + '\none more line')
   try:
-    with pytest.raises(config_lib.UserError, match='made from other text, .*: sha256 .* -> '):
+    said = 'trained on other text, .*: sha256 .* -> .*--config.init.run='
+    with pytest.raises(config_lib.UserError, match=said):
       run(small(corpus), whole)
   finally:
     corpus.write_text(before)

@@ -15,7 +15,7 @@ from posjax.encodings.encoding import At, Encoding, Pair, State, Tokens
 
 __all__ = [
   'At', 'Bound', 'Chain', 'Encoding', 'Pair', 'State', 'Tokens', 'arguments', 'build', 'find',
-  'name_of', 'names',
+  'name_of', 'names', 'parts',
 ]
 
 NOT_ENCODINGS = (
@@ -72,6 +72,11 @@ def unlabelled(section):
   return name if name in names() else section
 
 
+def parts(layers):
+  """The sections that a pattern of layers reads, each once: ('rope', 'alibi+rope') has two."""
+  return [*dict.fromkeys(part for layer in layers for part in layer.split('+'))]
+
+
 def build(dims, /, layers, **sections):
   """The encodings of a pattern of layers, from the keys of a config's section `encoding`.
 
@@ -84,7 +89,7 @@ def build(dims, /, layers, **sections):
   Raises:
     UserError: an unknown encoding or argument, a wrong type or value, a section without a layer.
   """
-  found = {part: find(unlabelled(part)) for layer in layers for part in layer.split('+')}
+  found = {part: find(unlabelled(part)) for part in parts(layers)}
   for section in sections:
     if section not in found:
       start = f'start from --config=configs/{layers[0]}.py, or ' if layers[0] in names() else ''

@@ -59,6 +59,7 @@ class Abacus(Encoding):
   length: int = 1024
   max_offset: int = 99
   stddev: float = 0.02
+  longer_tables = ('table_RD',)
   behind = True
 
   def check(self, dims):

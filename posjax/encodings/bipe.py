@@ -53,6 +53,7 @@ class Bipe(Encoding):
   length: int = 1024
   step: int = 1
   stddev: float = 0.02
+  longer_tables = ('table_RD',)
   behind = True
 
   def check(self, dims):

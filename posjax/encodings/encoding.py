@@ -107,6 +107,7 @@ class Encoding(nn.Module):
   shift_invariant: ClassVar[bool] = True  # adding a constant to all positions changes no output
   whole_positions: ClassVar[bool] = False  # positions are indices: no fractions
   limit: ClassVar[int | None] = None  # how many positions from 0 on it represents; None: any
+  longer_tables: ClassVar[tuple[str, ...]] = ()  # whose first rows are those of shorter ones
   fractions: ClassVar[bool] = False  # it moves positions, and not to whole ones
   depends_on_capacity: ClassVar[str] = ''  # why what it does depends on how many tokens may come
   causal_only: ClassVar[bool] = False  # a query must not see keys of later order

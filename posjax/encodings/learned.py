@@ -22,6 +22,7 @@ class Learned(Encoding):
   stddev: float = 0.02
   offset: int = 0
   shift_invariant = False
+  longer_tables = ('table_RD',)
   whole_positions = True
 
   @property

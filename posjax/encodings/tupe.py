@@ -28,6 +28,7 @@ class Tupe(Encoding):
   bidirectional: bool = False
   untie_first: bool = False
   shift_invariant = False
+  longer_tables = ('table_RD',)
   whole_positions = True
   limit = property(lambda self: self.length)
 

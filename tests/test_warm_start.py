@@ -1,0 +1,242 @@
+"""A run that is come back to: from its folder alone, read otherwise, or as the start of another."""
+
+import contextlib
+import json
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from posjax import checkpoint, data, evaluate, identity, main, report, state, train, warm_start
+from posjax import config as config_lib
+from posjax.config import UserError
+from tests.test_train import SMALL, lines, small
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+  path = tmp_path_factory.mktemp('corpus') / 'numbers.txt'
+  path.write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
+  return path
+
+
+@pytest.fixture(scope='module')
+def whole(corpus, tmp_path_factory):
+  """The folder of a run of RoPE after step 8, as train.run leaves it; not to be written to."""
+  workdir = tmp_path_factory.mktemp('runs') / 'whole'
+  config = small(corpus)
+  model, mesh = state.setup(config)
+  abstract = state.abstract(config, model, mesh)
+  text = data.load(**config.data)
+  order = dict(length=16, batch=8, seed=0)
+  record = report.record(config, text, abstract.params)
+  record |= {'name': 'small', 'data': data.fingerprint(text, **order)}
+  with jax.set_mesh(mesh), contextlib.closing(
+    checkpoint.Checkpoints(workdir, 2, create=True)
+  ) as checkpoints:
+    last = train.first_state(config, model, abstract).replace(step=np.int32(8))
+    checkpoints.save(8, last, data.batches(text, **order), record, 2.0)
+  (workdir / 'evaluation.json').write_text('{"lengths": []}')
+  return workdir
+
+
+YARN = ('encoding.rope.scaling.rope_type=yarn', 'encoding.rope.scaling.factor=4')
+
+
+def arguments(corpus, *settings, name='rope'):
+  overrides = [f'--config.{s.format(corpus=corpus)}' for s in (*SMALL, *settings)]
+  return [f'--config={name}', *overrides]
+
+
+def parse(*arguments):
+  return main.parse(['posjax', *map(str, arguments)])
+
+
+def params(workdir):
+  mesh = state.setup(parse(f'--workdir={workdir}').config)[1]
+  return state.read(workdir, 'newest', mesh).params
+
+
+def test_the_folder_of_a_run_knows_its_config(corpus, whole):
+  run, want = parse(f'--workdir={whole}'), small(corpus)
+  assert run.config.to_dict() == want.to_dict() and run.config.is_locked
+  assert (run.name, run.workdir) == ('small', str(whole))
+  assert parse(f'--workdir={whole}', '--config.evaluate.stride=4').config.evaluate.stride == 4
+  with pytest.raises(UserError, match=r'^--config.evaluate.strid: no such key; did you mean'):
+    parse(f'--workdir={whole}', '--config.evaluate.strid=4')
+  with pytest.raises(UserError, match=f'^{whole.parent}: no checkpoint is here; '):
+    parse(f'--workdir={whole.parent}')
+
+
+def test_a_key_that_is_newer_than_a_run(corpus, whole, monkeypatch):
+  """It stands at base.py's value, where it is part of no identity, until somebody changes it."""
+  schema = config_lib.base()
+  get_config = schema.get_config
+
+  def with_more(size='tiny'):
+    config = get_config(size)
+    config.model.novel = 0.5
+    return config
+
+  before = parse(*arguments(corpus)).name
+  monkeypatch.setattr(schema, 'get_config', with_more)
+  assert parse(*arguments(corpus)).name == before
+  assert parse(f'--workdir={whole}').config.model.novel == 0.5
+  changed = parse(*arguments(corpus, 'model.novel=0.25'))
+  assert changed.name != before
+  record = state.record(whole, 'newest')
+  assert identity.difference(record['config'], changed.config) == {'model.novel': (None, 0.25)}
+
+
+def test_an_argument_at_its_default_is_the_same_named_or_not(corpus):
+  plain, named = small(corpus), small(corpus, 'encoding.rope.scaling.rope_type=default')
+  assert identity.difference(plain, named) == {'encoding.rope.scaling.rope_type': (None, 'default')}
+  short = config_lib.to_dict(plain)
+  del short['encoding']['rope']['fraction']
+  assert identity.difference(short, plain) == identity.difference(plain, short) == {}
+  short['encoding']['rope']['base'] = 5.0
+  assert identity.difference(short, plain) == {'encoding.rope.base': (5.0, 10000.0)}
+
+
+@pytest.mark.slow
+def test_read_under_another_scaling(corpus, whole, tmp_path, capsys):
+  """The trained length is known; the run's own results stay; a chain is read as well."""
+  folder = tmp_path / 'run'
+  shutil.copytree(whole, folder)
+  own = (folder / 'evaluation.json').read_bytes()
+  overrides = [f'--config.{setting}' for setting in YARN]
+  assert main.start(parse(f'--workdir={folder}', '--mode=evaluate', *overrides)) == 0
+  said = capsys.readouterr().out
+  assert said.startswith(
+    'read with  encoding.rope.scaling.factor=4, encoding.rope.scaling.rope_type=yarn, '
+    'encoding.rope.scaling.original_max_position_embeddings=16\n'
+  )
+  assert (folder / 'evaluation.json').read_bytes() == own
+  name = (
+    '-rope.scaling.factor=4-rope.scaling.rope_type=yarn'
+    '-rope.scaling.original_max_position_embeddings=16'
+  )
+  found = json.loads((folder / f'evaluation{name}.json').read_text())
+  assert (folder / f'loss_by_length{name}.png').exists()
+  assert found['read_with'] == {
+    'encoding.rope.scaling.factor': 4, 'encoding.rope.scaling.rope_type': 'yarn',
+    'encoding.rope.scaling.original_max_position_embeddings': 16,
+  }
+  # The same from the weights, under a config that has it from the start.
+  config = small(corpus, *YARN)
+  mesh = state.setup(config)[1]
+  held_out = evaluate.hold_out(config, data.load(**config.data))
+  with jax.set_mesh(mesh):
+    scorer = evaluate.Scorer(state.setup(config)[0], mesh, 8 * 16, 0)
+    want = evaluate.evaluate(scorer, params(whole), held_out, None)
+  assert found['lengths'] == want['lengths'] != json.loads(own)['lengths']
+  chain = parse(f'--workdir={folder}', '--config.encoding.layers=temperature+rope').config
+  saved = state.load(chain, folder, 'newest')
+  assert jax.tree.all(jax.tree.map(np.array_equal, saved.params['layers'], params(whole)['layers']))
+  assert saved.params['encoding'] == {'temperature+rope': {}}
+
+
+def test_what_changes_a_weight_is_not_read(corpus, whole):
+  for settings, said in (
+    (('encoding.layers=rope+fox',), r'encoding/rope\+fox/fox/\w+ is fresh: not in the source'),
+    (('encoding.layers=rope,learned', 'encoding.learned.length=32'), '/learned/table_RD is fresh'),
+    (('model.hidden=96',), 'made with another config: model.hidden 64 -> 96; set that back, or '),
+    (('seed=1',), 'made with another config: seed 0 -> 1; set that back, or '),
+  ):
+    with pytest.raises(UserError, match=f'{said}.*--config.init.run='):
+      state.load(small(corpus, *settings), whole, 'newest')
+
+
+def test_a_long_override_names_a_file():
+  assert report.suffix({}) == ''
+  assert report.suffix({'encoding.rope.base': (1e4, 5.0)}) == '-rope.base=5.0'
+  assert report.suffix({'data.corpus': ('', 'text:a/b')}) == '-data.corpus=text_a_b'
+  long = {f'encoding.rope.scaling.short_factor{i}': (None, (1.0, 2.0)) for i in range(9)}
+  assert len(report.suffix(long)) == 160
+  other = long | {'encoding.rope.scaling.short_factor8': (None, (1.0, 3.0))}
+  assert report.suffix(long) != report.suffix(other)
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_another(corpus, whole, tmp_path, capsys):
+  """From rope to rope+fox: all is taken but the gates; it resumes when its source has gone."""
+  source = tmp_path / 'source'
+  shutil.copytree(whole, source)
+  settings = (
+    'encoding.layers=rope+fox', f'init.run={source}', 'train.steps=2', 'optimizer.warmup=1',
+    'checkpoint.every=1',
+  )
+  line = arguments(corpus, *settings, name='fox')
+  run = parse(*line)
+  assert re.fullmatch(r'[0-9a-f]{12}', run.config.init.source)
+  moved = parse(*arguments(corpus, *settings[:1], f'init.run={whole}', *settings[2:], name='fox'))
+  assert run.name == moved.name != parse(*arguments(corpus, *settings[:1], name='fox')).name
+  seen = {}
+  monkey = train.loop
+  train.loop = lambda context, state, step: seen.update(state=jax.device_get(state)) or monkey(
+    context, state, step
+  )
+  try:
+    main.start(run._replace(workdir=str(tmp_path / 'new')))
+  finally:
+    train.loop = monkey
+  said = capsys.readouterr().out
+  assert f'weights    from {source}, step 8\n' in said
+  assert re.search(r'\n  table_VD +taken\n', said)
+  assert len(re.findall(r'\n  encoding/rope\+fox/fox/\S+ +fresh: not in the source', said)) == 2
+  old, new = params(whole), seen['state']
+  for name in ('layers', 'table_VD', 'norm'):
+    assert jax.tree.all(jax.tree.map(np.array_equal, new.params[name], old[name]))
+  assert int(new.step) == 0 and not any(np.any(x) for x in jax.tree.leaves(new.moments))
+  shutil.rmtree(source)
+  shutil.rmtree(tmp_path / 'new/checkpoints/2')
+  before = lines(tmp_path / 'new')
+  main.start(parse(f'--workdir={tmp_path / "new"}'))
+  assert 'resuming after step 1\n' in capsys.readouterr().out and lines(tmp_path / 'new') == before
+  with pytest.raises(UserError, match='no checkpoint is here'):
+    parse(*line)
+
+
+@pytest.mark.slow
+def test_frozen_weights_stay_and_have_no_moments(corpus, whole, tmp_path):
+  frozen = 'table_VD,layers/*/mlp/*'
+  config = parse(*arguments(corpus, f'init.run={whole}', f'init.frozen={frozen}')).config
+  train.run(config, tmp_path, name='frozen', import_seconds=0.0, command='command')
+  old, new = params(whole), params(tmp_path)
+  same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), old, new)
+  named = jax.tree_util.tree_map_with_path(
+    lambda path, _: path[0].key == 'table_VD' or 'mlp' in [key.key for key in path], old
+  )
+  assert same == named
+  shapes = state.abstract(config, *state.setup(config))
+  assert sum(x.size for x in jax.tree.leaves(shapes.moments)) < 1.2 * sum(
+    2 * x.size for x, kept in zip(
+      jax.tree.leaves(old), jax.tree.leaves(named), strict=True
+    ) if not kept
+  )
+
+
+def test_what_is_wrong_with_a_start(corpus, whole, tmp_path):
+  check = lambda *settings: parse(*arguments(corpus, *settings))
+  with pytest.raises(UserError, match='^init.frozen = a: it needs init.run, a run to start from'):
+    check('init.frozen=a')
+  with pytest.raises(UserError, match='^init.checkpoint=last: it must be newest, best or a step'):
+    check(f'init.run={whole}', 'init.checkpoint=last')
+  with pytest.raises(UserError, match='no checkpoint is here'):
+    check(f'init.run={tmp_path}')
+  config = check(f'init.run={whole}', 'init.fresh=table_VDD').config
+  model, mesh = state.setup(config)
+  weights = state.abstract(config, model, mesh).params
+  with pytest.raises(UserError, match='no weight is called table_VDD; did you mean table_VD?'):
+    warm_start.check(config.init, model, weights)
+  config = check(f'init.run={whole}', 'init.frozen=*').config
+  with pytest.raises(UserError, match='no weight is left to train'):
+    warm_start.check(config.init, model, weights)
+  config = check(f'init.run={whole}', 'init.fresh=*').config
+  with pytest.raises(UserError, match='it has no weight for this model: .* is fresh: init.fresh'):
+    warm_start.take(config.init, model, mesh, weights)
+  config = check(f'init.run={whole}', 'init.source=0123456789ab').config
+  with pytest.raises(UserError, match='checkpoint 8 is not the one with the digest 0123456789ab'):
+    warm_start.take(config.init, model, mesh, weights)
