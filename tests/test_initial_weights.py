@@ -248,8 +248,7 @@ CASES = [
   (
     Wavlm(buckets=64),
     {
-      'table_RN': normal(512**-0.5), 'gate_LRH': linear(32), 'gate_bias_LR': linear(32),
-      'constant_LN': 1,
+      'table_RN': normal(0.02), 'gate_LRH': normal(0.02), 'gate_bias_LR': 0, 'constant_LN': 1,
     },
     Dims(D=512, N=16, K=8, H=32, L=200),
   ),

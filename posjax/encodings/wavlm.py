@@ -8,6 +8,7 @@ Chen et al. 2022, "WavLM", IEEE JSTSP 16, arXiv 2110.13900, as in its released c
 
 x_in are those H channels of the layer's input, before any projection, that stand where head n's
 would. The table is shared by all layers. W, u and c are a layer's own, W and u shared by its heads.
+The first weights are those of the released code: b and W N(0, 0.02), u = 0, c = 1.
 """
 
 import jax
@@ -16,7 +17,6 @@ from flax import linen as nn
 
 from posjax.encodings.distance import DistanceBias
 from posjax.encodings.encoding import wide
-from posjax.encodings.fire import torch_linear
 from posjax.encodings.t5 import bucket, check_buckets
 
 
@@ -33,12 +33,10 @@ class Wavlm(DistanceBias):
       )
 
   def setup(self):
-    self.table_RN = self.weight(
-      'table_RN', nn.initializers.normal((self.dims.D or 1) ** -0.5), R=self.buckets
-    )
-    linear = torch_linear(self.dims.H)
-    self.gate_LRH = self.weight('gate_LRH', linear, R=8)
-    self.gate_bias_LR = self.weight('gate_bias_LR', linear, R=8)
+    normal = nn.initializers.normal(0.02)
+    self.table_RN = self.weight('table_RN', normal, R=self.buckets)
+    self.gate_LRH = self.weight('gate_LRH', normal, R=8)
+    self.gate_bias_LR = self.weight('gate_bias_LR', nn.initializers.zeros, R=8)
     self.constant_LN = self.weight('constant_LN', nn.initializers.ones)
 
   def features(self, x_BTD, at, state):
