@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import encodings, main, transformer
+from posjax import config, encodings, main, state, transformer
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
@@ -38,8 +38,18 @@ def test_files_that_are_named_exist(page):
   assert len(paths) > 5 and not [str(path) for path in paths if not path.exists()]
 
 
-def test_command_lines_are_right():
-  """The program takes those of README, but for an encoding that is yet to be written."""
+def test_command_lines_are_right(monkeypatch):
+  """The program takes those of README, but for an encoding that is yet to be written.
+
+  The folder that some of them go back to is that of the first command.
+  """
+  rope = main.parse(['posjax', '--config=configs/rope.py'])
+
+  def record(workdir, which):
+    assert (workdir, which) == (rope.workdir, 'newest')
+    return {'config': config.to_dict(rope.config), 'checkpoint': 1000}
+
+  monkeypatch.setattr(state, 'record', record)
   lines = re.findall(r'python -m posjax\.main (--[^`\n]*)', (ROOT / 'README.md').read_text())
   parsed = [main.parse(['posjax', *shlex.split(line, comments=True)]) for line in lines
             if 'power' not in line]
