@@ -572,7 +572,7 @@ def test_run_name_depends_on_what_decides_the_weights():
     'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
     'evaluate.tokens',
     'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',
-    'generate.top_k', 'generate.top_p',
+    'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
   }
 
 
