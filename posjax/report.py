@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import warnings
@@ -70,8 +71,23 @@ def record(config, corpus, params):
     'config': config_lib.to_dict(config),
     'corpus': str(corpus),
     'sha256': corpus.sha256,
+    'prompt': prompt(corpus),
     'code': code_version(),
   }
+
+
+def prompt(corpus):
+  """The first words of the test split that can be printed, 20 bytes at most: to be continued."""
+  for text in corpus.documents('test'):
+    for line in text[:10_000].decode('utf-8', 'ignore').split('\n'):
+      if (words := cut(line.strip(), 20)) and words.isprintable():
+        return words
+  return ''
+
+
+def cut(text, size):
+  """The first `size` bytes of UTF-8 of a text, less a character that they cut."""
+  return text.encode()[:size].decode('utf-8', 'ignore')
 
 
 def code_version():
@@ -114,11 +130,12 @@ def finish(result, record, workdir, *, name, step, command):
     print(f'figure: {save({"name": name, "step": step, **record, **result}, workdir)}')
   else:
     warnings.warn(f'{workdir} cannot be written: these results are not saved', stacklevel=2)
-  # BOS and 'def ' are five tokens.
-  most = (result['limit'] or math.inf) - 5
+  limit = result['limit'] or math.inf
+  beginning = cut(record['prompt'], int(min(20, limit / 2)))
+  most = limit - len(beginning.encode()) - 1  # BOS
   fits = most >= record['config']['generate']['tokens']
   tokens = '' if fits else f' --config.generate.tokens={most}'
-  print(f"next:   {command}{tokens} --mode=generate --prompt='def '", flush=True)
+  print(f'next:   {command}{tokens} --mode=generate --prompt={shlex.quote(beginning)}', flush=True)
 
 
 def save(contents, workdir):

@@ -90,7 +90,7 @@ MISTAKES = {
   '--config=rope --mode=generate --device=v5e': '--device: only for --mode=train',
   '--config=rope --device=v5e': '--device=v5e: only with --dry_run',
   '--config=rope --dry_run --device=V5E':
-    '--device=V5E: it must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200',
+    'must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200',
   '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
   '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
   '--config=rope --config.mesh=1, 1, 1': '1,: not a flag;',

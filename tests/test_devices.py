@@ -54,7 +54,6 @@ def test_a_cpu_has_no_peak():
 def test_no_such_device():
   with pytest.raises(UserError) as error:
     devices.find('v5')
-  assert str(error.value) == (
-    '--device=v5: it must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200; '
-    'did you mean v5p?'
-  )
+  said = str(error.value)
+  assert said.startswith('--device=v5: ') and 'did you mean v5p?' in said
+  assert 'must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200' in said
