@@ -12,7 +12,7 @@ import warnings
 
 import jax
 
-from posjax import attention, files
+from posjax import attention, data, files
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
 
@@ -77,12 +77,11 @@ def record(config, corpus, params):
 
 
 def prompt(corpus):
-  """The first words of the test split that can be printed, 20 bytes at most: to be continued."""
-  for text in corpus.documents('test'):
-    for line in text[:10_000].decode('utf-8', 'ignore').split('\n'):
-      if (words := cut(line.strip(), 20)) and words.isprintable():
-        return words
-  return ''
+  """The beginning of a line of held-out text that can be printed, at most 20 bytes: '' if none."""
+  excerpt, *_ = data.excerpts(corpus, 'test', tokens=1000, excerpt=1000)
+  first, *lines = data.decode(excerpt).decode('utf-8', 'ignore').split('\n')
+  words = [cut(line.strip(), 20) for line in [*lines, first]]  # the first line may be cut in two
+  return next((text for text in words if text and text.isprintable()), '')
 
 
 def cut(text, size):
