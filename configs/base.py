@@ -43,7 +43,7 @@ SIZES = {
 def get_config(size='tiny'):
   config = ConfigDict()
 
-  config.seed = 0  # weights, order of the data, dropout and sampling
+  config.seed = 0  # weights, order of the data and dropout
 
   config.encoding = dict(
     # Encodings of the layers, a pattern tiled over the depth. An encoding's own arguments are a
@@ -132,7 +132,12 @@ def get_config(size='tiny'):
   )
 
   config.generate = dict(
-    tokens=256,  # to generate
+    seed=0,  # of sampling; no part of the run
+    samples=1,  # continuations of the prompt, made together
+    tokens=256,  # to generate, at most
+    # Strings that end a sample, not printed themselves, with commas between: '\ndef ,\nclass '.
+    # Python's escapes are read, so that a shell can pass '\n' for a newline, '\x2c' for a comma.
+    stop='',
     temperature=0.8,  # 0: greedy
     top_k=0,  # sample among the k likeliest only; 0: all
     top_p=1.0,  # sample among the likeliest that hold this probability together

@@ -8,6 +8,7 @@ in chunks, so that text can be shown as it is made.
 
 import codecs
 import functools
+import itertools
 import os
 import sys
 
@@ -67,7 +68,8 @@ def pad_left(prompts):
   """Token lists to arrays [B, T] of one bucket: tokens, and how many of them are padding, [B]."""
   length = bucket(max(map(len, prompts)))
   tokens = np.stack([np.pad(p, (length - len(p), 0)) for p in prompts])
-  return tokens, np.array([length - len(p) for p in prompts])
+  padding = [length - len(p) for p in prompts]
+  return tokens.astype(np.int32), np.array(padding, np.int32)  # in 64-bit mode, too
 
 
 def generate(model, params, prompts, *, tokens, rng, **sampling):
@@ -112,7 +114,7 @@ def prefill(model, params, tokens_BT, padding_B, rng, *, capacity, slots, **samp
   at = At(
     pos=jnp.maximum(pos_BT, 0)[..., None],
     order=order_BT,
-    segment_ids=jnp.where(pos_BT >= 0, 0, -1),
+    segment_ids=jnp.where(pos_BT >= 0, 0, jnp.int32(-1)),
   )
   # No text of length 0 is sampled from: this key is for positions alone.
   positions = jax.random.fold_in(rng, 0)
@@ -169,12 +171,64 @@ def read(prompt):
   return text
 
 
+def stops(text):
+  r"""The bytes of each stop in 'A,B'. Python's escapes are read: \n is a newline, \x2c a comma.
+
+  Raises:
+    UserError: an escape is incomplete, or a stop is empty.
+  """
+  parts = text.split(',') if text else []
+  if '' in parts:
+    raise UserError(rf'generate.stop = {text}: a stop is empty; a comma within one is \x2c')
+  try:
+    # What is not ASCII becomes an escape itself before all are read.
+    read = [part.encode('ascii', 'backslashreplace').decode('unicode_escape') for part in parts]
+    return [os.fsencode(stop) for stop in read]
+  except UnicodeError as error:
+    raise UserError(
+      rf'generate.stop = {text}: {error.reason}; an escape is \n, \t or \x41, a backslash \\'
+    ) from error
+
+
+def until(pieces, stops):
+  """Yields `pieces` of bytes up to the first stop to be complete, which is not yielded.
+
+  What may be the beginning of a stop is held back until the next piece.
+  """
+  text, hold = b'', max(map(len, stops), default=1) - 1
+  for piece in pieces:
+    text += piece
+    found = [(start + len(stop), start) for stop in stops if (start := text.find(stop)) >= 0]
+    if found:
+      yield text[: min(found)[1]]
+      return
+    ready = max(0, len(text) - hold)
+    yield text[:ready]
+    text = text[ready:]
+  yield text
+
+
+def rows(chunks, samples, stops):
+  """The bytes of each row of `chunks`, as far as it takes until each row has a stop."""
+  texts = [b''] * samples
+  for chunk in chunks:
+    texts = [text + data.decode(row) for text, row in zip(texts, chunk, strict=True)]
+    if all(any(stop in text for stop in stops) for text in texts):
+      break
+  return texts
+
+
 def run(config, workdir, *, checkpoint, prompt):
   """Continues `prompt`, or standard input, from a saved checkpoint; prints text as it is made.
+
+  Several samples are made together, and printed one after the other when all have ended.
 
   Raises:
     UserError: no such checkpoint, no such prompt, or more positions than the encoding has.
   """
+  sampling = config.generate.to_dict()
+  ends, samples = stops(sampling.pop('stop')), sampling.pop('samples')
+  rng = jax.random.key(sampling.pop('seed'))
   saved = state.load(config, workdir, checkpoint)
   if saved.read_with:
     print(report.read_with(saved.read_with), file=sys.stderr, flush=True)
@@ -183,11 +237,20 @@ def run(config, workdir, *, checkpoint, prompt):
   state.check_limit(
     saved.model, len(tokens) + config.generate.tokens, 'the prompt with generate.tokens'
   )
-  # A chunk may end within a character: the decoder keeps the rest for the next one.
-  decoder = codecs.getincrementaldecoder('utf-8')(errors='replace')
-  print(decoder.decode(text), end='', flush=True)
-  rng = jax.random.key(config.seed)
   with jax.set_mesh(saved.mesh):
-    for chunk in generate(saved.model, saved.params, [tokens], rng=rng, **config.generate):
-      print(decoder.decode(data.decode(chunk[0])), end='', flush=True)
+    chunks = generate(saved.model, saved.params, [tokens] * samples, rng=rng, **sampling)
+    if samples == 1:
+      show(text, until((data.decode(chunk[0]) for chunk in chunks), ends))
+    else:
+      for number, new in enumerate(rows(chunks, samples, ends), 1):
+        print(f'--- sample {number} of {samples} ---')
+        show(text, until([new], ends))
+
+
+def show(prompt, pieces):
+  """Prints pieces of UTF-8 as they come, after the prompt."""
+  # A piece may end within a character: the decoder keeps the rest for the next one.
+  decoder = codecs.getincrementaldecoder('utf-8')(errors='replace')
+  for piece in itertools.chain([prompt], pieces):
+    print(decoder.decode(piece), end='', flush=True)
   print(decoder.decode(b'', final=True), flush=True)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from posjax import allocator, command_line, identity, validation
+from posjax import allocator, command_line, devices, identity, validation
 from posjax import config as config_lib
 from posjax.config import UserError
 
@@ -37,7 +37,8 @@ FLAGS = {  # name: (default, meaning)
   'checkpoint': ('newest', 'to evaluate or to generate from: newest, best or a step'),
   'prompt': (None, 'text to continue; by default what is read from standard input'),
   'print_config': (False, 'print every key with its value and meaning, and exit'),
-  'dry_run': (False, 'build, compile and count, but take no training step'),
+  'dry_run': (False, 'build, compile and count, and say whether it fits; take no training step'),
+  'device': ('', f'with --dry_run: plan for it, one of {", ".join(devices.ACCELERATORS)}'),
   'help': (False, 'print this, and exit'),
 }
 
@@ -46,12 +47,13 @@ ONLY_IN = {
   'checkpoint': ('evaluate', 'generate'),
   'prompt': ('generate',),
   'dry_run': ('train',),
+  'device': ('train',),
 }
 
 EPILOGUE = """
 Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 130 Ctrl-C with nothing to save;
 2 something must be changed: the command line, the config, the disk, the memory, the devices or what
-is installed; 3 diverged.
+is installed; 3 diverged. With --dry_run: 0 it fits; 2 it does not, or its text cannot be had.
 Compiled programs are kept in ~/.cache/posjax, or JAX_COMPILATION_CACHE_DIR, for the next run;
 JAX_ENABLE_COMPILATION_CACHE=false keeps none.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
@@ -146,6 +148,10 @@ def check_flags(values, overrides):
   for name, modes in ONLY_IN.items():
     if values[name].present and values.mode not in modes:
       raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
+  if values.device:
+    devices.find(values.device)
+    if not values.dry_run:
+      raise UserError(f'--device={values.device}: only with --dry_run')
 
 
 def nearest_flag(name):
@@ -185,7 +191,7 @@ def start(run):
     elif values.dry_run:
       from posjax import plan
 
-      plan.run(config, run.name)
+      return plan.run(config, run.name, values.device)
     elif values.mode == 'evaluate':
       from posjax import evaluate
 

@@ -1,15 +1,25 @@
-"""What a training step would take, found out without taking one: parameters, FLOPs, memory.
+"""What a training step would take, found out without taking one, and whether there is as much.
 
 FLOPs are those of the model, not of the program: 6 for each weight of a matrix and each target, and
 12 N H for each pair that sees each other in each layer (Chowdhery et al. 2022, arXiv 2204.02311,
 appendix B, but for counting masked pairs). Recomputation (remat) does not count, nor does what an
-encoding computes besides. Memory is XLA's own plan for one device.
+encoding computes besides. Memory is XLA's own plan for one device. Where that is too much, changes
+of the config are compiled until one fits, those that change least first.
 """
+
+import bisect
+import math
 
 import jax
 
-from posjax import report, resources, state, train
+from posjax import data, devices, evaluate, report, resources, sharding, state, train
+from posjax.config import show
 from posjax.dims import letters
+
+# Share of the peak that a good run reaches: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
+# 0.65 (their documentation).
+REACHED = 0.4
+MORE = 'more devices, a smaller model or a shorter train.length'
 
 
 def flops_per_step(config, model, params):
@@ -36,22 +46,136 @@ def pairs(T, window, chunk):
   return window * (window + 1) // 2 + (T - window) * window
 
 
-def run(config, name):
-  """Compiles a step of the resolved `config` and prints what it would take; trains nothing."""
+def run(config, name, device=''):
+  """Prints what a step of the resolved `config` would take, and a verdict; trains nothing.
+
+  Args:
+    config: the resolved `ConfigDict`.
+    name: of config and size, for the report.
+    device: the accelerator to judge by, a name of `devices.ACCELERATORS`; '': the devices here.
+
+  Returns:
+    The exit code: 0 if a step fits into the memory, 2 if not.
+
+  Raises:
+    UserError: the text cannot be had, or there is too little; said after the verdict.
+  """
+  model, mesh = state.setup(config)
+  params = state.abstract(config, model, mesh).params
+  flops = flops_per_step(config, model, params)
+  tokens = config.train.batch * config.train.length
+  print(f'config      {name}')
+  print(f'parameters  {report.count(params):,}')
+  print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a byte')
+  axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
+  print(f'mesh        {axes}', flush=True)
+  arguments, temporaries = memory(config)
+  needed = arguments + temporaries
+  parts = f' a device: state and batch {gib(arguments)}, temporaries {gib(temporaries)}'
+  print(f'memory      {gib(needed)}{parts if needed < math.inf else ""}')
+  print_seconds(flops, config.model.dtype, mesh.size, device)
+  fits = judge(config, mesh, needed, device)
+  corpus = data.load(**config.data)
+  evaluate.hold_out(config, corpus)
+  print(f'data        {corpus}')
+  return 0 if fits else 2
+
+
+def memory(config):
+  """Bytes of a compiled step on one device: what it is given, and temporaries.
+
+  Infinite, if the compiler accepts no step that takes so much, as that for TPUs.
+  """
   model, mesh = state.setup(config)
   abstract = state.abstract(config, model, mesh)
-  with jax.set_mesh(mesh):
-    step = train.make_step(config, model, abstract)
-    compiled = step.lower(abstract, train.example(config, mesh)).compile()
-  flops = flops_per_step(config, model, abstract.params)
-  tokens = config.train.batch * config.train.length
-  memory = compiled.memory_analysis()
-  print(f'config      {name}')
-  print(f'parameters  {report.count(abstract.params):,}')
-  print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a byte')
-  print(f'mesh        {", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())}')
-  print(
-    f'memory      {resources.planned(compiled) / resources.GIB:.2f} GiB a device: state and batch '
-    f'{memory.argument_size_in_bytes / resources.GIB:.2f}, '
-    f'temporaries {memory.temp_size_in_bytes / resources.GIB:.2f}'
-  )
+  try:
+    with jax.set_mesh(mesh):
+      step = train.make_step(config, model, abstract)
+      step = step.lower(abstract, train.example(config, mesh)).compile()
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    return math.inf, math.inf
+  planned = step.memory_analysis()
+  return planned.argument_size_in_bytes, planned.temp_size_in_bytes
+
+
+def gib(number):
+  return f'{number / 2**30:.2f} GiB' if number < math.inf else 'more than the compiler accepts'
+
+
+def print_seconds(flops, dtype, count, device):
+  """The least time of a step on `count` devices, if their peak in `dtype` is known."""
+  if device:
+    peak = count * devices.find(device).flops.get(dtype, 0)
+  else:
+    peak = devices.peak_flops(dtype)
+  if peak:
+    least, speed = flops / peak, f'{peak / 1e12:,.0f} TFLOP/s'
+    print(
+      f'time        at least {least:.3g} s a step at {speed}, the peak in {dtype}; '
+      f'{least / REACHED:.3g} s at {REACHED:.0%} of it'
+    )
+
+
+def judge(config, mesh, needed, device):
+  """Prints whether a step fits, and if not, what would make it fit; returns whether it does."""
+  room = devices.find(device).memory if device else resources.device_memory()
+  kind = jax.devices()[0].device_kind
+  verdict = 'fits' if needed <= room else 'does not fit'
+  print(f'verdict     {verdict}: {device or kind} has {gib(room)} a device', flush=True)
+  if device:
+    print(f'            (planned by the compiler for {kind}; {device} may need more or less)')
+  if needed > room:
+    flags, least = remedy(config, mesh, needed, room)
+    if least <= room:
+      print(f'fits with   {flags}: {gib(least)}')
+    else:
+      with_flags = f' with {flags}' if flags else ''
+      print(f'            nothing tried fits; the least is {gib(least)}{with_flags}: take {MORE}')
+  return needed <= room
+
+
+def remedy(config, mesh, needed, room):
+  """Compiles changes of `config`, and prints what they take, until one fits into `room` bytes.
+
+  Returns:
+    The flags of the least change that fits and the bytes a device that it takes; if none fits, of
+    the change that takes least.
+  """
+  tried = {'': needed}
+
+  def take(changes):
+    flags = ' '.join(f'--config.{key}={show(value).lower()}' for key, value in changes.items())
+    if flags not in tried:
+      changed = config.copy_and_resolve_references()
+      changed.update_from_flattened_dict(changes)
+      tried[flags] = sum(memory(changed))
+      print(f'tried       {flags}: {gib(tried[flags])}', flush=True)
+    return flags, tried[flags]
+
+  fits = lambda changes: take(changes)[1] <= room
+  for ladder in ladders(config, mesh):
+    if fits(ladder[-1]):
+      return take(ladder[bisect.bisect_left(ladder, True, key=fits)])
+  return min(tried.items(), key=lambda item: item[1])
+
+
+def ladders(config, mesh):
+  """Changes {key: value} that need less memory, in lists: each list ends with the least memory.
+
+  They are ordered by how much they change; none changes the trained weights but for random draws.
+  """
+  remat = {} if config.model.remat else {'model.remat': True}
+  data_axis, fsdp, tensor = mesh.shape.values()
+  spread = {}
+  if data_axis > 1 and config.model.dim % (data_axis * fsdp) == 0:
+    spread = {'mesh': (1, data_axis * fsdp, tensor)}
+  rows = config.train.batch // sharding.row_parts(mesh)
+  microbatches, n = [{}], 2 * config.train.accumulate
+  while rows % n == 0:
+    microbatches.append({'train.accumulate': n})
+    n *= 2
+  yield [remat]
+  for change in ({}, remat, spread, remat | spread):
+    yield [change | more for more in microbatches]

@@ -7,13 +7,14 @@ import math
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import warnings
 
 import jax
 
-from posjax import attention, files
+from posjax import attention, data, files
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
 
@@ -74,8 +75,22 @@ def record(config, corpus, params):
     'config': config_lib.to_dict(config),
     'corpus': str(corpus),
     'sha256': corpus.sha256,
+    'prompt': prompt(corpus),
     'code': code_version(),
   }
+
+
+def prompt(corpus):
+  """The beginning of a line of held-out text that can be printed, at most 20 bytes: '' if none."""
+  excerpt, *_ = data.excerpts(corpus, 'test', tokens=1000, excerpt=1000)
+  first, *lines = data.decode(excerpt).decode('utf-8', 'ignore').split('\n')
+  words = [cut(line.strip(), 20) for line in [*lines, first]]  # the first line may be cut in two
+  return next((text for text in words if text and text.isprintable()), '')
+
+
+def cut(text, size):
+  """The first `size` bytes of UTF-8 of a text, less a character that they cut."""
+  return text.encode()[:size].decode('utf-8', 'ignore')
 
 
 def code_version():
@@ -123,11 +138,12 @@ def finish(result, record, workdir, *, name, step, command, differs=None):
     print(f'figure: {save(contents, workdir, suffix(differs or {}))}')
   else:
     warnings.warn(f'{workdir} cannot be written: these results are not saved', stacklevel=2)
-  # BOS and 'def ' are five tokens.
-  most = (result['limit'] or math.inf) - 5
+  limit = result['limit'] or math.inf
+  beginning = cut(record['prompt'], int(min(20, limit / 2)))
+  most = limit - len(beginning.encode()) - 1  # BOS
   fits = most >= record['config']['generate']['tokens']
   tokens = '' if fits else f' --config.generate.tokens={most}'
-  print(f"next:   {command}{tokens} --mode=generate --prompt='def '", flush=True)
+  print(f'next:   {command}{tokens} --mode=generate --prompt={shlex.quote(beginning)}', flush=True)
 
 
 def read_with(difference):

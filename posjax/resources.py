@@ -45,6 +45,13 @@ def host_memory():
   return machine if limit == 'max' else min(machine, int(limit))
 
 
+def device_memory():
+  """Bytes that a program may take on one device of those here; CPU devices share the machine's."""
+  if jax.default_backend() == 'cpu':
+    return host_memory() // jax.local_device_count()
+  return min(device.memory_stats()['bytes_limit'] for device in jax.local_devices())
+
+
 def check_memory(compiled):
   """Raises UserError if the machine has less memory than a compiled function is planned to take.
 

@@ -16,10 +16,10 @@ CHOICES = {
 # and what encodings make of them, are float32 too, which counts to 2^24. Sizes end far beyond what
 # any machine holds, so that tables which are made on the host stay small.
 INTERVALS = {
-  '[0, 4294967295]': ('seed',),
+  '[0, 4294967295]': ('seed', 'generate.seed'),
   '[1, 1048576]': (
     'model.dim', 'model.layers', 'model.heads', 'model.kv_heads', 'model.head_dim', 'model.hidden',
-    'train.batch', 'train.accumulate',
+    'train.batch', 'train.accumulate', 'generate.samples',
   ),
   '[1, 16777216]': ('train.length', 'attention.block'),
   '[1, 2147483647]': (

@@ -95,6 +95,10 @@ MISTAKES = {
   '--config=rope --checkpoint=best': '--checkpoint: only for --mode=evaluate or --mode=generate',
   '--config=rope --mode=evaluate --prompt=x': '--prompt: only for --mode=generate',
   '--config=rope --mode=generate --dry_run': '--dry_run: only for --mode=train',
+  '--config=rope --mode=generate --device=v5e': '--device: only for --mode=train',
+  '--config=rope --device=v5e': '--device=v5e: only with --dry_run',
+  '--config=rope --dry_run --device=V5E':
+    'must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200',
   '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
   '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
   '--config=rope --config.mesh=1, 1, 1': '1,: not a flag;',
@@ -576,7 +580,8 @@ def test_run_name_depends_on_what_decides_the_weights():
     'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
     'evaluate.tokens',
     'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',
-    'generate.top_k', 'generate.top_p', 'init.run', 'init.checkpoint',
+    'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
+    'init.run', 'init.checkpoint',
   }
 
 
@@ -619,7 +624,7 @@ def test_config_is_locked():
 
 @pytest.mark.parametrize('line, module', [
   ('', 'train'),
-  ('--dry_run', 'plan'),
+  ('--dry_run --device=v5e', 'plan'),
   ('--mode=evaluate --checkpoint=best', 'evaluate'),
   ('--mode=generate --prompt=abc --checkpoint=7', 'generate'),
 ])
@@ -631,14 +636,14 @@ def test_config_is_locked():
 ])
 def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsys):
   """Only what trains may keep compiled programs in the work directory."""
-  work, keep = mock.Mock(side_effect=raised), mock.Mock()
+  work, keep = mock.Mock(side_effect=raised, return_value=0), mock.Mock()
   stand_in(monkeypatch, module, work)
   monkeypatch.setattr(compile_cache, 'keep', keep)
   assert main.main(['posjax', '--config=rope', *line.split()]) == code
   assert capsys.readouterr().err == said
   (args, kwargs), = work.call_args_list
   run = parse('--config=rope')
-  assert args == (run.config, run.name if module == 'plan' else run.workdir)
+  assert args == (run.config, *((run.name, 'v5e') if module == 'plan' else (run.workdir,)))
   assert kwargs == {
     'train': dict(
       name=run.name, import_seconds=mock.ANY,

@@ -160,6 +160,29 @@ def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
   assert (rows, capacity, train) == (2, 256, False) and rng is not None
 
 
+def types(name):
+  """Shapes and dtypes of the tokens of one call, for a model that is not there."""
+  config, _, _ = command_line.load(name)
+  model = transformer.from_config(config)
+  key, sampling = jax.random.key(0), dict(temperature=0.5, top_k=3, top_p=0.9)
+  start = functools.partial(generate.prefill, model, capacity=128, slots=128, **sampling)
+  go_on = functools.partial(generate.decode, model, **sampling)
+
+  def tokens():
+    params = generate.apart(model, transformer.init(model, key))
+    decoding = start(params, *generate.pad_left([[1, 2], [3]]), key)
+    return go_on(params, decoding, key)[1]
+
+  return jax.eval_shape(tokens)
+
+
+@pytest.mark.parametrize(
+  'name', [pytest.param(name, marks=[pytest.mark.slow] * (name != 'rope')) for name in CONFIGS]
+)
+def test_tokens_have_their_types_in_64_bits(name, float64):
+  assert types(name) == jax.ShapeDtypeStruct((2, generate.CHUNK), jnp.int32)
+
+
 @pytest.mark.parametrize(('length', 'bucket'), [(1, 64), (64, 64), (65, 128), (200, 256)])
 def test_prompts_are_padded_on_the_left_to_a_bucket(length, bucket):
   tokens, padding = generate.pad_left([np.arange(length), np.arange(1)])
@@ -324,7 +347,7 @@ def test_the_longest_prompt():
 def test_it_generates_as_the_config_says(monkeypatch, capsys):
   settings = dict(tokens=7, temperature=0.5, top_k=3, top_p=0.25)
   overrides = [f'--config.generate.{key}={value}' for key, value in settings.items()]
-  config, _, _ = command_line.load('rope', ['--config.seed=5', *overrides])
+  config, _, _ = command_line.load('rope', ['--config.generate.seed=5', *overrides])
   model = transformer.from_config(config)
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   saved = state.Saved(model, mesh, 'params', step=1, record={})
@@ -363,3 +386,92 @@ def test_a_prompt_beyond_the_context(monkeypatch):
     'the prompt with generate.tokens is 266, and encoding.learned represents 64 positions; train '
     'it with more of them, or lower the prompt with generate.tokens'
   )
+
+
+# Stops, and several samples.
+
+
+@pytest.mark.parametrize('text, expected', [
+  ('', []), ('a', [b'a']), (r'\n\n,\ndef ', [b'\n\n', b'\ndef ']), (r'\x2c,\\', [b',', b'\\']),
+  ('\n', [b'\n']), ('ü,\N{SNOWMAN}', ['ü'.encode(), '\N{SNOWMAN}'.encode()]),
+  (os.fsdecode(b'\xff'), [b'\xff']),  # as Python reads a command line that is no UTF-8
+])
+def test_stops_are_read(text, expected):
+  assert generate.stops(text) == expected
+
+
+@pytest.mark.parametrize('text, said', [
+  ('a,', r'generate.stop = a,: a stop is empty; a comma within one is \x2c'),
+  (',', r'generate.stop = ,: a stop is empty; a comma within one is \x2c'),
+  ('\\x2', r'generate.stop = \x2: truncated \xXX escape; an escape is \n, \t or \x41, a backsl'),
+  ('a\\', r'generate.stop = a\: \ at end of string; an escape is \n, \t or \x41, a backslash \\'),
+  (r'\ud800', r'generate.stop = \ud800: surrogates not allowed; an escape is'),
+])
+def test_stops_that_cannot_be_read(text, said):
+  with pytest.raises(UserError) as error:
+    generate.stops(text)
+  assert str(error.value).startswith(said)
+
+
+def first_complete(text, stops):
+  """The text before the stop that is complete first, found one byte after the other."""
+  for length in range(len(text) + 1):
+    if ended := [stop for stop in stops if text[:length].endswith(stop)]:
+      return text[: length - max(map(len, ended))]
+  return text
+
+
+@given(
+  pieces=st.lists(st.binary(max_size=3).map(lambda x: bytes(b % 3 for b in x)), max_size=8),
+  stops=st.lists(st.sampled_from([b'\0', b'\1\2', b'\2\2\1', b'\0\1\0\1']), max_size=3),
+)
+def test_a_text_ends_at_its_first_stop_however_it_is_cut(pieces, stops):
+  assert b''.join(generate.until(pieces, stops)) == first_complete(b''.join(pieces), stops)
+
+
+def test_nothing_of_a_stop_is_shown_before_it_is_known():
+  pieces = generate.until([b'ab', b'c', b'x', b'abcd', b'never read'], [b'abcd'])
+  assert [*pieces] == [b'', b'', b'a', b'bcx']
+
+
+def sampled(monkeypatch, chunks, *overrides):
+  """Runs `generate.run` with a stand-in for the model: how many chunks it read, and of what."""
+  config, _, _ = command_line.load('rope', [f'--config.generate.{o}' for o in overrides])
+  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
+  saved = state.Saved(transformer.from_config(config), mesh, 'params', step=1, record={})
+  read = []
+
+  def generated(model, params, prompts, **settings):
+    for chunk in chunks:
+      read.append(len(prompts))
+      yield np.array([[*text.encode()] for text in chunk])
+
+  monkeypatch.setattr(state, 'load', lambda *_: saved)
+  monkeypatch.setattr(generate, 'generate', generated)
+  generate.run(config, 'workdir', checkpoint='newest', prompt='>')
+  return read
+
+
+def test_samples_are_printed_apart_up_to_their_stops(monkeypatch, capsys):
+  chunks = [['a;b', 'c--'], ['def', '-gh'], ['ijk', 'lmn']]
+  read = sampled(monkeypatch, chunks, 'samples=2', 'stop=;,---')
+  assert read == [2, 2]  # each has ended: no more are made
+  said = '--- sample 1 of 2 ---\n>a\n--- sample 2 of 2 ---\n>c\n'
+  assert capsys.readouterr().out == said
+
+
+def test_samples_without_stops(monkeypatch, capsys):
+  assert sampled(monkeypatch, [['ab', 'cd'], ['e', 'f']], 'samples=2') == [2, 2]
+  said = '--- sample 1 of 2 ---\n>abe\n--- sample 2 of 2 ---\n>cdf\n'
+  assert capsys.readouterr().out == said
+
+
+def test_one_sample_ends_at_its_stop(monkeypatch, capsys):
+  read = sampled(monkeypatch, [['abc'], ['def'], ['ghi']], 'stop=de')
+  assert read == [1, 1] and capsys.readouterr().out == '>abc\n'
+
+
+def test_a_stop_that_is_wrong_is_said_before_anything_is_read():
+  config, _, _ = command_line.load('rope', ['--config.generate.stop=a,,b'])
+  with pytest.raises(UserError, match='a stop is empty'):
+    generate.run(config, 'nowhere', checkpoint='newest', prompt='x')

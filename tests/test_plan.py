@@ -1,15 +1,30 @@
-"""The plan of a step: its FLOPs are those of the matrix products that the program really holds."""
+"""The plan of a step: its FLOPs are those of the matrix products that the program really holds.
+
+And the verdict: what fits where, and which change is the least that makes it fit.
+"""
 
 import math
 import types
+from unittest import mock
 
 import jax
 import jax.extend
 import jax.numpy as jnp
 import pytest
 
-from posjax import command_line, plan, report, train, transformer
+from posjax import (
+  command_line,
+  data,
+  evaluate,
+  plan,
+  report,
+  resources,
+  state,
+  train,
+  transformer,
+)
 from posjax import config as config_lib
+from posjax.config import UserError
 from posjax.encodings import At
 
 
@@ -83,19 +98,153 @@ def test_sizes_have_the_parameters_that_they_say(size, millions):
   assert report.count(params) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
-def test_what_a_dry_run_says(monkeypatch, capsys):
-  """Of a step that XLA plans 3 GiB for, 2 of them temporaries."""
-  memory = types.SimpleNamespace(argument_size_in_bytes=2**30, temp_size_in_bytes=2**31)
-  step = types.SimpleNamespace(memory_analysis=lambda: memory)
-  step.lower = lambda *_: types.SimpleNamespace(compile=lambda: step)
-  monkeypatch.setattr(train, 'make_step', lambda *_: step)
-  config, _, _ = command_line.load('nope', ['--config.mesh=2,4,1'])
-  plan.run(config, 'a name')
+@pytest.fixture
+def dry_run(monkeypatch, capsys):
+  """Runs `plan.run` with a stand-in for the compiler: its exit code, and the lines it printed.
+
+  A step takes 1 GiB of state, spread over fsdp, and 8 of temporaries, or 4 under remat, shared out
+  among the microbatches.
+  """
+  compiled = []
+
+  def memory(config):
+    compiled.append(config)
+    temporaries = 2**32 if config.model.remat else 2**33
+    return 2**30 // config.mesh[1], temporaries // config.train.accumulate
+
+  def run(*overrides, device='', memory=memory, corpus='a corpus'):
+    load = mock.Mock(side_effect=[corpus])
+    monkeypatch.setattr(plan, 'memory', memory)
+    monkeypatch.setattr(data, 'load', load)
+    monkeypatch.setattr(evaluate, 'hold_out', lambda config, text: None)
+    config, _, _ = command_line.load('nope', [f'--config.{setting}' for setting in overrides])
+    try:
+      code = plan.run(config, 'a name', device)
+    except UserError as error:
+      code = str(error)
+    load.assert_called_once_with(**config.data)
+    return code, capsys.readouterr().out.splitlines()
+
+  run.compiled = compiled
+  return run
+
+
+def give_memory(monkeypatch, gib):
+  monkeypatch.setattr(resources, 'device_memory', lambda: gib * 2**30)
+
+
+def test_what_a_dry_run_says(monkeypatch, dry_run):
+  give_memory(monkeypatch, 9)
   weights = 257 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 192)  # and 5 norms
   flops = 16 * 64 * (6 * weights + 12 * 2 * 65 / 2 * 64)
-  assert capsys.readouterr().out.splitlines() == [
+  assert dry_run('mesh=8,1,1') == (0, [
     'config      a name', f'parameters  {weights + 5 * 64:,}',
     f'FLOPs       {flops:.3e} a step, {flops / 1024:.3e} a byte',
-    'mesh        data 2, fsdp 4, tensor 1',
-    'memory      3.00 GiB a device: state and batch 1.00, temporaries 2.00',
+    'mesh        data 8, fsdp 1, tensor 1',
+    'memory      9.00 GiB a device: state and batch 1.00 GiB, temporaries 8.00 GiB',
+    'verdict     fits: cpu has 9.00 GiB a device',
+    'data        a corpus',
+  ])
+
+
+REMAT, TWICE, FSDP = (
+  f'--config.{setting}' for setting in ('model.remat=true', 'train.accumulate=2', 'mesh=1,8,1')
+)
+
+
+@pytest.mark.parametrize('settings, gib, tried, last', [
+  (['mesh=8,1,1'], 5, [f'{REMAT}: 5.00 GiB'], f'{REMAT}: 5.00 GiB'),
+  (
+    ['mesh=8,1,1', 'model.remat=true'], 3, [f'{TWICE}: 3.00 GiB'], f'{TWICE}: 3.00 GiB',
+  ),
+  (
+    ['mesh=8,1,1'], 4,
+    [f'{REMAT}: 5.00 GiB', f'{TWICE}: 5.00 GiB', f'{REMAT} {TWICE}: 3.00 GiB'],
+    f'{REMAT} {TWICE}: 3.00 GiB',
+  ),
+  (
+    ['mesh=8,1,1', 'model.remat=true'], 2.5,
+    [f'{TWICE}: 3.00 GiB', f'{FSDP} {TWICE}: 2.12 GiB', f'{FSDP}: 4.12 GiB'],
+    f'{FSDP} {TWICE}: 2.12 GiB',
+  ),
+  (  # of 64 rows on a device; each turn halves what is left
+    ['mesh=8,1,1', 'train.batch=512', 'model.remat=true'], 1.25,
+    [f'--config.train.accumulate={n}: {1 + 4 / n:.2f} GiB' for n in (64, 8, 32, 16)],
+    '--config.train.accumulate=16: 1.25 GiB',
+  ),
+])
+def test_the_least_change_that_fits(settings, gib, tried, last, monkeypatch, dry_run):
+  give_memory(monkeypatch, gib)
+  code, said = dry_run(*settings)
+  verdict = said.index(f'verdict     does not fit: cpu has {gib:.2f} GiB a device')
+  assert said[verdict + 1 :] == [
+    *(f'tried       {line}' for line in tried), f'fits with   {last}', 'data        a corpus',
   ]
+  assert code == 2 and len(dry_run.compiled) == 1 + len(tried)
+  for config in dry_run.compiled:
+    state.setup(config)  # what is tried can be run
+
+
+@pytest.mark.parametrize('settings, last', [
+  (['model.remat=true', 'train.batch=8'], 'the least is 4.12 GiB: take more devices, a smaller'),
+  (['model.remat=true'], f'the least is 2.12 GiB with {TWICE}: take more devices, a smaller'),
+  (['model.remat=true', 'train.batch=24'], 'the least is 4.12 GiB: take more'),
+])
+def test_nothing_that_can_be_tried_fits(settings, last, monkeypatch, dry_run):
+  give_memory(monkeypatch, 1)
+  code, said = dry_run('mesh=1,8,1', *settings)
+  assert code == 2 and said[-2].startswith(f'            nothing tried fits; {last}')
+
+
+def test_a_width_that_cannot_be_spread(monkeypatch, dry_run):
+  give_memory(monkeypatch, 1)
+  _, said = dry_run('mesh=8,1,1', 'model.dim=60', 'train.batch=8')
+  assert [line for line in said if line.startswith('tried')] == [f'tried       {REMAT}: 5.00 GiB']
+
+
+def test_a_dry_run_for_another_device(dry_run):
+  code, said = dry_run('mesh=8,1,1', 'model.dtype=bfloat16', device='v5e')
+  flops = float(said[2].split()[1])
+  time, *verdict = said[5:8]
+  assert time == (
+    f'time        at least {flops / 1.576e15:.3g} s a step at 1,576 TFLOP/s, the peak in bfloat16; '
+    f'{flops / 1.576e15 / 0.4:.3g} s at 40% of it'
+  )
+  assert code == 0 and verdict == [
+    'verdict     fits: v5e has 16.00 GiB a device',
+    '            (planned by the compiler for cpu; v5e may need more or less)',
+  ]
+  _, said = dry_run('mesh=8,1,1', 'model.dtype=float32', device='v5e')
+  assert said[5].startswith('verdict')  # no peak in float32 is published
+
+
+def test_text_that_cannot_be_had_is_said_after_the_verdict(monkeypatch, dry_run):
+  give_memory(monkeypatch, 9)
+  code, said = dry_run(corpus=UserError('no file matches nix'))
+  assert code == 'no file matches nix' and said[-1].startswith('verdict     fits')
+
+
+def test_a_compiler_that_refuses_what_is_too_large(monkeypatch, dry_run):
+  give_memory(monkeypatch, 9)
+  sizes = iter([(math.inf, math.inf), (1, 1)])
+  code, said = dry_run('mesh=8,1,1', memory=lambda config: next(sizes))
+  assert code == 2 and said[4] == 'memory      more than the compiler accepts'
+  assert said[-2] == f'fits with   {REMAT}: 0.00 GiB'
+
+
+@pytest.mark.parametrize('error, expected', [
+  (None, (2**30, 2**31)),
+  (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: 30.21G of 15.48G hbm'), (math.inf, math.inf)),
+  (jax.errors.JaxRuntimeError('INTERNAL: a bug'), None),
+])
+def test_memory_is_that_of_the_compiled_step(error, expected, monkeypatch):
+  planned = types.SimpleNamespace(argument_size_in_bytes=2**30, temp_size_in_bytes=2**31)
+  step = types.SimpleNamespace(memory_analysis=lambda: planned)
+  lowered = types.SimpleNamespace(compile=mock.Mock(side_effect=error, return_value=step))
+  monkeypatch.setattr(train, 'make_step', lambda *_: mock.Mock(lower=lambda *_: lowered))
+  config, _, _ = command_line.load('nope', ['--config.mesh=2,4,1'])
+  if expected:
+    assert plan.memory(config) == expected
+  else:
+    with pytest.raises(jax.errors.JaxRuntimeError, match='a bug'):
+      plan.memory(config)

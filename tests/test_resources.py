@@ -103,3 +103,12 @@ def test_a_device_that_is_not_there_is_one_line(platforms, error, said, monkeypa
   with pytest.raises(UserError) as raised, resources.explained():
     raise AssertionError('it began')
   assert said in str(raised.value) and '\n' not in str(raised.value)
+
+
+def test_memory_of_a_device(monkeypatch):
+  """The eight CPU devices of these tests share the machine's; others say what they grant."""
+  assert resources.device_memory() == resources.host_memory() // 8
+  gpus = [mock.Mock(**{'memory_stats.return_value': {'bytes_limit': n}}) for n in (7, 5)]
+  monkeypatch.setattr(jax, 'local_devices', lambda: gpus)
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert resources.device_memory() == 5

@@ -1,0 +1,34 @@
+"""What is shown after a run: the command that continues a piece of its held-out text."""
+
+import pytest
+
+from posjax import report
+from posjax.data.corpus import SPLITS, Corpus
+
+
+@pytest.mark.parametrize('text, expected', [
+  (b'One line and no other', 'One line and no othe'),
+  (b'rest of a line\n\n\tif x:\n', 'if x:'),  # an excerpt may begin anywhere
+  (b"\x00\x01 binary\n\x07\nit's", "it's"),
+  ('\na234567890123456789ü'.encode(), 'a234567890123456789'),  # ü has bytes 19 and 20
+  (b'\x00', ''),
+])
+def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
+  splits = dict.fromkeys(SPLITS, [b'no prompt']) | {'test': [text]}
+  assert report.prompt(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
+
+
+@pytest.mark.parametrize('limit, prompt, expected', [
+  (None, "it's", """command --mode=generate --prompt='it'"'"'s'"""),
+  (None, '', "command --mode=generate --prompt=''"),
+  (300, 'x' * 20, f'command --mode=generate --prompt={"x" * 20}'),
+  # A limit leaves room for BOS and the prompt, which takes half of it at most.
+  (64, 'x' * 20, f'command --config.generate.tokens=43 --mode=generate --prompt={"x" * 20}'),
+  (9, 'aüü', 'command --config.generate.tokens=5 --mode=generate --prompt=\'aü\''),
+])
+def test_the_next_command(limit, prompt, expected, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(report, 'table', lambda result: 'table')
+  monkeypatch.setattr(report, 'save', lambda contents, workdir, suffix: 'figure')
+  record = {'corpus': 'text', 'prompt': prompt, 'config': {'generate': {'tokens': 256}}}
+  report.finish({'limit': limit}, record, tmp_path, name='rope', step=3, command='command')
+  assert capsys.readouterr().out.splitlines()[-1] == f'next:   {expected}'
