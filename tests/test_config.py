@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import types
+import warnings
 from unittest import mock
 
 import jax
@@ -60,6 +61,12 @@ MISTAKES = {
     '--config.checkpoint: is a section; set its keys one by one: every, keep',
   # Types.
   '--config=rope --config.train.steps=2.5': 'train.steps = 2.5: must be an integer, such as 1000',
+  '--config=rope --config.train.steps=1.2345e3':
+    'train.steps = 1.2345e3: must be an integer, such as 1000',
+  '--config=rope --config.train.steps=1e-3': 'train.steps = 1e-3: must be an integer',
+  '--config=rope --config.train.steps=1e99': 'must be in [1, 2147483647]',
+  '--config=rope --config.train.steps=1e999999999': 'must be an integer',
+  '--config=rope --config.model.remat=1e0': 'model.remat = 1e0: must be true or false',
   '--config=rope --config.train.steps=': 'train.steps = : must be an integer, such as 1000',
   '--config=rope --config.train.steps': 'Missing value for flag --config.train.steps',
   '--config=rope --config.optimizer.clip=low':
@@ -134,6 +141,11 @@ MISTAKES = {
   '--config=rope --config.model.windows=()': 'encoding.layers has 1 entries, model.windows 0',
   '--config=rope --config.optimizer.warmup=1000':
     'optimizer.warmup = 1000: must be at most 999, as train.steps = 1000',
+  '--config=rope --config.train.steps=60 --config.optimizer.warmup=100':
+    'optimizer.warmup = 100: must be at most 59, as train.steps = 60',
+  '--config=rope --config.train.steps=0': 'train.steps = 0: must be in [1, 2147483647]',
+  '--config=rope --config.train.steps=60 --config.optimizer.schedule=wsd'
+  ' --config.optimizer.decay=nan': 'optimizer.decay = nan: must be in [0, 1]',
   '--config=rope --config.optimizer.schedule=wsd --config.optimizer.warmup=801':
     'must be at most 800, as train.steps = 1000 and optimizer.decay = 0.2 takes 200',
   # 0.29 of 100 is 28.999999999999996 to a computer, and 29 steps.
@@ -404,6 +416,11 @@ def test_print_config(capsys):
 @pytest.mark.parametrize('override, value', [
   ('train.steps=5_000', 5000),
   ('train.steps 500', 500),
+  ('train.steps=1e3', 1000),
+  ('train.steps 2.5e3', 2500),
+  ('train.steps=1E+3', 1000),
+  ('evaluate.multiples=1,2e0,1.6e1', (1, 2, 16)),
+  ('model.windows=(0, 1e2)', (0, 100)),
   ('optimizer.learning_rate=1', 1.0),
   ('optimizer.learning_rate=3e-4', 3e-4),
   ('optimizer.clip=inf', float('inf')),
@@ -423,9 +440,34 @@ def test_print_config(capsys):
 def test_override_is_typed(override, value):
   key = re.match(r'[\w.]+', override)[0]
   argv = ['posjax', '--config=rope']
-  argv += f'--config.{override}'.split() if ' 500' in override else [f'--config.{override}']
+  two = re.fullmatch(r'\S+ \S+', override) and '=' not in override
+  argv += f'--config.{override}'.split() if two else [f'--config.{override}']
   got = config_lib.flatten(main.parse(argv).config)[key]
   assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize('settings, warmup', [
+  ('train.steps=60', 6), ('train.steps=6e1', 6), ('train.steps=100', 10), ('train.steps=9', 1),
+  ('train.steps=1', 0), ('train.steps=101', 100), ('train.steps=500', 100), ('seed=1', 100),
+  ('train.steps=90 optimizer.warmup=80', 80),
+  ('train.steps=120 optimizer.schedule=wsd', 12),  # the last 24 are not left
+  ('train.steps=125 optimizer.schedule=wsd', 100),
+  ('train.steps=100 optimizer.schedule=wsd optimizer.decay=0.95', 5),
+  ('train.steps=100 optimizer.schedule=wsd optimizer.decay=1', 0),
+])
+def test_a_warmup_that_does_not_fit_the_steps_is_shortened(settings, warmup):
+  """It is a tenth of them, or less if that does not fit; a run is named after what it does."""
+  overrides = ' '.join(f'--config.{setting}' for setting in settings.split())
+  with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter('always')
+    run = parse(f'--config=rope {overrides}')
+  assert run.config.optimizer.warmup == warmup
+  shortened = warmup < 80
+  assert [str(warning.message) for warning in said] == shortened * [
+    f'optimizer.warmup 100 -> {warmup}, since train.steps = {run.config.train.steps}'
+  ]
+  if shortened:
+    assert parse(f'--config=rope {overrides} --config.optimizer.warmup={warmup}').name == run.name
 
 
 @pytest.mark.parametrize('line', BUILT)
