@@ -150,6 +150,22 @@ def add_arguments(config, overrides):
   return left
 
 
+def describe(config, path):
+  """`config.describe` with all arguments of the encodings, set by the config at `path` or not."""
+  from posjax import encodings
+
+  arguments, given = {}, flatten(config.encoding)
+  for section in dict.fromkeys(p for layer in config.encoding.layers for p in layer.split('+')):
+    name = encodings.unlabelled(section)
+    own = config_lib.ROOT / 'configs' / f'{name}.py'
+    found = config_lib.documented(own if own.exists() else None)
+    for key, default in encodings.arguments(encodings.find(name)).items():
+      if not any(k.startswith(f'{section}.{key}.') for k in given):  # else its keys are shown
+        _, meaning = found.get(f'encoding.{name}.{key}', ('', f'see posjax/encodings/{name}.py'))
+        arguments[f'encoding.{section}.{key}'] = default, meaning
+  return config_lib.describe(config, path, arguments)
+
+
 def add_trained_length(config):
   """Adds train.length to the scalings of RoPE whose type needs a trained length and has none."""
   from posjax.encodings import scaling_check

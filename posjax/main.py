@@ -109,11 +109,11 @@ def check_flags(values, overrides):
       raise UserError(f'--{unknown[1]}: no such flag; {nearest_flag(unknown[1])}')
   if not values.config:
     raise UserError(
-      f'--config is missing, one of {", ".join(config_lib.available())}; '
-      f'for example {PROGRAM} --config=configs/rope.py'
+      f'--config is missing, such as {PROGRAM} --config=configs/rope.py; '
+      f'{config_lib.one_of("", config_lib.available())}'
     )
   if values.mode not in MODES:
-    raise UserError(f'--mode={values.mode}: it {config_lib.one_of(values.mode, MODES)}')
+    raise UserError(f'--mode={values.mode}: {config_lib.one_of(values.mode, MODES)}')
   if values.checkpoint not in ('newest', 'best') and not values.checkpoint.isdecimal():
     raise UserError(f'--checkpoint={values.checkpoint}: it must be newest, best or a step')
   for name, modes in ONLY_IN.items():
@@ -141,7 +141,7 @@ def start(run):
   """Does what `run` asks for and returns the exit code. Here, at last, jax is imported."""
   config, workdir, values = run.config, run.workdir, run.flags
   if values.print_config:
-    print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
+    print(f'# {run.command}\n# writes to {workdir}\n\n{command_line.describe(config, run.path)}')
     return 0
   trains = values.mode == 'train' and not values.dry_run
   from posjax import compile_cache, resources

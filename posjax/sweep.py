@@ -235,7 +235,7 @@ def choose(flag, text, names):
   chosen = text.split(',') if text else names
   for name in chosen:
     if name not in names:
-      raise UserError(f'--{flag}={text}: {name or "each"} {config_lib.one_of(name, names)}')
+      raise UserError(f'--{flag}={text}: {config_lib.one_of(name, names, "each")}')
   return chosen
 
 

@@ -70,7 +70,7 @@ def check_values(config):
   values = flatten(config)
   for key, choices in CHOICES.items():
     if values[key] not in choices:
-      raise UserError(f'{key} = {values[key]}: it {one_of(values[key], choices)}')
+      raise UserError(f'{key} = {values[key]}: {one_of(values[key], choices)}')
   for interval, keys in INTERVALS.items():
     for key in keys:
       numbers = values[key] if isinstance(values[key], tuple) else (values[key],)

@@ -29,22 +29,22 @@ from posjax.encodings.rope import Rope
 from posjax.interruption import Interrupted
 from posjax.metrics import Diverged
 
-CONFIGS = f'one of {", ".join(config_lib.available())}'
+CONFIGS = f'must be one of {", ".join(config_lib.available())}'
 
 # A command line to what its message must say.
 MISTAKES = {
-  '': f'--config is missing, {CONFIGS}; for example python -m posjax.main --config=configs/rope.py',
+  '': f'--config is missing, such as python -m posjax.main --config=configs/rope.py; it {CONFIGS}',
   '--config=': '--config is missing',
   '--config': 'Missing value for flag --config',
-  '--config=ropee': f'--config=ropee: no such file; it must be {CONFIGS}; did you mean rope?',
+  '--config=ropee': f'--config=ropee: no such file; did you mean rope? It {CONFIGS}',
   '--config=configs/alibbi.py:small': '--config=configs/alibbi.py: no such file',
-  '--config=configs': f'--config=configs: no such file; it must be {CONFIGS}',
+  '--config=configs': f'--config=configs: no such file; it {CONFIGS}',
   '--config=~': '--config=~: no such file',
   '--config=~nobody/rope': '--config=~nobody/rope: no such file',
   f'--config={"r" * 300}': f'--config={"r" * 300}: no such file',
   "--config='rope\n'": r'--config=rope\n: no such file',
   '--config=rope:smal':
-    '--config=rope:smal: the size must be one of tiny, small, base, large; did you mean small?',
+    '--config=rope:smal: did you mean small? The size must be one of tiny, small, base, large',
   # Keys.
   '--config=rope --config.model.layrs=3':
     '--config.model.layrs: no such key; did you mean model.layers (configs/base.py:LINE)?',
@@ -88,7 +88,7 @@ MISTAKES = {
   '--config=rope --model.windows=5': 'did you mean --config.model.windows?',
   '--config=rope --xyz': '--xyz: no such flag; there are --config, --workdir, --mode, ',
   '--config=rope --mode=trian':
-    '--mode=trian: it must be one of train, evaluate, generate; did you mean train?',
+    '--mode=trian: did you mean train? It must be one of train, evaluate, generate',
   '--config=rope --mode=evaluate --checkpoint=latest':
     '--checkpoint=latest: it must be newest, best or a step',
   '--config=rope --checkpoint=best': '--checkpoint: only for --mode=evaluate or --mode=generate',
@@ -106,12 +106,14 @@ MISTAKES = {
   '--config=rope --config.data.corpus=text:gs://b/*.txt': 'data.corpus=text:gs://b/*.txt: must be',
   # Values.
   '--config=rope --config.model.norm=rmsnrm':
-    'model.norm = rmsnrm: it must be one of rmsnorm, layernorm; did you mean rmsnorm?',
+    'model.norm = rmsnrm: did you mean rmsnorm? It must be one of rmsnorm, layernorm',
   '--config=rope --config.model.activation=relu':
-    'model.activation = relu: it must be one of swiglu, gelu',
-  '--config=rope --config.model.dtype=float16': 'one of float32, bfloat16; did you mean bfloat16?',
+    'model.activation = relu: did you mean gelu? It must be one of swiglu, gelu',
+  '--config=rope --config.model.dtype=float16':
+    'did you mean bfloat16? It must be one of float32, bfloat16',
   '--config=rope --config.attention.implementation=flash': 'one of auto, reference, blockwise',
-  '--config=rope --config.optimizer.schedule=cosin': 'one of cosine, wsd; did you mean cosine?',
+  '--config=rope --config.optimizer.schedule=cosin':
+    'did you mean cosine? It must be one of cosine, wsd',
   '--config=rope --config.seed=4294967296': 'seed = 4294967296: must be in [0, 4294967295]',
   '--config=rope --config.model.dim=0': 'model.dim = 0: must be in [1, 1048576]',
   '--config=rope --config.model.windows=0,-4': 'model.windows = 0,-4: must be in [0, 2147483647]',
@@ -411,6 +413,21 @@ def test_print_config(capsys):
   assert re.search(r'^encoding\.rope\.fraction = 1\.0 +# share of each head', out, re.MULTILINE)
   assert re.search(r'^encoding\.layers = rope +# .*pattern tiled over the depth', out, re.MULTILINE)
   assert f'runs/{parse(line).name}\n' in out
+
+
+def test_print_config_has_arguments_that_the_config_does_not_set(capsys):
+  """With the meaning that the encoding's own config states, or else where to look."""
+  lines = '--config=base --config.encoding.layers=rope_a+fox,nope --config.encoding.rope_a.base=5'
+  assert main.main(['posjax', *shlex.split(f'{lines} --print_config')]) == 0
+  printed = [re.split(' +# ', line) for line in capsys.readouterr().out.splitlines()]
+  assert [line for line in printed if line[0].startswith('encoding.')] == [
+    ['encoding.layers = rope_a+fox,nope', mock.ANY],
+    ['encoding.rope_a.base = 5.0', 'wavelengths run from 2 pi to 2 pi base'],
+    ['encoding.rope_a.fraction = 1.0', 'share of each head that is rotated'],
+    ['encoding.rope_a.layout = half', "pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)"],
+    ['encoding.rope_a.scaling = {}', 'see posjax/encodings/rope.py'],
+    ['encoding.fox.bias = 0.0', mock.ANY],
+  ]
 
 
 @pytest.mark.parametrize('override, value', [

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from posjax import interruption, lock, main, metrics, program, report, sweep
+from posjax import config, interruption, lock, main, metrics, program, report, sweep
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
 from posjax.config import ROOT, UserError
@@ -105,6 +105,18 @@ def test_what_a_user_has_to_know_is_one_line(error, code, line, capsys):
   assert program.answer(failing(error)) == code
   said = capsys.readouterr().err
   assert said.startswith(f'posjax: {line}') and said.count('\n') == 1
+
+
+def test_a_terminal_wraps_a_long_list_between_words(capsys, monkeypatch):
+  names = [f'encoding_{number}' for number in range(55)]
+  message = f'--config=alibbi: {config.one_of("encoding_1O", names)}'
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  monkeypatch.setenv('COLUMNS', '80')
+  assert program.fail(2, message) == 2
+  first, *rest = lines = capsys.readouterr().err.splitlines()
+  assert first == 'posjax: --config=alibbi: did you mean encoding_1? It must be one of encoding_0,'
+  assert ' '.join([first, *(line.removeprefix('  ') for line in rest)]) == f'posjax: {message}'
+  assert max(map(len, lines)) <= 80 and len(lines) == 10
 
 
 @pytest.mark.parametrize('error', [FileNotFoundError(errno.ENOENT, 'No such file'), OSError('bug')])

@@ -333,8 +333,8 @@ def test_a_run_that_was_evaluated_too_soon_is_not_done(program):
 # What is changed in the experiment's file and the arguments, to what the message must say.
 MISTAKES = {
   ('', '', '--arms=rope,alibbi'):
-    '--arms=rope,alibbi: alibbi must be one of rope, short, alibi; did you mean alibi?',
-  ('', '', '--seeds=0,3'): '--seeds=0,3: 3 must be one of 0, 1, 2',
+    '--arms=rope,alibbi: did you mean alibi? Each must be one of rope, short, alibi',
+  ('', '', '--seeds=0,3'): '--seeds=0,3: each must be one of 0, 1, 2',
   ('', '', '--arms=rope,'): '--arms=rope,: each must be one of rope, short, alibi',
   ('', '', '--table'): 'runs/sweeps/far: no run is done yet',
   ('', '', '--table --arms=rope'): '--table runs nothing, so that --arms and --seeds mean nothing',

@@ -72,7 +72,8 @@ def load(name: str, expressions: Mapping[str, str]) -> Corpus:
     UserError: there is no such corpus or split, it cannot be downloaded, or it is another one.
   """
   if name not in CORPORA:
-    raise UserError(f'corpus package:{name}: the name {config_lib.one_of(name, list(CORPORA))}')
+    choices = config_lib.one_of(name, list(CORPORA), 'the name')
+    raise UserError(f'corpus package:{name}: {choices}')
   for expression in expressions.values():
     if expression not in SPLITS:
       raise UserError(f'package:{name} has the splits {", ".join(SPLITS)}, not {expression!r}')
