@@ -105,6 +105,9 @@ def get_config(size='tiny'):
     clip=1.0,  # largest global norm of the gradients
   )
 
+  # Where metrics go besides metrics.jsonl: 'tensorboard', 'wandb' (Weights & Biases); () for none.
+  config.writers = ('tensorboard',)
+
   config.mesh = (-1, 1, 1)  # devices along (data, fsdp, tensor); -1: all that are left
 
   config.checkpoint = dict(

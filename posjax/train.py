@@ -21,6 +21,7 @@ from posjax import (
   report,
   resources,
   sharding,
+  writers,
 )
 from posjax import config as config_lib
 from posjax import state as state_lib
@@ -131,6 +132,9 @@ def run(config, workdir, *, name, import_seconds, command):
     Diverged: the loss or its gradient is no longer a number.
     Interrupted: a signal came, and the last step is saved.
   """
+  from posjax import plan  # which imports this module
+
+  writers.check_installed(config.writers)
   clock = Clock(**{'import': import_seconds})
   model, mesh = state_lib.setup(config)
   with clock('data'):
@@ -151,8 +155,10 @@ def run(config, workdir, *, name, import_seconds, command):
     print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
-      context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
+      flops = plan.flops_per_step(config, model, abstract.params)
+      context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock, flops)
       state = train(context, model, abstract)
+      print('evaluating', flush=True)
       with clock('evaluate'):
         result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
     report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
@@ -171,6 +177,7 @@ class Context:
   checkpoints: checkpoint.Checkpoints
   record: dict  # goes with each checkpoint: what it belongs to
   clock: Clock
+  flops: float  # of the model in a step
 
 
 def train(context, model, abstract):
@@ -178,6 +185,7 @@ def train(context, model, abstract):
   config = context.config
   with context.clock('compile'):
     state = resume(context, abstract)
+    print('compiling the training step', flush=True)
     step = make_step(config, model, abstract)
     step = step.lower(abstract, example(config, context.mesh)).compile()
     resources.check_memory(step)
@@ -253,9 +261,14 @@ def example(config, mesh):
 def loop(context, state, step):
   """Takes the steps that are left; a signal is answered when the step that runs is saved."""
   config, first = context.config, int(state.step) + 1
+  workdir = context.checkpoints.directory.parent
+  opened = writers.open_all(config, workdir, first - 1)
+  for name, writer in zip(config.writers, opened, strict=True):
+    print(f'{name:<10} {writer.hint}', flush=True)
   log = metrics.Log(
-    context.checkpoints.directory.parent, context.clock, start=first - 1, steps=config.train.steps,
-    tokens_per_step=config.train.batch * config.train.length,
+    workdir, context.clock, start=first - 1, steps=config.train.steps,
+    tokens_per_step=config.train.batch * config.train.length, flops_per_step=context.flops,
+    writers=opened,
   )
   pending = None
   with contextlib.closing(log), interruption.noted() as signals:

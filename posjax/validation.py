@@ -3,6 +3,7 @@
 import itertools
 
 from posjax.config import UserError, flatten, one_of, show
+from posjax.writers import WRITERS
 
 CHOICES = {
   'model.norm': ('rmsnorm', 'layernorm'),
@@ -10,6 +11,7 @@ CHOICES = {
   'model.dtype': ('float32', 'bfloat16'),
   'attention.implementation': ('auto', 'reference', 'blockwise', 'fused'),
   'optimizer.schedule': ('cosine', 'wsd'),
+  'writers': tuple(WRITERS),
 }
 
 # jax.random.key would silently cut a longer seed to its last 32 bits. Counts are int32; positions,
@@ -69,8 +71,11 @@ def check_values(config):
   """Raises UserError for the first value that is wrong by itself."""
   values = flatten(config)
   for key, choices in CHOICES.items():
-    if values[key] not in choices:
-      raise UserError(f'{key} = {values[key]}: {one_of(values[key], choices)}')
+    several = isinstance(values[key], tuple)
+    for value in values[key] if several else (values[key],):
+      if value not in choices:
+        choose = one_of(value, choices, 'each' if several else 'it')
+        raise UserError(f'{key} = {show(values[key])}: {choose}')
   for interval, keys in INTERVALS.items():
     for key in keys:
       numbers = values[key] if isinstance(values[key], tuple) else (values[key],)

@@ -53,7 +53,7 @@ class Checkpoints:
 def in_context(checkpoints, *overrides):
   config, _, _ = command_line.load('rope', [f'--config.{override}' for override in overrides])
   return train.Context(
-    config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock()
+    config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock(), 1e6
   )
 
 

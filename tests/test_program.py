@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from posjax import config, interruption, lock, main, metrics, program, report, sweep
+from posjax import config, interruption, lock, main, metrics, program, report, sweep, writers
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
 from posjax.config import ROOT, UserError
@@ -130,6 +130,10 @@ def log(workdir):
   metrics.Log(workdir, metrics.Clock(), **settings).close()
 
 
+def board(workdir):
+  writers.TensorBoard(None, workdir, 0).close()
+
+
 def hold(workdir):
   with lock.held(workdir):
     pass
@@ -145,8 +149,9 @@ def save(workdir):
 
 
 @pytest.mark.parametrize('name, function', [
-  ('lock', hold), ('metrics.jsonl', log), ('tensorboard', log), ('evaluation.json', save),
-  ('loss_by_length.png', save), ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
+  ('lock', hold), ('metrics.jsonl', log), ('speed.jsonl', log), ('tensorboard', board),
+  ('evaluation.json', save), ('loss_by_length.png', save),
+  ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
 ])
 def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_path, capsys):
   """A folder where a file should be, a file where a folder should; nothing half-written is left."""
