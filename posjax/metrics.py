@@ -165,7 +165,7 @@ class Log:
 
 def reopen(path, last):
   """A file of JSON lines to append to, cut off after step `last`, and the lines that it keeps."""
-  kept = [*lines(path, last)]
+  kept = lines(path, last)
   files.replace(path, ''.join(line + '\n' for line in kept))
   return path.open('a'), [json.loads(line) for line in kept]
 
@@ -177,18 +177,29 @@ def append(file, row):
 
 def lines(path, last=math.inf):
   """The lines up to step `last` of a file, less what a kill left torn or others wrote."""
-  if path.exists():
-    for line in path.read_text(errors='replace').splitlines():
-      with contextlib.suppress(ValueError, RecursionError):
-        row = json.loads(line)
-        if isinstance(row, dict) and type(row.get('step')) is int and row['step'] <= last:
-          yield line
+  return [line for line, row in parsed(path, 0) if row['step'] <= last]
+
+
+def newest(path):
+  """The last line of a file as a dict; {} if there is none."""
+  rows = [row for _, row in parsed(path, -4096)]
+  return rows[-1] if rows else {}
+
+
+def parsed(path, start):
+  """(line, dict) of each line with a step, from byte `start` on, counted from the end below 0."""
+  content = path.read_bytes()[start:] if path.exists() else b''
+  for line in content.decode(errors='replace').splitlines():
+    with contextlib.suppress(ValueError, RecursionError):
+      row = json.loads(line)
+      if isinstance(row, dict) and type(row.get('step')) is int:
+        yield line, row
 
 
 def check_kept(workdir, *, step, written):
   """Warns if metrics.jsonl lacks some of the lines `written` up to `step`, where a run resumes."""
   path = pathlib.Path(workdir) / METRICS
-  lost = written - sum(1 for _ in lines(path, step))
+  lost = written - len(lines(path, step))
   if lost > 0:
     warnings.warn(
       f'{path}: {lost} of the {written} lines up to step {step} are gone; the run goes on without',

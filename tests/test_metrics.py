@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import select
 import struct
 import termios
 import time
@@ -136,10 +137,13 @@ def test_all_numbers_can_be_read_on_a_terminal_of_80_columns(tmp_path, monkeypat
     log._bar.refresh()
     log.write(60, values(loss=2.25))
     log.close()
-    shown = re.split(r'[\r\n]+', os.read(screen, 10_000).decode())
+    text = b''
+    while b'60/100000\r\n' not in text and select.select([screen], [], [], 5)[0]:
+      text += os.read(screen, 10_000)
   os.close(screen)
+  shown = re.split(r'[\r\n]+', text.decode())
   assert {len(line) for line in shown if line} == {79}
-  first, last = [line for line in shown if line.startswith('loss ')]
+  *_, first, last = dict.fromkeys(line for line in shown if line.startswith('loss '))
   wanted = 'loss 2.346, validation 2.500, 1,260,308 tokens/s, 1:26:37 left'
   assert first.startswith(wanted) and first.endswith(' 50/100000')
   wanted = 'loss 2.250, validation 2.500, 1,310,720 tokens/s, 1:26:03 left'
