@@ -35,6 +35,7 @@ FLAGS = {  # name: (default, meaning)
   'prompt': (None, 'text to continue; by default what is read from standard input'),
   'print_config': (False, 'print every key with its value and meaning, and exit'),
   'dry_run': (False, 'build, compile and count, but take no training step'),
+  'profile': ('', 'trace this many training steps into WORKDIR/profile, after the first few'),
   'help': (False, 'print this, and exit'),
 }
 
@@ -43,6 +44,7 @@ ONLY_IN = {
   'checkpoint': ('evaluate', 'generate'),
   'prompt': ('generate',),
   'dry_run': ('train',),
+  'profile': ('train',),
 }
 
 EPILOGUE = """
@@ -116,6 +118,8 @@ def check_flags(values, overrides):
     raise UserError(f'--mode={values.mode}: {config_lib.one_of(values.mode, MODES)}')
   if values.checkpoint not in ('newest', 'best') and not values.checkpoint.isdecimal():
     raise UserError(f'--checkpoint={values.checkpoint}: it must be newest, best or a step')
+  if not re.fullmatch('([1-9][0-9]{0,5})?', values.profile):
+    raise UserError(f'--profile={values.profile}: it must be a number of steps, such as 5')
   for name, modes in ONLY_IN.items():
     if values[name].present and values.mode not in modes:
       raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
@@ -152,7 +156,10 @@ def start(run):
       from posjax import train
 
       seconds = time.perf_counter() - program.STARTED
-      train.run(config, workdir, name=run.name, import_seconds=seconds, command=run.command)
+      train.run(
+        config, workdir, name=run.name, import_seconds=seconds, command=run.command,
+        profile=int(values.profile or 0),
+      )
     elif values.dry_run:
       from posjax import plan
 

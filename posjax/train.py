@@ -21,6 +21,7 @@ from posjax import (
   report,
   resources,
   sharding,
+  trace,
   writers,
 )
 from posjax import config as config_lib
@@ -117,7 +118,7 @@ def make_step(config, model, state):
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
-def run(config, workdir, *, name, import_seconds, command):
+def run(config, workdir, *, name, import_seconds, command, profile=0):
   """Trains from the newest checkpoint, or from the start, to the end; then evaluates.
 
   Args:
@@ -126,6 +127,7 @@ def run(config, workdir, *, name, import_seconds, command):
     name: of config and size, for the report.
     import_seconds: that the program spent on imports.
     command: the command line without its mode, to print what can be run next.
+    profile: steps to trace, see posjax/trace.py.
 
   Raises:
     UserError: something does not fit; said before anything is compiled. Or memory or disk give out.
@@ -157,7 +159,7 @@ def run(config, workdir, *, name, import_seconds, command):
     with contextlib.closing(checkpoints):
       flops = plan.flops_per_step(config, model, abstract.params)
       context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock, flops)
-      state = train(context, model, abstract)
+      state = train(context, model, abstract, profile)
       print('evaluating', flush=True)
       with clock('evaluate'):
         result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
@@ -180,16 +182,20 @@ class Context:
   flops: float  # of the model in a step
 
 
-def train(context, model, abstract):
+def train(context, model, abstract, profile=0):
   """The state after the last step, from the newest checkpoint on or from the start."""
   config = context.config
   with context.clock('compile'):
     state = resume(context, abstract)
+    if profile:
+      trace.check(profile, config.train.steps - int(state.step if state else 0))
     print('compiling the training step', flush=True)
     step = make_step(config, model, abstract)
     step = step.lower(abstract, example(config, context.mesh)).compile()
     resources.check_memory(step)
     state = state or first_state(config, model, abstract)
+    if profile:
+      step = trace.traced(step, profile, context.checkpoints.directory.parent / 'profile')
   with context.clock('train'):
     try:
       return loop(context, state, step)

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import time
+from pathlib import Path
 from typing import Protocol
 
 from posjax import config as config_lib
@@ -64,12 +65,18 @@ class WandB:
   def __init__(self, config, workdir, start):
     import wandb
 
-    self._run = wandb.init(
-      project=os.environ.get('WANDB_PROJECT', 'posjax'), name=workdir.name, dir=workdir,
-      id=hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16], resume='allow',
-      config=config_lib.to_dict(config),
-    )
-    self.hint = self._run.url or f'wandb sync {self._run.dir}'
+    try:
+      self._run = wandb.init(
+        project=os.environ.get('WANDB_PROJECT', 'posjax'), name=workdir.name, dir=workdir,
+        id=hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16], resume='allow',
+        config=config_lib.to_dict(config),
+      )
+    except wandb.Error as error:  # nobody is logged in, or there is no network
+      raise UserError(
+        f'writers = wandb: {config_lib.one_line(error)}; WANDB_MODE=offline needs neither login '
+        'nor network'
+      ) from error
+    self.hint = self._run.url or f'wandb sync {Path(self._run.dir).parent}'
 
   def write(self, step, values):
     self._run.log(values, step=step)

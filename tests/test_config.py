@@ -94,6 +94,10 @@ MISTAKES = {
   '--config=rope --checkpoint=best': '--checkpoint: only for --mode=evaluate or --mode=generate',
   '--config=rope --mode=evaluate --prompt=x': '--prompt: only for --mode=generate',
   '--config=rope --mode=generate --dry_run': '--dry_run: only for --mode=train',
+  '--config=rope --mode=evaluate --profile=5': '--profile: only for --mode=train',
+  '--config=rope --profile=five': '--profile=five: it must be a number of steps, such as 5',
+  '--config=rope --profile=0': '--profile=0: it must be a number of steps, such as 5',
+  '--config=rope --profile': 'Missing value for flag --profile',
   '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
   '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
   '--config=rope --config.mesh=1, 1, 1': '1,: not a flag;',
@@ -675,7 +679,7 @@ def test_config_is_locked():
 
 
 @pytest.mark.parametrize('line, module', [
-  ('', 'train'),
+  ('--profile=7', 'train'),
   ('--dry_run', 'plan'),
   ('--mode=evaluate --checkpoint=best', 'evaluate'),
   ('--mode=generate --prompt=abc --checkpoint=7', 'generate'),
@@ -697,7 +701,8 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   run = parse('--config=rope')
   assert args == (run.config, run.name if module == 'plan' else run.workdir)
   assert kwargs == {
-    'train': dict(name=run.name, command=run.command, import_seconds=mock.ANY), 'plan': {},
+    'train': dict(name=run.name, command=run.command, import_seconds=mock.ANY, profile=7),
+    'plan': {},
     'evaluate': dict(name=run.name, checkpoint='best', command=run.command),
     'generate': dict(checkpoint='7', prompt='abc'),
   }[module]

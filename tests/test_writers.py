@@ -48,7 +48,7 @@ def events(path):
 
 def test_weights_and_biases_continues_the_run_of_a_folder(tmp_path, monkeypatch):
   run = mock.Mock(url='https://wandb.ai/me/posjax/runs/1')
-  module = types.SimpleNamespace(init=mock.Mock(return_value=run))
+  module = types.SimpleNamespace(init=mock.Mock(return_value=run), Error=KeyError)
   monkeypatch.setitem(sys.modules, 'wandb', module)
   for name in ('rope-tiny', 'rope-tiny', 'alibi-tiny'):
     [writer] = writers.open_all(config('writers=wandb'), tmp_path / name, 2)
@@ -60,6 +60,13 @@ def test_weights_and_biases_continues_the_run_of_a_folder(tmp_path, monkeypatch)
   writer.write(3, {'loss': 0.25})
   writer.close()
   assert run.mock_calls == [mock.call.log({'loss': 0.25}, step=3), mock.call.finish()]
+
+
+def test_weights_and_biases_without_a_login_is_one_line(tmp_path, monkeypatch):
+  module = types.SimpleNamespace(init=mock.Mock(side_effect=KeyError('no\nkey')), Error=KeyError)
+  monkeypatch.setitem(sys.modules, 'wandb', module)
+  with pytest.raises(UserError, match=r"^writers = wandb: 'no\\nkey'; WANDB_MODE=offline needs"):
+    writers.open_all(config('writers=wandb'), tmp_path, 0)
 
 
 def test_a_writer_that_is_not_installed_is_one_line(monkeypatch):
