@@ -4,6 +4,7 @@ import itertools
 import os
 
 import jax
+import tqdm
 
 from posjax.config import UserError
 
@@ -36,8 +37,10 @@ def traced(step, steps, directory):
       jax.block_until_ready(result)
       jax.profiler.stop_trace()
       file = max(directory.glob('plugins/profile/*/perfetto_trace.json.gz'), key=os.path.getmtime)
-      print(f'profile    {file}: open it at https://ui.perfetto.dev')
-      print(f'profile    or: xprof --logdir={directory}  # after: pip install xprof', flush=True)
+      tqdm.tqdm.write(  # above the bar of progress
+        f'profile    {file}; open it at https://ui.perfetto.dev\n'
+        f'           or: pip install xprof; xprof --logdir={directory}'
+      )
     return result
 
   return call

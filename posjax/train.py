@@ -269,8 +269,8 @@ def loop(context, state, step):
   config, first = context.config, int(state.step) + 1
   workdir = context.checkpoints.directory.parent
   opened = writers.open_all(config, workdir, first - 1)
-  for name, writer in zip(config.writers, opened, strict=True):
-    print(f'{name:<10} {writer.hint}', flush=True)
+  for writer in opened:
+    print(f'watch      {writer.hint}', flush=True)
   log = metrics.Log(
     workdir, context.clock, start=first - 1, steps=config.train.steps,
     tokens_per_step=config.train.batch * config.train.length, flops_per_step=context.flops,

@@ -15,7 +15,7 @@ class Writer(Protocol):
   """What a log needs of one.
 
   Attributes:
-    hint: how to look at what it writes, a line that the run prints at its start.
+    hint: the command or the page that shows what it writes; a run prints it at its start.
   """
 
   hint: str
@@ -38,7 +38,7 @@ class TensorBoard:
     from tensorboardX.proto import event_pb2
 
     directory = workdir / 'tensorboard'
-    self.hint = f'tensorboard --logdir={directory}  # after: pip install tensorboard'
+    self.hint = f'tensorboard --logdir={directory}'
     directory.mkdir(exist_ok=True)
     self._writer = EventsWriter(str(directory / 'events'), filename_suffix=f'.{os.getpid()}')
     begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)

@@ -20,8 +20,8 @@ def test_the_steps_after_the_first_three_are_traced(tmp_path, capsys):
   assert x == 7 and [bool(text) for text in said] == [False] * 4 + [True] + [False] * 2
   [file] = tmp_path.glob('**/perfetto_trace.json.gz')
   assert said[4].splitlines() == [
-    f'profile    {file}: open it at https://ui.perfetto.dev',
-    f'profile    or: xprof --logdir={tmp_path}  # after: pip install xprof',
+    f'profile    {file}; open it at https://ui.perfetto.dev',
+    f'           or: pip install xprof; xprof --logdir={tmp_path}',
   ]
   events = json.loads(gzip.decompress(file.read_bytes()))['traceEvents']
   numbers = [event['args']['step_num'] for event in events if event.get('name') == 'train']

@@ -26,8 +26,7 @@ def test_tensorboard_hides_what_a_run_that_was_cut_off_wrote(tmp_path):
   """The second file begins with a mark of step 4, from which on TensorBoard forgets the first."""
   for start in (0, 3):
     [writer] = write(tmp_path, start, loss=0.25)
-    command = f'tensorboard --logdir={tmp_path}/tensorboard'
-    assert writer.hint == f'{command}  # after: pip install tensorboard'
+    assert writer.hint == f'tensorboard --logdir={tmp_path}/tensorboard'
     newest = max((tmp_path / 'tensorboard').iterdir(), key=lambda path: path.stat().st_mtime_ns)
     version, begins, scalars = events(newest)
     assert version.file_version == 'brain.Event:2'
