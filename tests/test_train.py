@@ -1,6 +1,7 @@
 """The training line: shardings give the one-device losses, runs repeat and resume to the bit."""
 
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -284,6 +285,11 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
     metrics.Log.write = write
   assert [line['step'] for line in lines(tmp_path / 'cut')] == [1, 2, 3, 4, 5, 6]
   assert run(config, tmp_path / 'cut') == lines(whole)
+  text = (tmp_path / 'cut/speed.jsonl').read_text()
+  speeds = [json.loads(line) for line in text.splitlines()]
+  assert [line['step'] for line in speeds] == [1, 2, 3, 4, 5, 6, 7, 8]
+  seconds = [line['seconds'] for line in speeds]
+  assert 0 < seconds[0] and all(a < b for a, b in itertools.pairwise(seconds))
 
 
 @pytest.mark.slow
