@@ -67,11 +67,11 @@ class Run(NamedTuple):
     return read(self.folder / 'sweep.json')
 
   def progress(self):
-    """Loss, step and time left, of what it wrote last."""
+    """Loss, step and time left while it trains; before and after, what it said last."""
     now, speed = (metrics.newest(self.folder / file) for file in (metrics.METRICS, metrics.SPEED))
-    if not now or not speed:
-      return str(self)
     steps = self.config.train.steps
+    if not now or not speed or now['step'] == steps:
+      return f'{self}: {last_line(self.folder / "output.txt")}'
     left = tqdm.tqdm.format_interval((steps - speed['step']) * speed['seconds'] / speed['step'])
     loss = math.nan if now['loss'] is None else now['loss']
     return f'loss {loss:.3f}, step {now["step"]}/{steps}, {left} left: {self}'
@@ -87,6 +87,10 @@ class Run(NamedTuple):
 
 def read(path):
   return json.loads(path.read_text('utf-8')) if path.exists() else {}
+
+
+def last_line(path):
+  return path.read_text(errors='replace').strip().splitlines()[-1]
 
 
 class Parser(argparse.ArgumentParser):
@@ -245,8 +249,8 @@ def sweep(options):
   failed = [run for run in wanted if not run.result()]
   for run in failed:
     output = run.folder / 'output.txt'
-    last = output.read_text(errors='replace').strip().splitlines()[-1]
-    program.fail(1, f'{run}: exit code {run.note()["exit_code"]}: {last}; see {output}')
+    code = run.note()['exit_code']
+    program.fail(1, f'{run}: exit code {code}: {last_line(output)}; see {output}')
   return 1 if failed else 0
 
 
