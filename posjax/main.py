@@ -111,7 +111,7 @@ def check_flags(values, overrides):
       raise UserError(f'--{unknown[1]}: no such flag; {nearest_flag(unknown[1])}')
   if not values.config:
     raise UserError(
-      f'--config is missing, such as {PROGRAM} --config=configs/rope.py; '
+      f'--config is missing, for example {PROGRAM} --config=configs/rope.py; '
       f'{config_lib.one_of("", config_lib.available())}'
     )
   if values.mode not in MODES:

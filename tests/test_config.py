@@ -33,7 +33,8 @@ CONFIGS = f'must be one of {", ".join(config_lib.available())}'
 
 # A command line to what its message must say.
 MISTAKES = {
-  '': f'--config is missing, such as python -m posjax.main --config=configs/rope.py; it {CONFIGS}',
+  '': '--config is missing, for example python -m posjax.main --config=configs/rope.py; it '
+      f'{CONFIGS}',
   '--config=': '--config is missing',
   '--config': 'Missing value for flag --config',
   '--config=ropee': f'--config=ropee: no such file; did you mean rope? It {CONFIGS}',
