@@ -120,6 +120,8 @@ def check_flags(values, overrides):
     raise UserError(f'--checkpoint={values.checkpoint}: it must be newest, best or a step')
   if not re.fullmatch('([1-9][0-9]{0,5})?', values.profile):
     raise UserError(f'--profile={values.profile}: it must be a number of steps, such as 5')
+  if values.profile and values.dry_run:
+    raise UserError('--profile: not with --dry_run, which takes no step')
   for name, modes in ONLY_IN.items():
     if values[name].present and values.mode not in modes:
       raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')

@@ -96,6 +96,7 @@ MISTAKES = {
   '--config=rope --mode=evaluate --prompt=x': '--prompt: only for --mode=generate',
   '--config=rope --mode=generate --dry_run': '--dry_run: only for --mode=train',
   '--config=rope --mode=evaluate --profile=5': '--profile: only for --mode=train',
+  '--config=rope --profile=5 --dry_run': '--profile: not with --dry_run, which takes no step',
   '--config=rope --profile=five': '--profile=five: it must be a number of steps, such as 5',
   '--config=rope --profile=0': '--profile=0: it must be a number of steps, such as 5',
   '--config=rope --profile': 'Missing value for flag --profile',

@@ -152,6 +152,8 @@ def test_wrong_parquet_files_are_named(folder, monkeypatch):
   assert refused('parquet:a.parquet', fields=('id',)) == (
     'a.parquet:1: the field id is a number, not a string'
   )
+  write_parquet(folder / 'b.parquet', [{'text': b'a'}])
+  assert refused('parquet:b.parquet') == 'b.parquet:1: the field text is bytes, not a string'
   write_parquet(folder / 'b.parquet', [{'text': 'a'}, {'text': None}])
   assert refused('parquet:b.parquet') == 'b.parquet:2: the field text is null, not a string'
   content = (folder / 'a.parquet').read_bytes()

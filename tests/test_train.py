@@ -250,7 +250,7 @@ def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
   assert int(state.step) == 6
 
 
-def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
+def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path, capsys):
   first = lines(whole)
   assert [line['step'] for line in first] == list(range(1, 9))
   assert first[-1]['loss'] < first[0]['loss'] - 0.3
@@ -258,6 +258,9 @@ def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
   shortest = json.loads((whole / 'evaluation.json').read_text())['lengths'][0]
   assert shortest['non_overlapping'] == pytest.approx(first[-1]['validation_loss'], rel=0.05)
   run(small(corpus), tmp_path)
+  said = capsys.readouterr().out
+  assert f'\nwatch      tensorboard --logdir={tmp_path}/tensorboard\nstep 1/8: loss ' in said
+  assert '00:00 left\nevaluating\n' in said
   assert (tmp_path / 'metrics.jsonl').read_bytes() == (whole / 'metrics.jsonl').read_bytes()
   assert (tmp_path / 'evaluation.json').read_bytes() == (whole / 'evaluation.json').read_bytes()
   assert (tmp_path / 'loss_by_length.png').read_bytes().startswith(b'\x89PNG')

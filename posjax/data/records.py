@@ -29,7 +29,10 @@ from posjax.data.corpus import Corpus, Documents, check_splits, digest
 
 SEED = 0  # of the splits
 EXAMPLE = 'a record such as {"text": "…"}'
-KINDS = {dict: 'an object', list: 'a list', str: 'a string', bool: 'a boolean', type(None): 'null'}
+KINDS = {
+  dict: 'an object', list: 'a list', str: 'a string', bool: 'a boolean', int: 'a number',
+  float: 'a number', type(None): 'null',
+}
 
 
 def load(
@@ -105,7 +108,7 @@ def document(place: str, record: Mapping[str, Any], fields: tuple[str, ...]) -> 
 
 
 def kind_of(value: Any) -> str:
-  return KINDS.get(type(value), 'a number' if isinstance(value, int | float) else repr(value))
+  return KINDS.get(type(value), type(value).__name__)
 
 
 def json_lines(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
