@@ -30,7 +30,9 @@ setup(
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],
+    'parquet': ['pyarrow>=15'],  # of `data.corpus`
     'zstd': ['zstandard>=0.22'],  # text files that end in .zst
+    'wandb': ['wandb>=0.19'],  # of `config.writers`
     'peers': ['torch>=2.13', 'transformers>=5.23', 'x-transformers>=2.31'],  # of posjax.bench
   },
 )

@@ -74,10 +74,15 @@ def get_config(size='tiny'):
   )
 
   config.data = dict(
-    corpus='tfds:python_source',  # a TFDS dataset, 'text:GLOB' or a pinned 'package:NAME'
+    # A TFDS dataset 'tfds:NAME'; local files, each a document: 'text:GLOB'; records in local files,
+    # each a document: 'jsonl:GLOB' or 'parquet:GLOB'; or a pinned text 'package:NAME'.
+    corpus='tfds:python_source',
+    fields=('text',),  # of a record: its document is the text in them, joined by newlines
     directory='~/tensorflow_datasets',  # where prepared TFDS datasets are kept
     # Splits: TFDS expressions such as 'train[:95%]'. Of text: and package:, each document is cut
-    # after a newline into 'train', its first 90 %, 'validation', 5 %, and 'test', the last 5 %.
+    # after a newline into 'train', its first 90 %, 'validation', 5 %, and 'test', the last 5 %. Of
+    # jsonl: and parquet:, 5 % of the records are 'validation', 5 % 'test', drawn at random by their
+    # number, the same in every run; the others are 'train'.
     train='train',  # the split to train on
     validation='validation',  # to choose the best checkpoint by
     test='test',  # to report
@@ -113,6 +118,9 @@ def get_config(size='tiny'):
     frozen='',  # weights that are not trained, such as 'table_VD,layers/*/mlp/*'
     source='',  # digest of that checkpoint, which is filled in
   )
+
+  # Where metrics go besides metrics.jsonl: 'tensorboard', 'wandb' (Weights & Biases); () for none.
+  config.writers = ('tensorboard',)
 
   config.mesh = (-1, 1, 1)  # devices along (data, fsdp, tensor); -1: all that are left
 

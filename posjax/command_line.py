@@ -5,11 +5,14 @@ ml_collections parses the overrides; what it lets pass is caught here.
 
 import ast
 import re
+import warnings
+from decimal import Decimal
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from posjax import config as config_lib
+from posjax import validation
 from posjax.config import UserError, check_types, flatten, mistyped, nearby, no_key, one_line, show
 
 
@@ -39,7 +42,7 @@ def override(config, arguments, path):
       raise UserError(f'--config.{key}: given {keys.count(key)} times; give it once, as A,B,C')
   flag_values = flags.FlagValues()
   flag_values.set_gnu_getopt()
-  argv = ['posjax', *arguments]
+  argv = ['posjax', *spell_out(arguments, before)]
   try:
     config_flags.DEFINE_config_dict('config', config, flag_values=flag_values, sys_argv=argv)
     leftovers = flag_values(argv)[1:]
@@ -55,11 +58,49 @@ def override(config, arguments, path):
   check_types(flatten(config), before)
   for key in keys:  # ml_collections reads 1,2 as two integers, but a,b as one word
     if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:
-      words = tuple(','.join(flatten(config)[key]).split(','))
-      config.update_from_flattened_dict({key: words})
+      words = ','.join(flatten(config)[key])
+      config.update_from_flattened_dict({key: tuple(words.split(',')) if words else ()})
   drop_arguments(config, keep={*in_file, *given})
   if any('.scaling.' in key for key in given):
     add_trained_length(config)
+  if 'train.steps' in keys and 'optimizer.warmup' not in keys:
+    shorten_warmup(config)
+
+
+def spell_out(arguments, before):
+  """Spells whole numbers such as 1e3 out where the flat config `before` has integers."""
+
+  def integer(match):
+    number = Decimal(match[0])
+    return str(int(number)) if number == int(number) else match[0]
+
+  spelled, expected = [], ''
+  for argument in arguments:
+    match = re.match(r'(--?config\.([^=]*)=?)(.*)', argument, re.DOTALL)
+    flag, key, value = match.groups() if match else ('', expected, argument)
+    old = before.get(key, '')
+    if {*map(type, old if isinstance(old, tuple) else (old,))} == {int}:
+      value = re.sub(r'(?<![\w.])\d+(\.\d+)?[eE]\+?\d{1,2}(?![\w.])', integer, value)
+    spelled.append(flag + value)
+    expected = key if flag.endswith(key) else ''  # its value is the next argument
+  return spelled
+
+
+def shorten_warmup(config):
+  """Makes the warm-up a tenth of the steps if these leave too few for it; says so.
+
+  Raises:
+    UserError: a value is wrong by itself.
+  """
+  validation.check_values(config)
+  steps, warmup = config.train.steps, config.optimizer.warmup
+  most = validation.longest_warmup(config)
+  if warmup > most:
+    config.optimizer.warmup = min(most, max(1, steps // 10))
+    warnings.warn(
+      f'optimizer.warmup {warmup} -> {config.optimizer.warmup}, since train.steps = {steps}',
+      stacklevel=2,
+    )
 
 
 def keys_of(arguments):
@@ -129,6 +170,22 @@ def drop_unread(config):
     for section in [*config.encoding]:
       if section not in ('layers', *parts):
         del config.encoding[section]
+
+
+def describe(config, path):
+  """`config.describe` with all arguments of the encodings, set by the config at `path` or not."""
+  from posjax import encodings
+
+  arguments, given = {}, flatten(config.encoding)
+  for section in encodings.parts(config.encoding.layers):
+    name = encodings.unlabelled(section)
+    own = config_lib.ROOT / 'configs' / f'{name}.py'
+    found = config_lib.documented(own if own.exists() else None)
+    for key, default in encodings.arguments(encodings.find(name)).items():
+      if not any(k.startswith(f'{section}.{key}.') for k in given):  # else its keys are shown
+        _, meaning = found.get(f'encoding.{name}.{key}', ('', f'see posjax/encodings/{name}.py'))
+        arguments[f'encoding.{section}.{key}'] = default, meaning
+  return config_lib.describe(config, path, arguments)
 
 
 def add_trained_length(config):

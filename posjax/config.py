@@ -89,7 +89,7 @@ def load(spec):
     module_spec.loader.exec_module(module)
     sizes = [*map(str, getattr(module, 'SIZES', schema.SIZES))]
   if size and size not in sizes:
-    raise UserError(f'--config={spec}: the size {one_of(size, sizes)}')
+    raise UserError(f'--config={spec}: {one_of(size, sizes, "the size")}')
   with blaming(path):
     call = inspect.signature(module.get_config).bind(*filter(None, [size]))
     call.apply_defaults()
@@ -137,7 +137,7 @@ def find(name):
     path = folder / os.path.expanduser(file)
     if os.path.isfile(path):  # unlike Path's, for which some names are errors
       return path
-  raise UserError(f'--config={name}: no such file; it {one_of(Path(name).stem, available())}')
+  raise UserError(f'--config={name}: no such file; {one_of(Path(name).stem, available())}')
 
 
 def available():
@@ -190,10 +190,11 @@ def nearby(path):
   return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def one_of(value, choices):
-  """'must be one of a, b; did you mean a?': the end of a message about `value`."""
+def one_of(value, choices, subject='it'):
+  """'did you mean a? It must be one of a, b': the end of a message about `value`."""
   close = difflib.get_close_matches(value, choices, 1)
-  return f'must be one of {", ".join(choices)}' + (f'; did you mean {close[0]}?' if close else '')
+  start = f'did you mean {close[0]}? {subject.capitalize()}' if close else subject
+  return f'{start} must be one of {", ".join(choices)}'
 
 
 def mistyped(key, value, like):
@@ -249,10 +250,21 @@ def assigned(name, node):
     yield name, node.lineno
 
 
-def describe(config, path):
-  """Every key with its value and its meaning, a line each; the config came from `path`."""
-  found = documented(path)
-  rows = {key: f'{key} = {show(value)}' for key, value in flatten(config).items()}
+def describe(config, path, arguments):
+  """Every key with its value and its meaning, a line each.
+
+  Args:
+    config: a `ConfigDict`.
+    path: of the file that made it.
+    arguments: {key: (default, meaning)} of encodings, whether it sets them or not.
+  """
+  own = flatten(config)
+  values = own | {key: default for key, (default, _) in arguments.items() if key not in own}
+  meanings = {key: meaning for key, (_, meaning) in arguments.items()}
+  meanings |= {key: comment for key, (_, comment) in documented(path).items()}
+  sections = [*dict.fromkeys(key.split('.')[0] for key in values)]
+  keys = sorted(values, key=lambda key: sections.index(key.split('.')[0]))
+  rows = {key: f'{key} = {show(values[key])}' for key in keys}
   width = max(map(len, rows.values()))
-  lines = [f'{row:<{width}}  # {found.get(key, ("", ""))[1]}' for key, row in rows.items()]
+  lines = [f'{row:<{width}}  # {meanings.get(key, "")}' for key, row in rows.items()]
   return '\n'.join(line.removesuffix('# ').rstrip() for line in lines)

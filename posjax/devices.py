@@ -70,7 +70,7 @@ ACCELERATORS = {
 def find(name):
   """The accelerator of a name such as 'v5e'. Raises UserError for any other name."""
   if name not in ACCELERATORS:
-    raise UserError(f'--device={name}: it {one_of(name, ACCELERATORS)}')
+    raise UserError(f'--device={name}: {one_of(name, ACCELERATORS)}')
   return ACCELERATORS[name]
 
 

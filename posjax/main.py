@@ -39,6 +39,7 @@ FLAGS = {  # name: (default, meaning)
   'print_config': (False, 'print every key with its value and meaning, and exit'),
   'dry_run': (False, 'build, compile and count, and say whether it fits; take no training step'),
   'device': ('', f'with --dry_run: plan for it, one of {", ".join(devices.ACCELERATORS)}'),
+  'profile': ('', 'trace this many training steps into WORKDIR/profile, after the first few'),
   'help': (False, 'print this, and exit'),
 }
 
@@ -48,6 +49,7 @@ ONLY_IN = {
   'prompt': ('generate',),
   'dry_run': ('train',),
   'device': ('train',),
+  'profile': ('train',),
 }
 
 EPILOGUE = """
@@ -139,12 +141,16 @@ def check_flags(values, overrides):
       raise UserError(f'--{unknown[1]}: no such flag; {nearest_flag(unknown[1])}')
   if not values.config and not values.workdir:
     raise UserError(
-      f'--config is missing, one of {", ".join(config_lib.available())}; '
-      f'for example {PROGRAM} --config=configs/rope.py'
+      f'--config is missing, for example {PROGRAM} --config=configs/rope.py; '
+      f'{config_lib.one_of("", config_lib.available())}'
     )
   if values.mode not in MODES:
-    raise UserError(f'--mode={values.mode}: it {config_lib.one_of(values.mode, MODES)}')
+    raise UserError(f'--mode={values.mode}: {config_lib.one_of(values.mode, MODES)}')
   validation.check_checkpoint('--checkpoint', values.checkpoint)
+  if not re.fullmatch('([1-9][0-9]{0,5})?', values.profile):
+    raise UserError(f'--profile={values.profile}: it must be a number of steps, such as 5')
+  if values.profile and values.dry_run:
+    raise UserError('--profile: not with --dry_run, which takes no step')
   for name, modes in ONLY_IN.items():
     if values[name].present and values.mode not in modes:
       raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
@@ -174,7 +180,7 @@ def start(run):
   """Does what `run` asks for and returns the exit code. Here, at last, jax is imported."""
   config, workdir, values = run.config, run.workdir, run.flags
   if values.print_config:
-    print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
+    print(f'# {run.command}\n# writes to {workdir}\n\n{command_line.describe(config, run.path)}')
     return 0
   trains = values.mode == 'train' and not values.dry_run
   from posjax import compile_cache, resources
@@ -187,7 +193,10 @@ def start(run):
       seconds = time.perf_counter() - program.STARTED
       # Its folder knows the rest.
       command = f'{PROGRAM} {shlex.join([f"--workdir={workdir}"])}'
-      train.run(config, workdir, name=run.name, import_seconds=seconds, command=command)
+      train.run(
+        config, workdir, name=run.name, import_seconds=seconds, command=command,
+        profile=int(values.profile or 0),
+      )
     elif values.dry_run:
       from posjax import plan
 

@@ -1,4 +1,4 @@
-"""What a run says while it runs: progress, metrics.jsonl, TensorBoard, where the time went."""
+"""What a run says while it runs: progress, metrics.jsonl, speed.jsonl, where the time went."""
 
 import collections
 import contextlib
@@ -16,6 +16,7 @@ from posjax import files
 from posjax.config import UserError
 
 METRICS = 'metrics.jsonl'
+SPEED = 'speed.jsonl'
 
 
 class Diverged(UserError):
@@ -53,26 +54,47 @@ class Clock:
 class Log:
   """Progress of steps `start` + 1 to `steps`, on the screen and in `workdir`.
 
-  metrics.jsonl holds what seed and config determine, so that two runs write the same file; speeds
-  go to the screen and to TensorBoard. Lines after `start`, of a run that was cut off, are dropped.
+  metrics.jsonl holds what seed and config determine, so that two runs write the same file. What
+  depends on the machine goes to speed.jsonl, a line for each of its lines:
+
+    seconds: of training up to this step, all attempts together; evaluations take no time.
+    tokens: up to this step.
+    tokens_per_second: since the line before.
+    utilization: model FLOPs since then, as a share of what the devices could do; null if unknown.
+
+  Lines after `start`, of a run that was cut off, are dropped.
+
+  Args:
+    workdir: where the files are.
+    clock: the run's `Clock`.
+    start: steps that are taken already.
+    steps: of the whole run.
+    tokens_per_step: all rows together.
+    flops_per_step: of the model.
+    peak: FLOP/s of all devices together, or None.
+    writers: see posjax/writers.py; they get both, and are closed with the log.
 
   Attributes:
     written: how many lines metrics.jsonl has; each checkpoint notes it.
   """
 
-  def __init__(self, workdir, clock, *, start, steps, tokens_per_step):
-    path = pathlib.Path(workdir) / METRICS
-    kept = [*lines(path, last=start)]
-    files.replace(path, ''.join(line + '\n' for line in kept))
+  def __init__(
+    self, workdir, clock, *, start, steps, tokens_per_step, flops_per_step=0, peak=None, writers=()
+  ):
+    self._metrics, kept = reopen(pathlib.Path(workdir) / METRICS, start)
+    self._speeds, timed = reopen(pathlib.Path(workdir) / SPEED, start)
     self.written = len(kept)
-    self._file = path.open('a')
-    self._board = Board(path.with_name('tensorboard'), start)
+    self._writers = writers
     self._bar = tqdm.tqdm(
-      total=steps, initial=start, unit='step', disable=not sys.stderr.isatty(), dynamic_ncols=True
+      total=steps, initial=start, disable=not sys.stderr.isatty(), dynamic_ncols=True,
+      bar_format='{desc}{bar} {n_fmt}/{total_fmt}',
     )
     self._every = max(1, steps // 20)
     self._clock, self._steps, self._tokens = clock, steps, tokens_per_step
+    self._flops, self._peak = flops_per_step, peak
+    self._before = timed[-1].get('seconds', 0.0) if timed else 0.0  # of earlier attempts
     self._first = self._last = (start, self._now())
+    self._validation = ''
 
   def _now(self):
     """Seconds, in which evaluations take no time: speed is that of training."""
@@ -91,82 +113,93 @@ class Log:
     del values['gave_up']
     values['skipped'] = int(values['skipped'])
     written = {k: v if math.isfinite(v) else None for k, v in values.items()}
-    self._file.write(json.dumps({'step': step, **written}) + '\n')
-    self._file.flush()
+    append(self._metrics, {'step': step, **written})
     self.written += 1
-    speed = self._speed(self._last, step)
-    self._last = (step, self._now())
-    self._board.write(step, values | {'tokens_per_second': speed})
-    self._show(step, values, speed)
+    speed = self._speed(step)
+    append(self._speeds, {'step': step, **speed})
+    for writer in self._writers:
+      writer.write(step, values | {k: v for k, v in speed.items() if v is not None})
+    self._show(step, values, speed['tokens_per_second'])
 
   def sync(self):
     """Returns when what was written is on the disk, whatever becomes of the machine."""
-    os.fsync(self._file.fileno())
+    for file in (self._metrics, self._speeds):
+      os.fsync(file.fileno())
 
-  def _speed(self, since, step):
-    """Tokens per second since a former (step, time)."""
-    return (step - since[0]) * self._tokens / (self._now() - since[1])
+  def _speed(self, step):
+    """A line of speed.jsonl, less its step."""
+    (last, before), now = self._last, self._now()
+    self._last = (step, now)
+    steps_per_second = (step - last) / (now - before)
+    utilization = steps_per_second * self._flops / self._peak if self._peak else None
+    return {
+      'seconds': round(self._before + now - self._first[1], 3),
+      'tokens': step * self._tokens,
+      'tokens_per_second': round(steps_per_second * self._tokens, 1),
+      'utilization': utilization,
+    }
 
-  def _show(self, step, values, speed):
-    text = f'loss {values["loss"]:.3f}, {speed:,.0f} tokens/s'
+  def _show(self, step, values, tokens_per_second):
+    """Says the loss first: a terminal may be narrow."""
+    start, began = self._first
+    left = (self._steps - step) * (self._last[1] - began) / (step - start)
     if 'validation_loss' in values:
-      text += f', validation loss {values["validation_loss"]:.3f}'
+      self._validation = f', validation {values["validation_loss"]:.3f}'
+    text = f'loss {values["loss"]:.3f}{self._validation}, {tokens_per_second:,.0f} tokens/s, '
+    text += f'{tqdm.tqdm.format_interval(left)} left'
     if values['skipped']:
       text += f', {values["skipped"]} steps skipped'
-    self._bar.set_postfix_str(text, refresh=False)
+    self._bar.set_description_str(f'{text} ', refresh=False)
     self._bar.update(step - self._bar.n)
     if self._bar.disable and (step % self._every == 0 or 'validation_loss' in values):
-      left = (self._steps - step) * self._tokens / self._speed(self._first, step)
       with contextlib.suppress(BrokenPipeError):  # a run goes on where nobody reads what it says
-        print(f'step {step}/{self._steps}: {text}, {left:.0f} s left', flush=True)
+        print(f'step {step}/{self._steps}: {text}', flush=True)
 
   def close(self):
     self._bar.close()
-    self._file.close()
-    self._board.close()
+    self._metrics.close()
+    self._speeds.close()
+    for writer in self._writers:
+      writer.close()
 
 
-class Board:
-  """Scalars for TensorBoard, from step `start` + 1 on; it hides what former files have from there.
+def reopen(path, last):
+  """A file of JSON lines to append to, cut off after step `last`, and the lines that it keeps."""
+  kept = lines(path, last)
+  files.replace(path, ''.join(line + '\n' for line in kept))
+  return path.open('a'), [json.loads(line) for line in kept]
 
-  Not tensorboardX's SummaryWriter: where its thread dies of a full disk, the run waits forever.
-  """
 
-  def __init__(self, directory, start):
-    from tensorboardX.event_file_writer import EventsWriter
-    from tensorboardX.proto import event_pb2
-
-    directory.mkdir(exist_ok=True)
-    self._writer = EventsWriter(str(directory / 'events'), filename_suffix=f'.{os.getpid()}')
-    begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._writer.write_event(event_pb2.Event(step=start + 1, session_log=begins))
-
-  def write(self, step, values):
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-    self._writer.write_event(Event(wall_time=time.time(), step=step, summary={'value': scalars}))
-    self._writer.flush()
-
-  def close(self):
-    self._writer.close()
+def append(file, row):
+  file.write(json.dumps(row) + '\n')
+  file.flush()
 
 
 def lines(path, last=math.inf):
-  """The lines of metrics.jsonl up to step `last`, less what a kill left torn or others wrote."""
-  if path.exists():
-    for line in path.read_text(errors='replace').splitlines():
-      with contextlib.suppress(ValueError, RecursionError):
-        row = json.loads(line)
-        if isinstance(row, dict) and type(row.get('step')) is int and row['step'] <= last:
-          yield line
+  """The lines up to step `last` of a file, less what a kill left torn or others wrote."""
+  return [line for line, row in parsed(path, 0) if row['step'] <= last]
+
+
+def newest(path):
+  """The last line of a file as a dict; {} if there is none."""
+  rows = [row for _, row in parsed(path, -4096)]
+  return rows[-1] if rows else {}
+
+
+def parsed(path, start):
+  """(line, dict) of each line with a step, from byte `start` on, counted from the end below 0."""
+  content = path.read_bytes()[start:] if path.exists() else b''
+  for line in content.decode(errors='replace').splitlines():
+    with contextlib.suppress(ValueError, RecursionError):
+      row = json.loads(line)
+      if isinstance(row, dict) and type(row.get('step')) is int:
+        yield line, row
 
 
 def check_kept(workdir, *, step, written):
   """Warns if metrics.jsonl lacks some of the lines `written` up to `step`, where a run resumes."""
   path = pathlib.Path(workdir) / METRICS
-  lost = written - sum(1 for _ in lines(path, step))
+  lost = written - len(lines(path, step))
   if lost > 0:
     warnings.warn(
       f'{path}: {lost} of the {written} lines up to step {step} are gone; the run goes on without',

@@ -8,9 +8,11 @@ import contextlib
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import warnings
 
@@ -82,9 +84,15 @@ def explain(error):
 
 
 def fail(code, message):
-  """Says it on standard error, and returns the code."""
+  """Says it on standard error, in one line that only a terminal wraps, and returns the code."""
+  line = f'posjax: {message}'
+  if sys.stderr.isatty():
+    width = shutil.get_terminal_size().columns
+    line = textwrap.fill(
+      line, width, subsequent_indent='  ', break_long_words=False, break_on_hyphens=False
+    )
   with contextlib.suppress(OSError):  # Ctrl-C ends what reads this, too
-    print(f'posjax: {message}', file=sys.stderr)
+    print(line, file=sys.stderr)
   return code
 
 

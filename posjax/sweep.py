@@ -17,9 +17,11 @@ if __name__ == '__main__':
   program.begin()
 
 import argparse
+import contextlib
 import functools
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
@@ -35,7 +37,7 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import files, interruption, pool, validation
+from posjax import files, interruption, metrics, pool, validation
 from posjax import main as main_lib
 from posjax.config import UserError
 
@@ -64,6 +66,16 @@ class Run(NamedTuple):
     """What `execute` noted; {} before the first time."""
     return read(self.folder / 'sweep.json')
 
+  def progress(self):
+    """Loss, step and time left while it trains; before and after, what it said last."""
+    now, speed = (metrics.newest(self.folder / file) for file in (metrics.METRICS, metrics.SPEED))
+    steps = self.config.train.steps
+    if not now or not speed or now['step'] == steps:
+      return f'{self}: {last_line(self.folder / "output.txt")}'
+    left = tqdm.tqdm.format_interval((steps - speed['step']) * speed['seconds'] / speed['step'])
+    loss = math.nan if now['loss'] is None else now['loss']
+    return f'loss {loss:.3f}, step {now["step"]}/{steps}, {left} left: {self}'
+
   def status(self):
     if self.result():
       return 'done'
@@ -75,6 +87,10 @@ class Run(NamedTuple):
 
 def read(path):
   return json.loads(path.read_text('utf-8')) if path.exists() else {}
+
+
+def last_line(path):
+  return path.read_text(errors='replace').strip().splitlines()[-1]
 
 
 class Parser(argparse.ArgumentParser):
@@ -156,8 +172,11 @@ def plan(path, arms, seeds, workdir):
   return runs
 
 
-def execute(run):
-  """Does what is left of a run; what it prints goes to output.txt, how it ended to sweep.json."""
+def execute(run, show):
+  """Does what is left of a run; what it prints goes to output.txt, how it ended to sweep.json.
+
+  `show` is called every second with how far it is.
+  """
   run.folder.mkdir(parents=True, exist_ok=True)
   before, start = run.note().get('seconds', 0), time.perf_counter()
   process = None
@@ -169,7 +188,12 @@ def execute(run):
       process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     if signals:  # while there was no process yet
       process.terminate()
-    process.wait()
+    running = True
+    while running:
+      show(run.progress())
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+        running = False
     note = {
       'exit_code': process.returncode,
       'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
@@ -225,8 +249,8 @@ def sweep(options):
   failed = [run for run in wanted if not run.result()]
   for run in failed:
     output = run.folder / 'output.txt'
-    last = output.read_text(errors='replace').strip().splitlines()[-1]
-    program.fail(1, f'{run}: exit code {run.note()["exit_code"]}: {last}; see {output}')
+    code = run.note()['exit_code']
+    program.fail(1, f'{run}: exit code {code}: {last_line(output)}; see {output}')
   return 1 if failed else 0
 
 
@@ -235,7 +259,7 @@ def choose(flag, text, names):
   chosen = text.split(',') if text else names
   for name in chosen:
     if name not in names:
-      raise UserError(f'--{flag}={text}: {name or "each"} {config_lib.one_of(name, names)}')
+      raise UserError(f'--{flag}={text}: {config_lib.one_of(name, names, "each")}')
   return chosen
 
 
@@ -244,12 +268,13 @@ def execute_all(runs, after_each):
   todo = [run for run in runs if not run.result()]
   if todo:
     program.check_devices()
-  count = dict(total=len(runs), initial=len(runs) - len(todo), unit='run')
-  with tqdm.tqdm(**count, disable=not runs) as bar:
+  count = dict(total=len(runs), initial=len(runs) - len(todo), dynamic_ncols=True)
+  shape = '{n_fmt}/{total_fmt} [{elapsed}<{remaining}] {desc} {bar}'
+  with tqdm.tqdm(**count, bar_format=shape, disable=not runs) as bar:
+    show = functools.partial(bar.set_description_str, refresh=sys.stderr.isatty())
     for run in todo:
-      bar.set_description(str(run))
       try:
-        execute(run)
+        execute(run, show)
       finally:
         after_each()
       bar.update()

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from posjax import (
   checkpoint,
   data,
+  devices,
   evaluate,
   interruption,
   lock,
@@ -21,7 +22,9 @@ from posjax import (
   report,
   resources,
   sharding,
+  trace,
   warm_start,
+  writers,
 )
 from posjax import config as config_lib
 from posjax import state as state_lib
@@ -123,7 +126,7 @@ def make_step(config, model, state):
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
-def run(config, workdir, *, name, import_seconds, command):
+def run(config, workdir, *, name, import_seconds, command, profile=0):
   """Trains from the newest checkpoint, or from the start, to the end; then evaluates.
 
   Args:
@@ -132,12 +135,16 @@ def run(config, workdir, *, name, import_seconds, command):
     name: of config and size, for the report.
     import_seconds: that the program spent on imports.
     command: the command line without its mode, to print what can be run next.
+    profile: steps to trace, see posjax/trace.py.
 
   Raises:
     UserError: something does not fit; said before anything is compiled. Or memory or disk give out.
     Diverged: the loss or its gradient is no longer a number.
     Interrupted: a signal came, and the last step is saved.
   """
+  from posjax import plan  # which imports this module
+
+  writers.check_installed(config.writers)
   clock = Clock(**{'import': import_seconds})
   model, mesh = state_lib.setup(config)
   with clock('data'):
@@ -160,8 +167,10 @@ def run(config, workdir, *, name, import_seconds, command):
     print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
-      context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock)
-      state = train(context, model, abstract)
+      flops = plan.flops_per_step(config, model, abstract.params)
+      context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock, flops)
+      state = train(context, model, abstract, profile)
+      print('evaluating', flush=True)
       with clock('evaluate'):
         result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
     report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
@@ -180,13 +189,17 @@ class Context:
   checkpoints: checkpoint.Checkpoints
   record: dict  # goes with each checkpoint: what it belongs to
   clock: Clock
+  flops: float  # of the model in a step
 
 
-def train(context, model, abstract):
+def train(context, model, abstract, profile=0):
   """The state after the last step, from the newest checkpoint on or from the start."""
   config = context.config
   with context.clock('compile'):
     state = resume(context, abstract)
+    if profile:
+      trace.check(profile, config.train.steps - int(state.step if state else 0))
+    print('compiling the training step', flush=True)
     step = make_step(config, model, abstract)
     step = step.lower(abstract, example(config, context.mesh)).compile()
     resources.check_memory(step)
@@ -195,6 +208,8 @@ def train(context, model, abstract):
       if config.init.run:
         params = warm_start.take(config.init, model, context.mesh, state.params)
         state = state.replace(params=params)
+    if profile:
+      step = trace.traced(step, profile, context.checkpoints.directory.parent / 'profile')
   with context.clock('train'):
     try:
       return loop(context, state, step)
@@ -268,9 +283,15 @@ def example(config, mesh):
 def loop(context, state, step):
   """Takes the steps that are left; a signal is answered when the step that runs is saved."""
   config, first = context.config, int(state.step) + 1
+  workdir = context.checkpoints.directory.parent
+  opened = writers.open_all(config, workdir, first - 1)
+  for writer in opened:
+    print(f'watch      {writer.hint}', flush=True)
   log = metrics.Log(
-    context.checkpoints.directory.parent, context.clock, start=first - 1, steps=config.train.steps,
-    tokens_per_step=config.train.batch * config.train.length,
+    workdir, context.clock, start=first - 1, steps=config.train.steps,
+    tokens_per_step=config.train.batch * config.train.length, flops_per_step=context.flops,
+    peak=devices.peak_flops(config.model.dtype),
+    writers=opened,
   )
   pending = None
   with contextlib.closing(log), interruption.noted() as signals:

@@ -3,6 +3,7 @@
 import itertools
 
 from posjax.config import UserError, flatten, one_of, show
+from posjax.writers import WRITERS
 
 CHOICES = {
   'model.norm': ('rmsnorm', 'layernorm'),
@@ -10,6 +11,7 @@ CHOICES = {
   'model.dtype': ('float32', 'bfloat16'),
   'attention.implementation': ('auto', 'reference', 'blockwise', 'fused'),
   'optimizer.schedule': ('cosine', 'wsd'),
+  'writers': tuple(WRITERS),
 }
 
 # jax.random.key would silently cut a longer seed to its last 32 bits. Counts are int32; positions,
@@ -40,15 +42,8 @@ INTERVALS = {
 
 def validate(config):
   """Raises UserError for the first value that is wrong whatever the encoding and the machine."""
+  check_values(config)
   values = flatten(config)
-  for key, choices in CHOICES.items():
-    if values[key] not in choices:
-      raise UserError(f'{key} = {values[key]}: it {one_of(values[key], choices)}')
-  for interval, keys in INTERVALS.items():
-    for key in keys:
-      numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
-      if not all(inside(number, interval) for number in numbers):
-        raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
   for key, divisor in (('model.heads', 'model.kv_heads'), ('train.batch', 'train.accumulate')):
     check_multiple(key, values[key], f'{divisor} =', values[divisor])
   check_local('data.directory', config.data.directory)
@@ -85,6 +80,22 @@ def check_init(init):
 def check_checkpoint(key, which):
   if which not in ('newest', 'best') and not which.isdecimal():
     raise UserError(f'{key}={which}: it must be newest, best or a step')
+
+
+def check_values(config):
+  """Raises UserError for the first value that is wrong by itself."""
+  values = flatten(config)
+  for key, choices in CHOICES.items():
+    several = isinstance(values[key], tuple)
+    for value in values[key] if several else (values[key],):
+      if value not in choices:
+        choose = one_of(value, choices, 'each' if several else 'it')
+        raise UserError(f'{key} = {show(values[key])}: {choose}')
+  for interval, keys in INTERVALS.items():
+    for key in keys:
+      numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
+      if not all(inside(number, interval) for number in numbers):
+        raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
 
 
 def check_local(key, path):
@@ -124,14 +135,18 @@ def check_patterns(config):
   check_multiple('model.layers', config.model.layers, f'the length of {longest},', lengths[longest])
 
 
-def check_steps(config):
-  """After the warm-up one step is left at least, and all those in which 'wsd' decays."""
+def longest_warmup(config):
+  """Steps that are left for it: not the last one, nor those in which 'wsd' decays."""
   steps, optimizer = config.train.steps, config.optimizer
   cooling = round(optimizer.decay * steps) if optimizer.schedule == 'wsd' else 0
-  most = steps - max(cooling, 1)
+  return steps - max(cooling, 1)
+
+
+def check_steps(config):
+  steps, optimizer, most = config.train.steps, config.optimizer, longest_warmup(config)
   if optimizer.warmup > most:
-    decay = f' and optimizer.decay = {optimizer.decay} takes {cooling}' if cooling else ''
+    decay = f' and optimizer.decay = {optimizer.decay} takes {steps - most}'
     raise UserError(
       f'optimizer.warmup = {optimizer.warmup}: must be at most {most}, '
-      f'as train.steps = {steps}{decay}'
+      f'as train.steps = {steps}{decay if most < steps - 1 else ""}'
     )

@@ -150,10 +150,10 @@ def test_subjects_of_a_command_line():
 
 
 @pytest.mark.parametrize(('line', 'message'), [
-  ('stepp', 'stepp: it must be one of step, layer, decode, start, memory; did you mean step?'),
+  ('stepp', 'stepp: did you mean step? It must be one of step, layer, decode, start, memory'),
   ('--encodings=alibbi', "there is no encoding 'alibbi'; did you mean 'alibi'?"),
-  ('--implementations=blockwize', '--implementations=blockwize: it must be one of'),
-  ('--dtypes=float16', '--dtypes=float16: it must be one of float32, bfloat16'),
+  ('--implementations=blockwize', 'blockwize: did you mean blockwise? It must be one of auto, '),
+  ('--dtypes=float16', 'float16: did you mean bfloat16? It must be one of float32, bfloat16'),
   ('--lengths=0', '--lengths=0: must be'),
   ('--lengths=512,x', '--lengths=x: must be'),
   ('--rounds=none', '--rounds=none: must be'),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import types
+import warnings
 from unittest import mock
 
 import jax
@@ -36,22 +37,23 @@ from posjax.encodings.rope import Rope
 from posjax.interruption import Interrupted
 from posjax.metrics import Diverged
 
-CONFIGS = f'one of {", ".join(config_lib.available())}'
+CONFIGS = f'must be one of {", ".join(config_lib.available())}'
 
 # A command line to what its message must say.
 MISTAKES = {
-  '': f'--config is missing, {CONFIGS}; for example python -m posjax.main --config=configs/rope.py',
+  '': '--config is missing, for example python -m posjax.main --config=configs/rope.py; it '
+      f'{CONFIGS}',
   '--config=': '--config is missing',
   '--config': 'Missing value for flag --config',
-  '--config=ropee': f'--config=ropee: no such file; it must be {CONFIGS}; did you mean rope?',
+  '--config=ropee': f'--config=ropee: no such file; did you mean rope? It {CONFIGS}',
   '--config=configs/alibbi.py:small': '--config=configs/alibbi.py: no such file',
-  '--config=configs': f'--config=configs: no such file; it must be {CONFIGS}',
+  '--config=configs': f'--config=configs: no such file; it {CONFIGS}',
   '--config=~': '--config=~: no such file',
   '--config=~nobody/rope': '--config=~nobody/rope: no such file',
   f'--config={"r" * 300}': f'--config={"r" * 300}: no such file',
   "--config='rope\n'": r'--config=rope\n: no such file',
   '--config=rope:smal':
-    '--config=rope:smal: the size must be one of tiny, small, base, large; did you mean small?',
+    '--config=rope:smal: did you mean small? The size must be one of tiny, small, base, large',
   # Keys.
   '--config=rope --config.model.layrs=3':
     '--config.model.layrs: no such key; did you mean model.layers (configs/base.py:LINE)?',
@@ -68,6 +70,12 @@ MISTAKES = {
     '--config.checkpoint: is a section; set its keys one by one: every, keep',
   # Types.
   '--config=rope --config.train.steps=2.5': 'train.steps = 2.5: must be an integer, such as 1000',
+  '--config=rope --config.train.steps=1.2345e3':
+    'train.steps = 1.2345e3: must be an integer, such as 1000',
+  '--config=rope --config.train.steps=1e-3': 'train.steps = 1e-3: must be an integer',
+  '--config=rope --config.train.steps=1e99': 'must be in [1, 2147483647]',
+  '--config=rope --config.train.steps=1e999999999': 'must be an integer',
+  '--config=rope --config.model.remat=1e0': 'model.remat = 1e0: must be true or false',
   '--config=rope --config.train.steps=': 'train.steps = : must be an integer, such as 1000',
   '--config=rope --config.train.steps': 'Missing value for flag --config.train.steps',
   '--config=rope --config.optimizer.clip=low':
@@ -89,7 +97,7 @@ MISTAKES = {
   '--config=rope --model.windows=5': 'did you mean --config.model.windows?',
   '--config=rope --xyz': '--xyz: no such flag; there are --config, --workdir, --mode, ',
   '--config=rope --mode=trian':
-    '--mode=trian: it must be one of train, evaluate, generate; did you mean train?',
+    '--mode=trian: did you mean train? It must be one of train, evaluate, generate',
   '--config=rope --mode=evaluate --checkpoint=latest':
     '--checkpoint=latest: it must be newest, best or a step',
   '--config=rope --checkpoint=best': '--checkpoint: only for --mode=evaluate or --mode=generate',
@@ -99,6 +107,11 @@ MISTAKES = {
   '--config=rope --device=v5e': '--device=v5e: only with --dry_run',
   '--config=rope --dry_run --device=V5E':
     'must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200',
+  '--config=rope --mode=evaluate --profile=5': '--profile: only for --mode=train',
+  '--config=rope --profile=5 --dry_run': '--profile: not with --dry_run, which takes no step',
+  '--config=rope --profile=five': '--profile=five: it must be a number of steps, such as 5',
+  '--config=rope --profile=0': '--profile=0: it must be a number of steps, such as 5',
+  '--config=rope --profile': 'Missing value for flag --profile',
   '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
   '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
   '--config=rope --config.mesh=1, 1, 1': '1,: not a flag;',
@@ -110,13 +123,19 @@ MISTAKES = {
   '--config=rope --config.data.directory=s3://b/data': 'data.directory=s3://b/data: must be a fold',
   '--config=rope --config.data.corpus=text:gs://b/*.txt': 'data.corpus=text:gs://b/*.txt: must be',
   # Values.
+  '--config=rope --config.writers=tensorbord':
+    'writers = tensorbord: did you mean tensorboard? Each must be one of tensorboard, wandb',
+  '--config=rope --config.writers=none': 'writers = none: each must be one of tensorboard, wandb',
+  '--config=rope --config.encoding.layers=()': 'encoding.layers has 0 entries, model.windows 1',
   '--config=rope --config.model.norm=rmsnrm':
-    'model.norm = rmsnrm: it must be one of rmsnorm, layernorm; did you mean rmsnorm?',
+    'model.norm = rmsnrm: did you mean rmsnorm? It must be one of rmsnorm, layernorm',
   '--config=rope --config.model.activation=relu':
-    'model.activation = relu: it must be one of swiglu, gelu',
-  '--config=rope --config.model.dtype=float16': 'one of float32, bfloat16; did you mean bfloat16?',
+    'model.activation = relu: did you mean gelu? It must be one of swiglu, gelu',
+  '--config=rope --config.model.dtype=float16':
+    'did you mean bfloat16? It must be one of float32, bfloat16',
   '--config=rope --config.attention.implementation=flash': 'one of auto, reference, blockwise',
-  '--config=rope --config.optimizer.schedule=cosin': 'one of cosine, wsd; did you mean cosine?',
+  '--config=rope --config.optimizer.schedule=cosin':
+    'did you mean cosine? It must be one of cosine, wsd',
   '--config=rope --config.seed=4294967296': 'seed = 4294967296: must be in [0, 4294967295]',
   '--config=rope --config.model.dim=0': 'model.dim = 0: must be in [1, 1048576]',
   '--config=rope --config.model.windows=0,-4': 'model.windows = 0,-4: must be in [0, 2147483647]',
@@ -146,6 +165,11 @@ MISTAKES = {
   '--config=rope --config.model.windows=()': 'encoding.layers has 1 entries, model.windows 0',
   '--config=rope --config.optimizer.warmup=1000':
     'optimizer.warmup = 1000: must be at most 999, as train.steps = 1000',
+  '--config=rope --config.train.steps=60 --config.optimizer.warmup=100':
+    'optimizer.warmup = 100: must be at most 59, as train.steps = 60',
+  '--config=rope --config.train.steps=0': 'train.steps = 0: must be in [1, 2147483647]',
+  '--config=rope --config.train.steps=60 --config.optimizer.schedule=wsd'
+  ' --config.optimizer.decay=nan': 'optimizer.decay = nan: must be in [0, 1]',
   '--config=rope --config.optimizer.schedule=wsd --config.optimizer.warmup=801':
     'must be at most 800, as train.steps = 1000 and optimizer.decay = 0.2 takes 200',
   # 0.29 of 100 is 28.999999999999996 to a computer, and 29 steps.
@@ -413,9 +437,29 @@ def test_print_config(capsys):
   assert f'runs/{parse(line).name}\n' in out
 
 
+def test_print_config_has_arguments_that_the_config_does_not_set(capsys):
+  """With the meaning that the encoding's own config states, or else where to look."""
+  lines = '--config=base --config.encoding.layers=rope_a+fox,nope --config.encoding.rope_a.base=5'
+  assert main.main(['posjax', *shlex.split(f'{lines} --print_config')]) == 0
+  printed = [re.split(' +# ', line) for line in capsys.readouterr().out.splitlines()]
+  assert [line for line in printed if line[0].startswith('encoding.')] == [
+    ['encoding.layers = rope_a+fox,nope', mock.ANY],
+    ['encoding.rope_a.base = 5.0', 'wavelengths run from 2 pi to 2 pi base'],
+    ['encoding.rope_a.fraction = 1.0', 'share of each head that is rotated'],
+    ['encoding.rope_a.layout = half', "pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)"],
+    ['encoding.rope_a.scaling = {}', 'see posjax/encodings/rope.py'],
+    ['encoding.fox.bias = 0.0', mock.ANY],
+  ]
+
+
 @pytest.mark.parametrize('override, value', [
   ('train.steps=5_000', 5000),
   ('train.steps 500', 500),
+  ('train.steps=1e3', 1000),
+  ('train.steps 2.5e3', 2500),
+  ('train.steps=1E+3', 1000),
+  ('evaluate.multiples=1,2e0,1.6e1', (1, 2, 16)),
+  ('model.windows=(0, 1e2)', (0, 100)),
   ('optimizer.learning_rate=1', 1.0),
   ('optimizer.learning_rate=3e-4', 3e-4),
   ('optimizer.clip=inf', float('inf')),
@@ -424,6 +468,8 @@ def test_print_config(capsys):
   ('data.corpus=text:a b/*.txt', 'text:a b/*.txt'),
   ('data.corpus=12', '12'),
   ('mesh=2,-1,2', (2, -1, 2)),
+  ('writers=()', ()),
+  ('writers=wandb,tensorboard', ('wandb', 'tensorboard')),
   ('mesh=(2, 1, 1)', (2, 1, 1)),
   ('evaluate.multiples=1', (1,)),
   ('encoding.layers=nope', ('nope',)),
@@ -435,9 +481,34 @@ def test_print_config(capsys):
 def test_override_is_typed(override, value):
   key = re.match(r'[\w.]+', override)[0]
   argv = ['posjax', '--config=rope']
-  argv += f'--config.{override}'.split() if ' 500' in override else [f'--config.{override}']
+  two = re.fullmatch(r'\S+ \S+', override) and '=' not in override
+  argv += f'--config.{override}'.split() if two else [f'--config.{override}']
   got = config_lib.flatten(main.parse(argv).config)[key]
   assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize('settings, warmup', [
+  ('train.steps=60', 6), ('train.steps=6e1', 6), ('train.steps=100', 10), ('train.steps=9', 1),
+  ('train.steps=1', 0), ('train.steps=101', 100), ('train.steps=500', 100), ('seed=1', 100),
+  ('train.steps=90 optimizer.warmup=80', 80),
+  ('train.steps=120 optimizer.schedule=wsd', 12),  # the last 24 are not left
+  ('train.steps=125 optimizer.schedule=wsd', 100),
+  ('train.steps=100 optimizer.schedule=wsd optimizer.decay=0.95', 5),
+  ('train.steps=100 optimizer.schedule=wsd optimizer.decay=1', 0),
+])
+def test_a_warmup_that_does_not_fit_the_steps_is_shortened(settings, warmup):
+  """It is a tenth of them, or less if that does not fit; a run is named after what it does."""
+  overrides = ' '.join(f'--config.{setting}' for setting in settings.split())
+  with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter('always')
+    run = parse(f'--config=rope {overrides}')
+  assert run.config.optimizer.warmup == warmup
+  shortened = warmup < 80
+  assert [str(warning.message) for warning in said] == shortened * [
+    f'optimizer.warmup 100 -> {warmup}, since train.steps = {run.config.train.steps}'
+  ]
+  if shortened:
+    assert parse(f'--config=rope {overrides} --config.optimizer.warmup={warmup}').name == run.name
 
 
 @pytest.mark.parametrize('line', BUILT)
@@ -555,7 +626,7 @@ def test_tables_match_the_schema():
   }
   assert numbers - set(bounded) == {'mesh', 'evaluate.multiples'}  # these have rules of their own
   for key, choices in validation.CHOICES.items():
-    assert schema[key] in choices
+    assert {schema[key]} <= {*choices, choices[:1]}
 
 
 def changed(value):
@@ -576,6 +647,7 @@ def test_run_name_depends_on_what_decides_the_weights():
     assert (identity.difference(config, other) == {}) == (key in without_effect)
   assert without_effect == {
     'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh',
+    'writers',
     'model.remat', 'train.accumulate', 'train.max_skipped',
     'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
     'evaluate.tokens',
@@ -623,7 +695,7 @@ def test_config_is_locked():
 
 
 @pytest.mark.parametrize('line, module', [
-  ('', 'train'),
+  ('--profile=7', 'train'),
   ('--dry_run --device=v5e', 'plan'),
   ('--mode=evaluate --checkpoint=best', 'evaluate'),
   ('--mode=generate --prompt=abc --checkpoint=7', 'generate'),
@@ -646,7 +718,7 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   assert args == (run.config, *((run.name, 'v5e') if module == 'plan' else (run.workdir,)))
   assert kwargs == {
     'train': dict(
-      name=run.name, import_seconds=mock.ANY,
+      name=run.name, import_seconds=mock.ANY, profile=7,
       command=f'python -m posjax.main --workdir={run.workdir}',
     ),
     'plan': {},

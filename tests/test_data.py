@@ -340,7 +340,7 @@ def test_too_little_text(write, texts, message):
 
 @pytest.mark.parametrize('name', ['python_source', 'tfds:', 'text:', 'package:', 'csv:a'])
 def test_a_corpus_has_a_kind_and_a_name(name):
-  with pytest.raises(UserError, match=f"{name!r} must be 'tfds:NAME', 'text:GLOB' or "):
+  with pytest.raises(UserError, match=rf'^data\.corpus = {name}: .*must be one of tfds:, text:, '):
     data.load(name)
 
 

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ('array_record', 'grain', 'matplotlib', 'tensorboardX', 'tensorflow', 'tensorflow_datasets')
+HEAVY = (
+  'array_record', 'grain', 'matplotlib', 'pyarrow', 'tensorboardX', 'tensorflow',
+  'tensorflow_datasets', 'wandb',
+)
 
 
 @pytest.mark.parametrize(

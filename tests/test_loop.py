@@ -54,7 +54,7 @@ class Checkpoints:
 def in_context(checkpoints, *overrides):
   config, _, _ = command_line.load('rope', [f'--config.{override}' for override in overrides])
   return train.Context(
-    config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock()
+    config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock(), 1e6
   )
 
 
@@ -91,16 +91,17 @@ def test_results_without_a_checkpoint_are_not_written_over(tmp_path):
     train.resume(in_context(Checkpoints(tmp_path)), None)
 
 
-def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch):
+def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch, capsys):
+  """And it is said that a run compiles before it does."""
   def too_small(compiled):
     raise UserError(compiled)
 
-  lowered = types.SimpleNamespace(compile=lambda: 'the step')
+  lowered = types.SimpleNamespace(compile=lambda: f'{capsys.readouterr().out!r} the step')
   step = types.SimpleNamespace(lower=lambda *_: lowered)
   monkeypatch.setattr(train, 'make_step', lambda *_: step)
   monkeypatch.setattr(train, 'example', lambda *_: {})
   monkeypatch.setattr(resources, 'check_memory', too_small)
-  with pytest.raises(UserError, match='^the step$'):
+  with pytest.raises(UserError, match=r"^'compiling the training step\\n' the step$"):
     train.train(in_context(Checkpoints(tmp_path)), None, None)
 
 

@@ -1,28 +1,34 @@
 """The log: steps unique and increasing, a stop at the first number that is none; the clock."""
 
+import fcntl
 import json
 import math
+import os
+import re
+import select
+import struct
+import termios
 import time
 import warnings
 
 import jax.numpy as jnp
 import pytest
-from tensorboardX.proto.event_pb2 import Event
 
 from posjax import metrics
 from posjax.metrics import Clock, Diverged, Log
 
 
-def open_log(workdir, start=0):
-  return Log(workdir, Clock(), start=start, steps=10, tokens_per_step=1000)
+def open_log(workdir, start=0, **settings):
+  settings = dict(start=start, steps=10, tokens_per_step=1000) | settings
+  return Log(workdir, Clock(), **settings)
 
 
 def values(**changes):
   return {'loss': jnp.float32(1.0), 'skipped': jnp.int32(0), 'gave_up': jnp.int32(0)} | changes
 
 
-def rows(workdir):
-  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+def rows(workdir, name='metrics.jsonl'):
+  return [json.loads(line) for line in (workdir / name).read_text().splitlines()]
 
 
 @pytest.mark.parametrize('torn', [
@@ -91,39 +97,57 @@ def test_a_step_that_was_skipped_is_json(tmp_path, capsys):
 
 def test_speed_is_that_of_training_since_the_line_before(tmp_path, capsys, monkeypatch):
   """Resumed after step 2: 2 s for two steps, then 1 s for two, and 3 s of evaluation each time."""
-  now = iter([10.0, *[15.0] * 3, *[19.0] * 3]).__next__
-  monkeypatch.setattr(metrics.time, 'perf_counter', now)
-  log = open_log(tmp_path, start=2)
+  before = {'step': 2, 'seconds': 7.0}
+  dropped = {'step': 3, 'seconds': 9.0}  # of a run that was cut off
+  text = ''.join(json.dumps(line) + '\n' for line in (before, dropped))
+  (tmp_path / 'speed.jsonl').write_text(text)
+  monkeypatch.setattr(metrics.time, 'perf_counter', iter([10.0, 15.0, 19.0]).__next__)
+  log = open_log(tmp_path, start=2, flops_per_step=3e9, peak=12e9)
   for step in (4, 6):
     log._clock.seconds['evaluate'] += 3.0
     log.write(step, values())
   lines = capsys.readouterr().out.splitlines()
-  assert lines[0] == 'step 4/10: loss 1.000, 1,000 tokens/s, 6 s left'
-  assert lines[1] == 'step 6/10: loss 1.000, 2,000 tokens/s, 3 s left'  # at 1,333, as on the whole
+  assert lines[0] == 'step 4/10: loss 1.000, 1,000 tokens/s, 00:06 left'
+  assert lines[1] == 'step 6/10: loss 1.000, 2,000 tokens/s, 00:03 left'  # as on the whole
+  assert rows(tmp_path, 'speed.jsonl') == [
+    before,
+    {'step': 4, 'seconds': 9.0, 'tokens': 4000, 'tokens_per_second': 1000.0, 'utilization': 0.25},
+    {'step': 6, 'seconds': 10.0, 'tokens': 6000, 'tokens_per_second': 2000.0, 'utilization': 0.5},
+  ]
 
 
-def test_tensorboard_hides_what_a_run_that_was_cut_off_wrote(tmp_path):
-  """The second file begins with a mark of step 4, from which on TensorBoard forgets the first."""
-  for start in (0, 3):
-    log = open_log(tmp_path, start)
-    log.write(start + 1, values(loss=0.25))
+def test_without_a_peak_there_is_no_utilization(tmp_path):
+  log = open_log(tmp_path, flops_per_step=3e9)
+  log.write(1, values())
+  log.close()
+  [line] = rows(tmp_path, 'speed.jsonl')
+  assert line['utilization'] is None and line['tokens'] == 1000
+  assert rows(tmp_path) == [{'step': 1, 'loss': 1.0, 'skipped': 0}]  # nothing that is timed
+
+
+def test_all_numbers_can_be_read_on_a_terminal_of_80_columns(tmp_path, monkeypatch):
+  """The loss first; the last validation loss stays."""
+  screen, terminal = os.openpty()
+  fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+  with open(terminal, 'w') as stream:
+    monkeypatch.setattr(metrics.sys, 'stderr', stream)
+    monkeypatch.setattr(metrics.time, 'perf_counter', iter([0.0, 2.6, 3.1]).__next__)
+    log = open_log(tmp_path, steps=100_000, tokens_per_step=65_536)
+    log.write(50, values(loss=2.34567, validation_loss=2.5))
+    log._bar.refresh()
+    log.write(60, values(loss=2.25))
     log.close()
-    newest = max((tmp_path / 'tensorboard').iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    version, begins, scalars = events(newest)
-    assert version.file_version == 'brain.Event:2'
-    assert (begins.step, begins.session_log.status) == (start + 1, 1)
-    assert scalars.step == start + 1
-    assert {v.tag: v.simple_value for v in scalars.summary.value}['loss'] == 0.25
-    newest.rename(newest.with_name(str(start)))
-
-
-def events(path):
-  """Those of a TensorBoard file: of each record its length, a check of 4 bytes, itself, another."""
-  content = path.read_bytes()
-  while content:
-    length = int.from_bytes(content[:8], 'little')
-    yield Event.FromString(content[12 : 12 + length])
-    content = content[16 + length :]
+    text = b''
+    while b'60/100000\r\n' not in text and select.select([screen], [], [], 5)[0]:
+      text += os.read(screen, 10_000)
+  os.close(screen)
+  shown = re.split(r'[\r\n]+', text.decode())
+  assert {len(line) for line in shown if line} == {79}
+  *_, first, last = dict.fromkeys(line for line in shown if line.startswith('loss '))
+  wanted = 'loss 2.346, validation 2.500, 1,260,308 tokens/s, 1:26:37 left'
+  assert first.startswith(wanted) and first.endswith(' 50/100000')
+  wanted = 'loss 2.250, validation 2.500, 1,310,720 tokens/s, 1:26:03 left'
+  assert last.startswith(wanted) and last.endswith(' 60/100000')
 
 
 def test_an_inner_activity_is_not_counted_twice():

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from posjax import command_line, encodings, main, train, validation
 from posjax import config as config_lib
-from posjax import encodings, main, train, validation
 from posjax import state as state_lib
 from posjax.config import ROOT, UserError
 from posjax.metrics import Diverged
@@ -220,7 +220,7 @@ class Tally:
     try:
       with contextlib.redirect_stdout(io.StringIO()):
         run = main.parse(['posjax', *argv])
-        config_lib.describe(run.config, run.path)
+        command_line.describe(run.config, run.path)
         state_lib.abstract(run.config, *state_lib.setup(run.config))
       self.counts['accepted'] += 1
     except SystemExit as stop:

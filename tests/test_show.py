@@ -155,7 +155,7 @@ def test_a_command_writes_a_picture_and_prints_the_facts(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('line', 'message'), [
-  ('alibbi', 'alibbi: there is no such encoding or config; it must be one of'),
+  ('alibbi', 'alibbi: there is no such encoding or config; did you mean alibi? It must be one of'),
   ('alibbi', 'did you mean alibi?'),
   ('randomize+rop', "there is no encoding 'rop'; did you mean 'rope'?"),
   ('rope+', "there is no encoding ''"),

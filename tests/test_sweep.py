@@ -43,7 +43,7 @@ PROTOCOLS = {
 class Program:
   """Stands in for posjax.main: notes what is run, and writes what an evaluation does."""
 
-  STDOUT = subprocess.STDOUT
+  STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
 
   def __init__(self):
     self.calls = []
@@ -61,11 +61,11 @@ class Program:
       return Stopped()
     if fails:
       stdout.buffer.write(b'step 6, \xff\nposjax: step 7: loss nan\n\n')
-      return types.SimpleNamespace(returncode=fails, wait=lambda: None)
+      return types.SimpleNamespace(returncode=fails, wait=lambda timeout: None)
     result = self.evaluation(asked.config, *folder.name.split('-')) | {'name': asked.name}
     result |= self.changes.get(folder.name, {})
     (folder / 'evaluation.json').write_text(json.dumps(result))
-    return types.SimpleNamespace(returncode=0, wait=lambda: None)
+    return types.SimpleNamespace(returncode=0, wait=lambda timeout: None)
 
   def evaluation(self, config, arm, seed):
     nats = BITS[arm][int(seed)] * math.log(2)
@@ -87,7 +87,7 @@ class Stopped:
 
   returncode = None
 
-  def wait(self):
+  def wait(self, timeout):
     if self.returncode is None:
       os.kill(os.getpid(), signal.SIGTERM)
 
@@ -187,6 +187,34 @@ def test_only_what_is_missing_is_run(program, capsys):
   assert len(program.calls) == 9
   assert 'Not there' not in capsys.readouterr().out
   assert set(statuses().values()) == {'done'}
+
+
+def test_a_run_shows_its_loss_and_step_while_it_runs(program, monkeypatch, capsys):
+  """At the third look it has taken 250 of 1,000 steps in 20 s, and is writing a line."""
+  running = types.SimpleNamespace(returncode=0, looks=0)
+
+  def wait(timeout):
+    running.looks += 1
+    folder = Path('runs/sweeps/far/rope-1')
+    (folder / 'output.txt').write_text('weights 3\ncompiling the training step\n')
+    if running.looks == 2:
+      for name, values in ('metrics', {'loss': 2.71828}), ('speed', {'seconds': 20.0}):
+        lines = [json.dumps({'step': step, **values}) for step in range(10, 260, 10)]
+        (folder / f'{name}.jsonl').write_text('\n'.join([*lines, '{"step": 260, "lo']))
+    if running.looks < 4:
+      raise subprocess.TimeoutExpired('', timeout)
+
+  running.wait = wait
+  monkeypatch.setattr(program, 'Popen', lambda *_, **__: running)
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  monkeypatch.setenv('COLUMNS', '80')
+  run('--arms=rope --seeds=1')
+  shown = capsys.readouterr().err
+  shown = re.split(r'[\r\n]+', shown.partition('posjax: ')[0])
+  now = [line for line in shown if 'loss 2.718, step 250/1000, 01:00 left: rope, seed 1' in line]
+  assert now[0].startswith('0/1 [') and len(now[0]) < 80
+  assert any('0/1 [00:00<?] rope, seed 1: compiling the training step' in line for line in shown)
+  assert running.looks == 4
 
 
 def test_an_added_arm_is_all_that_runs(program, monkeypatch):
@@ -333,8 +361,8 @@ def test_a_run_that_was_evaluated_too_soon_is_not_done(program):
 # What is changed in the experiment's file and the arguments, to what the message must say.
 MISTAKES = {
   ('', '', '--arms=rope,alibbi'):
-    '--arms=rope,alibbi: alibbi must be one of rope, short, alibi; did you mean alibi?',
-  ('', '', '--seeds=0,3'): '--seeds=0,3: 3 must be one of 0, 1, 2',
+    '--arms=rope,alibbi: did you mean alibi? Each must be one of rope, short, alibi',
+  ('', '', '--seeds=0,3'): '--seeds=0,3: each must be one of 0, 1, 2',
   ('', '', '--arms=rope,'): '--arms=rope,: each must be one of rope, short, alibi',
   ('', '', '--table'): 'runs/sweeps/far: no run is done yet',
   ('', '', '--table --arms=rope'): '--table runs nothing, so that --arms and --seeds mean nothing',

@@ -109,9 +109,12 @@ def test_a_byte_order_mark_is_dropped_and_all_else_is_kept(folder):
   ('b.txt', b'lead\0er', 'look binary, the first is b.txt; their bytes are used as they are; mat'),
   ('b.txt', 'two words'.encode('utf-16'), 'are UTF-16, not UTF-8, the first is b.txt; their bytes'),
   ('b.txt', b'\xfe\xff\0a\0b', 'are UTF-16, not UTF-8, the first is b.txt; their bytes are used'),
-  ('b.jsonl', b'{"text": "a"}\n', 'look like JSON records, the first is b.jsonl; their bytes are'),
-  ('b.jsonl.gz', gzip.compress(b'{"text": ""}'), 'look like JSON records, the first is b.jsonl.gz'),
-], ids=['zeros', 'with mark', 'without', 'records', 'compressed'])  # fmt: skip
+  ('b.jsonl', b'{"text": "a"}\n', 'hold JSON records, the first is b.jsonl; their bytes are used '
+   'as they are; to read the text in each record, use jsonl: instead of text:'),
+  ('b.txt.gz', gzip.compress(b'{"text": ""}'), 'hold JSON records, the first is b.txt.gz; their'),
+  ('b.parquet', b'PAR1\0', 'are Parquet files, the first is b.parquet; their bytes are used as '
+   'they are; to read the text in each record, use parquet: instead of text:'),
+], ids=['zeros', 'with mark', 'without', 'records', 'compressed', 'parquet'])  # fmt: skip
 def test_files_that_hardly_hold_text_are_warned_of_once(folder, name, text, said):
   (folder / 'a.txt').write_bytes(text_of(0))
   (folder / name).write_bytes(text)
@@ -124,6 +127,8 @@ def test_files_that_hardly_hold_text_are_warned_of_once(folder, name, text, said
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     data.load('text:a.txt')
+    (folder / 'code.txt').write_text('{\n  "text": "is no record of one line"\n}\n' * 9)
+    data.load('text:code.txt')
 
 
 # Compressed files.

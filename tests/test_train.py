@@ -1,6 +1,7 @@
 """The training line: shardings give the one-device losses, runs repeat and resume to the bit."""
 
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -249,7 +250,7 @@ def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
   assert int(state.step) == 6
 
 
-def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
+def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path, capsys):
   first = lines(whole)
   assert [line['step'] for line in first] == list(range(1, 9))
   assert first[-1]['loss'] < first[0]['loss'] - 0.3
@@ -257,6 +258,9 @@ def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path):
   shortest = json.loads((whole / 'evaluation.json').read_text())['lengths'][0]
   assert shortest['non_overlapping'] == pytest.approx(first[-1]['validation_loss'], rel=0.05)
   run(small(corpus), tmp_path)
+  said = capsys.readouterr().out
+  assert f'\nwatch      tensorboard --logdir={tmp_path}/tensorboard\nstep 1/8: loss ' in said
+  assert '00:00 left\nevaluating\n' in said
   assert (tmp_path / 'metrics.jsonl').read_bytes() == (whole / 'metrics.jsonl').read_bytes()
   assert (tmp_path / 'evaluation.json').read_bytes() == (whole / 'evaluation.json').read_bytes()
   assert (tmp_path / 'loss_by_length.png').read_bytes().startswith(b'\x89PNG')
@@ -284,6 +288,11 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
     metrics.Log.write = write
   assert [line['step'] for line in lines(tmp_path / 'cut')] == [1, 2, 3, 4, 5, 6]
   assert run(config, tmp_path / 'cut') == lines(whole)
+  text = (tmp_path / 'cut/speed.jsonl').read_text()
+  speeds = [json.loads(line) for line in text.splitlines()]
+  assert [line['step'] for line in speeds] == [1, 2, 3, 4, 5, 6, 7, 8]
+  seconds = [line['seconds'] for line in speeds]
+  assert 0 < seconds[0] and all(a < b for a, b in itertools.pairwise(seconds))
 
 
 @pytest.mark.slow

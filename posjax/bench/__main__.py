@@ -78,7 +78,7 @@ def words(text):
 def check(flag, values, choices):
   for value in values:
     if value not in choices:
-      raise UserError(f'{flag}{value}: it {config_lib.one_of(value, choices)}')
+      raise UserError(f'{flag}{value}: {config_lib.one_of(value, choices)}')
 
 
 def positive(flag, text):

@@ -1,11 +1,12 @@
 """Text to batches, in a straight line.
 
-sources.load('tfds:…', 'text:…' or 'package:…') -> Corpus: documents, their size and their hash
+sources.load('tfds:…', 'text:…', 'jsonl:…', …) -> Corpus: documents, their size and their hash
   -> tokenizer: bytes and BOS
   -> pipeline.batches: shuffled, cut, packed rows for training, resumable to the bit
   -> pipeline.excerpts: text of many documents of a split, for evaluation
 
-TFDS, array_record and Grain are imported by the functions that need them, not by this package.
+TFDS, array_record, pyarrow and Grain are imported by the functions that need them, not by this
+package.
 """
 
 from posjax.data.corpus import Corpus

@@ -14,6 +14,13 @@ from posjax.config import UserError
 SPLITS = ('train', 'validation', 'test')
 
 
+def check_splits(name: str, expressions: Mapping[str, str]) -> None:
+  """Raises UserError for another split of the corpus `name` than the three."""
+  for expression in expressions.values():
+    if expression not in SPLITS:
+      raise UserError(f'{name} has the splits {", ".join(SPLITS)}, not {expression!r}')
+
+
 @dataclasses.dataclass(frozen=True)
 class Documents(Sequence):
   """A sequence of bytes, read when indexed: one document for every key."""
@@ -38,10 +45,11 @@ class Corpus:
 
   Attributes:
     name: what it was loaded from; for TFDS with the dataset's configuration and version.
-    files: the number of documents in the whole dataset; one file is one document.
+    files: the number of documents in the whole dataset; one file, or record, is one document.
     bytes: their size; for a foreign TFDS dataset the size TFDS records.
     sha256: hex digest of the documents; for a foreign TFDS dataset of what TFDS records of them.
     splits: what train, validation and test are, e.g. ('train[:95%]', 'train[95%:]', 'test').
+    unit: what is counted in `files`.
     documents_by_split: 'train', 'validation', 'test' -> their documents.
   """
 
@@ -51,6 +59,7 @@ class Corpus:
   sha256: str
   splits: tuple[str, str, str]
   documents_by_split: Mapping[str, Sequence[bytes]] = dataclasses.field(repr=False, compare=False)
+  unit: str = 'files'
 
   def documents(self, split: str) -> Sequence[bytes]:
     """The documents of 'train', 'validation' or 'test'. Raises UserError for another name."""
@@ -59,7 +68,7 @@ class Corpus:
     return self.documents_by_split[split]
 
   def __str__(self) -> str:
-    size = f'{self.files:,} files, {self.bytes / 1e6:.2f} MB'
+    size = f'{self.files:,} {self.unit}, {self.bytes / 1e6:.2f} MB'
     return f'{self.name}: {size}, SHA-256 {self.sha256[:12]}'
 
 

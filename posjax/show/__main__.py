@@ -102,7 +102,7 @@ def check(name, valid):
     config_lib.find(name)
   except UserError as error:
     near = config_lib.one_of(name, valid)
-    raise UserError(f'{name}: there is no such encoding or config; it {near}') from error
+    raise UserError(f'{name}: there is no such encoding or config; {near}') from error
 
 
 def look(name, overrides, values):

@@ -1,0 +1,154 @@
+"""Records as a corpus: each record of JSON Lines or Parquet files is one document.
+
+A document is the text of the record's fields, as `data.fields` lists them, joined by newlines.
+Records without text are left out. The SHA-256 is of the documents in the order of the files' paths
+and of the lines or rows, so that the same records are the same corpus in either format.
+
+Of n records a twentieth, at least one, is the test split, as many are the validation split, and the
+others train. Which ones is drawn at random by the record's number, with a seed that never changes:
+records that are sorted, by topic or date, are spread over all splits alike, the same in every run.
+
+Files are read once, and their documents kept in a temporary file, mapped into memory: TMPDIR names
+the folder for it.
+"""
+
+import array
+import json
+import mmap
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from posjax import config as config_lib
+from posjax.config import UserError
+from posjax.data import files
+from posjax.data.corpus import Corpus, Documents, check_splits, digest
+
+SEED = 0  # of the splits
+EXAMPLE = 'a record such as {"text": "…"}'
+KINDS = {
+  dict: 'an object', list: 'a list', str: 'a string', bool: 'a boolean', int: 'a number',
+  float: 'a number', type(None): 'null',
+}
+
+
+def load(
+  kind: str, pattern: str, expressions: Mapping[str, str], fields: tuple[str, ...]
+) -> Corpus:
+  """Opens the records in the files that `pattern` matches.
+
+  Args:
+    kind: 'jsonl' or 'parquet'.
+    pattern: see files.py.
+    expressions: what each split is.
+    fields: names of a record's fields, each of which is a string in every record.
+
+  Raises:
+    UserError: no file matches, one cannot be read, a record has not these fields, there are too few
+      records, or there is no such split.
+  """
+  name = f'{kind}:{pattern}'
+  check_splits(name, expressions)
+  if not fields:
+    raise UserError('data.fields is empty: name one field at least, such as text')
+  ends = array.array('q', [0])
+
+  def documents(texts: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    for path in files.find(name, pattern):
+      for place, record in READERS[kind](path, fields):
+        if text := document(place, record, fields):
+          texts.write(text)
+          ends.append(ends[-1] + len(text))
+          yield '', text
+
+  with tempfile.TemporaryFile() as file:
+    sha256, count = digest(documents(file)), len(ends) - 1
+    if count < 3:
+      raise UserError(f'{name}: {count} records have text; 3 are needed, one for each split')
+    file.flush()
+    texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+  read = lambda index: texts[ends[index] : ends[index + 1]]
+  dealt = deal(count)
+  return Corpus(
+    name=name,
+    files=count,
+    bytes=ends[-1],
+    sha256=sha256,
+    splits=tuple(expressions.values()),
+    documents_by_split={
+      split: Documents(dealt[expression], read) for split, expression in expressions.items()
+    },
+    unit='records',
+  )
+
+
+def deal(count: int) -> dict[str, list[int]]:
+  """The numbers of the records in each split, of `count` records, increasing."""
+  share = max(1, count // 20)
+  drawn = np.random.RandomState(SEED).permutation(count)  # NumPy will not change what this draws
+  parts = np.split(drawn, [share, 2 * share])
+  return {
+    split: np.sort(part).tolist()
+    for split, part in zip(('test', 'validation', 'train'), parts, strict=True)
+  }
+
+
+def document(place: str, record: Mapping[str, Any], fields: tuple[str, ...]) -> bytes:
+  """The text of a record. Raises UserError, naming its `place`, if a field is not there."""
+  for field in fields:
+    if field not in record:
+      choices = config_lib.one_of(field, [*record], 'each of data.fields')
+      raise UserError(f'{place}: no field {field}; {choices}')
+    if not isinstance(record[field], str):
+      raise UserError(f'{place}: the field {field} is {kind_of(record[field])}, not a string')
+  return '\n'.join(record[field] for field in fields).encode('utf-8', 'surrogatepass')
+
+
+def kind_of(value: Any) -> str:
+  return KINDS.get(type(value), type(value).__name__)
+
+
+def json_lines(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+  """(file:line, record) of each line that is not blank."""
+  for number, line in enumerate(files.lines(path), 1):
+    place = f'{path}:{number}'
+    if not (line := line.strip()):
+      continue
+    try:
+      record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+      raise UserError(f'{place}: no JSON ({error}); each line must be {EXAMPLE}') from error
+    if not isinstance(record, dict):
+      raise UserError(f'{place}: {kind_of(record)}; each line must be {EXAMPLE}')
+    yield place, record
+
+
+def parquet(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+  """(file:row, record) of each row; one row group is in memory at a time, and of it the fields."""
+  try:
+    import pyarrow
+    import pyarrow.parquet
+  except ImportError as error:
+    raise UserError(
+      f"{path} cannot be read without pyarrow; run: pip install -e '.[parquet]'"
+    ) from error
+  number = 0
+  with files.opened(path) as (file, _):
+    try:
+      table = pyarrow.parquet.ParquetFile(file)
+      columns = [field for field in fields if field in table.schema_arrow.names]
+      if columns != [*fields]:  # of a row, only the columns that are read are known
+        document(str(path), dict.fromkeys(table.schema_arrow.names, ''), fields)
+      for batch in table.iter_batches(batch_size=1024, columns=columns):
+        for record in batch.to_pylist():
+          number += 1
+          yield f'{path}:{number}', record
+    except (pyarrow.ArrowException, OSError) as error:
+      why = config_lib.one_line(error)
+      raise UserError(f'{path} is damaged, or no Parquet file ({why})') from error
+
+
+READERS = {'jsonl': json_lines, 'parquet': parquet}

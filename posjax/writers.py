@@ -1,0 +1,104 @@
+"""Where metrics go besides metrics.jsonl, each by a name that `config.writers` lists."""
+
+import hashlib
+import importlib.util
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+from posjax import config as config_lib
+from posjax.config import UserError
+
+
+class Writer(Protocol):
+  """What a log needs of one.
+
+  Attributes:
+    hint: the command or the page that shows what it writes; a run prints it at its start.
+  """
+
+  hint: str
+
+  def write(self, step: int, values: dict[str, float]) -> None:
+    """Writes one step's numbers by name."""
+
+  def close(self) -> None:
+    """Returns when all is written."""
+
+
+class TensorBoard:
+  """Event files; from step `start` + 1 on, those of earlier attempts are hidden.
+
+  Not tensorboardX's SummaryWriter: where its thread dies of a full disk, the run waits forever.
+  """
+
+  def __init__(self, config, workdir, start):
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+
+    directory = workdir / 'tensorboard'
+    self.hint = f'tensorboard --logdir={directory}'
+    directory.mkdir(exist_ok=True)
+    self._writer = EventsWriter(str(directory / 'events'), filename_suffix=f'.{os.getpid()}')
+    begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._writer.write_event(event_pb2.Event(step=start + 1, session_log=begins))
+
+  def write(self, step, values):
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    self._writer.write_event(Event(wall_time=time.time(), step=step, summary={'value': scalars}))
+    self._writer.flush()
+
+  def close(self):
+    self._writer.close()
+
+
+class WandB:
+  """Weights & Biases: one run for each work directory, which a resumed run continues.
+
+  WANDB_PROJECT names another project than posjax; WANDB_MODE=offline writes files only.
+  """
+
+  def __init__(self, config, workdir, start):
+    import wandb
+
+    try:
+      self._run = wandb.init(
+        project=os.environ.get('WANDB_PROJECT', 'posjax'), name=workdir.name, dir=workdir,
+        id=hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16], resume='allow',
+        config=config_lib.to_dict(config),
+      )
+    except wandb.Error as error:  # nobody is logged in, or there is no network
+      raise UserError(
+        f'writers = wandb: {config_lib.one_line(error)}; WANDB_MODE=offline needs neither login '
+        'nor network'
+      ) from error
+    self.hint = self._run.url or f'wandb sync {Path(self._run.dir).parent}'
+
+  def write(self, step, values):
+    self._run.log(values, step=step)
+
+  def close(self):
+    self._run.finish()
+
+
+# Name: class, the package that it needs.
+WRITERS = {'tensorboard': (TensorBoard, 'tensorboardX'), 'wandb': (WandB, 'wandb')}
+
+
+def check_installed(names):
+  """Raises UserError if a writer needs a package that is not installed."""
+  for name in names:
+    if not importlib.util.find_spec(WRITERS[name][1]):
+      raise UserError(
+        f"writers = {name}: it is not installed; in the folder of setup.py, run: "
+        f"pip install -e '.[{name}]'"
+      )
+
+
+def open_all(config, workdir, start):
+  """The writers of a run that has taken `start` steps, in the order of `config.writers`."""
+  return [WRITERS[name][0](config, workdir, start) for name in config.writers]
