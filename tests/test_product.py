@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from posjax import product as product_lib
 from posjax import sharding
 from posjax.product import product
 from tests.problem import close
 
+MANY = product_lib.FEW // 4 + 1  # tokens of each of four rows
 SHAPES = [  # of x, of w, and how many axes are summed over
-  ((2, 4, 6), (6, 10), 1),
-  ((2, 4, 6), (6, 4), 1),
-  ((2, 4, 6), (6, 4, 2), 1),
-  ((2, 4, 4, 2), (4, 2, 6), 2),
-  ((1, 1, 6), (6, 4, 2), 1),
+  ((4, MANY, 6), (6, 10), 1),
+  ((4, MANY, 6), (6, 4), 1),
+  ((4, MANY, 6), (6, 4, 2), 1),
+  ((4, MANY, 4, 2), (4, 2, 6), 2),
+  ((3, 1, 6), (6, 4, 2), 1),
   ((6,), (6, 4), 1),
 ]
 
@@ -58,13 +60,13 @@ def test_transformations_keep_the_gradients(float64):
     return lambda x, w: jax.lax.scan(layer, x, w)[0]
 
   each = lambda product: jax.vmap(lambda x, w: product(x, w, 1), (None, 0))
-  x, w = arrays((2, 4, 6), (3, 6, 6))
+  x, w = arrays((4, MANY, 6), (3, 6, 6))
   compare([(layers, x, w), (each, x, w)])
 
 
 @pytest.mark.parametrize('x, w, axes, spec', [
-  ((8, 4, 6), (6, 4, 2), 1, ('fsdp', 'tensor')),
-  ((8, 4, 4, 2), (4, 2, 6), 2, ('tensor', None, 'fsdp')),
+  ((8, MANY, 6), (6, 4, 2), 1, ('fsdp', 'tensor')),
+  ((8, MANY, 4, 2), (4, 2, 6), 2, ('tensor', None, 'fsdp')),
 ])
 def test_eight_devices_give_the_gradients_of_one(float64, x, w, axes, spec):
   x, w = arrays(x, w)
@@ -86,12 +88,20 @@ def operations(x, w, dtype):
 @pytest.mark.parametrize('inputs, outputs', [(6, 10), (10, 6)])
 def test_the_smaller_operand_is_transposed_first(inputs, outputs):
   """And where these are the outputs, the result is, which no longer meets a product."""
-  found = operations((2, 4, inputs), (inputs, outputs), 'float32')
+  found = operations((4, MANY, inputs), (inputs, outputs), 'float32')
   assert found.count('optimization_barrier') == (1 if inputs < outputs else 2)
-  assert 'f32[6,8] = optimization_barrier' in found and 'f32[10,8]' not in found
+  rows = 4 * MANY
+  assert f'f32[6,{rows}] = optimization_barrier' in found and f'f32[10,{rows}]' not in found
   *_, last = (line for line in found.splitlines() if 'dot_general' in line)
   assert 'f32[6,10]' in last
   assert "(([1], [0]), ([], []))" in found.split('f32[6,10] = dot_general')[1]
+
+
+def test_few_rows_are_transposed_so_that_the_weights_lie_as_they_are():
+  forward = jax.make_jaxpr(product)
+  few, more = (str(forward(*arrays((rows, 6), (6, 10)))) for rows in (32, 33))
+  assert '[6,32] = optimization_barrier' in few and '(([0], [0]), ([], []))' in few
+  assert 'optimization_barrier' not in more and '(([1], [0]), ([], []))' in more
 
 
 @pytest.mark.parametrize('dtype, backend', [('bfloat16', 'cpu'), ('float32', 'gpu')])

@@ -272,7 +272,9 @@ def per_head(x_BTKH, heads):
 def scores(q_BTNH, k_BSKH):
   """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
   B, T, N, H = q_BTNH.shape
-  S, K = k_BSKH.shape[1:3]
-  q = q_BTNH.reshape(B, T, K, N // K, H)
-  s = jnp.einsum('BTKGH,BSKH->BKGTS', q, k_BSKH, preferred_element_type=wide(q_BTNH))
-  return s.reshape(B, N, T, S)
+  K = k_BSKH.shape[2]
+  # Heads before tokens, as a cache has them: else XLA may turn all keys round for one query.
+  q_BKGTH = q_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)
+  q_BKTH, k_BKSH = q_BKGTH.reshape(B, K, -1, H), k_BSKH.swapaxes(1, 2)
+  s = jnp.einsum('BKTH,BKSH->BKTS', q_BKTH, k_BKSH, preferred_element_type=wide(q_BTNH))
+  return s.reshape(B, K, N // K, T, -1).reshape(B, N, T, -1)
