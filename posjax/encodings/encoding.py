@@ -121,6 +121,7 @@ class Encoding(nn.Module):
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
   widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
+  tile: ClassVar[tuple[float, float]] = (1, 1)  # queries and keys in a block, times its size
   turns: ClassVar[str] = ''  # what it rotates by positions: 'queries and keys', 'values'
   widens: ClassVar[int] = 1  # times H: the width of q.h and k.h as the hooks leave them
   # Distance, on either side, from which on `by_distance` is linear: constant, if of the query too.
