@@ -11,7 +11,6 @@ from typing import Any
 
 import flax
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax import dims as dims_lib
@@ -19,6 +18,7 @@ from posjax.attention import attend
 from posjax.attention.decode import attend_stored
 from posjax.dims import Dims
 from posjax.encodings import Tokens
+from posjax.product import product
 from posjax.sharding import spread_rows
 
 
@@ -68,9 +68,9 @@ class Attention(Sublayer):
   @nn.compact
   def __call__(self, x_BTD, memory, length, at, encoding):
     """`memory` may hold keys, of `length` tokens, to which those of `x_BTD` come."""
-    q_BTNH = jnp.einsum('BTD,DNH->BTNH', x_BTD, self.weight('query_DNH', fan_in(1)))
-    k_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('key_DKH', fan_in(1)))
-    v_BTKH = jnp.einsum('BTD,DKH->BTKH', x_BTD, self.weight('value_DKH', fan_in(1)))
+    q_BTNH = product(x_BTD, self.weight('query_DNH', fan_in(1)))
+    k_BTKH = product(x_BTD, self.weight('key_DKH', fan_in(1)))
+    v_BTKH = product(x_BTD, self.weight('value_DKH', fan_in(1)))
     features, state = encoding.features(x_BTD, at, memory.state)
     q = encoding.query(at.tokens(q_BTNH * self.dims.scale, v_BTKH, features))
     k = encoding.key(at.tokens(k_BTKH, v_BTKH, features))
@@ -80,9 +80,7 @@ class Attention(Sublayer):
       o_BTNH = attend(q, k, encoding, **how)
     else:
       o_BTNH, keys = attend_stored(q, k, keys, length, encoding, ring=memory.ring, **how)
-    output_NHD = self.weight('output_NHD', fan_in(2, 0.5 / self.depth))
-    # N and H as one axis: of two, XLA may transpose the weights, for each token anew.
-    o_BTD = jax.lax.collapse(o_BTNH, 2) @ jax.lax.collapse(output_NHD, 0, 2)
+    o_BTD = product(o_BTNH, self.weight('output_NHD', fan_in(2, 0.5 / self.depth)), axes=2)
     return o_BTD, memory.replace(keys=keys, state=state)
 
 
@@ -100,12 +98,12 @@ class Mlp(Sublayer):
 
   @nn.compact
   def __call__(self, x_BTD):
-    h_BTF = x_BTD @ self.weight('up_DF', fan_in(1))
+    h_BTF = product(x_BTD, self.weight('up_DF', fan_in(1)))
     if self.activation == 'swiglu':
-      h_BTF = cheap(swiglu)(h_BTF, x_BTD @ self.weight('gate_DF', fan_in(1)))
+      h_BTF = cheap(swiglu)(h_BTF, product(x_BTD, self.weight('gate_DF', fan_in(1))))
     else:
       h_BTF = cheap(nn.gelu)(h_BTF)
-    return h_BTF @ self.weight('down_FD', fan_in(1, 0.5 / self.depth))
+    return product(h_BTF, self.weight('down_FD', fan_in(1, 0.5 / self.depth)))
 
 
 def make_norm(kind, dtype, name):

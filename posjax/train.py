@@ -34,6 +34,10 @@ from posjax.interruption import Interrupted
 from posjax.metrics import Clock, Diverged
 from posjax.state import State
 
+# LLVM's further passes take longer than they save: most of a step on a CPU is in products, and they
+# are not compiled here.
+QUICKLY = {'xla_backend_optimization_level': 1}
+
 
 def losses(model, params, batch, *, positions, dropout):
   """Nats of each target, [B, T]; keys for encodings that draw positions, and for dropout."""
@@ -93,11 +97,12 @@ def train_step(
   )
   norm = optax.tree.norm(grads)
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-  updates, moments = update(grads, state.moments, state.params)
-  params = optax.apply_updates(state.params, updates)
-  params, moments = jax.tree.map(
-    lambda new, old: jnp.where(finite, new, old), (params, moments), (state.params, state.moments)
-  )
+
+  def updated():
+    updates, moments = update(grads, state.moments, state.params)
+    return optax.apply_updates(state.params, updates), moments
+
+  params, moments = jax.lax.cond(finite, updated, lambda: (state.params, state.moments))
   step, skipped = state.step + 1, state.skipped + ~finite
   first_too_many = ~finite & (state.gave_up == 0) & (skipped > max_skipped)
   gave_up = jnp.where(first_too_many, step, state.gave_up)
@@ -123,7 +128,10 @@ def make_step(config, model, state):
     accumulate=config.train.accumulate, max_skipped=config.train.max_skipped,
     frozen=optimizer.patterns(config.init.frozen),
   )
-  return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+  options = QUICKLY if jax.default_backend() == 'cpu' else None
+  return jax.jit(
+    step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options
+  )
 
 
 def run(config, workdir, *, name, import_seconds, command, profile=0):
@@ -254,10 +262,9 @@ def resume(context, abstract):
 
 def first_state(config, model, abstract):
   shardings = jax.tree.map(lambda x: x.sharding, abstract)
-  # It runs once: to compile it any better would take longer than it saves.
-  quickly = {'xla_backend_optimization_level': 1}
   make = state_lib.first(config, model)
-  return jax.jit(make, out_shardings=shardings, compiler_options=quickly)()
+  # It runs once: to compile it any better would take longer than it saves.
+  return jax.jit(make, out_shardings=shardings, compiler_options=QUICKLY)()
 
 
 def last_good(context):

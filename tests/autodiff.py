@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention.blocks import split
+from posjax.attention.blocks import mix, split
 from posjax.attention.mask import extent, reachable, visible, whole
-from posjax.attention.reference import largest, mix, nonzero, per_query, weigh
+from posjax.attention.reference import largest, nonzero, per_query, weigh
 from posjax.encodings.encoding import Pair, no_sum, scores
 
 
@@ -58,7 +58,9 @@ def _visit(sums, pair, encoding, softmax):
   m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask)) if softmax else m_BNT
   p_BNTS = weigh(s_BNTS, mask, m_new)
   shrink_BNT = jnp.exp(m_BNT - m_new)
-  gathered_BTNH = encoding.output(mix(p_BNTS, k.v), p_BNTS, pair)
+  gathered_BTNH = encoding.output(
+    mix(p_BNTS, k.v.swapaxes(1, 2)).swapaxes(1, 2), p_BNTS, pair
+  )
   o_BTNH = o_BTNH * per_query(shrink_BNT) + gathered_BTNH
   return o_BTNH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
 

@@ -203,6 +203,10 @@ class Narrow(Visits):
   widest_block = 4
 
 
+class Wide(Visits):
+  tile = 0.5, 2
+
+
 def visits(q, k, module=None, **how):
   """First orders of the queries and keys of each pair of blocks that were visited."""
   Visits.seen.clear()
@@ -239,6 +243,11 @@ def test_blocks_are_no_wider_than_an_encoding_takes():
   for how in (dict(implementation='blockwise', block=8), {}):
     assert visits(*draw_ends(8, 8), Narrow(), **how) == pairs
   assert visits(*draw_ends(4, 4), Narrow()) == [(0, 0)]
+
+
+def test_blocks_are_as_many_queries_and_keys_as_the_encoding_says():
+  pairs = [(2 * i, 8 * j) for i in range(6) for j in range(2) if 8 * j <= 2 * i + 1]
+  assert visits(*draw_ends(12, 12), Wide(), **FOURS) == pairs
 
 
 # Edge cases.

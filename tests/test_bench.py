@@ -64,13 +64,13 @@ def test_a_group_prints_each_ratio_beside_its_target():
 
 
 def test_the_fastest_peer_is_the_one_to_beat():
-  seconds = {'nope': 1.0, 'HF GPT-2': 2.0, 'torch nanoGPT': 1.25, 'HF Llama (swiglu)': 0.1}
+  seconds = {'nope': 0.75, 'HF GPT-2': 2.0, 'torch nanoGPT': 1.25, 'HF Llama (swiglu)': 0.1}
   rows = [
     tables.Row(Subject('step', name, 512, 8, 'ours' if name == 'nope' else 'peers'), cpu=[cpu])
     for name, cpu in seconds.items()
   ]
   (found,) = [r for r in tables.ratios(rows, 'cpu') if r.target]
-  assert (found.over.name, found.spread.median, found.verdict) == ('torch nanoGPT', 0.8, 'met')
+  assert (found.over.name, found.spread.median, found.verdict) == ('torch nanoGPT', 0.6, 'met')
 
 
 def test_plans_are_judged_by_length_and_at_equal_tokens():

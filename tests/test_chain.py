@@ -71,8 +71,9 @@ def test_a_chain_adds_up_the_other_traits():
   embedding = [stub(reach=n, embed=lambda self, x_BTD, at, state: (x_BTD, state)) for n in (2, 3)]
   assert Chain((one, *embedding, other)).reach == 2 + 3 + 2
   assert Chain((stub(widens=2), Nope(), stub(widens=3))).widens == 6
+  assert Chain((Nope(), stub(tile=(1, 2)), Rope())).tile == (1, 2)
   chain = Chain((Nope(), Rope()))
-  assert chain.widens == 1
+  assert chain.widens == 1 and chain.tile == (1, 1)
   assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (
     0, None, None, 'softmax'
   )

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from posjax import config, encodings, main, state, transformer
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
-from tests.oracles import attention, rope
+from tests.oracles import attention, kerple, rope
 from tests.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
 from tests.problem import attention as attention_of
 
@@ -62,14 +63,20 @@ def random(*shape):
   return np.random.default_rng(sum(shape)).normal(size=shape)
 
 
-def test_attention_of_another_model():
+def of_another_model(number):
+  """The names that a block defines; heads, positions, documents, and who sees whom."""
   names = {}
-  exec(blocks('README.md', 'In your own Flax model')[0], names)
+  exec(blocks('README.md', 'In your own Flax model')[number], names)
   q, k, v = random(2, 9, 4, 8), random(2, 9, 2, 8), 2 * random(2, 9, 2, 8)
   documents = np.array([[0, 0, 0, 0, 1, 1, 1, -1, -1], [0] * 9])
   positions = np.array([[0, 1, 2, 3, 0, 1, 2, 0, 0], [5, 6, 7, 8, 9, 10, 11, 12, 13]])
   order = np.tile(np.arange(9), (2, 1))
   seen = attention.visible(order, order, documents, documents, True, 0)
+  return names, (q, k, v), positions, documents, seen
+
+
+def test_attention_of_another_model():
+  names, (q, k, v), positions, documents, seen = of_another_model(0)
   with jax.enable_x64(True):
     arrays = map(jnp.asarray, (q, k, v, positions, documents))
     result = names['attention'](*arrays)
@@ -78,6 +85,29 @@ def test_attention_of_another_model():
     {'base': 500_000.0, 'fraction': 1.0, 'layout': 'half'}, {},
   )
   np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_attention_in_an_nnx_module():
+  """Its values are the oracle's, and its weights are trained."""
+  names, (q, k, v), positions, documents, seen = of_another_model(1)
+  weights = {'r1_N': random(4), 'r2_N': 2 * random(4)}
+  with jax.enable_x64(True):
+    module = names['Attention'](4, 2, 8, nnx.Rngs(0))
+    nnx.update(module, {'weights': jax.tree.map(jnp.asarray, weights)})
+    arrays = [*map(jnp.asarray, (q, k, v, positions, documents))]
+
+    @nnx.jit
+    def solve(module):
+      loss = lambda module: jnp.sum(module(*arrays) ** 2)
+      return module(*arrays), nnx.grad(loss)(module)
+
+    result, gradient = solve(module)
+  expected = kerple.attend(
+    q / 8**0.5, k, v, positions, positions, seen, {'kernel': 'log'}, weights
+  )
+  np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
+  slopes = nnx.to_pure_dict(gradient)['weights']
+  assert slopes.keys() == weights.keys() and all(np.all(x != 0) for x in slopes.values())
 
 
 @pytest.fixture

@@ -44,15 +44,17 @@ from posjax.encodings.encoding import wide
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
-  """softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
-  T, q_block, k_block = q.h.shape[1], min(block, q.h.shape[1]), min(block, k.h.shape[1])
+  """softmax(score) v, in blocks of `block` queries and keys, or more keys; see `attend`."""
+  kind, T, S = encoding.module, q.h.shape[1], k.h.shape[1]
+  q_block, k_block = (max(1, int(block * factor)) for factor in kind.tile)
+  q_block, k_block = min(q_block, T), min(k_block, kind.widest_block or S, S)
   r = distances(q, k, encoding, q_block, k_block)
   q, k = split(q, q_block), split(k, k_block)
   k = jax.vmap(encoding.key_block)(k)
   carry = jax.vmap(encoding.init_carry)(q)
   ends = turned(q), turned(k)
   how = How(
-    causal, window, softmax=encoding.module.normalizer == 'softmax',
+    causal, window, softmax=kind.normalizer == 'softmax',
     shared=shares_bias(encoding, *ends, r), one_row=one_row_at_a_time(),
   )
   o_BNTH, carry = gathered(how, encoding, *ends, r, carry)

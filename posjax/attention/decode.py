@@ -49,13 +49,16 @@ def attend_stored(q, k, keys, length, encoding, **how):
 
 def write(keys, new, slot):
   """Puts one token, leaves [B or 1, 1, ...], into a slot."""
+  axes = jax.tree.map(lambda _: 1, keys).replace(h=2, v=2)
 
   def put(x, new, axis):
     new = jnp.broadcast_to(new, (len(x), *new.shape[1:]))
     return lax.dynamic_update_slice_in_dim(x, new, slot, axis)
 
-  axes = jax.tree.map(lambda _: 1, keys).replace(h=2, v=2)
-  return jax.tree.map(put, keys, turned(new), axes)
+  # A loop of one turn, since XLA moves nothing out of it: a write for each product that reads the
+  # keys would copy them all.
+  write_all = lambda _, keys: jax.tree.map(put, keys, turned(new), axes)
+  return lax.fori_loop(slot, slot + 1, write_all, keys)
 
 
 def newest(both, length, slots):

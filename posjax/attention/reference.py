@@ -3,20 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from posjax.attention.blocks import mix
 from posjax.attention.mask import visible
 from posjax.encodings.encoding import Pair, scores
-
-
-def mix(p_BNTS, v_BSKH):
-  """Values weighted by `p`, in the dtype of `p`: [B, T, N, H]."""
-  B, N, T, S = p_BNTS.shape
-  K, H = v_BSKH.shape[2:]
-  p = p_BNTS.reshape(B, K, N // K, T, S)
-  # The weights are narrowed to the values: a product of bfloat16 numbers, summed in float32.
-  o = jnp.einsum(
-    'BKGTS,BSKH->BTKGH', p.astype(v_BSKH.dtype), v_BSKH, preferred_element_type=p_BNTS.dtype
-  )
-  return o.reshape(B, T, N, H)
 
 
 def largest(s_BNTS, mask):
@@ -41,7 +30,9 @@ def reference(q, k, encoding, *, causal, window):
   else:
     p_BNTS = weigh(s_BNTS, mask, jnp.zeros_like(s_BNTS[..., 0]))
     total_BNT = jnp.ones_like(s_BNTS[..., 0])
-  o_BTNH = encoding.output(mix(p_BNTS, k.v), p_BNTS, pair) / per_query(total_BNT)
+  # Heads before tokens, as a cache has them: else XLA may turn all values round for one query.
+  o_BTNH = mix(p_BNTS, k.v.swapaxes(1, 2)).swapaxes(1, 2)
+  o_BTNH = encoding.output(o_BTNH, p_BNTS, pair) / per_query(total_BNT)
   return encoding.finish(o_BTNH, q, carry).astype(q.h.dtype)
 
 

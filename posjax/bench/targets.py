@@ -6,7 +6,7 @@ planned bytes, so that less is better; with faster=True of tokens per second, an
 
 from typing import NamedTuple
 
-from posjax.bench.subjects import LENGTHS, LONG_LAYER
+from posjax.bench.subjects import AGAINST_PEERS, LENGTHS, LONG_LAYER
 
 EMBEDDED, ROTARY, LINEAR = ('sinusoidal', 'learned'), ('rope', 'xpos'), ('alibi',)
 BIAS = ('t5', 'kerple', 'fire')
@@ -44,20 +44,23 @@ TARGETS = (
   over_nope('step', HEAVY, 1.5, 1.25),
   over_nope('step', SEQUENTIAL, None, 1.5),
   over_nope('layer', EMBEDDED + ROTARY + LINEAR, 1.15, 1.05),
-  over_nope('layer', BIAS, 1.35, 1.10),
+  over_nope('layer', ('t5', 'kerple'), 1.35, 1.10),
+  over_nope('layer', ('fire',), 1.30, 1.10),
   over_nope('layer', ('fox',), 1.25, 1.10),
-  over_nope('layer', HEAVY, 2.0, 1.4),
+  over_nope('layer', ('shaw',), 1.6, 1.4),
+  over_nope('layer', ('transformer_xl',), 1.9, 1.4),
+  over_nope('layer', ('dape',), 2.2, 1.4),
   over_nope('layer', SEQUENTIAL, None, 2.0),
   over_nope('decode', EMBEDDED + ROTARY + LINEAR + BIAS + ('fox',), 1.10, 1.03),
   over_nope('decode', ('shaw', 'transformer_xl'), 1.5, 1.2),
-  Target('step', ('nope', 'rope'), MODELS, 1.05, 0.75, lengths=(512,)),
-  Target('step', ('rope', 'alibi', 't5'), ('HF GPT-2',), 1.0, 0.7, lengths=(2048,)),
+  Target('step', AGAINST_PEERS, MODELS, 0.62, 0.55, lengths=(512,)),
+  Target('step', ('rope', 'alibi', 't5'), ('HF GPT-2',), 0.60, 0.50, lengths=(2048,)),
   Target('step', ('rope',), ('HF Llama (swiglu)',), None, None, variant='swiglu'),
   Target('layer', ('nope', 'alibi'), ('torch SDPA',), 1.0, 0.6, lengths=(8192, 16_384)),
   Target('layer', ('t5',), ('torch SDPA',), 1.2, 0.7, lengths=(8192, 16_384)),
-  Target('decode', ('rope',), ('HF Llama',), 2.5, 5.0, batches=(1,), faster=True),
-  Target('decode', ('rope',), ('HF Llama',), 1.2, 3.0, batches=(16,), faster=True),
-  Target('start', ('rope',), ('plain JAX',), 0.9, 0.6),
+  Target('decode', ('rope',), ('HF Llama',), 3.2, 5.0, batches=(1,), faster=True),
+  Target('decode', ('rope',), ('HF Llama',), 2.5, 3.0, batches=(16,), faster=True),
+  Target('start', ('rope',), ('plain JAX',), 0.95, 0.6),
   Target('start', ('rope',), ('plain JAX',), 0.6, 0.45, variant='warm compile cache'),
 )
 

@@ -41,6 +41,8 @@ class Chain(Encoding):
   looks_ahead = property(lambda self: any(part.looks_ahead for part in self.parts))
   fractions = property(lambda self: any(part.fractions for part in self.parts))
   widest_block = property(lambda self: self._least('widest_block'))
+  # That of the first part which has one of its own.
+  tile = property(lambda self: next((p.tile for p in self.parts if p.tile != (1, 1)), (1, 1)))
 
   @property
   def limit(self):

@@ -31,6 +31,7 @@ class Dape(Encoding):
   width: int = 32
   arguments: FrozenDict = FrozenDict()
   all_heads = True
+  tile = 0.5, 0.5  # more hidden numbers than of 64 x 64 pairs are more than a core's cache holds
   inert = ('output_bias_LN',)  # the same for all keys of a query
   shift_invariant = property(lambda self: BASES[self.base].shift_invariant)
   causal_only = property(lambda self: BASES[self.base].causal_only)
@@ -83,7 +84,8 @@ class Dape(Encoding):
     )
     product = lambda w_NR, x_NP: w_NR.astype(s_NP.dtype).T @ x_NP
     finite_NP = jnp.where(s_NP == -jnp.inf, 0, s_NP)
-    z_RP = product(self.scores_LNR, finite_NP) + product(self.biases_LNR, bias_NP)
+    both = jnp.concatenate([self.scores_LNR, self.biases_LNR])  # one product takes less than two
+    z_RP = product(both, jnp.concatenate([finite_NP, bias_NP]))
     h_RP = jax.nn.leaky_relu(z_RP + self.hidden_bias_LR[:, None])
     f_NP = product(self.output_LRN, h_RP) + self.output_bias_LN[:, None]
     return (s_NP + bias_NP + f_NP).reshape(N, B, T, S).swapaxes(0, 1), carry

@@ -122,6 +122,7 @@ class Encoding(nn.Module):
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
   own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
   widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
+  tile: ClassVar[tuple[float, float]] = (1, 1)  # queries and keys in a block, times its size
   turns: ClassVar[str] = ''  # what it rotates by positions: 'queries and keys', 'values'
   widens: ClassVar[int] = 1  # times H: the width of q.h and k.h as the hooks leave them
   # Distance, on either side, from which on `by_distance` is linear: constant, if of the query too.
@@ -273,7 +274,9 @@ def per_head(x_BTKH, heads):
 def scores(q_BTNH, k_BSKH):
   """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
   B, T, N, H = q_BTNH.shape
-  S, K = k_BSKH.shape[1:3]
-  q = q_BTNH.reshape(B, T, K, N // K, H)
-  s = jnp.einsum('BTKGH,BSKH->BKGTS', q, k_BSKH, preferred_element_type=wide(q_BTNH))
-  return s.reshape(B, N, T, S)
+  K = k_BSKH.shape[2]
+  # Heads before tokens, as a cache has them: else XLA may turn all keys round for one query.
+  q_BKGTH = q_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)
+  q_BKTH, k_BKSH = q_BKGTH.reshape(B, K, -1, H), k_BSKH.swapaxes(1, 2)
+  s = jnp.einsum('BKTH,BKSH->BKTS', q_BKTH, k_BKSH, preferred_element_type=wide(q_BTNH))
+  return s.reshape(B, K, N // K, T, -1).reshape(B, N, T, -1)

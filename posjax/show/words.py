@@ -54,6 +54,7 @@ TRAITS = {  # what a trait says where it is not as in `Encoding`
   'normalizer': 'no softmax: scores are the logarithms of weights',
   'own_score': 'makes its own scores',
   'widest_block': '{} keys at once at most',
+  'tile': 'blocks of {} times as many queries and keys',
   'linear_beyond': 'linear in the distance from {} on',
 }
 SHOWN = {  # what curves and pictures hold
