@@ -12,7 +12,7 @@ import math
 
 import jax
 
-from posjax import data, devices, evaluate, report, resources, sharding, state, train
+from posjax import data, devices, evaluate, report, resources, sharding, state, train_step
 from posjax.config import show
 from posjax.dims import letters
 
@@ -90,8 +90,8 @@ def memory(config):
   abstract = state.abstract(config, model, mesh)
   try:
     with jax.set_mesh(mesh):
-      step = train.make_step(config, model, abstract)
-      step = step.lower(abstract, train.example(config, mesh)).compile()
+      step = train_step.make_step(config, model, abstract)
+      step = step.lower(abstract, train_step.example(config, mesh)).compile()
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise

@@ -20,7 +20,7 @@ from posjax import (
   report,
   resources,
   state,
-  train,
+  train_step,
   transformer,
 )
 from posjax import config as config_lib
@@ -241,7 +241,7 @@ def test_memory_is_that_of_the_compiled_step(error, expected, monkeypatch):
   planned = types.SimpleNamespace(argument_size_in_bytes=2**30, temp_size_in_bytes=2**31)
   step = types.SimpleNamespace(memory_analysis=lambda: planned)
   lowered = types.SimpleNamespace(compile=mock.Mock(side_effect=error, return_value=step))
-  monkeypatch.setattr(train, 'make_step', lambda *_: mock.Mock(lower=lambda *_: lowered))
+  monkeypatch.setattr(train_step, 'make_step', lambda *_: mock.Mock(lower=lambda *_: lowered))
   config, _, _ = command_line.load('nope', ['--config.mesh=2,4,1'])
   if expected:
     assert plan.memory(config) == expected

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line, optimizer, train
+from posjax import command_line, optimizer, train_step
 from posjax.state import State
 
 KEY = jax.random.key(0)
@@ -34,7 +34,7 @@ def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(shift_inva
       calls.append((args, keywords))
       return jnp.asarray(logits_BTV), None
 
-  nats_BT = train.losses(Model(), 'params', batch, positions='a key', dropout='another')
+  nats_BT = train_step.losses(Model(), 'params', batch, positions='a key', dropout='another')
   p_BTV = np.exp(logits_BTV) / np.exp(logits_BTV).sum(axis=-1, keepdims=True)
   want = -np.log(np.take_along_axis(p_BTV, batch['targets'][..., None], axis=-1)[..., 0])
   np.testing.assert_allclose(nats_BT, want, rtol=1e-5)
@@ -53,10 +53,10 @@ def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(shift_inva
 
 def row_gradients(monkeypatch, losses, *, accumulate):
   """Gradients of rows with one target, two, …, eight; `losses` are of the rows' weights."""
-  monkeypatch.setattr(train, 'losses', losses)
+  monkeypatch.setattr(train_step, 'losses', losses)
   rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 8))
   batch = {'inputs': rows, 'segment_ids': jnp.where(jnp.arange(8) <= rows, 0, -1)}
-  return train.gradients(None, jnp.ones(8), batch, rng=KEY, accumulate=accumulate)
+  return train_step.gradients(None, jnp.ones(8), batch, rng=KEY, accumulate=accumulate)
 
 
 @pytest.mark.parametrize('accumulate', [1, 4])
@@ -91,14 +91,14 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (coun
     keys.append(rng)
     return jnp.float32(loss), {'w_DF': jnp.float32(gradient)}
 
-  monkeypatch.setattr(train, 'gradients', gradients)
+  monkeypatch.setattr(train_step, 'gradients', gradients)
   adamw = optimizer.make_optimizer(
     schedule, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1, clip=1.0
   )
   params = {'w_DF': jnp.float32([1, 2])}
   counts = {k: jnp.int32(n) for k, n in (dict(step=0, skipped=0, gave_up=0) | state).items()}
   before = State(params=params, moments=adamw.init(params), **counts)
-  after, values = train.train_step(
+  after, values = train_step.train_step(
     before, {}, model=None, update=adamw.update, schedule=schedule, seed=3, accumulate=1,
     max_skipped=2,
   )
@@ -141,11 +141,11 @@ def test_a_step_is_made_as_the_config_says(monkeypatch):
   """And it takes the memory of the state that it is given."""
   seen = {}
 
-  def train_step(state, batch, *, update, schedule, **keywords):
+  def step(state, batch, *, update, schedule, **keywords):
     seen.update(keywords)
     return jax.tree.map(lambda x: x + 1, state), schedule(batch)
 
-  monkeypatch.setattr(train, 'train_step', train_step)
+  monkeypatch.setattr(train_step, 'train_step', step)
   config, _, _ = command_line.load('rope', [
     f'--config.{key}' for key in (
       'seed=5', 'train.accumulate=2', 'train.max_skipped=3', 'optimizer.warmup=10',
@@ -153,7 +153,7 @@ def test_a_step_is_made_as_the_config_says(monkeypatch):
     )
   ])
   state = {'w': jax.device_put(jnp.zeros(8), jax.devices()[3])}
-  after, rate = train.make_step(config, 'model', state)(state, 2)
+  after, rate = train_step.make_step(config, 'model', state)(state, 2)
   frozen = ('table_VD', 'layers/*')
   assert seen == dict(model='model', seed=5, accumulate=2, max_skipped=3, frozen=frozen)
   assert rate == pytest.approx(6e-4)  # after two of ten steps of warm-up

@@ -24,6 +24,7 @@ from posjax import (
   report,
   sharding,
   train,
+  train_step,
   transformer,
   validation,
 )
@@ -97,7 +98,7 @@ def first_batches(config):
 def gradients(config, model, params, batch):
   """The loss and its gradient of one batch, jitted."""
   function = functools.partial(
-    train.gradients, model, rng=jax.random.key(0), accumulate=config.train.accumulate
+    train_step.gradients, model, rng=jax.random.key(0), accumulate=config.train.accumulate
   )
   return jax.jit(function)(params, batch)
 
@@ -111,7 +112,7 @@ def steps_on(mesh_shape, config, devices):
     abstract = state_lib.abstract(config, model, mesh)
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     state = jax.jit(state_lib.first(config, model), out_shardings=shardings)()
-    step = train.make_step(config, model, state)
+    step = train_step.make_step(config, model, state)
     batch = sharding.place(next(batches), mesh)
     first = jax.tree.map(np.asarray, gradients(config, model, state.params, batch)[1])
     losses = []
@@ -165,11 +166,11 @@ def test_each_microbatch_draws_positions_of_its_own(monkeypatch):
     k_B = model.init_state(len(rows['inputs']), 4, True, positions).sequence
     return params[rows['inputs']] * k_B[:, None]
 
-  monkeypatch.setattr(train, 'losses', losses)
+  monkeypatch.setattr(train_step, 'losses', losses)
   rng, shift = jax.random.key(0), Shift(offsets=1_000_000)
   rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 4))
   batch = {'inputs': rows, 'segment_ids': 0 * rows}
-  drawn = lambda accumulate: 8 * train.gradients(
+  drawn = lambda accumulate: 8 * train_step.gradients(
     shift, jnp.zeros(8), batch, rng=rng, accumulate=accumulate
   )[1]
   whole = lambda batch: shift.init_state(batch, 4, True, jax.random.split(rng)[0]).sequence
@@ -195,7 +196,7 @@ def test_loss_counts_each_byte_once_and_padding_never(corpus):
   def alone(row, start, stop):
     document = {name: value[row : row + 1, start:stop] for name, value in batch.items()}
     keys = dict(positions=None, dropout=jax.random.key(0))
-    return float(jnp.sum(train.losses(model, params, document, **keys)))
+    return float(jnp.sum(train_step.losses(model, params, document, **keys)))
 
   total = alone(0, 0, 3) + alone(0, 3, 5) + alone(1, 0, 2)
   assert float(loss) == pytest.approx(total / 7, rel=1e-5)
@@ -214,19 +215,19 @@ BAD = {
 ])
 def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
   """Bad is what a batch gives that begins with byte 255; one such step is allowed, not two."""
-  losses = train.losses
+  losses = train_step.losses
 
   def sometimes_bad(model, params, batch, **keys):
     nats_BT = losses(model, params, batch, **keys)
     return jax.lax.cond(batch['inputs'][0, 0] == 255, bad, lambda x: x, nats_BT)
 
-  monkeypatch.setattr(train, 'losses', sometimes_bad)
+  monkeypatch.setattr(train_step, 'losses', sometimes_bad)
   config = small(corpus, 'model.dropout=0.0', 'train.max_skipped=1')
   model = transformer.from_config(config)
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   with jax.set_mesh(mesh):
     state = train.first_state(config, model, state_lib.abstract(config, model, mesh))
-    step = train.make_step(config, model, state)
+    step = train_step.make_step(config, model, state)
     good = next(first_batches(config))
     poisoned = good | {'inputs': good['inputs'].copy()}
     poisoned['inputs'][0, 0] = 255

@@ -139,8 +139,8 @@ def as_pair(how, meeting, bias):
 def over_rows(how, update, meeting, state, rows=(), totals=()):
   """(state, totals) after `update(meeting, state, rows, totals)`: of all rows, or one by one.
 
-  Leaves of state and rows, like those of the meeting's tokens and bias, begin with an axis of rows,
-  or of 1; totals have none.
+  Leaves of state and rows, like those of the meeting's tokens, begin with an axis of rows, or of 1;
+  totals have none. The meeting's bias is there only if all rows share it.
   """
   B = len(meeting.q.h)
   if not how.one_row or B == 1:
@@ -151,7 +151,7 @@ def over_rows(how, update, meeting, state, rows=(), totals=()):
     own = lambda tree: jax.tree.map(
       lambda x: lax.dynamic_slice_in_dim(x, b, 1) if len(x) == B else x, tree
     )
-    one = meeting.replace(q=own(meeting.q), k=own(meeting.k), bias=own(meeting.bias))
+    one = meeting.replace(q=own(meeting.q), k=own(meeting.k))
     new, totals = update(one, own(state), own(rows), totals)
     write = lambda x, y: lax.dynamic_update_slice_in_dim(x, y, b, 0) if len(x) == B else y
     return jax.tree.map(write, state, new), totals

@@ -54,7 +54,7 @@ def step(subject):
   import jax
   import numpy as np
 
-  from posjax import sharding, state, train
+  from posjax import sharding, state, train, train_step
 
   run = config(subject)
   model, mesh = state.setup(run)
@@ -62,8 +62,8 @@ def step(subject):
   row_BT = tokens(subject.batch, subject.length + 1)
   order_BT = np.broadcast_to(np.arange(subject.length, dtype=np.int32), row_BT[:, 1:].shape)
   with jax.set_mesh(mesh):
-    compiled = train.make_step(run, model, abstract)
-    compiled = compiled.lower(abstract, train.example(run, mesh)).compile()
+    compiled = train_step.make_step(run, model, abstract)
+    compiled = compiled.lower(abstract, train_step.example(run, mesh)).compile()
     planned = compiled.memory_analysis().temp_size_in_bytes
     if subject.case == 'memory':
       return None, planned
