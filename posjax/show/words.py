@@ -53,6 +53,7 @@ TRAITS = {  # what a trait says where it is not as in `Encoding`
   'inert': 'weights that change no output: {}',
   'normalizer': 'no softmax: scores are the logarithms of weights',
   'own_score': 'makes its own scores',
+  'longer_tables': 'longer tables begin with shorter ones: {}',
   'widest_block': '{} keys at once at most',
   'tile': 'blocks of {} times as many queries and keys',
   'linear_beyond': 'linear in the distance from {} on',
