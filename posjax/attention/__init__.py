@@ -44,7 +44,8 @@ def attend_emptied(
     causal: whether a query sees no key of later order. For the rest see `mask.py`.
     window: keys that a query sees, itself included, by order; 0: all.
     implementation: 'reference', 'blockwise', 'fused', or 'auto', see `choose`.
-    block: queries and keys in a block of 'blockwise'. Need not divide T or S.
+    block: queries and keys in a block of 'blockwise', times the encoding's trait `tile`. Need not
+      divide T or S.
     ring: whether `k` is a ring buffer, in which the newest keys may lie before the oldest.
   """
   kind = encoding.module

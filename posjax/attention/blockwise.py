@@ -44,7 +44,7 @@ from posjax.encodings.encoding import wide
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
-  """softmax(score) v, in blocks of `block` queries and keys, or more keys; see `attend`."""
+  """softmax(score) v, in blocks of `block` times `tile` queries and keys; see `attend`."""
   kind, T, S = encoding.module, q.h.shape[1], k.h.shape[1]
   q_block, k_block = (max(1, int(block * factor)) for factor in kind.tile)
   q_block, k_block = min(q_block, T), min(k_block, kind.widest_block or S, S)

@@ -30,7 +30,6 @@ class Shaw(Encoding):
   with_values: bool = True
   with_queries: bool = False
   whole_positions = True
-  tile = 1, 2
   linear_beyond = property(lambda self: self.clip)  # constant
 
   def check(self, dims):

@@ -26,7 +26,6 @@ from posjax.encodings.rope import frequencies
 class TransformerXl(Encoding):
   untied: bool = False
   clamp_len: int = 0  # 0: no distance is clamped
-  tile = 1, 2
   linear_beyond = property(lambda self: self.clamp_len or None)
 
   def check(self, dims):
