@@ -18,6 +18,14 @@ MOST = 2**30  # bytes in the folder; a run takes about one million
 FAILED = re.compile(r"Error (?:reading|writing) persistent compilation cache entry for '([\w.-]+)'")
 
 
+def quickly():
+  """Options of the compiler for a CPU, where LLVM's further passes take longer than they save.
+
+  Most of a step's time is in products, which are not compiled here.
+  """
+  return {'xla_backend_optimization_level': 1} if jax.default_backend() == 'cpu' else None
+
+
 def keep(workdir):
   """Keeps what is compiled from here on: in the user's cache folder, or else in `workdir`.
 

@@ -10,6 +10,7 @@ joined. Which bytes are held out to be scored: data.excerpts.
 """
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from posjax import data, report, sharding, state
+from posjax import compile_cache, data, report, sharding, state
 from posjax.config import UserError
 from posjax.encodings import At
 
@@ -123,7 +124,7 @@ class Scorer:
   def __init__(self, model, mesh, tokens_per_call, seed):
     self._mesh, self._tokens, self._rng = mesh, tokens_per_call, jax.random.key(seed)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compile_cache.quickly())
     def nats(params, windows, rng):
       T = windows.shape[1] - 1
       row = jnp.arange(T, dtype=jnp.int32)[None]

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from posjax import (
   checkpoint,
+  compile_cache,
   data,
   devices,
   evaluate,
@@ -31,7 +32,7 @@ from posjax import state as state_lib
 from posjax.config import UserError
 from posjax.interruption import Interrupted
 from posjax.metrics import Clock, Diverged
-from posjax.train_step import QUICKLY, example, make_step
+from posjax.train_step import example, make_step
 
 
 def run(config, workdir, *, name, import_seconds, command, profile=0):
@@ -161,8 +162,7 @@ def resume(context, abstract):
 def first_state(config, model, abstract):
   shardings = jax.tree.map(lambda x: x.sharding, abstract)
   make = state_lib.first(config, model)
-  # It runs once: to compile it any better would take longer than it saves.
-  return jax.jit(make, out_shardings=shardings, compiler_options=QUICKLY)()
+  return jax.jit(make, out_shardings=shardings, compiler_options=compile_cache.quickly())()
 
 
 def last_good(context):

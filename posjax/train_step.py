@@ -6,13 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from posjax import optimizer, sharding
+from posjax import compile_cache, optimizer, sharding
 from posjax.encodings import At
 from posjax.state import State
-
-# LLVM's further passes take longer than they save: most of a step on a CPU is in products, and they
-# are not compiled here.
-QUICKLY = {'xla_backend_optimization_level': 1}
 
 
 def losses(model, params, batch, *, positions, dropout):
@@ -104,9 +100,9 @@ def make_step(config, model, state):
     accumulate=config.train.accumulate, max_skipped=config.train.max_skipped,
     frozen=optimizer.patterns(config.init.frozen),
   )
-  options = QUICKLY if jax.default_backend() == 'cpu' else None
   return jax.jit(
-    step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options
+    step, donate_argnums=0, out_shardings=(shardings, None),
+    compiler_options=compile_cache.quickly(),
   )
 
 
