@@ -110,7 +110,7 @@ def load(config, workdir, which):
   model, mesh = setup(config)
   saved = read(workdir, which, mesh, lambda record: check_config(record, config, workdir, READABLE))
   differ = identity.difference(saved.record['config'], config)
-  if any(key.startswith('encoding.') for key in differ):
+  if differ:
     shapes = abstract(config, model, mesh).params
     source = transfer.leaves(saved.model, saved.params)
     taken = transfer.plan(source, transfer.leaves(model, shapes))

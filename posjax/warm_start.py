@@ -66,7 +66,7 @@ def take(init, model, mesh, params):
 
 
 def table(init, plan, dropped):
-  """A line for each array: its name, its shape and what becomes of it."""
+  """A line for each array: its name and what becomes of it."""
   frozen = optimizer.patterns(init.frozen)
   rows = [(each.leaf, f'{each}{", frozen" * each.leaf.matches(frozen)}') for each in plan]
   names = {leaf: str(leaf) for leaf, _ in rows + dropped}

@@ -138,6 +138,16 @@ def test_read_under_another_scaling(corpus, whole, tmp_path, capsys):
   assert saved.params['encoding'] == {'temperature+rope': {}}
 
 
+def test_windows_of_another_pattern(corpus, whole):
+  """Two kinds of layers instead of one: each has the weights of its place in the depth."""
+  saved = state.load(small(corpus, 'model.windows=8,0'), whole, 'newest')
+  assert saved.read_with == {'model.windows': ((0,), (8, 0))}
+  for name, block in params(whole)['layers']['block_0'].items():
+    for i in range(2):
+      own = saved.params['layers'][f'block_{i}'][name]
+      assert jax.tree.all(jax.tree.map(lambda x, y, i=i: np.array_equal(x[0], y[i]), own, block))
+
+
 def test_what_changes_a_weight_is_not_read(corpus, whole):
   for settings, said in (
     (('encoding.layers=rope+fox',), r'encoding/rope\+fox/fox/\w+ is fresh: not in the source'),
