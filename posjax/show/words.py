@@ -55,7 +55,7 @@ TRAITS = {  # what a trait says where it is not as in `Encoding`
   'own_score': 'makes its own scores',
   'longer_tables': 'longer tables begin with shorter ones: {}',
   'widest_block': '{} keys at once at most',
-  'tile': 'blocks of {} times as many queries and keys',
+  'tile': 'blocks of queries and keys are {} times as long',
   'linear_beyond': 'linear in the distance from {} on',
 }
 SHOWN = {  # what curves and pictures hold
@@ -109,7 +109,9 @@ def traits(encoding):
   for trait, hint in inspect.get_annotations(Encoding).items():
     value = getattr(encoding, trait, None)
     if 'ClassVar' in str(hint) and value != getattr(Encoding, trait):
-      shown = ', '.join(value) if isinstance(value, tuple) else 'all' if value == np.inf else value
+      shown = 'all' if value == np.inf else value
+      if isinstance(value, tuple):
+        shown = ', '.join(map(str, value))
       found.append(TRAITS.get(trait, f'{trait.replace("_", " ")}: {{}}').format(shown))
   return '; '.join(found) or 'none but the defaults'
 
