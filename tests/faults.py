@@ -347,7 +347,7 @@ def another_text(lab):
   text = lab.corpus.read_text()
   lab.corpus.write_text(text.replace('line 7 ', 'line 8 '))
   try:
-    return refused(lab, 'another_text', 'made from other text, or in another order: sha256 ')
+    return refused(lab, 'another_text', 'trained on other text, or in another order: sha256 ')
   finally:
     lab.corpus.write_text(text)
 
