@@ -100,7 +100,9 @@ def evaluating(lab):
 @fault('kill -9 at random moments')
 def at_random(lab):
   """A run is killed again and again until it is done, and then another one, until it is enough."""
+  start = time.perf_counter()
   whole = lab.whole('whole_long', *LONG)
+  seconds = time.perf_counter() - start  # of a run from its start to its end, on this machine now
   moments, kills, runs, resumptions = random.Random(0), 0, 0, 0
   while kills < RANDOM_KILLS:
     workdir, saved, done = f'random{runs}', [], False
@@ -109,7 +111,7 @@ def at_random(lab):
       saved.append(lab.newest(workdir))
       process = lab.start(workdir, *LONG)
       try:
-        left = moments.uniform(0.5, 9.0) if kills < RANDOM_KILLS else None
+        left = seconds * moments.uniform(0.02, 0.5) if kills < RANDOM_KILLS else None
         done = process.wait(left) == 0
         assert done
       except subprocess.TimeoutExpired:
