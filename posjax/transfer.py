@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from posjax.dims import letters
-from posjax.encodings import Chain, name_of
+from posjax.encodings import name_of, parts_of
 from posjax.optimizer import named
 
 
@@ -99,10 +99,9 @@ def _leaf(model, path, shape):
   if section != 'encoding':
     return Leaf(path, shape, None, (path,), 'V')  # a tokenizer that grows puts new tokens last
   name, *weight = rest
-  encoding = pattern.by_name[name]
-  parts = encoding.parts if isinstance(encoding, Chain) else (encoding,)
-  if not isinstance(encoding, Chain):
-    weight = [name_of(encoding), *weight]
+  parts = parts_of(pattern.by_name[name])
+  if len(parts) == 1:  # those of a chain are under the names of its parts
+    weight = [name_of(parts[0]), *weight]
   part = next(part for part in parts if name_of(part) == weight[0])
   names = [own.encoding for own in pattern.layers()] * model.groups
   layers = [i for i, own in enumerate(names) if own == name]

@@ -10,12 +10,12 @@ from flax.core import FrozenDict
 
 from posjax.config import UserError
 from posjax.encodings.bound import Bound
-from posjax.encodings.chain import Chain, name_of
+from posjax.encodings.chain import Chain, name_of, parts_of
 from posjax.encodings.encoding import At, Encoding, Pair, State, Tokens
 
 __all__ = [
   'At', 'Bound', 'Chain', 'Encoding', 'Pair', 'State', 'Tokens', 'arguments', 'build', 'find',
-  'name_of', 'names', 'parts',
+  'name_of', 'names', 'parts', 'parts_of',
 ]
 
 NOT_ENCODINGS = (

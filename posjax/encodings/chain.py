@@ -22,6 +22,11 @@ def name_of(encoding):
   return type(encoding).__module__.rpartition('.')[2]
 
 
+def parts_of(encoding):
+  """The encodings that a chain is made of; of any other, it alone."""
+  return encoding.parts if isinstance(encoding, Chain) else (encoding,)
+
+
 # Hooks that may count on heads being as wide as they were.
 OF_HEADS = ('query', 'key', 'key_block', 'init_carry', 'score', 'output', 'finish')
 
