@@ -119,7 +119,7 @@ def get_config(size='tiny'):
     source='',  # digest of that checkpoint, which is filled in
   )
 
-  # Where metrics go besides metrics.jsonl: 'tensorboard', 'wandb' (Weights & Biases); () for none.
+  # Where metrics go in addition to metrics.jsonl: 'tensorboard', 'wandb'; () for none.
   config.writers = ('tensorboard',)
 
   config.mesh = (-1, 1, 1)  # devices along (data, fsdp, tensor); -1: all that are left

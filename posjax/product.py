@@ -3,7 +3,7 @@
 On a CPU XLA has a fast kernel for float32 products a_MK b_KN whose operands lie as written: rows of
 a, and rows of b, one after the other. The gradient of the weights in y = x w is x^T dy. Autodiff
 leaves that transpose to the product, which then takes a slow path: 36 instead of 69 GFLOP/s for
-x [4096, 256] and dy [4096, 1024] on one core, 21 where x and dy have an axis of rows besides
+x [4096, 256] and dy [4096, 1024] on one core, 21 where x and dy have an axis of rows as well
 (AMD EPYC with AVX2, jax 0.10.2, 2026-11-30). So here the smaller of x and dy is transposed first.
 
 The fast kernel rearranges the weights in each call, which few rows do not repay: for 16 of them,

@@ -152,7 +152,7 @@ def read_with(difference):
 
 
 def _set(difference):
-  """['encoding.rope.base=5.0', …]: what is set anew."""
+  """['encoding.rope.base=5.0', …]: the keys that are set, with their values."""
   return [f'{k}={config_lib.show(new)}' for k, (_, new) in difference.items() if new is not None]
 
 

@@ -1,4 +1,4 @@
-"""Where metrics go besides metrics.jsonl, each by a name that `config.writers` lists."""
+"""Where metrics go in addition to metrics.jsonl, each by a name that `config.writers` lists."""
 
 import hashlib
 import importlib.util
