@@ -60,8 +60,8 @@ def train_step(
 ):
   """State and batch to the next state and its metrics. Pure; the randomness is seed and step.
 
-  A loss or gradient that is NaN or infinite changes no weight and no moment; the run stops when there
-  were more than `max_skipped` of them.
+  A loss or gradient that is NaN or infinite changes no weight and no moment; the run stops when
+  there were more than `max_skipped` of them.
   """
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
   loss, grads = gradients(
