@@ -3,8 +3,8 @@
 FLOPs are those of the model, not of the program: 6 for each weight of a matrix and each target, and
 12 N H for each pair that sees each other in each layer (Chowdhery et al. 2022, arXiv 2204.02311,
 appendix B, but for counting masked pairs). Recomputation (remat) does not count, nor does what an
-encoding computes besides. Memory is XLA's own plan for one device. Where that is too much, changes
-of the config are compiled until one fits, those that change least first.
+encoding computes in addition. Memory is XLA's own plan for one device. Where that is too much,
+changes of the config are compiled until one fits, those that change least first.
 """
 
 import bisect

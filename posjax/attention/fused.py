@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from posjax.attention.mask import visible
 from posjax.config import UserError
-from posjax.encodings import Chain, name_of
+from posjax.encodings import name_of, parts_of
 from posjax.encodings.chain import overrides
 
 NARROW = (jnp.bfloat16, jnp.float16)
@@ -18,7 +18,7 @@ BEYOND = ('key_block', 'position_bias', 'init_carry', 'score', 'output', 'finish
 
 def hindrance(encoding):
   """The hook that this attention knows nothing of; '' where there is none."""
-  parts = encoding.parts if isinstance(encoding, Chain) else (encoding,)
+  parts = parts_of(encoding)
   return next((hook for hook in BEYOND if any(overrides(part, hook) for part in parts)), '')
 
 

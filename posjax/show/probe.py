@@ -20,7 +20,7 @@ from jax import lax
 from posjax.attention import attend
 from posjax.attention.blocks import split
 from posjax.attention.mask import in_chunks, visible
-from posjax.encodings import At, Bound, Chain, name_of
+from posjax.encodings import At, Bound, Chain, name_of, parts_of
 from posjax.encodings.chain import overrides
 from posjax.encodings.encoding import Pair, per_head, scores
 
@@ -31,10 +31,6 @@ NOTHING = -1e9  # a logit below is that of a key which is not seen
 
 # LLVM's optimisations are half of a compilation, which is run once here.
 jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
-
-
-def parts_of(encoding):
-  return encoding.parts if isinstance(encoding, Chain) else (encoding,)
 
 
 def at_start(length):
