@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from posjax import checksum
-from posjax.config import UserError, one_line
+from posjax.errors import UserError, one_line
 
 # Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
 ITEMS = ('state', 'data', 'record')

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict, config_flags
 
 from posjax import config as config_lib
 from posjax import validation
-from posjax.config import UserError, check_types, flatten, mistyped, nearby, no_key, one_line, show
+from posjax.config import check_types, flatten, mistyped, nearby, no_key
+from posjax.errors import UserError, one_line, show
 
 
 def load(spec, overrides=()):

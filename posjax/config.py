@@ -18,21 +18,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from posjax.errors import UserError, one_line, one_of, show
+
 ROOT = Path(__file__).resolve().parent.parent
 
 KINDS = {
   bool: 'true or false', int: 'an integer', float: 'a number', str: 'a word', list: 'a tuple',
 }
-
-
-class UserError(Exception):
-  """A user's mistake: one line saying what, where and the nearest valid choice."""
-
-  exit_code = 2
-
-  def __init__(self, message):
-    # A value that it quotes may hold line breaks, or control the terminal.
-    super().__init__(''.join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 def to_dict(config):
@@ -61,11 +53,6 @@ def changes(difference):
   """'seed 0 -> 1, model.dim 64 -> 128': what `difference` returned, as text."""
   word = lambda value: 'absent' if value is None else show(value)
   return ', '.join(f'{k} {word(a)} -> {word(b)}' for k, (a, b) in difference.items())
-
-
-def show(value):
-  """A value as one types it on the command line."""
-  return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def load(spec):
@@ -180,21 +167,10 @@ def check_types(values, like):
     raise UserError(f'{min(missing)}: missing; start from base.get_config(size) of configs/base.py')
 
 
-def one_line(error):
-  return ' '.join(str(error).split())
-
-
 def nearby(path):
   """The path as one would type it here."""
   path = Path(path).resolve()
   return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def one_of(value, choices, subject='it'):
-  """'did you mean a? It must be one of a, b': the end of a message about `value`."""
-  close = difflib.get_close_matches(value, choices, 1)
-  start = f'did you mean {close[0]}? {subject.capitalize()}' if close else subject
-  return f'{start} must be one of {", ".join(choices)}'
 
 
 def mistyped(key, value, like):

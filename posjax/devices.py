@@ -10,7 +10,7 @@ dense and sparse peaks apart. All pages were read on 2026-11-30.
 
 from typing import NamedTuple
 
-from posjax.config import UserError, one_of
+from posjax.errors import UserError, one_of
 
 CLOUD = 'https://docs.cloud.google.com/tpu/docs/'
 QUOTED = 'https://glennklockwood.com/garden/processors/'

@@ -19,8 +19,8 @@ import numpy as np
 import optax
 
 from posjax import compile_cache, data, report, sharding, state
-from posjax.config import UserError
 from posjax.encodings import At
+from posjax.errors import UserError
 
 
 def non_overlapping(texts, length):

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax import data, report, state
-from posjax.config import UserError
 from posjax.encodings import At
+from posjax.errors import UserError
 from posjax.transformer import Cache, unstacked
 
 CHUNK = 16  # tokens of one call of the scan

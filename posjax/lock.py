@@ -6,7 +6,7 @@ import os
 import pathlib
 import socket
 
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from posjax import allocator, command_line, devices, identity, validation
 from posjax import config as config_lib
-from posjax.config import UserError
+from posjax.errors import UserError, one_line, one_of
 
 PROGRAM = 'python -m posjax.main'
 MODES = ('train', 'evaluate', 'generate')
@@ -84,7 +84,7 @@ def parse(argv):
   except flags.IllegalFlagValueError as error:  # no flag but a boolean one refuses anything
     raise UserError(f'{str(error).split()[1].rstrip(":")} must be true or false') from error
   except (flags.Error, ValueError) as error:
-    raise UserError(config_lib.one_line(error)) from error
+    raise UserError(one_line(error)) from error
   if values.help:
     print(usage(), flush=True)
     raise SystemExit(0)
@@ -142,10 +142,10 @@ def check_flags(values, overrides):
   if not values.config and not values.workdir:
     raise UserError(
       f'--config is missing, for example {PROGRAM} --config=configs/rope.py; '
-      f'{config_lib.one_of("", config_lib.available())}'
+      f'{one_of("", config_lib.available())}'
     )
   if values.mode not in MODES:
-    raise UserError(f'--mode={values.mode}: {config_lib.one_of(values.mode, MODES)}')
+    raise UserError(f'--mode={values.mode}: {one_of(values.mode, MODES)}')
   validation.check_checkpoint('--checkpoint', values.checkpoint)
   if not re.fullmatch('([1-9][0-9]{0,5})?', values.profile):
     raise UserError(f'--profile={values.profile}: it must be a number of steps, such as 5')

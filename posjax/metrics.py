@@ -13,7 +13,7 @@ import warnings
 import tqdm
 
 from posjax import files
-from posjax.config import UserError
+from posjax.errors import UserError
 
 METRICS = 'metrics.jsonl'
 SPEED = 'speed.jsonl'

@@ -13,8 +13,8 @@ import math
 import jax
 
 from posjax import data, devices, evaluate, report, resources, sharding, state, train_step
-from posjax.config import show
 from posjax.dims import letters
+from posjax.errors import show
 
 # Share of the peak that a good run reaches: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
 # 0.65 (their documentation).

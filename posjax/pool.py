@@ -7,7 +7,7 @@ import statistics
 
 from posjax import config as config_lib
 from posjax import identity
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 def select(nested, names):

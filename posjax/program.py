@@ -16,6 +16,7 @@ import textwrap
 import time
 import warnings
 
+from posjax.errors import UserError
 from posjax.interruption import SIGNALS, Interrupted
 
 STARTED = time.perf_counter()
@@ -123,8 +124,6 @@ def check_devices():
   In a process of its own, since the one that asks takes a GPU's memory; where JAX chooses, it finds
   one.
   """
-  from posjax.config import UserError
-
   if os.environ.get('JAX_PLATFORMS') not in (None, '', 'cpu'):
     ask = 'from posjax import program, resources; exit(program.answer(resources.check_devices))'
     asked = subprocess.run(

@@ -17,6 +17,7 @@ import jax
 from posjax import attention, data, files
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
+from posjax.errors import show
 
 LONGEST_SUFFIX = 160  # of a file's name, of which most file systems take 255 bytes
 
@@ -153,7 +154,7 @@ def read_with(difference):
 
 def _set(difference):
   """['encoding.rope.base=5.0', …]: the keys that are set, with their values."""
-  return [f'{k}={config_lib.show(new)}' for k, (_, new) in difference.items() if new is not None]
+  return [f'{k}={show(new)}' for k, (_, new) in difference.items() if new is not None]
 
 
 def suffix(difference):

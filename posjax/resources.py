@@ -6,7 +6,7 @@ import pathlib
 
 import jax
 
-from posjax.config import UserError, one_line
+from posjax.errors import UserError, one_line
 
 GIB = 2.0**30
 LESS = (

@@ -11,8 +11,8 @@ import math
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from posjax.config import UserError
 from posjax.dims import letters
+from posjax.errors import UserError
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
 

@@ -12,7 +12,7 @@ import optax
 
 from posjax import checkpoint, identity, optimizer, sharding, transfer, transformer
 from posjax import config as config_lib
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 @flax.struct.dataclass

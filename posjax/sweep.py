@@ -39,7 +39,7 @@ from ml_collections import ConfigDict
 from posjax import config as config_lib
 from posjax import files, interruption, metrics, pool, validation
 from posjax import main as main_lib
-from posjax.config import UserError
+from posjax.errors import UserError, one_of
 
 PROGRAM = 'python -m posjax.sweep'
 
@@ -259,7 +259,7 @@ def choose(flag, text, names):
   chosen = text.split(',') if text else names
   for name in chosen:
     if name not in names:
-      raise UserError(f'--{flag}={text}: {config_lib.one_of(name, names, "each")}')
+      raise UserError(f'--{flag}={text}: {one_of(name, names, "each")}')
   return chosen
 
 

@@ -6,7 +6,7 @@ import os
 import jax
 import tqdm
 
-from posjax.config import UserError
+from posjax.errors import UserError
 
 SKIPPED = 3  # steps before the first one that is traced: caches and memory pools fill
 

@@ -29,7 +29,7 @@ from posjax import (
 )
 from posjax import config as config_lib
 from posjax import state as state_lib
-from posjax.config import UserError
+from posjax.errors import UserError
 from posjax.interruption import Interrupted
 from posjax.metrics import Clock, Diverged
 from posjax.train_step import example, make_step

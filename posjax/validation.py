@@ -2,7 +2,8 @@
 
 import itertools
 
-from posjax.config import UserError, flatten, one_of, show
+from posjax.config import flatten
+from posjax.errors import UserError, one_of, show
 from posjax.writers import WRITERS
 
 CHOICES = {

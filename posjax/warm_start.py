@@ -9,7 +9,7 @@ import difflib
 import jax
 
 from posjax import checksum, optimizer, state, transfer
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 def identify(init):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from posjax import config as config_lib
-from posjax.config import UserError
+from posjax.errors import UserError, one_line
 
 
 class Writer(Protocol):
@@ -73,7 +73,7 @@ class WandB:
       )
     except wandb.Error as error:  # nobody is logged in, or there is no network
       raise UserError(
-        f'writers = wandb: {config_lib.one_line(error)}; WANDB_MODE=offline needs neither login '
+        f'writers = wandb: {one_line(error)}; WANDB_MODE=offline needs neither login '
         'nor network'
       ) from error
     self.hint = self._run.url or f'wandb sync {Path(self._run.dir).parent}'

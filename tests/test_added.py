@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.config import UserError
 from posjax.dims import Dims, letters
 from posjax.encodings import At, Bound
 from posjax.encodings.complex_order import ComplexOrder
@@ -19,6 +18,7 @@ from posjax.encodings.floater import Floater, integrate
 from posjax.encodings.fourier import Fourier
 from posjax.encodings.learned import Learned, resize
 from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
+from posjax.errors import UserError
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
 from tests.conftest import title

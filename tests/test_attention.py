@@ -12,7 +12,6 @@ from jax.sharding import AxisType
 from posjax import attention
 from posjax.attention import REFERENCE_UP_TO, attend, check_fused, choose
 from posjax.attention.mask import extent, in_chunks, reachable, visible, whole
-from posjax.config import UserError
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, Chain, Encoding
 from posjax.encodings.alibi import Alibi
@@ -21,6 +20,7 @@ from posjax.encodings.path import Path
 from posjax.encodings.pope import Pope
 from posjax.encodings.rope import Rope
 from posjax.encodings.stick_breaking import StickBreaking
+from posjax.errors import UserError
 from tests.oracles import attention as oracle
 from tests.problem import FIVES, FOURS, REFERENCE, close, segments
 

@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from posjax import checkpoint, checksum, sharding
 from posjax.checkpoint import Checkpoints, Damaged
-from posjax.config import UserError
+from posjax.errors import UserError
 
 RECORD = {'config': {'seed': 0, 'mesh': [1, 1, 1]}, 'corpus': 'ä'}
 

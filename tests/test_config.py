@@ -27,13 +27,14 @@ from posjax import (
   validation,
 )
 from posjax import config as config_lib
-from posjax.config import ROOT, UserError
+from posjax.config import ROOT
 from posjax.encodings import Chain
 from posjax.encodings.fox import Fox
 from posjax.encodings.kerple import Kerple
 from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path
 from posjax.encodings.rope import Rope
+from posjax.errors import UserError, show
 from posjax.interruption import Interrupted
 from posjax.metrics import Diverged
 
@@ -430,7 +431,7 @@ def test_print_config(capsys):
   out = capsys.readouterr().out
   values = config_lib.flatten(parse(line).config)
   for key, value in values.items():
-    assert f'\n{key} = {config_lib.show(value)}' in out
+    assert f'\n{key} = {show(value)}' in out
   assert re.search(r'^model\.kv_heads = 4 +# key and value heads K', out, re.MULTILINE)
   assert re.search(r'^encoding\.rope\.fraction = 1\.0 +# share of each head', out, re.MULTILINE)
   assert re.search(r'^encoding\.layers = rope +# .*pattern tiled over the depth', out, re.MULTILINE)
@@ -597,7 +598,7 @@ def test_a_config_whose_size_is_none(tmp_path):
 def test_every_key_can_be_overridden(name):
   config, _, _ = config_lib.load(name)
   values = config_lib.flatten(config)
-  argv = [f'--config.{key}={config_lib.show(value)}' for key, value in values.items()]
+  argv = [f'--config.{key}={show(value)}' for key, value in values.items()]
   assert config_lib.flatten(command_line.load(name, argv)[0]) == values
 
 

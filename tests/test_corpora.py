@@ -14,8 +14,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from posjax import data
-from posjax.config import UserError
 from posjax.data.corpus import SPLITS
+from posjax.errors import UserError
 from tests.test_train import ROOT, command
 
 

@@ -21,10 +21,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from posjax import data
-from posjax.config import UserError
 from posjax.data import pipeline, python_source
 from posjax.data import prepared as prepared_lib
 from posjax.data.corpus import SPLITS, Corpus
+from posjax.errors import UserError
 
 
 @pytest.fixture(scope='session')

@@ -7,8 +7,8 @@ import jax
 import pytest
 
 from posjax import devices
-from posjax.config import UserError
 from posjax.devices import ACCELERATORS
+from posjax.errors import UserError
 
 
 def test_every_row_is_complete_and_every_kind_has_one():

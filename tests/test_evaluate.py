@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from posjax import command_line, data, evaluate, report, sharding, transformer
-from posjax import config as config_lib
 from posjax.encodings import At, Chain
 from posjax.encodings.learned import Learned
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
+from posjax.errors import UserError
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
 from tests import test_train
@@ -205,7 +205,7 @@ def test_all_runs_score_the_same_text(tmp_path):
   ],
 )
 def test_too_little_text_is_refused_before_anything_is_compiled(tmp_path, overrides, size, message):
-  with pytest.raises(config_lib.UserError, match=message):
+  with pytest.raises(UserError, match=message):
     held_out_of(tmp_path, *overrides, texts=random_texts(size))
 
 

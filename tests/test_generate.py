@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posjax import command_line, data, generate, sharding, state, transformer
-from posjax.config import UserError
 from posjax.encodings import At, find
 from posjax.encodings.randomize import Randomize
+from posjax.errors import UserError
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer
 

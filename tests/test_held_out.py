@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from posjax import data
-from posjax.config import UserError
 from posjax.data.corpus import SPLITS, Corpus, Documents
+from posjax.errors import UserError
 
 
 def corpus_of(documents, test=None):

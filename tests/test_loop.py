@@ -21,7 +21,7 @@ from posjax import (
   transformer,
 )
 from posjax import state as state_lib
-from posjax.config import UserError
+from posjax.errors import UserError
 from posjax.interruption import Interrupted
 
 # Before the first step, and after a bad one.

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.config import UserError
 from posjax.encodings import At, Bound, Chain, arguments, find
 from posjax.encodings.abacus import Abacus
 from posjax.encodings.alibi import Alibi
@@ -22,6 +21,7 @@ from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope, frequencies, rotate
 from posjax.encodings.shift import Shift
 from posjax.encodings.sinusoidal import sinusoid
+from posjax.errors import UserError
 from tests.conftest import title
 from tests.oracles import abacus, bipe, cape, coupling, pose, shift
 from tests.problem import DIMS, close, segments

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from posjax import command_line, encodings, main, train, validation
 from posjax import config as config_lib
 from posjax import state as state_lib
-from posjax.config import ROOT, UserError
+from posjax.config import ROOT
+from posjax.errors import UserError, show
 from posjax.metrics import Diverged
 
 DRAWN = int(os.environ.get('MUTATIONS', '0'))
@@ -73,7 +74,7 @@ def words(key, value):
     return st.sampled_from([str(n) for n in (1, 2, 4, 8, 16, 32, 64, value, 2 * value)])
   if isinstance(value, float):
     return st.sampled_from(['0', '0.1', '0.25', '0.9', '1', '3.5', '1e-7', str(value)])
-  return st.just(config_lib.show(value))
+  return st.just(show(value))
 
 
 def key_of(argument):

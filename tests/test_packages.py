@@ -10,10 +10,10 @@ import zipfile
 import pytest
 
 from posjax import data
-from posjax.config import UserError
 from posjax.data import packages
 from posjax.data.corpus import SPLITS
 from posjax.data.packages import Pinned
+from posjax.errors import UserError
 
 ACTS = [b'\r\n act %d\r\n\r\nline\r\n' % act * 30 + b'\n\n' for act in range(3)]
 # CRLF to LF, stripped, joined by a blank line, one newline at the end.

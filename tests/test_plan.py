@@ -24,8 +24,8 @@ from posjax import (
   transformer,
 )
 from posjax import config as config_lib
-from posjax.config import UserError
 from posjax.encodings import At
+from posjax.errors import UserError
 
 
 def products(jaxpr, times=1):

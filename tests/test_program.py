@@ -11,7 +11,8 @@ import pytest
 from posjax import config, interruption, lock, main, metrics, program, report, sweep, writers
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
-from posjax.config import ROOT, UserError
+from posjax.config import ROOT
+from posjax.errors import UserError
 from posjax.interruption import Interrupted
 from posjax.show import __main__ as show
 

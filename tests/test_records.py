@@ -13,9 +13,9 @@ import pyarrow.parquet
 import pytest
 
 from posjax import data
-from posjax.config import UserError
 from posjax.data import records
 from posjax.data.corpus import SPLITS
+from posjax.errors import UserError
 from tests.test_text_files import zstd_compress
 
 RECORDS = [

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from posjax import lock, resources
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 def test_a_second_owner_is_refused_while_the_first_lives(tmp_path):

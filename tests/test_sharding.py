@@ -8,9 +8,9 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from posjax import command_line, sharding, state
-from posjax.config import UserError
 from posjax.dims import Dims
 from posjax.encodings.learned import Learned
+from posjax.errors import UserError
 from posjax.optimizer import make_optimizer
 from posjax.pattern import Pattern
 from posjax.transformer import Transformer, init

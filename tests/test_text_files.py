@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from posjax import data
-from posjax.config import UserError
 from posjax.data.corpus import SPLITS
+from posjax.errors import UserError
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from posjax import trace
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 def test_the_steps_after_the_first_three_are_traced(tmp_path, capsys):

@@ -28,9 +28,9 @@ from posjax import (
   transformer,
   validation,
 )
-from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.encodings.shift import Shift
+from posjax.errors import UserError
 
 SMALL = (
   'data.corpus=text:{corpus}', 'train.steps=8', 'train.batch=8', 'train.length=16',
@@ -328,13 +328,13 @@ def run_to(config, workdir, last):
 
 
 def test_another_config_or_corpus_is_refused(corpus, whole):
-  with pytest.raises(config_lib.UserError, match='model.hidden 64 -> 96'):
+  with pytest.raises(UserError, match='model.hidden 64 -> 96'):
     run(small(corpus, 'model.hidden=96'), whole)
   before = corpus.read_text()
   corpus.write_text(before + '\none more line')
   try:
     said = 'trained on other text, .*: sha256 .* -> .*--config.init.run='
-    with pytest.raises(config_lib.UserError, match=said):
+    with pytest.raises(UserError, match=said):
       run(small(corpus), whole)
   finally:
     corpus.write_text(before)
@@ -352,7 +352,7 @@ def test_newest_and_best_are_kept(corpus, tmp_path):
   for which, step in (('newest', 8), ('best', 2), ('7', 7)):
     saved = state_lib.load(config, tmp_path / 'run', which)
     assert (saved.step, saved.record['validation_loss']) == (step, losses[step])
-  with pytest.raises(config_lib.UserError, match='--checkpoint=77: .* saved steps are'):
+  with pytest.raises(UserError, match='--checkpoint=77: .* saved steps are'):
     state_lib.load(config, tmp_path / 'run', '77')
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from posjax import block, command_line
-from posjax.config import UserError
 from posjax.encodings import Bound
 from posjax.encodings.convolution import Convolution
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.shift import Shift
+from posjax.errors import UserError
 from posjax.transformer import from_config
 from tests.problem import FIVES, REFERENCE
 from tests.test_transformer import make, text

@@ -11,7 +11,7 @@ import pytest
 
 from posjax import checkpoint, data, evaluate, identity, main, report, state, train, warm_start
 from posjax import config as config_lib
-from posjax.config import UserError
+from posjax.errors import UserError
 from tests.test_train import SMALL, lines, small
 
 

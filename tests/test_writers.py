@@ -8,7 +8,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from posjax import command_line, metrics, writers
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 def config(*overrides):

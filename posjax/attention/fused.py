@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from posjax.attention.mask import visible
-from posjax.config import UserError
 from posjax.encodings import name_of, parts_of
 from posjax.encodings.chain import overrides
+from posjax.errors import UserError
 
 NARROW = (jnp.bfloat16, jnp.float16)
 BEYOND = ('key_block', 'position_bias', 'init_carry', 'score', 'output', 'finish')

@@ -34,10 +34,9 @@ from pathlib import Path
 
 import tqdm
 
-from posjax import config as config_lib
 from posjax import files, sweep, validation
 from posjax.bench import processes, subjects, tables
-from posjax.config import UserError
+from posjax.errors import UserError, one_of
 
 PROGRAM = 'python -m posjax.bench'
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'optax', 'torch', 'transformers', 'x-transformers')
@@ -78,7 +77,7 @@ def words(text):
 def check(flag, values, choices):
   for value in values:
     if value not in choices:
-      raise UserError(f'{flag}{value}: {config_lib.one_of(value, choices)}')
+      raise UserError(f'{flag}{value}: {one_of(value, choices)}')
 
 
 def positive(flag, text):

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from posjax.bench.subjects import WARM
-from posjax.config import UserError
+from posjax.errors import UserError
 
 
 def pin(core):

@@ -37,7 +37,7 @@ def main(argument, once=''):
     answer(error=f'{error.name} is not installed')
     return
   except Exception as error:
-    from posjax.config import UserError
+    from posjax.errors import UserError
 
     if not isinstance(error, UserError):
       raise

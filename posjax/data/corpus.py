@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from posjax.config import UserError
+from posjax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
 

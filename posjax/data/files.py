@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from posjax.config import UserError
+from posjax.errors import UserError
 
 BOM = b'\xef\xbb\xbf'
 MODULES = {'.gz': 'gzip', '.bz2': 'bz2', '.xz': 'lzma', '.zst': 'posjax.data.zstd'}

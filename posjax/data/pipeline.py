@@ -15,9 +15,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from posjax.config import UserError
 from posjax.data.corpus import Corpus
 from posjax.data.tokenizer import encode
+from posjax.errors import UserError
 
 VERSION = 1  # of the order of batches: raise it with every change that moves a token
 

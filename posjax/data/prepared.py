@@ -22,8 +22,8 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.core import registered
 
-from posjax.config import UserError
 from posjax.data.corpus import Corpus, Documents
+from posjax.errors import UserError
 
 # What the system says of folders where nothing can be written.
 UNWRITABLE = (

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from posjax.config import UserError
 from posjax.data.corpus import SPLITS, digest
+from posjax.errors import UserError
 
 EXCLUDED = (
   'test', 'tests', 'idle_test', 'encodings', 'site-packages', 'dist-packages', '__pycache__'

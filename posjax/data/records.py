@@ -22,10 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from posjax import config as config_lib
-from posjax.config import UserError
 from posjax.data import files
 from posjax.data.corpus import Corpus, Documents, check_splits, digest
+from posjax.errors import UserError, one_line, one_of
 
 SEED = 0  # of the splits
 EXAMPLE = 'a record such as {"text": "…"}'
@@ -100,7 +99,7 @@ def document(place: str, record: Mapping[str, Any], fields: tuple[str, ...]) -> 
   """The text of a record. Raises UserError, naming its `place`, if a field is not there."""
   for field in fields:
     if field not in record:
-      choices = config_lib.one_of(field, [*record], 'each of data.fields')
+      choices = one_of(field, [*record], 'each of data.fields')
       raise UserError(f'{place}: no field {field}; {choices}')
     if not isinstance(record[field], str):
       raise UserError(f'{place}: the field {field} is {kind_of(record[field])}, not a string')
@@ -147,7 +146,7 @@ def parquet(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, 
           number += 1
           yield f'{path}:{number}', record
     except (pyarrow.ArrowException, OSError) as error:
-      why = config_lib.one_line(error)
+      why = one_line(error)
       raise UserError(f'{path} is damaged, or no Parquet file ({why})') from error
 
 

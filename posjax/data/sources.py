@@ -2,10 +2,9 @@
 
 import os
 
-from posjax import config as config_lib
-from posjax.config import UserError
 from posjax.data import packages, records, text_files
 from posjax.data.corpus import Corpus
+from posjax.errors import UserError, one_of, show
 
 
 def tfds(name, splits, directory, fields):
@@ -53,10 +52,10 @@ def load(
   """
   kind, _, name = corpus.partition(':')
   if kind not in SOURCES or not name:
-    choices = config_lib.one_of(f'{kind}:', [f'{prefix}:' for prefix in SOURCES], 'the start')
+    choices = one_of(f'{kind}:', [f'{prefix}:' for prefix in SOURCES], 'the start')
     raise UserError(f'data.corpus = {corpus}: {choices}, followed by a name or pattern')
   if kind not in records.READERS and fields != ('text',):
-    raise UserError(f'data.fields = {config_lib.show(fields)}: {kind}: has no records to read')
+    raise UserError(f'data.fields = {show(fields)}: {kind}: has no records to read')
   expressions = {'train': train, 'validation': validation, 'test': test}
   loaded = SOURCES[kind](name, expressions, directory, fields)
 

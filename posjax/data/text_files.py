@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from posjax.config import UserError
 from posjax.data import files
 from posjax.data.corpus import SPLITS, Corpus, Documents, check_splits, cuts, digest
+from posjax.errors import UserError
 
 
 def is_record(line: bytes) -> bool:

@@ -8,10 +8,10 @@ import pkgutil
 
 from flax.core import FrozenDict
 
-from posjax.config import UserError
 from posjax.encodings.bound import Bound
 from posjax.encodings.chain import Chain, name_of, parts_of
 from posjax.encodings.encoding import At, Encoding, Pair, State, Tokens
+from posjax.errors import UserError
 
 __all__ = [
   'At', 'Bound', 'Chain', 'Encoding', 'Pair', 'State', 'Tokens', 'arguments', 'build', 'find',

@@ -11,8 +11,8 @@ import functools
 import itertools
 import math
 
-from posjax.config import UserError
 from posjax.encodings.encoding import Encoding, State
+from posjax.errors import UserError
 
 
 def name_of(encoding):

@@ -15,10 +15,10 @@ where there is no limit to them then.
 import jax
 import jax.numpy as jnp
 
-from posjax.config import UserError
 from posjax.encodings.chain import Chain
 from posjax.encodings.encoding import Encoding, State
 from posjax.encodings.rope import Rope
+from posjax.errors import UserError
 
 
 class Randomize(Encoding):

@@ -35,7 +35,7 @@ import tqdm
 
 from posjax import command_line, files, sweep, validation
 from posjax import config as config_lib
-from posjax.config import UserError
+from posjax.errors import UserError, one_line, one_of
 
 PROGRAM = 'python -m posjax.show'
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
@@ -101,7 +101,7 @@ def check(name, valid):
   try:
     config_lib.find(name)
   except UserError as error:
-    near = config_lib.one_of(name, valid)
+    near = one_of(name, valid)
     raise UserError(f'{name}: there is no such encoding or config; {near}') from error
 
 
@@ -163,7 +163,7 @@ def gallery(options, overrides, argv):
       try:
         entries.append(page.entry(name, command, look(name, overrides, options.weights)))
       except Exception as error:  # whatever an encoding raises
-        failed[name] = config_lib.one_line(f'{type(error).__name__}: {error}')
+        failed[name] = one_line(f'{type(error).__name__}: {error}')
   options.out.mkdir(parents=True, exist_ok=True)
   path = options.out / 'index.html'
   files.replace(path, page.render(entries, failed, made_with(argv)))

@@ -9,10 +9,10 @@ import numpy as np
 
 from posjax.attention import choose
 from posjax.attention.fused import hindrance
-from posjax.config import UserError
 from posjax.dims import letters
 from posjax.encodings import arguments
 from posjax.encodings.encoding import Encoding
+from posjax.errors import UserError
 from posjax.pattern import Layer
 from posjax.show import probe
 
