@@ -14,9 +14,10 @@ import time
 import grain
 import jax
 
-from posjax import checkpoint, checksum, lock, report, train
+from posjax import checkpoint, report, train
 from posjax import config as config_lib
 from posjax import state as state_lib
+from posjax.runtime import checksum, lock
 
 
 def seconds(function):

@@ -17,7 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from posjax import files, identity, main, pool, report
+from posjax import identity, main, pool, report
+from posjax.runtime import files
 
 TRAINED, FACTOR, SEEDS = 256, 4, (0, 1, 2)
 FOLDER = Path('runs/extension')

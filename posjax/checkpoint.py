@@ -18,8 +18,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from posjax import checksum
 from posjax.errors import UserError, one_line
+from posjax.runtime import checksum
 
 # Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
 ITEMS = ('state', 'data', 'record')

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from posjax import compile_cache, data, report, sharding, state
+from posjax import data, report, sharding, state
 from posjax.encodings import At
 from posjax.errors import UserError
+from posjax.runtime import compile_cache
 
 
 def non_overlapping(texts, length):

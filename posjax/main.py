@@ -7,7 +7,7 @@ A run's folder knows its config: it is enough to go on with it, evaluate it or g
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
-from posjax import program
+from posjax.runtime import program
 
 if __name__ == '__main__':
   program.begin()
@@ -23,9 +23,10 @@ from typing import NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from posjax import allocator, command_line, devices, identity, validation
+from posjax import command_line, identity, validation
 from posjax import config as config_lib
 from posjax.errors import UserError, one_line, one_of
+from posjax.runtime import allocator, devices
 
 PROGRAM = 'python -m posjax.main'
 MODES = ('train', 'evaluate', 'generate')
@@ -183,10 +184,10 @@ def start(run):
     print(f'# {run.command}\n# writes to {workdir}\n\n{command_line.describe(config, run.path)}')
     return 0
   trains = values.mode == 'train' and not values.dry_run
-  from posjax import compile_cache, resources
+  from posjax.runtime import compile_cache, memory
 
   compile_cache.keep(workdir if trains else None)
-  with resources.explained():
+  with memory.explained():
     if trains:
       from posjax import train
 

@@ -12,8 +12,8 @@ import warnings
 
 import tqdm
 
-from posjax import files
 from posjax.errors import UserError
+from posjax.runtime import files
 
 METRICS = 'metrics.jsonl'
 SPEED = 'speed.jsonl'

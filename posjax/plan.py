@@ -12,9 +12,10 @@ import math
 
 import jax
 
-from posjax import data, devices, evaluate, report, resources, sharding, state, train_step
+from posjax import data, evaluate, report, sharding, state, train_step
 from posjax.dims import letters
 from posjax.errors import show
+from posjax.runtime import devices, memory
 
 # Share of the peak that a good run reaches: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
 # 0.65 (their documentation).
@@ -69,7 +70,7 @@ def run(config, name, device=''):
   print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a byte')
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   print(f'mesh        {axes}', flush=True)
-  arguments, temporaries = memory(config)
+  arguments, temporaries = bytes_of_step(config)
   needed = arguments + temporaries
   parts = f' a device: state and batch {gib(arguments)}, temporaries {gib(temporaries)}'
   print(f'memory      {gib(needed)}{parts if needed < math.inf else ""}')
@@ -81,7 +82,7 @@ def run(config, name, device=''):
   return 0 if fits else 2
 
 
-def memory(config):
+def bytes_of_step(config):
   """Bytes of a compiled step on one device: what it is given, and temporaries.
 
   Infinite, if the compiler accepts no step that takes so much, as that for TPUs.
@@ -120,7 +121,7 @@ def print_seconds(flops, dtype, count, device):
 
 def judge(config, mesh, needed, device):
   """Prints whether a step fits, and if not, what would make it fit; returns whether it does."""
-  room = devices.find(device).memory if device else resources.device_memory()
+  room = devices.find(device).memory if device else memory.device_memory()
   kind = jax.devices()[0].device_kind
   verdict = 'fits' if needed <= room else 'does not fit'
   print(f'verdict     {verdict}: {device or kind} has {gib(room)} a device', flush=True)
@@ -150,7 +151,7 @@ def remedy(config, mesh, needed, room):
     if flags not in tried:
       changed = config.copy_and_resolve_references()
       changed.update_from_flattened_dict(changes)
-      tried[flags] = sum(memory(changed))
+      tried[flags] = sum(bytes_of_step(changed))
       print(f'tried       {flags}: {gib(tried[flags])}', flush=True)
     return flags, tried[flags]
 

@@ -14,10 +14,11 @@ import warnings
 
 import jax
 
-from posjax import attention, data, files
+from posjax import attention, data
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
 from posjax.errors import show
+from posjax.runtime import files
 
 LONGEST_SUFFIX = 160  # of a file's name, of which most file systems take 255 bytes
 

@@ -11,7 +11,7 @@ line or the file, or no device. The run that is stopped saves first.
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
-from posjax import program
+from posjax.runtime import program
 
 if __name__ == '__main__':
   program.begin()
@@ -37,9 +37,10 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import files, interruption, metrics, pool, validation
 from posjax import main as main_lib
+from posjax import metrics, pool, validation
 from posjax.errors import UserError, one_of
+from posjax.runtime import files, signals
 
 PROGRAM = 'python -m posjax.sweep'
 
@@ -181,12 +182,12 @@ def execute(run, show):
   before, start = run.note().get('seconds', 0), time.perf_counter()
   process = None
   # A batch system may have told the sweep alone.
-  with interruption.noted(then=lambda: process and process.terminate()) as signals:
+  with signals.noted(then=lambda: process and process.terminate()) as came:
     with (run.folder / 'output.txt').open('a') as output:
       print(f'$ {run.command}', file=output, flush=True)
       command = [sys.executable, '-m', 'posjax.main', *run.arguments]
       process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    if signals:  # while there was no process yet
+    if came:  # while there was no process yet
       process.terminate()
     running = True
     while running:

@@ -10,28 +10,13 @@ from collections.abc import Iterator
 import jax
 from ml_collections import ConfigDict
 
-from posjax import (
-  checkpoint,
-  compile_cache,
-  data,
-  devices,
-  evaluate,
-  interruption,
-  lock,
-  metrics,
-  plan,
-  report,
-  resources,
-  sharding,
-  trace,
-  warm_start,
-  writers,
-)
+from posjax import checkpoint, data, evaluate, metrics, plan, report, sharding, warm_start, writers
 from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.errors import UserError
-from posjax.interruption import Interrupted
 from posjax.metrics import Clock, Diverged
+from posjax.runtime import compile_cache, devices, lock, memory, signals, trace
+from posjax.runtime.signals import Interrupted
 from posjax.train_step import example, make_step
 
 
@@ -44,7 +29,7 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
     name: of config and size, for the report.
     import_seconds: that the program spent on imports.
     command: the command line without its mode, to print what can be run next.
-    profile: steps to trace, see posjax/trace.py.
+    profile: steps to trace, see posjax/runtime/trace.py.
 
   Raises:
     UserError: something does not fit; said before anything is compiled. Or memory or disk give out.
@@ -109,7 +94,7 @@ def train(context, model, abstract, profile=0):
     print('compiling the training step', flush=True)
     step = make_step(config, model, abstract)
     step = step.lower(abstract, example(config, context.mesh)).compile()
-    resources.check_memory(step)
+    memory.check_memory(step)
     if state is None:
       state = first_state(config, model, abstract)
       if config.init.run:
@@ -192,7 +177,7 @@ def loop(context, state, step):
     writers=opened,
   )
   pending = None
-  with contextlib.closing(log), interruption.noted() as signals:
+  with contextlib.closing(log), signals.noted() as came:
     for number in range(first, config.train.steps + 1):
       state, values = step(state, sharding.place(next(context.batches), context.mesh))
       # A step's metrics are fetched while the next one runs: the device never waits for the host.
@@ -200,14 +185,14 @@ def loop(context, state, step):
         log.write(*pending)
         pending = None
       due = number % config.checkpoint.every == 0 or number == config.train.steps
-      came = signals[:1]  # those that come from here on are for the next step
-      if due or came:
+      answered = came[:1]  # those that come from here on are for the next step
+      if due or answered:
         save(context, log, state, values, number=number, due=due)
       elif number % config.train.log_every == 0:
         pending = number, values
-      if came or (signals and number == config.train.steps):
+      if answered or (came and number == config.train.steps):
         context.checkpoints.wait()
-        raise Interrupted(signals[0], saved=number)
+        raise Interrupted(came[0], saved=number)
   return state
 
 

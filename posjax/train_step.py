@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from posjax import compile_cache, optimizer, sharding
+from posjax import optimizer, sharding
 from posjax.encodings import At
+from posjax.runtime import compile_cache
 from posjax.state import State
 
 

@@ -8,8 +8,9 @@ import difflib
 
 import jax
 
-from posjax import checksum, optimizer, state, transfer
+from posjax import optimizer, state, transfer
 from posjax.errors import UserError
+from posjax.runtime import checksum
 
 
 def identify(init):

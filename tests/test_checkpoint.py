@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from posjax import checkpoint, checksum, sharding
+from posjax import checkpoint, sharding
 from posjax.checkpoint import Checkpoints, Damaged
 from posjax.errors import UserError
+from posjax.runtime import checksum
 
 RECORD = {'config': {'seed': 0, 'mesh': [1, 1, 1]}, 'corpus': 'ä'}
 

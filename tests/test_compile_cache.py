@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from posjax import compile_cache
 from posjax.config import ROOT
+from posjax.runtime import compile_cache
 from tests.lab import SMALL
 
 # Runs a program, and prints how many of its compilations were read, and how many were written.
@@ -27,7 +27,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 '''
 SUM = '''
 import sys
-from posjax import compile_cache
+from posjax.runtime import compile_cache
 compile_cache.keep(sys.argv[1] if len(sys.argv) > 1 else None)
 import jax
 assert float(jax.jit(lambda: jax.numpy.arange(4.0).sum())()) == 6

@@ -17,15 +17,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import posjax
-from posjax import (
-  command_line,
-  compile_cache,
-  identity,
-  main,
-  resources,
-  transformer,
-  validation,
-)
+from posjax import command_line, identity, main, transformer, validation
 from posjax import config as config_lib
 from posjax.config import ROOT
 from posjax.encodings import Chain
@@ -35,8 +27,9 @@ from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path
 from posjax.encodings.rope import Rope
 from posjax.errors import UserError, show
-from posjax.interruption import Interrupted
 from posjax.metrics import Diverged
+from posjax.runtime import compile_cache, memory
+from posjax.runtime.signals import Interrupted
 
 CONFIGS = f'must be one of {", ".join(config_lib.available())}'
 
@@ -705,7 +698,7 @@ def test_config_is_locked():
   (None, 0, ''),
   (UserError('no data'), 2, 'posjax: no data\n'),
   (Diverged('step 7: loss nan'), 3, 'posjax: step 7: loss nan\n'),
-  (MemoryError('9 GiB'), 2, f'posjax: out of memory: 9 GiB; {resources.LESS}\n'),
+  (MemoryError('9 GiB'), 2, f'posjax: out of memory: 9 GiB; {memory.LESS}\n'),
 ])
 def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsys):
   """Only what trains may keep compiled programs in the work directory."""

@@ -6,9 +6,9 @@ import types
 import jax
 import pytest
 
-from posjax import devices
-from posjax.devices import ACCELERATORS
 from posjax.errors import UserError
+from posjax.runtime import devices
+from posjax.runtime.devices import ACCELERATORS
 
 
 def test_every_row_is_complete_and_every_kind_has_one():

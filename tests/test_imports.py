@@ -17,7 +17,7 @@ HEAVY = (
     ('posjax', (*HEAVY, 'orbax', 'flax', 'jax', 'numpy')),
     ('posjax.attention, posjax.encodings.rope, posjax.transformer', (*HEAVY, 'posjax.checkpoint')),
     ('posjax.train, posjax.generate, posjax.plan', HEAVY),
-    ('posjax.compile_cache', (*HEAVY, 'orbax', 'flax', 'optax')),
+    ('posjax.runtime.compile_cache', (*HEAVY, 'orbax', 'flax', 'optax')),
   ],
 )
 def test_nothing_heavy_is_imported_before_it_is_used(modules, unwanted):

@@ -9,20 +9,11 @@ import types
 import jax
 import pytest
 
-from posjax import (
-  checkpoint,
-  command_line,
-  data,
-  evaluate,
-  metrics,
-  resources,
-  sharding,
-  train,
-  transformer,
-)
+from posjax import checkpoint, command_line, data, evaluate, metrics, sharding, train, transformer
 from posjax import state as state_lib
 from posjax.errors import UserError
-from posjax.interruption import Interrupted
+from posjax.runtime import memory
+from posjax.runtime.signals import Interrupted
 
 # Before the first step, and after a bad one.
 
@@ -100,7 +91,7 @@ def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch, capsys
   step = types.SimpleNamespace(lower=lambda *_: lowered)
   monkeypatch.setattr(train, 'make_step', lambda *_: step)
   monkeypatch.setattr(train, 'example', lambda *_: {})
-  monkeypatch.setattr(resources, 'check_memory', too_small)
+  monkeypatch.setattr(memory, 'check_memory', too_small)
   with pytest.raises(UserError, match=r"^'compiling the training step\\n' the step$"):
     train.train(in_context(Checkpoints(tmp_path)), None, None)
 

@@ -12,20 +12,11 @@ import jax.extend
 import jax.numpy as jnp
 import pytest
 
-from posjax import (
-  command_line,
-  data,
-  evaluate,
-  plan,
-  report,
-  resources,
-  state,
-  train_step,
-  transformer,
-)
+from posjax import command_line, data, evaluate, plan, report, state, train_step, transformer
 from posjax import config as config_lib
 from posjax.encodings import At
 from posjax.errors import UserError
+from posjax.runtime import memory
 
 
 def products(jaxpr, times=1):
@@ -114,7 +105,7 @@ def dry_run(monkeypatch, capsys):
 
   def run(*overrides, device='', memory=memory, corpus='a corpus'):
     load = mock.Mock(side_effect=[corpus])
-    monkeypatch.setattr(plan, 'memory', memory)
+    monkeypatch.setattr(plan, 'bytes_of_step', memory)
     monkeypatch.setattr(data, 'load', load)
     monkeypatch.setattr(evaluate, 'hold_out', lambda config, text: None)
     config, _, _ = command_line.load('nope', [f'--config.{setting}' for setting in overrides])
@@ -130,7 +121,7 @@ def dry_run(monkeypatch, capsys):
 
 
 def give_memory(monkeypatch, gib):
-  monkeypatch.setattr(resources, 'device_memory', lambda: gib * 2**30)
+  monkeypatch.setattr(memory, 'device_memory', lambda: gib * 2**30)
 
 
 def test_what_a_dry_run_says(monkeypatch, dry_run):
@@ -244,7 +235,7 @@ def test_memory_is_that_of_the_compiled_step(error, expected, monkeypatch):
   monkeypatch.setattr(train_step, 'make_step', lambda *_: mock.Mock(lower=lambda *_: lowered))
   config, _, _ = command_line.load('nope', ['--config.mesh=2,4,1'])
   if expected:
-    assert plan.memory(config) == expected
+    assert plan.bytes_of_step(config) == expected
   else:
     with pytest.raises(jax.errors.JaxRuntimeError, match='a bug'):
-      plan.memory(config)
+      plan.bytes_of_step(config)

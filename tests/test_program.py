@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-from posjax import config, interruption, lock, main, metrics, program, report, sweep, writers
+from posjax import config, main, metrics, report, sweep, writers
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
 from posjax.config import ROOT
 from posjax.errors import UserError
-from posjax.interruption import Interrupted
+from posjax.runtime import lock, program, signals
+from posjax.runtime.signals import Interrupted
 from posjax.show import __main__ as show
 
 # The first package that a program imports which is not Python's own.
@@ -75,7 +76,7 @@ def test_a_bug_has_a_traceback(tmp_path):
 def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path):
   code = '''
 import sys
-from posjax import program
+from posjax.runtime import program
 program.begin()
 with open(sys.argv[1], 'w') as file:
   print(file.fileno(), file=file)
@@ -199,7 +200,7 @@ def test_devices_of_the_processes_to_come(platforms, said, monkeypatch):
 def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
   before, told, after = signal.getsignal(number), [], []
   with pytest.raises(Interrupted, match=f'^{said}$') as raised:
-    with interruption.noted(then=lambda: told.append(number)) as came:
+    with signals.noted(then=lambda: told.append(number)) as came:
       os.kill(os.getpid(), number)
       after.append(came[:])
   assert after == [[number]] and told == [number]
@@ -209,10 +210,10 @@ def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
 
 def test_a_signal_that_was_answered_is_not_told_again():
   with pytest.raises(Interrupted, match='^Ctrl-C: saved after step 3$'):
-    with interruption.noted() as came:
+    with signals.noted() as came:
       os.kill(os.getpid(), signal.SIGINT)
       raise Interrupted(came[0], saved=3)
-  with interruption.noted() as came:
+  with signals.noted() as came:
     pass
   assert came == []
 
@@ -226,7 +227,7 @@ def test_a_second_ctrl_c_does_not_wait():
   """It does what it did before; a second SIGTERM waits."""
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
-    with pytest.raises(KeyboardInterrupt), interruption.noted() as came:
+    with pytest.raises(KeyboardInterrupt), signals.noted() as came:
       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
         os.kill(os.getpid(), number)
       assert len(came) == 3
@@ -236,6 +237,6 @@ def test_a_second_ctrl_c_does_not_wait():
 
 
 def test_the_first_signal_counts():
-  with pytest.raises(Interrupted, match='^SIGTERM: stopped$'), interruption.noted():
+  with pytest.raises(Interrupted, match='^SIGTERM: stopped$'), signals.noted():
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)

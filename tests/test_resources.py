@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from posjax import lock, resources
 from posjax.errors import UserError
+from posjax.runtime import lock, memory
 
 
 def test_a_second_owner_is_refused_while_the_first_lives(tmp_path):
@@ -28,7 +28,7 @@ def test_a_second_owner_is_refused_while_the_first_lives(tmp_path):
 def test_a_lock_dies_with_its_process(tmp_path):
   die = f"""
 import os, signal
-from posjax import lock
+from posjax.runtime import lock
 with lock.held({str(tmp_path)!r}):
   print('held', os.getpid(), flush=True)
   os.kill(os.getpid(), signal.SIGKILL)
@@ -49,7 +49,7 @@ with lock.held({str(tmp_path)!r}):
   ),
 ])
 def test_what_gives_out_is_one_line(error, line):
-  with pytest.raises(UserError) as raised, resources.explained():
+  with pytest.raises(UserError) as raised, memory.explained():
     raise error
   assert str(raised.value).startswith(line) and '\n' not in str(raised.value)
 
@@ -58,17 +58,17 @@ def test_what_gives_out_is_one_line(error, line):
   jax.errors.JaxRuntimeError('INTERNAL: a bug'), OSError('a bug'), ValueError('a bug'),
 ])
 def test_a_bug_is_not_explained_away(error):
-  with pytest.raises(type(error)), resources.explained():
+  with pytest.raises(type(error)), memory.explained():
     raise error
 
 
 def test_more_memory_than_there_is(monkeypatch):
   compiled = jax.jit(lambda x: x @ x).lower(jnp.zeros((256, 256))).compile()
-  assert resources.planned(compiled) >= 256 * 256 * 4
-  resources.check_memory(compiled)
+  assert memory.planned(compiled) >= 256 * 256 * 4
+  memory.check_memory(compiled)
   monkeypatch.setattr(os, 'sysconf', lambda name: {'SC_PAGE_SIZE': 4096, 'SC_PHYS_PAGES': 10}[name])
   with pytest.raises(UserError, match='^out of memory: a training step needs .* GiB, and this'):
-    resources.check_memory(compiled)
+    memory.check_memory(compiled)
 
 
 def test_a_workdir_that_is_no_folder(tmp_path):
@@ -85,10 +85,10 @@ def test_a_workdir_that_is_no_folder(tmp_path):
 def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
   sizes = {'SC_PAGE_SIZE': 2**12, 'SC_PHYS_PAGES': 2**28}
   monkeypatch.setattr(os, 'sysconf', sizes.get)
-  monkeypatch.setattr(resources, 'OF_A_CONTAINER', tmp_path / 'memory.max')
+  monkeypatch.setattr(memory, 'OF_A_CONTAINER', tmp_path / 'memory.max')
   if limit:
     (tmp_path / 'memory.max').write_text(f'{limit}\n')
-  assert resources.host_memory() == there
+  assert memory.host_memory() == there
 
 
 @pytest.mark.parametrize('platforms, error, said', [
@@ -100,15 +100,15 @@ def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
 def test_a_device_that_is_not_there_is_one_line(platforms, error, said, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', platforms)
   monkeypatch.setattr(jax, 'devices', mock.Mock(side_effect=error))
-  with pytest.raises(UserError) as raised, resources.explained():
+  with pytest.raises(UserError) as raised, memory.explained():
     raise AssertionError('it began')
   assert said in str(raised.value) and '\n' not in str(raised.value)
 
 
 def test_memory_of_a_device(monkeypatch):
   """The eight CPU devices of these tests share the machine's; others say what they grant."""
-  assert resources.device_memory() == resources.host_memory() // 8
+  assert memory.device_memory() == memory.host_memory() // 8
   gpus = [mock.Mock(**{'memory_stats.return_value': {'bytes_limit': n}}) for n in (7, 5)]
   monkeypatch.setattr(jax, 'local_devices', lambda: gpus)
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert resources.device_memory() == 5
+  assert memory.device_memory() == 5

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from posjax import main, transformer
-from posjax import program as program_lib
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
 from posjax.encodings.hugging_face import read
@@ -17,6 +16,7 @@ from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope, frequencies
 from posjax.encodings.scaling import TYPES, scale, table
 from posjax.encodings.scaling_check import VALUES, keys, of_trained_length
+from posjax.runtime import program as program_lib
 from tests.oracles import rope as oracle
 from tests.stored import golden
 from tests.test_oracles import close

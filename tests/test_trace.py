@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from posjax import trace
 from posjax.errors import UserError
+from posjax.runtime import trace
 
 
 def test_the_steps_after_the_first_three_are_traced(tmp_path, capsys):

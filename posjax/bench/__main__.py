@@ -14,7 +14,7 @@ Exit codes: 0 done; 1 something failed; 2 a mistake in the command line, or no d
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
-from posjax import program
+from posjax.runtime import program
 
 if __name__ == '__main__':
   program.begin()
@@ -34,9 +34,10 @@ from pathlib import Path
 
 import tqdm
 
-from posjax import files, sweep, validation
+from posjax import sweep, validation
 from posjax.bench import processes, subjects, tables
 from posjax.errors import UserError, one_of
+from posjax.runtime import files
 
 PROGRAM = 'python -m posjax.bench'
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'optax', 'torch', 'transformers', 'x-transformers')

@@ -11,8 +11,8 @@ import os
 import sys
 import time
 
-from posjax import allocator
 from posjax.bench.subjects import Subject
+from posjax.runtime import allocator
 
 TURN = 0.3  # seconds that a turn takes at least: short calls are repeated
 

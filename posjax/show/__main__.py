@@ -16,7 +16,7 @@ no device.
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
-from posjax import program
+from posjax.runtime import program
 
 if __name__ == '__main__':
   program.begin()
@@ -33,9 +33,10 @@ from pathlib import Path
 
 import tqdm
 
-from posjax import command_line, files, sweep, validation
+from posjax import command_line, sweep, validation
 from posjax import config as config_lib
 from posjax.errors import UserError, one_line, one_of
+from posjax.runtime import files
 
 PROGRAM = 'python -m posjax.show'
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
@@ -124,10 +125,10 @@ def look(name, overrides, values):
 def show(argv):
   """Does what the command line asks for and returns the exit code."""
   options, overrides = parse(argv)
-  from posjax import compile_cache, resources
+  from posjax.runtime import compile_cache, memory
 
   compile_cache.keep(options.out)
-  with resources.explained():
+  with memory.explained():
     return gallery(options, overrides, argv) if options.all else one(options, overrides)
 
 

@@ -17,7 +17,7 @@ import time
 import warnings
 
 from posjax.errors import UserError
-from posjax.interruption import SIGNALS, Interrupted
+from posjax.runtime.signals import SIGNALS, Interrupted
 
 STARTED = time.perf_counter()
 
@@ -125,7 +125,7 @@ def check_devices():
   one.
   """
   if os.environ.get('JAX_PLATFORMS') not in (None, '', 'cpu'):
-    ask = 'from posjax import program, resources; exit(program.answer(resources.check_devices))'
+    ask = 'from posjax.runtime import memory, program; exit(program.answer(memory.check_devices))'
     asked = subprocess.run(
       [sys.executable, '-c', ask], stderr=subprocess.PIPE, text=True, check=False
     )

@@ -1,0 +1,1 @@
+"""The process and the machine: signals, files, memory, devices, compiled programs."""
