@@ -17,7 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from posjax import identity, main, pool, report
+from posjax import pool, report
+from posjax import run as run_lib
+from posjax.config import identity
 from posjax.runtime import files
 
 TRAINED, FACTOR, SEEDS = 256, 4, (0, 1, 2)
@@ -78,11 +80,11 @@ def measured(seed):
   folder = FOLDER / str(seed)
   if not (folder / 'evaluation.json').exists():
     run(*TRAIN, f'--config.seed={seed}', f'--workdir={folder}')
-  trained = main.parse(['posjax', f'--workdir={folder}']).config
+  trained = run_lib.parse(['posjax', f'--workdir={folder}']).config
   found = {}
   for name, way in WAYS.items():
     flags = (f'--workdir={folder}', '--mode=evaluate', *way)
-    own = main.parse(['posjax', *flags]).config
+    own = run_lib.parse(['posjax', *flags]).config
     path = folder / f'evaluation{report.suffix(identity.difference(trained, own))}.json'
     if not path.exists():
       run(*flags)

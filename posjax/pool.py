@@ -6,7 +6,7 @@ import re
 import statistics
 
 from posjax import config as config_lib
-from posjax import identity
+from posjax.config import identity
 from posjax.errors import UserError
 
 

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from posjax import checkpoint, identity, optimizer, sharding, transfer, transformer
+from posjax import checkpoint, optimizer, sharding, transfer, transformer
 from posjax import config as config_lib
+from posjax.config import identity
 from posjax.errors import UserError
 
 

@@ -11,6 +11,7 @@ line or the file, or no device. The run that is stopped saves first.
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
+from posjax import run as run_lib
 from posjax.runtime import program
 
 if __name__ == '__main__':
@@ -37,8 +38,8 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import main as main_lib
-from posjax import metrics, pool, validation
+from posjax import metrics, pool
+from posjax.config import validation
 from posjax.errors import UserError, one_of
 from posjax.runtime import files, signals
 
@@ -164,7 +165,7 @@ def plan(path, arms, seeds, workdir):
       folder = workdir / f'{arm}-{seed}'
       whole = (*arguments, f'--workdir={folder}', f'--config.seed={seed}')
       try:
-        parsed = main_lib.parse(['posjax', *whole])
+        parsed = run_lib.parse(['posjax', *whole])
       except UserError as error:
         raise UserError(f'{path}: arm {arm}: {error}') from error
       runs.append(Run(arm, seed, whole, folder, parsed.config, parsed.command))

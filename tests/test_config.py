@@ -17,9 +17,10 @@ import pytest
 from ml_collections import ConfigDict
 
 import posjax
-from posjax import command_line, identity, main, transformer, validation
 from posjax import config as config_lib
-from posjax.config import ROOT
+from posjax import main, transformer
+from posjax import run as run_lib
+from posjax.config import ROOT, flags, identity, validation
 from posjax.encodings import Chain
 from posjax.encodings.fox import Fox
 from posjax.encodings.kerple import Kerple
@@ -330,7 +331,7 @@ def at_root(monkeypatch):
 
 
 def parse(line):
-  return main.parse(['posjax', *shlex.split(line)])
+  return run_lib.parse(['posjax', *shlex.split(line)])
 
 
 def message(line, capsys):
@@ -403,7 +404,7 @@ def test_help_names_everything(capsys):
     parse('--config=nonsense --help')
   text = capsys.readouterr().out
   assert stop.value.code == 0
-  for name in [*main.FLAGS, 'config.KEY']:
+  for name in [*flags.FLAGS, 'config.KEY']:
     assert f'\n  --{name} ' in text
   for name in config_lib.available():
     assert f'\n  {name} ' in text
@@ -477,7 +478,7 @@ def test_override_is_typed(override, value):
   argv = ['posjax', '--config=rope']
   two = re.fullmatch(r'\S+ \S+', override) and '=' not in override
   argv += f'--config.{override}'.split() if two else [f'--config.{override}']
-  got = config_lib.flatten(main.parse(argv).config)[key]
+  got = config_lib.flatten(run_lib.parse(argv).config)[key]
   assert got == value and type(got) is type(value)
 
 
@@ -592,7 +593,7 @@ def test_every_key_can_be_overridden(name):
   config, _, _ = config_lib.load(name)
   values = config_lib.flatten(config)
   argv = [f'--config.{key}={show(value)}' for key, value in values.items()]
-  assert config_lib.flatten(command_line.load(name, argv)[0]) == values
+  assert config_lib.flatten(config_lib.load(name, argv)[0]) == values
 
 
 def test_a_key_that_is_a_method_of_configdict(tmp_path, capsys):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line, data, evaluate, report, sharding, transformer
+from posjax import config as config_lib
+from posjax import data, evaluate, report, sharding, transformer
 from posjax.encodings import At, Chain
 from posjax.encodings.learned import Learned
 from posjax.encodings.randomize import Randomize
@@ -112,7 +113,7 @@ def held_out_of(folder, *overrides, texts, encoding='learned'):
     f'data.corpus=text:{folder}/*.txt', 'train.length=16', 'evaluate.stride=8',
     'evaluate.windows=4', 'evaluate.tokens=512', 'checkpoint.tokens=100',
   )
-  config, _, _ = command_line.load(encoding, [f'--config.{o}' for o in (*settings, *overrides)])
+  config, _, _ = config_lib.load(encoding, [f'--config.{o}' for o in (*settings, *overrides)])
   corpus = data.load(**config.data)
   return corpus, evaluate.hold_out(config, corpus)
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posjax import command_line, data, generate, sharding, state, transformer
+from posjax import config as config_lib
+from posjax import data, generate, sharding, state, transformer
 from posjax.encodings import At, find
 from posjax.encodings.randomize import Randomize
 from posjax.errors import UserError
@@ -80,7 +81,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
   """
   longer = ['--config.encoding.learned.length=512'] if name == 'learned' else []
   # With a tied table a new model repeats what it read.
-  config, _, _ = command_line.load(name, ['--config.model.tied=false', *longer])
+  config, _, _ = config_lib.load(name, ['--config.model.tied=false', *longer])
   model = transformer.from_config(config)
   params = transformer.init(model, jax.random.key(1))
   rng = np.random.default_rng(2)
@@ -162,7 +163,7 @@ def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
 
 def types(name):
   """Shapes and dtypes of the tokens of one call, for a model that is not there."""
-  config, _, _ = command_line.load(name)
+  config, _, _ = config_lib.load(name)
   model = transformer.from_config(config)
   key, sampling = jax.random.key(0), dict(temperature=0.5, top_k=3, top_p=0.9)
   start = functools.partial(generate.prefill, model, capacity=128, slots=128, **sampling)
@@ -278,7 +279,7 @@ def test_the_document_mark_is_never_generated():
 @pytest.fixture(scope='module')
 def run():
   """Runs `generate.run` on a new model: what it prints, as bytes, and the bytes it generated."""
-  config, _, _ = command_line.load('rope', ['--config.generate.tokens=20'])
+  config, _, _ = config_lib.load('rope', ['--config.generate.tokens=20'])
   model, params = make_model('rope')
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   saved = state.Saved(model, mesh, params, step=1, record={})
@@ -347,7 +348,7 @@ def test_the_longest_prompt():
 def test_it_generates_as_the_config_says(monkeypatch, capsys):
   settings = dict(tokens=7, temperature=0.5, top_k=3, top_p=0.25)
   overrides = [f'--config.generate.{key}={value}' for key, value in settings.items()]
-  config, _, _ = command_line.load('rope', ['--config.generate.seed=5', *overrides])
+  config, _, _ = config_lib.load('rope', ['--config.generate.seed=5', *overrides])
   model = transformer.from_config(config)
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   saved = state.Saved(model, mesh, 'params', step=1, record={})
@@ -376,7 +377,7 @@ def test_closed_standard_input(run):
 
 
 def test_a_prompt_beyond_the_context(monkeypatch):
-  config, _, _ = command_line.load('learned', ['--config.encoding.learned.length=64'])
+  config, _, _ = config_lib.load('learned', ['--config.encoding.learned.length=64'])
   model = transformer.from_config(config)
   saved = state.Saved(model, mesh=None, params=None, step=1, record={})
   monkeypatch.setattr(state, 'load', lambda config, workdir, which: saved)
@@ -436,7 +437,7 @@ def test_nothing_of_a_stop_is_shown_before_it_is_known():
 
 def sampled(monkeypatch, chunks, *overrides):
   """Runs `generate.run` with a stand-in for the model: how many chunks it read, and of what."""
-  config, _, _ = command_line.load('rope', [f'--config.generate.{o}' for o in overrides])
+  config, _, _ = config_lib.load('rope', [f'--config.generate.{o}' for o in overrides])
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   saved = state.Saved(transformer.from_config(config), mesh, 'params', step=1, record={})
   read = []
@@ -472,6 +473,6 @@ def test_one_sample_ends_at_its_stop(monkeypatch, capsys):
 
 
 def test_a_stop_that_is_wrong_is_said_before_anything_is_read():
-  config, _, _ = command_line.load('rope', ['--config.generate.stop=a,,b'])
+  config, _, _ = config_lib.load('rope', ['--config.generate.stop=a,,b'])
   with pytest.raises(UserError, match='a stop is empty'):
     generate.run(config, 'nowhere', checkpoint='newest', prompt='x')

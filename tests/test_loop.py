@@ -9,7 +9,8 @@ import types
 import jax
 import pytest
 
-from posjax import checkpoint, command_line, data, evaluate, metrics, sharding, train, transformer
+from posjax import checkpoint, data, evaluate, metrics, sharding, train, transformer
+from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.errors import UserError
 from posjax.runtime import memory
@@ -43,7 +44,7 @@ class Checkpoints:
 
 
 def in_context(checkpoints, *overrides):
-  config, _, _ = command_line.load('rope', [f'--config.{override}' for override in overrides])
+  config, _, _ = config_lib.load('rope', [f'--config.{override}' for override in overrides])
   return train.Context(
     config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock(), 1e6
   )

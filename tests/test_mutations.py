@@ -18,10 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posjax import command_line, encodings, main, train, validation
 from posjax import config as config_lib
+from posjax import encodings, train
+from posjax import run as run_lib
 from posjax import state as state_lib
-from posjax.config import ROOT
+from posjax.config import ROOT, validation
 from posjax.errors import UserError, show
 from posjax.metrics import Diverged
 
@@ -220,8 +221,8 @@ class Tally:
     started = time.perf_counter()
     try:
       with contextlib.redirect_stdout(io.StringIO()):
-        run = main.parse(['posjax', *argv])
-        command_line.describe(run.config, run.path)
+        run = run_lib.parse(['posjax', *argv])
+        config_lib.describe(run.config, run.path)
         state_lib.abstract(run.config, *state_lib.setup(run.config))
       self.counts['accepted'] += 1
     except SystemExit as stop:
@@ -311,7 +312,7 @@ def test_accepted_command_lines_train(tmp_path):
 
   def check(argv):
     with contextlib.suppress(UserError, SystemExit):
-      run = main.parse(['posjax', *argv, *sizes])
+      run = run_lib.parse(['posjax', *argv, *sizes])
       state_lib.setup(run.config)
       if len({*argv}) > 2:
         accepted[run.name] = argv, run.config

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line
+from posjax import config as config_lib
 from posjax.optimizer import from_config, is_decayed, make_optimizer, make_schedule
 
 STEPS, WARMUP, PEAK, FINAL = 1000, 100, 3e-3, 0.1
@@ -95,7 +95,7 @@ def test_a_run_is_updated_by_adamw():
     weight_decay=0.3, clip=2.0,
   )
   overrides = [f'--config.optimizer.{key}={value}' for key, value in settings.items()]
-  config, _, _ = command_line.load('rope', ['--config.train.steps=8', *overrides])
+  config, _, _ = config_lib.load('rope', ['--config.train.steps=8', *overrides])
   adamw, schedule = from_config(config)
   w = np.array([[1.0, -2.0]])
   m, v = 0, 0

@@ -12,8 +12,8 @@ import jax.extend
 import jax.numpy as jnp
 import pytest
 
-from posjax import command_line, data, evaluate, plan, report, state, train_step, transformer
 from posjax import config as config_lib
+from posjax import data, evaluate, plan, report, state, train_step, transformer
 from posjax.encodings import At
 from posjax.errors import UserError
 from posjax.runtime import memory
@@ -50,7 +50,7 @@ def seen_by_hand(length, window, chunk):
 ])
 def test_flops_are_three_forward_passes(overrides):
   settings = ('attention.implementation=reference', *overrides)
-  config, _, _ = command_line.load('nope', [f'--config.{setting}' for setting in settings])
+  config, _, _ = config_lib.load('nope', [f'--config.{setting}' for setting in settings])
   model = transformer.from_config(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   B, T = config.train.batch, config.train.length
@@ -108,7 +108,7 @@ def dry_run(monkeypatch, capsys):
     monkeypatch.setattr(plan, 'bytes_of_step', memory)
     monkeypatch.setattr(data, 'load', load)
     monkeypatch.setattr(evaluate, 'hold_out', lambda config, text: None)
-    config, _, _ = command_line.load('nope', [f'--config.{setting}' for setting in overrides])
+    config, _, _ = config_lib.load('nope', [f'--config.{setting}' for setting in overrides])
     try:
       code = plan.run(config, 'a name', device)
     except UserError as error:
@@ -233,7 +233,7 @@ def test_memory_is_that_of_the_compiled_step(error, expected, monkeypatch):
   step = types.SimpleNamespace(memory_analysis=lambda: planned)
   lowered = types.SimpleNamespace(compile=mock.Mock(side_effect=error, return_value=step))
   monkeypatch.setattr(train_step, 'make_step', lambda *_: mock.Mock(lower=lambda *_: lowered))
-  config, _, _ = command_line.load('nope', ['--config.mesh=2,4,1'])
+  config, _, _ = config_lib.load('nope', ['--config.mesh=2,4,1'])
   if expected:
     assert plan.bytes_of_step(config) == expected
   else:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from posjax import config, encodings, main, state, transformer
+from posjax import config, encodings, state, transformer
+from posjax import run as run_lib
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
@@ -44,7 +45,7 @@ def test_command_lines_are_right(monkeypatch):
 
   The folder that some of them go back to is that of the first command.
   """
-  rope = main.parse(['posjax', '--config=configs/rope.py'])
+  rope = run_lib.parse(['posjax', '--config=configs/rope.py'])
 
   def record(workdir, which):
     assert (workdir, which) == (rope.workdir, 'newest')
@@ -52,7 +53,7 @@ def test_command_lines_are_right(monkeypatch):
 
   monkeypatch.setattr(state, 'record', record)
   lines = re.findall(r'python -m posjax\.main (--[^`\n]*)', (ROOT / 'README.md').read_text())
-  parsed = [main.parse(['posjax', *shlex.split(line, comments=True)]) for line in lines
+  parsed = [run_lib.parse(['posjax', *shlex.split(line, comments=True)]) for line in lines
             if 'power' not in line]
   assert len(parsed) > 9
   for run in parsed:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from posjax import main, transformer
+from posjax import run as run_lib
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
 from posjax.encodings.hugging_face import read
@@ -484,7 +485,7 @@ def test_the_trained_length_is_added_where_one_is_needed(kind):
 
 
 def built(*overrides):
-  run = main.parse(['posjax', *overrides])
+  run = run_lib.parse(['posjax', *overrides])
   (rope,) = transformer.from_config(run.config).pattern.encodings
   return rope
 

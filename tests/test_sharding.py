@@ -7,7 +7,8 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from posjax import command_line, sharding, state
+from posjax import config as config_lib
+from posjax import sharding, state
 from posjax.dims import Dims
 from posjax.encodings.learned import Learned
 from posjax.errors import UserError
@@ -145,6 +146,6 @@ def test_sizes_that_a_mesh_does_not_divide_are_refused(mesh, key, size, parts, a
 
 def test_the_rows_of_a_microbatch_are_spread():
   settings = 'mesh=8,1,1', 'train.batch=16', 'train.accumulate=4'
-  config, _, _ = command_line.load('rope', [f'--config.{setting}' for setting in settings])
+  config, _, _ = config_lib.load('rope', [f'--config.{setting}' for setting in settings])
   with pytest.raises(UserError, match='^train.batch / train.accumulate = 4: .* the 8 devices '):
     state.setup(config)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line, optimizer, train_step
+from posjax import config as config_lib
+from posjax import optimizer, train_step
 from posjax.state import State
 
 KEY = jax.random.key(0)
@@ -146,7 +147,7 @@ def test_a_step_is_made_as_the_config_says(monkeypatch):
     return jax.tree.map(lambda x: x + 1, state), schedule(batch)
 
   monkeypatch.setattr(train_step, 'train_step', step)
-  config, _, _ = command_line.load('rope', [
+  config, _, _ = config_lib.load('rope', [
     f'--config.{key}' for key in (
       'seed=5', 'train.accumulate=2', 'train.max_skipped=3', 'optimizer.warmup=10',
       'init.frozen=table_VD,layers/*',

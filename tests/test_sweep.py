@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from posjax import config as config_lib
-from posjax import main, pool, sweep
+from posjax import pool, sweep
+from posjax import run as run_lib
 from posjax.config import ROOT
 
 EXPERIMENT = '''"""Far is hard.
@@ -51,7 +52,7 @@ class Program:
     self.changes = {}  # a run's folder to what its evaluation.json has instead
 
   def Popen(self, command, stdout, stderr):  # noqa: N802
-    asked = main.parse(['posjax', *command[3:]])
+    asked = run_lib.parse(['posjax', *command[3:]])
     folder = Path(asked.workdir)
     self.calls.append(folder.name)
     assert command[:3] == [sys.executable, '-m', 'posjax.main']

@@ -16,19 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import (
-  command_line,
-  data,
-  evaluate,
-  metrics,
-  report,
-  sharding,
-  train,
-  train_step,
-  transformer,
-  validation,
-)
+from posjax import config as config_lib
+from posjax import data, evaluate, metrics, report, sharding, train, train_step, transformer
 from posjax import state as state_lib
+from posjax.config import validation
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
 
@@ -67,7 +58,7 @@ def corpus(tmp_path_factory):
 
 def small(corpus, *overrides, name='rope'):
   settings = [setting.format(corpus=corpus) for setting in SMALL]
-  config, _, _ = command_line.load(name, [f'--config.{s}' for s in (*settings, *overrides)])
+  config, _, _ = config_lib.load(name, [f'--config.{s}' for s in (*settings, *overrides)])
   validation.validate(config)
   return config
 

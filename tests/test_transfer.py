@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import command_line, transfer, transformer
+from posjax import config as config_lib
+from posjax import transfer, transformer
 from posjax.dims import letters
 
 
@@ -18,7 +19,7 @@ def build(layers, *settings, depth=4):
     f'encoding.layers={layers}', f'model.layers={depth}', 'model.dim=8', 'model.head_dim=4',
     'model.hidden=12', 'model.heads=2', 'model.kv_heads=2', *settings,
   )
-  config, _, _ = command_line.load('base', [f'--config.{setting}' for setting in settings])
+  config, _, _ = config_lib.load('base', [f'--config.{setting}' for setting in settings])
   model = transformer.from_config(config)
   shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   leaves, tree = jax.tree.flatten(shapes)

@@ -5,7 +5,8 @@ import jax.extend
 import numpy as np
 import pytest
 
-from posjax import block, command_line
+from posjax import block
+from posjax import config as config_lib
 from posjax.encodings import Bound
 from posjax.encodings.convolution import Convolution
 from posjax.encodings.nope import Nope
@@ -55,7 +56,7 @@ def test_layers_are_a_multiple_of_the_pattern():
 
 
 def test_an_attention_that_an_encoding_cannot_have_is_refused_at_once():
-  config, _, _ = command_line.load('fox', ['--config.attention.implementation=fused'])
+  config, _, _ = config_lib.load('fox', ['--config.attention.implementation=fused'])
   with pytest.raises(UserError, match='^attention.implementation: fused attention has no .* fox'):
     from_config(config)
 

@@ -9,8 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from posjax import checkpoint, data, evaluate, identity, main, report, state, train, warm_start
+from posjax import checkpoint, data, evaluate, main, report, state, train, warm_start
 from posjax import config as config_lib
+from posjax import run as run_lib
+from posjax.config import identity
 from posjax.errors import UserError
 from tests.test_train import SMALL, lines, small
 
@@ -51,7 +53,7 @@ def arguments(corpus, *settings, name='rope'):
 
 
 def parse(*arguments):
-  return main.parse(['posjax', *map(str, arguments)])
+  return run_lib.parse(['posjax', *map(str, arguments)])
 
 
 def params(workdir):

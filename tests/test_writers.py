@@ -7,12 +7,13 @@ from unittest import mock
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from posjax import command_line, metrics, writers
+from posjax import config as config_lib
+from posjax import metrics, writers
 from posjax.errors import UserError
 
 
 def config(*overrides):
-  return command_line.load('rope', [f'--config.{override}' for override in overrides])[0]
+  return config_lib.load('rope', [f'--config.{override}' for override in overrides])[0]
 
 
 def write(workdir, start, **values):

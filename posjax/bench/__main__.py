@@ -34,8 +34,9 @@ from pathlib import Path
 
 import tqdm
 
-from posjax import sweep, validation
+from posjax import sweep
 from posjax.bench import processes, subjects, tables
+from posjax.config import validation
 from posjax.errors import UserError, one_of
 from posjax.runtime import files
 

@@ -137,8 +137,9 @@ def start(subject):
 
   def call():
     from posjax import main, sharding, train
+    from posjax import run as run_lib
 
-    run = main.parse(['posjax', '--config=nope'])._replace(config=config(subject))
+    run = run_lib.parse(['posjax', '--config=nope'])._replace(config=config(subject))
 
     def one_step(context, state, step):
       _, metrics = step(state, sharding.place(next(context.batches), context.mesh))

@@ -33,8 +33,9 @@ from pathlib import Path
 
 import tqdm
 
-from posjax import command_line, sweep, validation
 from posjax import config as config_lib
+from posjax import sweep
+from posjax.config import validation
 from posjax.errors import UserError, one_line, one_of
 from posjax.runtime import files
 
@@ -92,7 +93,7 @@ def load(name, overrides=()):
     base = config_lib.ROOT / 'configs' / 'base.py'
     config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
     config.encoding.layers = layers
-  command_line.override(config, overrides, path)
+  overrides.override(config, overrides, path)
   validation.validate(config)
   return config
 

@@ -11,19 +11,26 @@ from decimal import Decimal
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from posjax import config as config_lib
-from posjax import validation
-from posjax.config import check_types, flatten, mistyped, nearby, no_key
+from posjax.config import files, validation
+from posjax.config.comments import nearby
+from posjax.config.keys import check_types, flatten, mistyped, no_key
 from posjax.errors import UserError, one_line, show
 
 
 def load(spec, overrides=()):
-  """`config.load`, with overrides such as '--config.train.steps=500' set.
+  """Loads a config and sets overrides such as '--config.train.steps=500'.
+
+  Args:
+    spec: what --config names: 'rope', 'configs/rope.py', 'rope:small', …
+    overrides: arguments of a command line.
+
+  Returns:
+    The locked ConfigDict, the path of its file, and the size.
 
   Raises:
     UserError: for everything that can be wrong with a file or an override.
   """
-  config, path, size = config_lib.load(spec)
+  config, path, size = files.load(spec)
   override(config, overrides, path)
   return config, path, size
 
@@ -171,22 +178,6 @@ def drop_unread(config):
     for section in [*config.encoding]:
       if section not in ('layers', *parts):
         del config.encoding[section]
-
-
-def describe(config, path):
-  """`config.describe` with all arguments of the encodings, set by the config at `path` or not."""
-  from posjax import encodings
-
-  arguments, given = {}, flatten(config.encoding)
-  for section in encodings.parts(config.encoding.layers):
-    name = encodings.unlabelled(section)
-    own = config_lib.ROOT / 'configs' / f'{name}.py'
-    found = config_lib.documented(own if own.exists() else None)
-    for key, default in encodings.arguments(encodings.find(name)).items():
-      if not any(k.startswith(f'{section}.{key}.') for k in given):  # else its keys are shown
-        _, meaning = found.get(f'encoding.{name}.{key}', ('', f'see posjax/encodings/{name}.py'))
-        arguments[f'encoding.{section}.{key}'] = default, meaning
-  return config_lib.describe(config, path, arguments)
 
 
 def add_trained_length(config):

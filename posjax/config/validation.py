@@ -2,7 +2,7 @@
 
 import itertools
 
-from posjax.config import flatten
+from posjax.config.keys import flatten
 from posjax.errors import UserError, one_of, show
 from posjax.writers import WRITERS
 

@@ -3,8 +3,8 @@
 import hashlib
 import json
 
-from posjax import config as config_lib
-from posjax.config import flatten
+from posjax.config import files, keys
+from posjax.config.keys import flatten
 
 SECTIONS = ('seed', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
 WITHOUT_EFFECT = (
@@ -28,7 +28,7 @@ FIRST = frozenset((
 
 def of(config):
   """The flat keys and values of a config, or of the dict of a record, that decide the weights."""
-  flat, default = flatten(config), flatten(config_lib.base().get_config())
+  flat, default = flatten(config), flatten(files.base().get_config())
   return {
     key: value for key, value in flat.items()
     if key.partition('.')[0] in SECTIONS and key not in WITHOUT_EFFECT
@@ -48,7 +48,7 @@ def difference(old, new):
   An argument that an encoding has by default is the same whether a config names it or not.
   """
   old, new = of(old), of(new)
-  return config_lib.difference(_defaults(old, new) | old, _defaults(new, old) | new)
+  return keys.difference(_defaults(old, new) | old, _defaults(new, old) | new)
 
 
 def _defaults(flat, other):

@@ -1,0 +1,39 @@
+"""Every key of a config with its value and its meaning: --print_config."""
+
+from posjax.config.comments import ROOT, documented
+from posjax.config.keys import flatten
+from posjax.errors import show
+
+
+def describe(config, path):
+  """A line for each key of `config`, which the file at `path` made, and each argument of encodings.
+
+  Arguments that it does not set are there with their defaults.
+  """
+  arguments = arguments_of(config)
+  own = flatten(config)
+  values = own | {key: default for key, (default, _) in arguments.items() if key not in own}
+  meanings = {key: meaning for key, (_, meaning) in arguments.items()}
+  meanings |= {key: comment for key, (_, comment) in documented(path).items()}
+  sections = [*dict.fromkeys(key.split('.')[0] for key in values)]
+  keys = sorted(values, key=lambda key: sections.index(key.split('.')[0]))
+  rows = {key: f'{key} = {show(values[key])}' for key in keys}
+  width = max(map(len, rows.values()))
+  lines = [f'{row:<{width}}  # {meanings.get(key, "")}' for key, row in rows.items()]
+  return '\n'.join(line.removesuffix('# ').rstrip() for line in lines)
+
+
+def arguments_of(config):
+  """{key: (default, meaning)} of the arguments of the config's encodings."""
+  from posjax import encodings  # and jax
+
+  arguments, given = {}, flatten(config.encoding)
+  for section in encodings.parts(config.encoding.layers):
+    name = encodings.unlabelled(section)
+    own = ROOT / 'configs' / f'{name}.py'
+    found = documented(own if own.exists() else None)
+    for key, default in encodings.arguments(encodings.find(name)).items():
+      if not any(k.startswith(f'{section}.{key}.') for k in given):  # else its keys are shown
+        _, meaning = found.get(f'encoding.{name}.{key}', ('', f'see posjax/encodings/{name}.py'))
+        arguments[f'encoding.{section}.{key}'] = default, meaning
+  return arguments

@@ -1,0 +1,118 @@
+"""Config files: found, loaded and checked against configs/base.py, all of it without jax.
+
+configs/base.py is the schema: nothing may stand in a config that does not stand there, but for the
+arguments of encodings. Whatever a user gets wrong becomes a UserError of one line.
+"""
+
+import contextlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from posjax.config.comments import ROOT, nearby
+from posjax.config.keys import check_types, flatten
+from posjax.errors import UserError, one_line, one_of
+
+
+def load(spec):
+  """Loads a config; `overrides` sets what a user changes, `validation` judges the values.
+
+  Args:
+    spec: what --config names: 'rope', 'configs/rope.py', 'rope:small', …
+
+  Returns:
+    The locked ConfigDict, the path of its file, and the size.
+
+  Raises:
+    UserError: no such file or size, code that raises, keys or types that are not base.py's.
+  """
+  name, _, size = spec.partition(':')
+  path = find(name)
+  schema = base()
+  with blaming(path):
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    sizes = [*map(str, getattr(module, 'SIZES', schema.SIZES))]
+  if size and size not in sizes:
+    raise UserError(f'--config={spec}: {one_of(size, sizes, "the size")}')
+  with blaming(path):
+    call = inspect.signature(module.get_config).bind(*filter(None, [size]))
+    call.apply_defaults()
+    config = module.get_config(*call.args)
+    if not isinstance(config, ConfigDict):
+      raise TypeError(f'get_config() returned {config!r}, not a ConfigDict')
+    flat, like = flatten(config), flatten(schema.get_config())
+  try:
+    check_types({k: flat[k] for k in flat if k in like or not k.startswith('encoding.')}, like)
+  except UserError as error:
+    raise UserError(f'{nearby(path)}: {error}') from error
+  config.lock()
+  return config, path, ''.join(map(str, filter(None, call.args[:1])))
+
+
+def from_record(values):
+  """The config of a run, from the plain dict that its checkpoints and results hold.
+
+  A key that base.py has got since has the value there, with which nothing has changed.
+
+  Raises:
+    UserError: it has keys or types that are not base.py's.
+  """
+  config = base().get_config()
+  like = flatten(config)
+  known = {k: v for k, v in flatten(values).items() if not k.startswith('encoding.')}
+  check_types(like | known, like)
+  config.update_from_flattened_dict(known)
+  config.encoding = _tuples(values['encoding'])
+  config.lock()
+  return config
+
+
+def _tuples(value):
+  """What was a tuple before it was JSON."""
+  if isinstance(value, dict):
+    return {key: _tuples(inner) for key, inner in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def find(name):
+  """The path of a config, from here, from the repository, or from its folder configs."""
+  file = name if name.endswith('.py') else f'{name}.py'
+  for folder in (Path(), ROOT, ROOT / 'configs'):
+    path = folder / os.path.expanduser(file)
+    if os.path.isfile(path):  # unlike Path's, for which some names are errors
+      return path
+  raise UserError(f'--config={name}: no such file; {one_of(Path(name).stem, available())}')
+
+
+def available():
+  """{name: first line of its docstring} of the configs that come with posjax."""
+  paths = sorted((ROOT / 'configs').glob('[a-z]*.py'))
+  lines = {path.stem: path.read_text().partition('\n')[0].strip('"') for path in paths}
+  return {name: line for name, line in lines.items() if name != 'base'}
+
+
+def base():
+  """The module configs/base.py; from here on, config files can import it wherever they are."""
+  if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+  with blaming(ROOT / 'configs' / 'base.py'):
+    return importlib.import_module('configs.base')
+
+
+@contextlib.contextmanager
+def blaming(path):
+  """Turns whatever the code of the config file at `path` raises into a UserError with its line."""
+  try:
+    yield
+  except (Exception, SystemExit) as error:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f':{f.lineno}' for f in frames if Path(f.filename).resolve() == path.resolve()]
+    where = f'{nearby(path)}{"".join(lines[-1:])}'
+    raise UserError(f'{where}: {type(error).__name__}: {one_line(error)}') from error

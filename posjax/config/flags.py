@@ -1,0 +1,105 @@
+"""The flags of posjax.main: what each means, where it means something, and the help."""
+
+import re
+
+from absl import flags
+
+from posjax.config import files, keys, validation
+from posjax.errors import UserError, one_of
+from posjax.runtime import devices
+
+USAGE = """Trains, evaluates and samples from language models, to compare positional encodings.
+
+  python -m posjax.main --config=NAME[:SIZE] [--config.KEY=VALUE ...] [flags]
+  python -m posjax.main --workdir=RUN [--mode=MODE] [--config.KEY=VALUE ...] [flags]
+
+A run's folder knows its config: it is enough to go on with it, evaluate it or generate from it.
+"""
+
+PROGRAM = 'python -m posjax.main'
+MODES = ('train', 'evaluate', 'generate')
+
+FLAGS = {  # name: (default, meaning)
+  'config': ('', 'name or file of a config and, after a colon, the size'),
+  'workdir': ('', 'folder of the run; by default runs/CONFIG-SIZE-DIGEST'),
+  'mode': ('train', 'train, evaluate or generate'),
+  'checkpoint': ('newest', 'to evaluate or to generate from: newest, best or a step'),
+  'prompt': (None, 'text to continue; by default what is read from standard input'),
+  'print_config': (False, 'print every key with its value and meaning, and exit'),
+  'dry_run': (False, 'build, compile and count, and say whether it fits; take no training step'),
+  'device': ('', f'with --dry_run: plan for it, one of {", ".join(devices.ACCELERATORS)}'),
+  'profile': ('', 'trace this many training steps into WORKDIR/profile, after the first few'),
+  'help': (False, 'print this, and exit'),
+}
+
+# The modes in which a flag means something, where that is not all.
+ONLY_IN = {
+  'checkpoint': ('evaluate', 'generate'),
+  'prompt': ('generate',),
+  'dry_run': ('train',),
+  'device': ('train',),
+  'profile': ('train',),
+}
+
+EPILOGUE = """
+Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 130 Ctrl-C with nothing to save;
+2 something must be changed: the command line, the config, the disk, the memory, the devices or what
+is installed; 3 diverged. With --dry_run: 0 it fits; 2 it does not, or its text cannot be had.
+Compiled programs are kept in ~/.cache/posjax, or JAX_COMPILATION_CACHE_DIR, for the next run;
+JAX_ENABLE_COMPILATION_CACHE=false keeps none.
+Every key with its meaning: python -m posjax.main --config=rope --print_config"""
+
+
+def define() -> flags.FlagValues:
+  """Returns flags with their defaults; they parse what they are called with."""
+  values = flags.FlagValues()
+  values.set_gnu_getopt()  # flags and overrides may come in any order
+  for name, (default, meaning) in FLAGS.items():
+    define = flags.DEFINE_boolean if default is False else flags.DEFINE_string
+    define(name, default, meaning, flag_values=values)
+  return values
+
+
+def check(values: flags.FlagValues, overrides: list[str]) -> None:
+  """Raises UserError for a flag that does not exist, is missing, or has no meaning."""
+  for argument in overrides:
+    unknown = re.match(r'--?(?!(?:no)?config\.)([a-zA-Z][^=]*)', argument)
+    if unknown:
+      raise UserError(f'--{unknown[1]}: no such flag; {nearest(unknown[1])}')
+  if not values.config and not values.workdir:
+    raise UserError(
+      f'--config is missing, for example {PROGRAM} --config=configs/rope.py; '
+      f'{one_of("", files.available())}'
+    )
+  if values.mode not in MODES:
+    raise UserError(f'--mode={values.mode}: {one_of(values.mode, MODES)}')
+  validation.check_checkpoint('--checkpoint', values.checkpoint)
+  if not re.fullmatch('([1-9][0-9]{0,5})?', values.profile):
+    raise UserError(f'--profile={values.profile}: it must be a number of steps, such as 5')
+  if values.profile and values.dry_run:
+    raise UserError('--profile: not with --dry_run, which takes no step')
+  for name, modes in ONLY_IN.items():
+    if values[name].present and values.mode not in modes:
+      raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
+  if values.device:
+    devices.find(values.device)
+    if not values.dry_run:
+      raise UserError(f'--device={values.device}: only with --dry_run')
+
+
+def nearest(name: str) -> str:
+  """Returns what to say about a flag that does not exist."""
+  there = keys.flatten(files.base().get_config())
+  close = keys.nearest_key(name, [*FLAGS, *(f'config.{key}' for key in there)])
+  return f'did you mean --{close}?' if close else f'there are --{", --".join(FLAGS)}'
+
+
+def usage() -> str:
+  """Returns what --help prints."""
+  rows = {f'--{name}': meaning for name, (_, meaning) in FLAGS.items()}
+  rows['--config.KEY'] = 'any key of the config'
+  sizes = ', '.join(files.base().SIZES)
+  lines = [USAGE, *(f'  {row:<15} {meaning}' for row, meaning in rows.items())]
+  lines += ['', f'Sizes: {sizes}; the first unless given. Configs:', '']
+  lines += [f'  {name:<15} {meaning}' for name, meaning in files.available().items()]
+  return '\n'.join([*lines, EPILOGUE])

@@ -1,0 +1,80 @@
+"""Configs as flat dicts, {'model.dim': 64, …}: where two differ, which keys and types are wrong."""
+
+import difflib
+import json
+
+from ml_collections import ConfigDict
+
+from posjax.config.comments import documented
+from posjax.errors import UserError, show
+
+KINDS = {
+  bool: 'true or false', int: 'an integer', float: 'a number', str: 'a word', list: 'a tuple',
+}
+
+
+def to_dict(config):
+  """The config as a plain nested dict, just as json.load reads it back: tuples are lists."""
+  return json.loads(config.to_json())
+
+
+def flatten(config, prefix=''):
+  """{'model.dim': 64, …} of a ConfigDict or plain dict; lists become the tuples they were."""
+  flat = {}
+  for name, value in (to_dict(config) if isinstance(config, ConfigDict) else config).items():
+    if isinstance(value, dict):
+      flat |= flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = tuple(value) if isinstance(value, list) else value
+  return flat
+
+
+def difference(old, new):
+  """{key: (old value, new value)} where two flat dicts differ; None where a key is absent."""
+  pairs = {key: (old.get(key), new.get(key)) for key in old | new}
+  return {key: (a, b) for key, (a, b) in pairs.items() if a != b}
+
+
+def changes(difference):
+  """'seed 0 -> 1, model.dim 64 -> 128': what `difference` returned, as text."""
+  word = lambda value: 'absent' if value is None else show(value)
+  return ', '.join(f'{k} {word(a)} -> {word(b)}' for k, (a, b) in difference.items())
+
+
+def check_types(values, like):
+  """Raises UserError unless two flat dicts have the same keys and types, tuples by element."""
+  for key, value in values.items():
+    if key not in like:
+      raise UserError(f'{key}: {no_key(key, like)}')
+    elements, models = [v if isinstance(v, tuple) else (v,) for v in (value, like[key])]
+    strangers = models and {*map(type, elements)} - {*map(type, models)}
+    if type(value) is not type(like[key]) or strangers:
+      raise mistyped(key, value, like[key])
+  if missing := like.keys() - values.keys():
+    raise UserError(f'{min(missing)}: missing; start from base.get_config(size) of configs/base.py')
+
+
+def mistyped(key, value, like):
+  each, kind = ('each ', type(like[0])) if isinstance(like, tuple) else ('', type(like))
+  return UserError(f'{key} = {show(value)}: {each}must be {KINDS[kind]}, such as {show(like)}')
+
+
+def no_key(key, keys, path=None):
+  """What to tell a user about `key`, which is none of the flat `keys` of the config at `path`."""
+  if children := [k.removeprefix(f'{key}.') for k in keys if k.startswith(f'{key}.')]:
+    return f'is a section; set its keys one by one: {", ".join(children)}'
+  if close := nearest_key(key, keys):
+    where = documented(path).get(close)
+    return f'no such key; did you mean {close}' + (f' ({where[0]})?' if where else '?')
+  section = key.rpartition('.')[0]
+  siblings = [k.removeprefix(f'{section}.') for k in keys if k.startswith(f'{section}.')]
+  names = siblings or dict.fromkeys(k.partition('.')[0] for k in keys)
+  return f'no such key; {section if siblings else "the config"} has {", ".join(names)}'
+
+
+def nearest_key(key, keys):
+  """The one of `keys` with the last name most like that of `key`, or None."""
+  alike = sorted(keys, key=lambda k: difflib.SequenceMatcher(None, k, key).ratio())
+  named = {k.rpartition('.')[2]: k for k in alike}
+  close = difflib.get_close_matches(key.rpartition('.')[2], named, 1)
+  return named[close[0]] if close else None
