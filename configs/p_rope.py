@@ -16,7 +16,7 @@ def get_config(size='tiny'):
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
       scaling=dict(
-        rope_type='proportional',  # see posjax/encodings/scaling.py for the others
+        rope_type='proportional',  # see posjax/encodings/parts/scaling.py for the others
         partial_rotary_factor=0.75,  # share of the planes that turn, the fastest; 0 is NoPE
       ),
     ),

@@ -20,7 +20,7 @@ import numpy as np
 from posjax import data, report, state
 from posjax.encodings import At
 from posjax.errors import UserError
-from posjax.transformer import Cache, unstacked
+from posjax.models.transformer import Cache, unstacked
 
 CHUNK = 16  # tokens of one call of the scan
 BUCKET = 64  # prompts are padded to this length times a power of two; so are caches

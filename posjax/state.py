@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from posjax import checkpoint, optimizer, sharding, transfer, transformer
+from posjax import checkpoint, optimizer, sharding, transfer
 from posjax import config as config_lib
 from posjax.config import identity
 from posjax.errors import UserError
+from posjax.models import transformer
 
 
 @flax.struct.dataclass

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention.blocks import mix, split
+from posjax.attention.blockwise.blocks import split
 from posjax.attention.mask import extent, reachable, visible, whole
+from posjax.attention.products import mix
 from posjax.attention.reference import largest, nonzero, per_query, weigh
-from posjax.encodings.encoding import Pair, no_sum, scores
+from posjax.encodings.core.arrays import no_sum, scores
+from posjax.encodings.core.tokens import Pair
 
 
 def blockwise(q, k, encoding, *, causal, window, block):

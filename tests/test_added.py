@@ -19,8 +19,8 @@ from posjax.encodings.fourier import Fourier
 from posjax.encodings.learned import Learned, resize
 from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
 from posjax.errors import UserError
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer
 from tests.conftest import title
 from tests.oracles import convolution as oracle
 from tests.problem import DIMS, close, segments

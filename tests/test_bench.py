@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from posjax import data, plan, state, transformer
+from posjax import data, plan, state
 from posjax.bench import __main__ as bench
 from posjax.bench import ours, peers, picture, plain, subjects, tables, targets
 from posjax.bench.subjects import Subject
+from posjax.models import transformer
 
 
 def row(name, cpu, *, case='layer', planned=None, **subject):

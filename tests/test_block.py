@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.block import Block, Memory
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from posjax.encodings.nope import Nope
+from posjax.models.block import Block, Memory
 from tests.problem import REFERENCE, close
 
 pytestmark = pytest.mark.usefixtures('float64')

@@ -18,8 +18,8 @@ from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
 from posjax.encodings.stick_breaking import StickBreaking
 from posjax.encodings.t5 import T5
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer
 from tests.problem import FIVES, REFERENCE, close, segments
 
 pytestmark = pytest.mark.usefixtures('float64')

@@ -11,8 +11,8 @@ from posjax.encodings import Bound, Chain, Encoding, Pair, name_of
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.bipe import Bipe
 from posjax.encodings.cope import Cope
+from posjax.encodings.core.arrays import per_head, scores
 from posjax.encodings.dape import Dape
-from posjax.encodings.encoding import per_head, scores
 from posjax.encodings.fope import Fope
 from posjax.encodings.fox import Fox
 from posjax.encodings.kerple import Kerple

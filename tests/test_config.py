@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 import posjax
 from posjax import config as config_lib
-from posjax import main, transformer
+from posjax import main
 from posjax import run as run_lib
 from posjax.config import ROOT, flags, identity, validation
 from posjax.encodings import Chain
@@ -29,6 +29,7 @@ from posjax.encodings.path import Path
 from posjax.encodings.rope import Rope
 from posjax.errors import UserError, show
 from posjax.metrics import Diverged
+from posjax.models import transformer
 from posjax.runtime import compile_cache, memory
 from posjax.runtime.signals import Interrupted
 

@@ -10,7 +10,7 @@ from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.entry import checked
+from posjax.encodings.core.entry import checked
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.t5 import T5

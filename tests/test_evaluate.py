@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, report, sharding, transformer
+from posjax import data, evaluate, report, sharding
 from posjax.encodings import At, Chain
 from posjax.encodings.learned import Learned
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
 from posjax.errors import UserError
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer
+from posjax.models import transformer
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer
 from tests import test_train
 
 STREAM = np.random.default_rng(0).integers(0, 257, 200).astype(np.int32)

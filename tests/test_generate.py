@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posjax import config as config_lib
-from posjax import data, generate, sharding, state, transformer
+from posjax import data, generate, sharding, state
 from posjax.encodings import At, find
 from posjax.encodings.randomize import Randomize
 from posjax.errors import UserError
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer
+from posjax.models import transformer
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer
 
 GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
 

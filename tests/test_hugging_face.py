@@ -9,9 +9,10 @@ import pytest
 
 from posjax.dims import Dims
 from posjax.encodings import build
-from posjax.encodings.hugging_face import read, read_config, write, write_old
-from posjax.encodings.rope import Rope, frequencies
+from posjax.encodings.parts.rotation import frequencies
+from posjax.encodings.rope import Rope
 from posjax.encodings.temperature import Temperature
+from posjax.hub.rope_parameters import read, read_config, write, write_old
 from tests.rope_dictionaries import MODELS, g
 from tests.test_oracles import close
 from tests.test_scaling import DEEPSEEK, DYNAMIC, LLAMA3, LONG, SMALL, YARN, of_head, same

@@ -9,8 +9,8 @@ from posjax.attention import attend
 from posjax.encodings import At, Bound
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.nope import Nope
+from posjax.encodings.parts.rotation import frequencies, rotate
 from posjax.encodings.randomize import Randomize
-from posjax.encodings.rope import frequencies, rotate
 from posjax.encodings.sinusoidal import sinusoid
 from tests.oracles import alibi as alibi_oracle
 from tests.problem import CAUSAL, DIMS, REFERENCE, ROWS, close, draw, heads, segments

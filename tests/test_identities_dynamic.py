@@ -10,8 +10,8 @@ import pytest
 
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.cope import Cope
+from posjax.encodings.core.arrays import scores
 from posjax.encodings.dape import BASES, Dape
-from posjax.encodings.encoding import scores
 from posjax.encodings.fox import Fox
 from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path, inverse

@@ -13,16 +13,18 @@ import pytest
 
 from posjax.encodings import Chain
 from posjax.encodings.alibi import Alibi, slopes
-from posjax.encodings.encoding import Encoding, scores
+from posjax.encodings.core.arrays import scores
+from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.fire import Fire, share
 from posjax.encodings.kerple import Kerple
 from posjax.encodings.nope import Nope
+from posjax.encodings.parts.buckets import bucket
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
 from posjax.encodings.sandwich import Sandwich
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.sinusoidal import sinusoid
-from posjax.encodings.t5 import T5, bucket
+from posjax.encodings.t5 import T5
 from posjax.encodings.transformer_xl import TransformerXl
 from posjax.encodings.xpos import Xpos
 from tests.problem import (

@@ -14,7 +14,7 @@ import pytest
 
 from posjax.encodings import Bound, Chain
 from posjax.encodings.cape import Cape
-from posjax.encodings.encoding import scores
+from posjax.encodings.core.arrays import scores
 from posjax.encodings.interpolate import Interpolate
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope

@@ -15,7 +15,10 @@ HEAVY = (
   ('modules', 'unwanted'),
   [
     ('posjax', (*HEAVY, 'orbax', 'flax', 'jax', 'numpy')),
-    ('posjax.attention, posjax.encodings.rope, posjax.transformer', (*HEAVY, 'posjax.checkpoint')),
+    (
+      'posjax.attention, posjax.encodings.rope, posjax.models.transformer',
+      (*HEAVY, 'posjax.checkpoint', 'posjax.config'),
+    ),
     ('posjax.train, posjax.generate, posjax.plan', HEAVY),
     ('posjax.runtime.compile_cache', (*HEAVY, 'orbax', 'flax', 'optax')),
   ],

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.attention import attend, blockwise, reference, trees
-from posjax.attention.meeting import distances
+from posjax.attention import attend, blockwise, reference
+from posjax.attention.blockwise import trees
+from posjax.attention.blockwise.meeting import distances
 from posjax.encodings import At, Bound, Chain, Encoding
 from posjax.encodings.alibi import Alibi, slopes
-from posjax.encodings.chain import overrides
-from posjax.encodings.distance import DistanceBias
+from posjax.encodings.core.chain import overrides
 from posjax.encodings.fire import network
 from posjax.encodings.fox import Fox
 from posjax.encodings.kerple import Kerple
+from posjax.encodings.parts.distance import DistanceBias
 from posjax.encodings.path import Path
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.stick_breaking import StickBreaking

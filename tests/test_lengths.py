@@ -15,8 +15,8 @@ import pytest
 from posjax import generate
 from posjax.encodings import At
 from posjax.encodings.rope import Rope
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer
 from tests.problem import FIVES, REFERENCE, close
 from tests.test_cache import LENGTH, decode, draw_params, text
 

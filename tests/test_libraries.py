@@ -10,9 +10,11 @@ import pytest
 
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.cope import Cope
-from posjax.encodings.rope import Rope, frequencies
+from posjax.encodings.parts.buckets import bucket
+from posjax.encodings.parts.rotation import frequencies
+from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
-from posjax.encodings.t5 import T5, bucket
+from posjax.encodings.t5 import T5
 from posjax.encodings.transformer_xl import TransformerXl
 from posjax.encodings.xpos import Xpos
 from tests.stored import derived, golden

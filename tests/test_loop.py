@@ -9,10 +9,11 @@ import types
 import jax
 import pytest
 
-from posjax import checkpoint, data, evaluate, metrics, sharding, train, transformer
+from posjax import checkpoint, data, evaluate, metrics, sharding, train
 from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.errors import UserError
+from posjax.models import transformer
 from posjax.runtime import memory
 from posjax.runtime.signals import Interrupted
 

@@ -19,10 +19,10 @@ from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import Bound
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.hugging_face import read
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
+from posjax.hub.rope_parameters import read
 from tests.stored import golden
 from tests.test_oracles import close, softmax
 from tests.test_scaling import at_of

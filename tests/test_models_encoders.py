@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from posjax.encodings.nope import Nope
-from posjax.encodings.rope import Rope, turn
+from posjax.encodings.parts.rotation import turn
+from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.t5 import T5
 from posjax.encodings.transformer_xl import TransformerXl

@@ -16,9 +16,10 @@ from posjax.encodings.cape import Cape, Moves, move
 from posjax.encodings.coupling import Coupling
 from posjax.encodings.interpolate import Interpolate
 from posjax.encodings.learned import Learned
+from posjax.encodings.parts.rotation import frequencies, rotate
 from posjax.encodings.pose import Chunks, Pose
 from posjax.encodings.randomize import Randomize
-from posjax.encodings.rope import Rope, frequencies, rotate
+from posjax.encodings.rope import Rope
 from posjax.encodings.shift import Shift
 from posjax.encodings.sinusoidal import sinusoid
 from posjax.errors import UserError

@@ -13,7 +13,7 @@ from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
-from posjax.pattern import Pattern
+from posjax.models.pattern import Pattern
 from tests.problem import DIMS
 
 

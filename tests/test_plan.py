@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, plan, report, state, train_step, transformer
+from posjax import data, evaluate, plan, report, state, train_step
 from posjax.encodings import At
 from posjax.errors import UserError
+from posjax.models import transformer
 from posjax.runtime import memory
 
 

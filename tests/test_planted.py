@@ -39,7 +39,7 @@ BUGS = {
   ),
   # Interleaved read as half-split: garbage after a conversion (transformers #25199).
   'interleaved read as half-split': Bug(
-    'encodings/rope.py', "if layout == 'half':", 'if layout in LAYOUTS:',
+    'encodings/parts/rotation.py', "if layout == 'half':", 'if layout in LAYOUTS:',
     'tests/test_identities.py::test_rope_interleaved_is_half_split_of_permuted_channels',
   ),
   # Positions counted from the block's first token, as if it were the text's.
@@ -55,7 +55,7 @@ BUGS = {
   ),
   # A bias made for T queries from 0 on, whatever the cache holds (TensorRT-LLM #13870).
   'bias over the query length under a cache': Bug(
-    'encodings/distance.py', 'q.pos[:, :, None, 0] - k.pos',
+    'encodings/parts/distance.py', 'q.pos[:, :, None, 0] - k.pos',
     'jnp.arange(len(q.pos[0]))[:, None] - k.pos', f'{DECODING}[alibi]',
   ),
   # The slopes of the heads that one device has (flashinfer #5101).
@@ -74,17 +74,17 @@ BUGS = {
     f'{EQUATIONS}_self_attention_equals_the_oracle[alibi]',
   ),
   'bucket off by one': Bug(
-    'encodings/t5.py', 'far = exact + (jnp.log', 'far = exact - 1 + (jnp.log',
+    'encodings/parts/buckets.py', 'far = exact + (jnp.log', 'far = exact - 1 + (jnp.log',
     f'{EQUATIONS}_self_attention_equals_the_oracle[t5-buckets=8-max_distance=40]',
   ),
   # The bias is dropped once there is a cache (TensorRT-LLM #13870).
   'no bias for a single query': Bug(
-    'encodings/encoding.py', 'else s_BNTS + pair.bias, carry',
+    'encodings/core/encoding.py', 'else s_BNTS + pair.bias, carry',
     'else s_BNTS + pair.bias * (s_BNTS.shape[2] > 1), carry',
     f'{DECODING}[t5-buckets=8-max_distance=40]',
   ),
   'a frozen table': Bug(
-    'encodings/t5.py', 'return self.table_RN.astype(',
+    'encodings/parts/buckets.py', 'return self.table_RN.astype(',
     "return __import__('jax').lax.stop_gradient(self.table_RN).astype(",
     f'{ENCODINGS}_gradients_equal_finite_differences[t5-buckets=8-max_distance=40]',
   ),
@@ -113,7 +113,7 @@ BUGS = {
     f'{ENCODINGS}_gradients_are_zero_exactly_where_nothing_is_seen[fox]',
   ),
   'a carry in the dtype of the inputs': Bug(
-    'encodings/encoding.py', 'jnp.where(False, q.h[..., 0], 0).astype(wide(q.h))',
+    'encodings/core/arrays.py', 'jnp.where(False, q.h[..., 0], 0).astype(wide(q.h))',
     'jnp.where(False, q.h[..., 0], 0)',
     f'{ENCODINGS}_bfloat16_far_out[cope-rows=4]',
   ),
@@ -124,12 +124,12 @@ BUGS = {
   ),
   # Heads repeated in the wrong order under grouped queries.
   'key heads in turn instead of in groups': Bug(
-    'encodings/encoding.py', 'return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)',
+    'encodings/core/arrays.py', 'return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)',
     'return jnp.tile(x_BTKH, (1, 1, heads // x_BTKH.shape[2], 1))',
     f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking]',
   ),
   'a convolution across documents': Bug(
-    'encodings/path.py', 'jnp.where(same[..., None, None], u_BTKH[:, i : i + T], 0)',
+    'encodings/parts/taps.py', 'jnp.where(same[..., None, None], u_BTKH[:, i : i + T], 0)',
     'u_BTKH[:, i : i + T]',
     f'{ENCODINGS}_packed_documents_are_as_alone[path-rank=5]',
   ),
@@ -139,13 +139,13 @@ BUGS = {
   ),
   # Positions drawn anew at each step (randomized_positional_encodings #1).
   'positions drawn anew for each call': Bug(
-    'transformer.py', 'states = cache.states',
+    'models/transformer.py', 'states = cache.states',
     'states, _ = self.pattern.init_states(*tokens_BT.shape, self.groups, train=train, '
     'rng=jax.random.key(0))',
     f'{DECODING}[randomize-places=200+rope]',
   ),
   'the first layer\'s weights in each of a group': Bug(
-    'pattern.py', 'w.reshape(groups, n, *w.shape[1:])[:, i]',
+    'models/pattern.py', 'w.reshape(groups, n, *w.shape[1:])[:, i]',
     'w.reshape(groups, n, *w.shape[1:])[:, 0]',
     'tests/test_transformer.py::test_pattern_equals_stacking_by_hand[weights of their own]',
   ),
@@ -154,45 +154,46 @@ BUGS = {
     f'{TRAITS}_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache[cope-rows=4]',
   ),
   'key blocks from the farthest to the nearest': Bug(
-    'attention/blockwise.py', 'meeting, _ = meet(plan, q, k, r, i, plan.last[i] - 1 - turn)',
+    'attention/blockwise/__init__.py',
+    'meeting, _ = meet(plan, q, k, r, i, plan.last[i] - 1 - turn)',
     'meeting, _ = meet(plan, q, k, r, i, plan.first[i] + turn)',
     f'{ENCODINGS}_blockwise_equals_reference[path-rank=5]',
   ),
   'the gradient of a carry dropped': Bug(
-    'attention/blockwise.py', '*second, ds_BNTS, dcarry = pull_score(',
+    'attention/blockwise/__init__.py', '*second, ds_BNTS, dcarry = pull_score(',
     '*second, ds_BNTS, _ = pull_score(', f'{ENCODINGS}_blockwise_equals_reference[fox]',
   ),
   'gradients of scores as if the sum of weights were constant': Bug(
-    'attention/blockwise.py', ' - delta_BNT[..., None])', ')',
+    'attention/blockwise/__init__.py', ' - delta_BNT[..., None])', ')',
     f'{ENCODINGS}_blockwise_equals_reference[nope]',
   ),
   'the gradient of a shared bias from the last row alone': Bug(
-    'attention/blockwise.py', 'trees.add(totals, (dencoding, met.r, met.bias))',
+    'attention/blockwise/__init__.py', 'trees.add(totals, (dencoding, met.r, met.bias))',
     '(*trees.add(totals[:2], (dencoding, met.r)), met.bias)',
     f'{CONSECUTIVE}[t5-buckets=8-max_distance=40]',
   ),
   'what pads the last block is seen': Bug(
-    'attention/blocks.py', '.replace(segment_ids=cut(tokens.segment_ids, fill=-1))', '',
+    'attention/blockwise/blocks.py', '.replace(segment_ids=cut(tokens.segment_ids, fill=-1))', '',
     f'{ENCODINGS}_blockwise_equals_reference[nope]',
   ),
   'distances of another pair of blocks': Bug(
-    'attention/meeting.py', 'place, nearest = (blocks - 1 - i) * T', 'place, nearest = i * T',
-    f'{CONSECUTIVE}[kerple]',
+    'attention/blockwise/meeting.py', 'place, nearest = (blocks - 1 - i) * T',
+    'place, nearest = i * T', f'{CONSECUTIVE}[kerple]',
   ),
   'a block taken for far when one distance is near': Bug(
-    'encodings/encoding.py', 'nearest >= self.linear_beyond', 'nearest >= self.linear_beyond - 1',
-    f'{CONSECUTIVE}[shaw-clip=4]',
+    'encodings/core/encoding.py', 'nearest >= self.linear_beyond',
+    'nearest >= self.linear_beyond - 1', f'{CONSECUTIVE}[shaw-clip=4]',
   ),
   'far blocks moved by one': Bug(
-    'encodings/toeplitz.py', 'jnp.flip(x_BN1R[..., :T]', 'jnp.flip(x_BN1R[..., 1 : T + 1]',
+    'encodings/core/toeplitz.py', 'jnp.flip(x_BN1R[..., :T]', 'jnp.flip(x_BN1R[..., 1 : T + 1]',
     f'{TOEPLITZ}_linear_is_skew_of_numbers_that_rise_evenly',
   ),
   'near blocks moved by one': Bug(
-    'encodings/toeplitz.py', '_slices(x_BNTR, T - 1 - jnp.arange(T)',
+    'encodings/core/toeplitz.py', '_slices(x_BNTR, T - 1 - jnp.arange(T)',
     '_slices(x_BNTR, T - jnp.arange(T)', f'{TOEPLITZ}_skew_of_rows_of_their_own',
   ),
   'diagonals summed one aside': Bug(
-    'encodings/toeplitz.py', '[ends]) for x, ends', '[ends[::-1]]) for x, ends',
+    'encodings/core/toeplitz.py', '[ends]) for x, ends', '[ends[::-1]]) for x, ends',
     f'{TOEPLITZ}_skew_of_a_row_that_all_share',
   ),
   'a block at the window\'s edge skipped': Bug(

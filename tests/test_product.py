@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from posjax import product as product_lib
 from posjax import sharding
-from posjax.product import product
+from posjax.models import product as product_lib
+from posjax.models.product import product
 from tests.problem import close
 
 MANY = product_lib.FEW // 4 + 1  # tokens of each of four rows

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from posjax import config, encodings, state, transformer
+from posjax import config, encodings, state
 from posjax import run as run_lib
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
+from posjax.models import transformer
 from tests.oracles import attention, kerple, rope
 from tests.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
 from tests.problem import attention as attention_of

@@ -8,9 +8,9 @@ import pytest
 from posjax.attention import blockwise, reference
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, Chain, Pair
-from posjax.encodings import remap as remap_lib
 from posjax.encodings.dual_chunk import DualChunk
 from posjax.encodings.nope import Nope
+from posjax.encodings.parts import remap as remap_lib
 from posjax.encodings.rerope import Rerope
 from posjax.encodings.rope import Rope
 from posjax.encodings.self_extend import SelfExtend

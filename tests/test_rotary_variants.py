@@ -9,9 +9,10 @@ import pytest
 
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
-from posjax.encodings.fope import Fope, coefficients, kept, series, turn_heads
+from posjax.encodings.fope import Fope, coefficients, kept, series
+from posjax.encodings.parts.rotation import frequencies, rotate, turn, turn_heads
 from posjax.encodings.pope import Pope
-from posjax.encodings.rope import Rope, frequencies, rotate, turn
+from posjax.encodings.rope import Rope
 from posjax.encodings.rope_plus_plus import RopePlusPlus
 from posjax.encodings.rotary_values import RotaryValues
 from posjax.encodings.selective_rope import SelectiveRope, wind

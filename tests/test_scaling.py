@@ -8,15 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import main, transformer
+from posjax import main
 from posjax import run as run_lib
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
-from posjax.encodings.hugging_face import read
 from posjax.encodings.nope import Nope
-from posjax.encodings.rope import Rope, frequencies
-from posjax.encodings.scaling import TYPES, scale, table
-from posjax.encodings.scaling_check import VALUES, keys, of_trained_length
+from posjax.encodings.parts.rotation import frequencies
+from posjax.encodings.parts.scaling import TYPES, scale, table
+from posjax.encodings.parts.scaling_check import VALUES, keys, of_trained_length
+from posjax.encodings.rope import Rope
+from posjax.hub.rope_parameters import read
+from posjax.models import transformer
 from posjax.runtime import program as program_lib
 from tests.oracles import rope as oracle
 from tests.stored import golden

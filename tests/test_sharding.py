@@ -12,9 +12,9 @@ from posjax import sharding, state
 from posjax.dims import Dims
 from posjax.encodings.learned import Learned
 from posjax.errors import UserError
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer, init
 from posjax.optimizer import make_optimizer
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer, init
 
 DIMS = Dims(D=32, N=4, K=2, H=8, F=48, V=17)
 

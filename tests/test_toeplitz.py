@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from posjax.encodings.toeplitz import linear, skew, unskew
+from posjax.encodings.core.toeplitz import linear, skew, unskew
 from tests.problem import close
 
 pytestmark = pytest.mark.usefixtures('float64')

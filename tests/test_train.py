@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, metrics, report, sharding, train, train_step, transformer
+from posjax import data, evaluate, metrics, report, sharding, train, train_step
 from posjax import state as state_lib
 from posjax.config import validation
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
+from posjax.models import transformer
 
 SMALL = (
   'data.corpus=text:{corpus}', 'train.steps=8', 'train.batch=8', 'train.length=16',

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import transfer, transformer
+from posjax import transfer
 from posjax.dims import letters
+from posjax.models import transformer
 
 
 def build(layers, *settings, depth=4):

@@ -12,7 +12,6 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from posjax import dims
-from posjax.block import Block, Memory
 from posjax.dims import letters
 from posjax.encodings import At, Bound
 from posjax.encodings.fox import Fox
@@ -20,9 +19,10 @@ from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
+from posjax.models.block import Block, Memory
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer, init
 from posjax.optimizer import is_decayed
-from posjax.pattern import Pattern
-from posjax.transformer import Transformer, init
 from tests.problem import FIVES, REFERENCE, close
 from tests.stored import golden
 

@@ -5,7 +5,6 @@ import jax.extend
 import numpy as np
 import pytest
 
-from posjax import block
 from posjax import config as config_lib
 from posjax.encodings import Bound
 from posjax.encodings.convolution import Convolution
@@ -13,7 +12,8 @@ from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
-from posjax.transformer import from_config
+from posjax.models import block
+from posjax.models.transformer import from_config
 from tests.problem import FIVES, REFERENCE
 from tests.test_transformer import make, text
 

@@ -8,7 +8,7 @@ from posjax.attention.fused import check_fused, fused, has_cudnn, hindrance
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
 from posjax.encodings import name_of
-from posjax.encodings.entry import without_padding
+from posjax.encodings.core.entry import without_padding
 
 __all__ = ['ascending', 'attend', 'attend_emptied', 'blockwise', 'choose', 'reference', 'visible']
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention import attend_emptied
-from posjax.attention.blocks import turned
-from posjax.encodings.entry import without_padding
+from posjax.attention.products import turned
+from posjax.encodings.core.entry import without_padding
 
 
 def empty(one, batch, slots):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from posjax.attention.mask import visible
 from posjax.encodings import name_of, parts_of
-from posjax.encodings.chain import overrides
+from posjax.encodings.core.chain import overrides
 from posjax.errors import UserError
 
 NARROW = (jnp.bfloat16, jnp.float16)

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from posjax.attention.blocks import mix
 from posjax.attention.mask import visible
-from posjax.encodings.encoding import Pair, scores
+from posjax.attention.products import mix
+from posjax.encodings.core.arrays import scores
+from posjax.encodings.core.tokens import Pair
 
 
 def largest(s_BNTS, mask):

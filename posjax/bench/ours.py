@@ -122,8 +122,8 @@ def decode(subject):
   """The likeliest tokens after a prompt, from the command `generate`'s own function."""
   import jax
 
-  from posjax import transformer
   from posjax.generate import generate
+  from posjax.models import transformer
 
   model = transformer.from_config(config(subject))
   params = transformer.init(model, jax.random.key(0))

@@ -28,7 +28,7 @@ def arguments_of(config):
   from posjax import encodings  # and jax
 
   arguments, given = {}, flatten(config.encoding)
-  for section in encodings.parts(config.encoding.layers):
+  for section in encodings.sections_of(config.encoding.layers):
     name = encodings.unlabelled(section)
     own = ROOT / 'configs' / f'{name}.py'
     found = documented(own if own.exists() else None)

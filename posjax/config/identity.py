@@ -56,7 +56,7 @@ def _defaults(flat, other):
   from posjax import encodings  # and jax, without which a run is named
 
   found = {}
-  parts = encodings.parts(flat['encoding.layers'])
+  parts = encodings.sections_of(flat['encoding.layers'])
   for key in other:
     _, part, *_ = [*key.split('.'), '']
     if key not in flat and part in parts:

@@ -133,7 +133,8 @@ def add_arguments(config, overrides):
   pairs = [(match[1], match[2]) if match else ('', '') for match in found]
   named = [tuple(value.split(',')) for key, value in pairs if key == 'layers']
   layers = [tuple(config.encoding.layers), *named][-1]
-  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in encodings.parts(layers)}
+  parts = encodings.sections_of(layers)
+  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in parts}
   left = []
   for override, (path, value) in zip(overrides, pairs, strict=True):
     section, _, key = path.partition('.')
@@ -173,7 +174,7 @@ def drop_unread(config):
   """Drops the sections of encodings that no layer has any more."""
   from posjax import encodings
 
-  parts = encodings.parts(config.encoding.layers)
+  parts = encodings.sections_of(config.encoding.layers)
   with config.unlocked():
     for section in [*config.encoding]:
       if section not in ('layers', *parts):
@@ -182,7 +183,7 @@ def drop_unread(config):
 
 def add_trained_length(config):
   """Adds train.length to the scalings of RoPE whose type needs a trained length and has none."""
-  from posjax.encodings import scaling_check
+  from posjax.encodings.parts import scaling_check
 
   for section in config.encoding.values():
     if isinstance(section, ConfigDict) and 'scaling' in section:

@@ -18,32 +18,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding, State, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
 from posjax.encodings.fire import Fire
-from posjax.encodings.moving import check_ids, count, is_one_of, key, latest
+from posjax.encodings.parts.counting import Digits, check_ids, key, no_digits, places
 from posjax.encodings.rope import Rope
-
-
-@flax.struct.dataclass
-class Digits:
-  """What the last token has left, [B]: its place in a number, and its segment."""
-
-  place: jax.Array
-  segment_ids: jax.Array
-
-
-def no_digits(batch):
-  return Digits(jnp.zeros(batch, jnp.int32), jnp.full(batch, -1, jnp.int32))
-
-
-def places(at, digits, last):
-  """c_t of each digit, 0 of other tokens, [B, T]; and what the last one leaves."""
-  digit_BT = is_one_of(digits, at)
-  segment_BT = latest(at.segment_ids, last.segment_ids)
-  restart_BT = (segment_BT[:, 1:] != segment_BT[:, :-1]) | ~(digit_BT | (at.segment_ids < 0))
-  count_BT = count(digit_BT, restart_BT, last.place)
-  return count_BT * digit_BT, Digits(count_BT[:, -1], segment_BT[:, -1])
 
 
 @flax.struct.dataclass

@@ -16,7 +16,7 @@ ones, as in x-transformers: 'alike' on both sides, or 'apart', with a row of its
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.distance import DistanceBias
+from posjax.encodings.parts.distance import DistanceBias
 
 LEARNED = {'no': 0, 'alike': 1, 'apart': 2}  # rows of weights
 

@@ -18,9 +18,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding, State, wide
-from posjax.encodings.moving import check_ids, count, is_one_of, latest
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
+from posjax.encodings.parts.counting import check_ids, count, is_one_of, latest
 from posjax.encodings.rope import Rope
 
 

@@ -19,9 +19,10 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding, State
-from posjax.encodings.moving import key
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
+from posjax.encodings.parts.counting import key
 from posjax.encodings.sinusoidal import Sinusoidal
 
 

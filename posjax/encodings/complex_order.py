@@ -17,8 +17,9 @@ Frequencies are learned, and begin alike for all words: omega_wk = base^(-2 floo
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.rope import turn, waves
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import turn, waves
 
 
 class ComplexOrder(Encoding):

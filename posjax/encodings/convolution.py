@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, State, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
 
 
 @flax.struct.dataclass

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.encoding import Encoding, no_sum, wide
+from posjax.encodings.core.arrays import no_sum, wide
+from posjax.encodings.core.encoding import Encoding
 
 
 def interpolate(z_BNTR, p_BNTS):

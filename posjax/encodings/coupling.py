@@ -20,10 +20,10 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.abacus import Digits, no_digits, places
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding, State
-from posjax.encodings.moving import check_ids, is_one_of, key
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
+from posjax.encodings.parts.counting import Digits, check_ids, is_one_of, key, no_digits, places
 from posjax.encodings.rope import Rope
 
 

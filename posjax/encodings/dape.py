@@ -19,9 +19,10 @@ from flax.core import FrozenDict
 
 from posjax import encodings
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.encoding import Encoding
-from posjax.encodings.fire import Fire, torch_linear
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.fire import Fire
 from posjax.encodings.kerple import Kerple
+from posjax.encodings.parts.initializers import torch_linear
 
 BASES = {'alibi': Alibi, 'fire': Fire, 'kerple': Kerple}
 

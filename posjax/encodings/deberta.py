@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from posjax.encodings.distance import distances
-from posjax.encodings.encoding import Encoding, per_head, wide
-from posjax.encodings.shaw import of_keys, of_queries
+from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.distance import distances
+from posjax.encodings.parts.relative import of_keys, of_queries
 
 TERMS = ('c2p', 'p2c', 'c2p+p2c')
 

@@ -15,7 +15,7 @@ and sines that the code has besides, of the length of its tables, is not here.
 
 import jax.numpy as jnp
 
-from posjax.encodings.remap import Remap
+from posjax.encodings.parts.remap import Remap
 
 
 class DualChunk(Remap):

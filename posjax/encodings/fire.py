@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.distance import distances
-from posjax.encodings.encoding import Encoding
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.distance import distances
+from posjax.encodings.parts.initializers import torch_linear
 
 
 def share(distance, pos, c, least):
@@ -71,12 +72,6 @@ def network_backward(given, dy_NP):
 
 
 network.defvjp(lambda *given: (network(*given), given), network_backward)
-
-
-def torch_linear(inputs):
-  """Uniform within 1/sqrt(inputs), for weights and offsets alike: PyTorch's Linear, as released."""
-  bound = inputs**-0.5
-  return lambda rng, shape, dtype: jax.random.uniform(rng, shape, dtype, -bound, bound)
 
 
 class Fire(Encoding):

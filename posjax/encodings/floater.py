@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
 
 
 def layer(x, t, w_RH, b_H):

@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.encoding import Encoding, per_head, wide
-from posjax.encodings.rope import frequencies, turn, waves
+from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import frequencies, turn_heads, waves
 
 RESTS = {'ones': (1, 1), 'identity': (1, 0)}  # cosine and sine of planes without a series
 
@@ -91,12 +92,6 @@ def series(pos_BT, theta, both, planes, rest, dtype):
     padding = [(0, 0)] * 3 + [(0, planes - a.shape[-1])]
     made.append(jnp.pad(x_BTKC, padding, constant_values=fill))
   return tuple(made)
-
-
-def turn_heads(x_BTNH, cos_BTNC, sin_BTNC):
-  """As `turn`, with cosines and sines of each head's own."""
-  heads = jax.vmap(turn, in_axes=2, out_axes=2)
-  return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]
 
 
 def examples():

@@ -16,7 +16,8 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.encoding import Encoding, later, no_sum, wide
+from posjax.encodings.core.arrays import later, no_sum, wide
+from posjax.encodings.core.encoding import Encoding
 
 
 class Fox(Encoding):

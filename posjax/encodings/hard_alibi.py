@@ -15,7 +15,7 @@ none of its keys within, which only happens where its own token is not among the
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.distance import DistanceBias
+from posjax.encodings.parts.distance import DistanceBias
 
 
 class HardAlibi(DistanceBias):

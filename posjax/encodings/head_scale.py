@@ -11,8 +11,8 @@ is 'uniform' in temperature.py.
 
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.temperature import sharpen
+from posjax.encodings.core.arrays import sharpen, wide
+from posjax.encodings.core.encoding import Encoding
 
 
 class HeadScale(Encoding):

@@ -9,8 +9,8 @@ It moves positions only: chain it with one that takes fractions. 'interpolate+ro
 scaling of RoPE, frequencies theta / factor; whoever scales these too scales twice.
 """
 
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.rope import Rope
 
 

@@ -17,7 +17,7 @@ layers.
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.distance import DistanceBias
+from posjax.encodings.parts.distance import DistanceBias
 
 # For each parameter r1, r2, … the end of the range from which it is drawn; None: it is an exponent.
 KERNELS = {

@@ -12,7 +12,8 @@ ViT are N(0, 0.02); x-transformers has D^-0.5 times N(0, 1), which is `stddev` =
 import jax
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
 
 
 class Learned(Encoding):

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.distance import DistanceBias
-from posjax.encodings.fire import torch_linear
+from posjax.encodings.parts.distance import DistanceBias
+from posjax.encodings.parts.initializers import torch_linear
 
 
 def layer_norm(x):

@@ -21,7 +21,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, State, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
+from posjax.encodings.parts.taps import convolve
 
 TAPS = 3
 
@@ -109,18 +112,6 @@ class Path(Encoding):
     s = product(q, keys) - X @ block.R[:, :, None]
     q = q - X @ block.Y[:, :, None]
     return s.reshape(B, N, T, -1), q.reshape(carry.shape)
-
-
-def convolve(u_BTKH, segment_ids, taps_RKH):
-  """A causal convolution within each segment; `u` begins with R - 1 tokens from before."""
-  before = len(taps_RKH) - 1
-  T = u_BTKH.shape[1] - before
-  own = segment_ids[:, before:]
-  y = 0
-  for i, tap_KH in enumerate(taps_RKH):
-    same = segment_ids[:, i : i + T] == own
-    y += tap_KH * jnp.where(same[..., None, None], u_BTKH[:, i : i + T], 0)
-  return y
 
 
 def inverse(M):

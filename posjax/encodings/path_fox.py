@@ -8,7 +8,7 @@ The authors' code divides the gates by sqrt(H) too. Where only the products are 
 in FoX alone, a chain of both is the encoding: 'path+fox'.
 """
 
-from posjax.encodings.chain import own_pair
+from posjax.encodings.core.chain import own_pair
 from posjax.encodings.fox import Fox
 from posjax.encodings.path import Path
 

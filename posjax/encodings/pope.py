@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.rope import frequencies, waves
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import frequencies, waves
 
 
 class Pope(Encoding):

@@ -15,8 +15,9 @@ where there is no limit to them then.
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding, State
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
 from posjax.encodings.rope import Rope
 from posjax.errors import UserError
 

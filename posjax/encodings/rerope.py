@@ -13,7 +13,7 @@ unchanged. The released code has the temperature log_n too: 'temperature+rerope'
 
 import jax.numpy as jnp
 
-from posjax.encodings.remap import Remap
+from posjax.encodings.parts.remap import Remap
 
 
 class Rerope(Remap):

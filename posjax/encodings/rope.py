@@ -22,53 +22,13 @@ and `score` adds what a query beyond that length changes, plane by plane.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.core import FrozenDict
 
-from posjax.encodings import scaling as scaling_lib
-from posjax.encodings import scaling_check
-from posjax.encodings.encoding import Encoding, per_head, wide
-
-LAYOUTS = ('half', 'interleaved')
-
-
-def frequencies(width, base=10_000.0):
-  """theta_i in radians per position: [width / 2], float64."""
-  return base ** -(np.arange(0, width, 2) / width)
-
-
-def waves(pos_BT, theta, dtype):
-  """Cosines and sines of pos * theta: [B, T, len(theta)] each.
-
-  A rounded angle is off by half a unit in its last place: 0.004 in float32 at 100,000 radians.
-  """
-  # A product, not an einsum: accelerators would round its operands to bfloat16.
-  angle = pos_BT[..., None].astype(dtype) * jnp.asarray(theta, dtype)
-  return jnp.cos(angle), jnp.sin(angle)
-
-
-def planes(x_BTNH, number, layout='half'):
-  """The two channels of each of the first planes, [B, T, N, number] each."""
-  x = x_BTNH[..., : 2 * number]
-  return jnp.split(x, 2, axis=-1) if layout == 'half' else (x[..., 0::2], x[..., 1::2])
-
-
-def turn(x_BTNH, cos_BTC, sin_BTC, layout='half'):
-  """Turns the first 2 C channels of each head; the rest pass unchanged."""
-  cos, sin = cos_BTC[:, :, None], sin_BTC[:, :, None]
-  C = cos.shape[-1]
-  a, b = planes(x_BTNH.astype(cos.dtype), C, layout)
-  x = a * cos - b * sin, b * cos + a * sin
-  if layout == 'half':
-    x = jnp.concatenate(x, axis=-1)
-  else:
-    x = jnp.stack(x, axis=-1).reshape(*a.shape[:-1], 2 * C)
-  return jnp.concatenate([x.astype(x_BTNH.dtype), x_BTNH[..., 2 * C :]], axis=-1)
-
-
-def rotate(x_BTNH, pos_BT, theta, layout='half'):
-  """Turns the first 2 len(theta) channels of each head by pos * theta; the rest pass unchanged."""
-  return turn(x_BTNH, *waves(pos_BT, theta, wide(x_BTNH)), layout)
+from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts import scaling as scaling_lib
+from posjax.encodings.parts import scaling_check
+from posjax.encodings.parts.rotation import LAYOUTS, frequencies, planes, turn, waves
 
 
 class Rope(Encoding):

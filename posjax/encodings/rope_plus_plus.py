@@ -16,9 +16,9 @@ as many. The form with twice as many heads (EC) needs an output projection of tw
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.fope import turn_heads
-from posjax.encodings.rope import frequencies, turn, waves
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import frequencies, turn, turn_heads, waves
 
 
 class RopePlusPlus(Encoding):

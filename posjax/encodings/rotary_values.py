@@ -10,9 +10,11 @@ It says nothing to the scores: chain it with an encoding that does, 'rope+rotary
 is turned back by the query's own position does not change when all positions are shifted.
 """
 
-from posjax.encodings.chain import Chain
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.rope import LAYOUTS, Rope, frequencies, rotate, turn, waves
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import LAYOUTS, frequencies, rotate, turn, waves
+from posjax.encodings.rope import Rope
 
 
 class RotaryValues(Encoding):

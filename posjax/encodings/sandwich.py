@@ -13,8 +13,8 @@ makes the bias 0 at distance 0. NeMo counts k from 1 on (`first`): other frequen
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.distance import DistanceBias
-from posjax.encodings.rope import frequencies
+from posjax.encodings.parts.distance import DistanceBias
+from posjax.encodings.parts.rotation import frequencies
 
 
 def in_common(distance, width, base=10_000.0, first=0):

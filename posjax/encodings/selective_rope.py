@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, State, per_head, wide
-from posjax.encodings.fope import turn_heads
-from posjax.encodings.path import convolve
-from posjax.encodings.rope import frequencies
+from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
+from posjax.encodings.parts.rotation import frequencies, turn_heads
+from posjax.encodings.parts.taps import convolve
 
 TAPS = 4
 

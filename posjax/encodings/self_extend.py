@@ -13,7 +13,7 @@ texts of up to (L - window) group + window.
 
 import jax.numpy as jnp
 
-from posjax.encodings.remap import Remap
+from posjax.encodings.parts.remap import Remap
 
 
 class SelfExtend(Remap):

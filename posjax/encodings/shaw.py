@@ -20,9 +20,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.distance import distances
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.toeplitz import skew, unskew
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.toeplitz import unskew
+from posjax.encodings.parts.distance import distances
+from posjax.encodings.parts.relative import descending, of_keys, of_queries
 
 
 class Shaw(Encoding):
@@ -74,36 +75,6 @@ class Shaw(Encoding):
 
   def _row(self, distance):
     return self.clip - jnp.clip(distance, -self.clip, self.clip).astype(jnp.int32)
-
-
-def of_queries(q, r_1HR):
-  """q_i . r of R vectors, of each head or of all: [B, N, T, R]."""
-  B, _, N, _ = q.h.shape
-  r_BNHR = jnp.broadcast_to(r_1HR, (B, N, *r_1HR.shape[1:]))
-  return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=wide(q.h))
-
-
-def of_keys(pair, k_BSNH, rows_R1H, row_BTS):
-  """k_j . rows[row_ij] of the pairs of two blocks, [B, N, T, S]; `rows` of each head or of all."""
-
-  def product(rows_R1H):
-    rows_RNH = jnp.broadcast_to(rows_R1H, (len(rows_R1H), *k_BSNH.shape[2:]))
-    return jnp.einsum('BSNH,RNH->BNSR', k_BSNH, rows_RNH, preferred_element_type=wide(k_BSNH))
-
-  if not (pair.q.consecutive and pair.k.consecutive):
-    return jnp.take_along_axis(product(rows_R1H), row_BTS.mT[:, None], axis=-1).mT
-
-  row_TS = row_BTS[0]
-  T, S = row_TS.shape
-  near = lambda: skew(product(rows_R1H[descending(row_TS.T)]), S).mT
-  far = lambda: jnp.repeat(product(rows_R1H[row_TS[:1, 0]]).mT, T, axis=2)
-  return lax.cond(jnp.min(row_TS) == jnp.max(row_TS), far, near)
-
-
-def descending(row_TS):
-  """The rows of consecutive positions, as `skew` takes and `unskew` returns them: T + S of them."""
-  # Nothing has the last one.
-  return jnp.concatenate([row_TS[::-1, 0], row_TS[0, 1:], row_TS[0, -1:]])
 
 
 def _any(p_BNTS, row_BTS, values_RH):

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
 
 LAYOUTS = ('interleaved', 'half', 'tensor2tensor')
 

@@ -17,8 +17,8 @@ that is moved to before 0 has n = 1 too.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.temperature import sharpen
+from posjax.encodings.core.arrays import sharpen, wide
+from posjax.encodings.core.encoding import Encoding
 
 
 class Ssmax(Encoding):

@@ -13,7 +13,8 @@ left is carried from block to block, as ln(1 - sigmoid(s)) = -softplus(s), which
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.encoding import Encoding, later, no_sum, per_head
+from posjax.encodings.core.arrays import later, no_sum, per_head
+from posjax.encodings.core.encoding import Encoding
 
 
 class StickBreaking(Encoding):

@@ -14,7 +14,7 @@ were trained with RoPE, unchanged. Only queries have two places, so that keys ar
 
 import jax.numpy as jnp
 
-from posjax.encodings.remap import Remap
+from posjax.encodings.parts.remap import Remap
 
 
 class StringShift(Remap):

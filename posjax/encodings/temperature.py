@@ -22,15 +22,10 @@ import math
 
 import jax.numpy as jnp
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.core.arrays import sharpen, wide
+from posjax.encodings.core.encoding import Encoding
 
 KINDS = ('log_n', 'llama4', 'ministral', 'drope', 'uniform')
-
-
-def sharpen(q, factor_BTN):
-  """The queries times a factor of each token and head, or of all: leaves of 1 broadcast."""
-  h = q.h.astype(factor_BTN.dtype) * factor_BTN[..., None]
-  return q.replace(h=h.astype(q.h.dtype))
 
 
 class Temperature(Encoding):

@@ -19,8 +19,9 @@ code and, on both sides, in XLNet's.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.rope import frequencies
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import frequencies
 
 
 class TransformerXl(Encoding):

@@ -15,8 +15,10 @@ with variance 1 here; and it gives both projections a bias.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.encoding import Encoding, wide
-from posjax.encodings.t5 import T5, check_buckets
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.buckets import check_buckets
+from posjax.encodings.t5 import T5
 
 
 class Tupe(Encoding):

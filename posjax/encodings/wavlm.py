@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.distance import DistanceBias
-from posjax.encodings.encoding import wide
-from posjax.encodings.t5 import bucket, check_buckets
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.parts.buckets import bucket, check_buckets
+from posjax.encodings.parts.distance import DistanceBias
 
 
 class Wavlm(DistanceBias):

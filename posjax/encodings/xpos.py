@@ -15,8 +15,9 @@ grow with the distance.
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.encoding import Encoding, scores, wide
-from posjax.encodings.rope import frequencies, turn, waves
+from posjax.encodings.core.arrays import scores, wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import frequencies, turn, waves
 
 
 class Xpos(Encoding):

@@ -111,7 +111,7 @@ def look(name, overrides, values):
   """The `Facts` of each different layer of what is called `name`."""
   import jax
 
-  from posjax import transformer
+  from posjax.models import transformer
   from posjax.show import facts
 
   config = load(name, overrides)

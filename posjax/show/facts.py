@@ -11,9 +11,9 @@ from posjax.attention import choose
 from posjax.attention.fused import hindrance
 from posjax.dims import letters
 from posjax.encodings import arguments
-from posjax.encodings.encoding import Encoding
+from posjax.encodings.core.encoding import Encoding
 from posjax.errors import UserError
-from posjax.pattern import Layer
+from posjax.models.pattern import Layer
 from posjax.show import probe
 
 EXTENSION = 4  # the longer text, in trained lengths

@@ -18,11 +18,12 @@ import numpy as np
 from jax import lax
 
 from posjax.attention import attend
-from posjax.attention.blocks import split
+from posjax.attention.blockwise.blocks import split
 from posjax.attention.mask import in_chunks, visible
 from posjax.encodings import At, Bound, Chain, name_of, parts_of
-from posjax.encodings.chain import overrides
-from posjax.encodings.encoding import Pair, per_head, scores
+from posjax.encodings.core.arrays import per_head, scores
+from posjax.encodings.core.chain import overrides
+from posjax.encodings.core.tokens import Pair
 
 DRAWS = 16  # of positions that are random: what is shown is their mean
 BLOCK = 256  # keys that scores are made of at once

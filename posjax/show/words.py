@@ -8,7 +8,7 @@ import numpy as np
 
 from posjax import report
 from posjax.encodings import Encoding, name_of
-from posjax.encodings.chain import overrides
+from posjax.encodings.core.chain import overrides
 from posjax.show import probe
 from posjax.show.facts import EXTENSION
 

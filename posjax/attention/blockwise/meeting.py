@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention import trees
-from posjax.attention.blocks import turned
+from posjax.attention.blockwise import trees
 from posjax.attention.mask import extent, reachable, visible, whole
+from posjax.attention.products import turned
 from posjax.encodings import Pair, Tokens
-from posjax.encodings.encoding import wide
+from posjax.encodings.core.arrays import wide
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import flax
 
-from posjax.encodings.encoding import Encoding
+from posjax.encodings.core.encoding import Encoding
 
 
 @flax.struct.dataclass

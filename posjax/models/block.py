@@ -18,7 +18,7 @@ from posjax.attention import attend
 from posjax.attention.decode import attend_stored
 from posjax.dims import Dims
 from posjax.encodings import Tokens
-from posjax.product import product
+from posjax.models.product import product
 from posjax.sharding import spread_rows
 
 

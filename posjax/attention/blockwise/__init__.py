@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.attention import trees
-from posjax.attention.blocks import content, gather, join, mix, split, turned
-from posjax.attention.meeting import (
+from posjax.attention.blockwise import trees
+from posjax.attention.blockwise.blocks import join, split
+from posjax.attention.blockwise.meeting import (
   How,
   distances,
   make_bias,
@@ -39,8 +39,9 @@ from posjax.attention.meeting import (
   score,
   shares_bias,
 )
+from posjax.attention.products import content, gather, mix, turned
 from posjax.attention.reference import nonzero
-from posjax.encodings.encoding import wide
+from posjax.encodings.core.arrays import wide
 
 
 def blockwise(q, k, encoding, *, causal, window, block):

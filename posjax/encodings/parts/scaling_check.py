@@ -5,7 +5,7 @@ import inspect
 import math
 import warnings
 
-from posjax.encodings.scaling import TYPES, frozen
+from posjax.encodings.parts.scaling import TYPES, frozen
 
 
 def _number(x):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from posjax.encodings import scaling_check
-from posjax.encodings.scaling_check import LENGTH
+from posjax.encodings.parts import scaling_check
+from posjax.encodings.parts.scaling_check import LENGTH
 
 NONE = MappingProxyType({})
 

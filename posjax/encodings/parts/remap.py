@@ -16,8 +16,10 @@ import itertools
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.encodings.encoding import Encoding, scores, wide
-from posjax.encodings.rope import Rope, frequencies, turn, waves
+from posjax.encodings.core.arrays import scores, wide
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.parts.rotation import frequencies, turn, waves
+from posjax.encodings.rope import Rope
 
 
 class Remap(Encoding):

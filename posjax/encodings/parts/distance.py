@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from posjax.encodings.encoding import Encoding, wide
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.encoding import Encoding
 
 
 class DistanceBias(Encoding):

@@ -16,14 +16,14 @@ from flax import linen as nn
 from posjax import dims as dims_lib
 from posjax.attention import check_fused, decode
 from posjax.attention.mask import in_chunks
-from posjax.block import Block, Memory, fan_in, make_norm
 from posjax.data import VOCABULARY
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, build
-from posjax.encodings.encoding import wide
-from posjax.encodings.entry import checked
+from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.entry import checked
 from posjax.errors import UserError
-from posjax.pattern import Pattern, with_layer
+from posjax.models.block import Block, Memory, fan_in, make_norm
+from posjax.models.pattern import Pattern, with_layer
 from posjax.sharding import spread_rows, whole
 
 

@@ -3,11 +3,11 @@
 import warnings
 from collections.abc import Mapping
 
-from posjax.encodings import scaling_check
-from posjax.encodings.hugging_face import families
-from posjax.encodings.hugging_face.families import ARGUMENTS, BESIDE, FULL, LOCAL, LOCAL_BASES
-from posjax.encodings.scaling import frozen, magnitude, number
-from posjax.encodings.scaling_check import LENGTH
+from posjax.encodings.parts import scaling_check
+from posjax.encodings.parts.scaling import frozen, magnitude, number
+from posjax.encodings.parts.scaling_check import LENGTH
+from posjax.hub.rope_parameters import families
+from posjax.hub.rope_parameters.families import ARGUMENTS, BESIDE, FULL, LOCAL, LOCAL_BASES
 
 SECTIONS = ('rope_scaling', 'rope_parameters')  # in a config; the older one wins in transformers
 NAMES = ('rope_type', 'type')

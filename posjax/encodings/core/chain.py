@@ -11,7 +11,8 @@ import functools
 import itertools
 import math
 
-from posjax.encodings.encoding import Encoding, State
+from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import State
 from posjax.errors import UserError
 
 

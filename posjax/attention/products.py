@@ -1,33 +1,12 @@
-"""Tokens cut into blocks, and heads laid out for products.
+"""Products of heads, in the form that they want.
 
 Hooks see the heads of a token side by side, [B, T, N, H]; products want the tokens of a head so,
-[B, N, T, H]. Blocks are kept in the second form and shown to hooks in the first, which costs
-nothing where a hook does not look. Query heads that share a key head are more queries to it.
+[B, N, T, H]. Query heads that share a key head are more queries to it.
 """
 
-import jax
 import jax.numpy as jnp
 
-from posjax.encodings.encoding import wide
-
-
-def split(tokens, block):
-  """Every leaf's token axis in blocks, the last one padded: [blocks, B or 1, block, ...]."""
-  T = tokens.h.shape[1]
-  blocks = -(-T // block)
-
-  def cut(x, fill=0):
-    padding = [(0, 0), (0, blocks * block - T)] + [(0, 0)] * (x.ndim - 2)
-    x = jnp.pad(x, padding, constant_values=fill)
-    return x.reshape(x.shape[0], blocks, block, *x.shape[2:]).swapaxes(0, 1)
-
-  return jax.tree.map(cut, tokens).replace(segment_ids=cut(tokens.segment_ids, fill=-1))
-
-
-def join(o_BNTH, T):
-  """Blocks [blocks, B, N, block, H] to the first T tokens, [B, T, N, H]."""
-  o = o_BNTH.transpose(1, 0, 3, 2, 4)
-  return o.reshape(o.shape[0], -1, *o.shape[3:])[:, :T]
+from posjax.encodings.core.arrays import wide
 
 
 def turned(tokens):

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from posjax.encodings.hugging_face import families
-from posjax.encodings.hugging_face.reading import refuse_ours
-from posjax.encodings.scaling import frozen
-from posjax.encodings.scaling_check import LENGTH
+from posjax.encodings.parts.scaling import frozen
+from posjax.encodings.parts.scaling_check import LENGTH
+from posjax.hub.rope_parameters import families
+from posjax.hub.rope_parameters.reading import refuse_ours
 
 SHARE = 'partial_rotary_factor'
 

@@ -7,6 +7,7 @@ changes, and padding counts as no token.
 
 import zlib
 
+import flax
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -45,3 +46,24 @@ def count(step_BT, restart_BT, before_B):
   """
   total_BT = before_B[:, None] + jnp.cumsum(step_BT, axis=1, dtype=jnp.int32)
   return total_BT - lax.cummax(jnp.where(restart_BT, total_BT - step_BT, 0), axis=1)
+
+
+@flax.struct.dataclass
+class Digits:
+  """What the last token has left, [B]: its place in a number, and its segment."""
+
+  place: jax.Array
+  segment_ids: jax.Array
+
+
+def no_digits(batch):
+  return Digits(jnp.zeros(batch, jnp.int32), jnp.full(batch, -1, jnp.int32))
+
+
+def places(at, digits, last):
+  """c_t of each digit, 0 of other tokens, [B, T]; and what the last one leaves."""
+  digit_BT = is_one_of(digits, at)
+  segment_BT = latest(at.segment_ids, last.segment_ids)
+  restart_BT = (segment_BT[:, 1:] != segment_BT[:, :-1]) | ~(digit_BT | (at.segment_ids < 0))
+  count_BT = count(digit_BT, restart_BT, last.place)
+  return count_BT * digit_BT, Digits(count_BT[:, -1], segment_BT[:, -1])

@@ -13,85 +13,13 @@ Linen scope: it passes through `scan`, `remat`, `vmap` and `shard_map` like an a
 """
 
 import dataclasses
-import functools
-import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import flax
-import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from posjax import dims as dims_lib
-from posjax.encodings.entry import checked
-from posjax.encodings.toeplitz import unfold
-
-
-@flax.struct.dataclass
-class At:
-  """Where tokens are, and who may see whom.
-
-  pos          [B or 1, T, P]  the place an encoding sees; any integers or fractions; P is 1 in text
-  order        [B or 1, T]     attention's own count: causality and windows go by it
-  segment_ids  [B or 1, T]     only tokens of the same segment see each other; -1: padding, empty
-  consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: whoever makes the
-               positions may declare it, and what depends on the distance alone gets cheaper
-  waves        what the hook of that name made of the positions for all layers, or ()
-  ids          [B, T] the tokens' numbers, for the hooks `positions` and `embed`; or ()
-  """
-
-  pos: jax.Array
-  order: jax.Array
-  segment_ids: jax.Array
-  consecutive: bool = flax.struct.field(pytree_node=False, default=False, kw_only=True)
-  waves: Any = flax.struct.field(default=(), kw_only=True)
-  ids: Any = flax.struct.field(default=(), kw_only=True)
-
-  def tokens(self, h, v=None, features=()):
-    """The `Tokens` at these places. Raises ValueError, one line, if the places are none for `h`."""
-    at = checked(self, *h.shape[:2])
-    return Tokens(
-      at.pos, at.order, at.segment_ids, h, v, features, consecutive=at.consecutive, waves=at.waves
-    )
-
-
-@flax.struct.dataclass
-class Tokens(At):
-  """One end of attention, and what a cache stores.
-
-  h         [B, T, N, H] of queries, which carry the softmax scale already; [B, T, K, H] of keys
-  v         [B, T, K, H] the tokens' own values; of queries None in cross-attention
-  features  an encoding's own, leaves [B or 1, T, ...]
-  """
-
-  h: jax.Array
-  v: jax.Array | None = None
-  features: Any = ()
-
-
-@flax.struct.dataclass
-class Pair:
-  """A block of queries, a block of keys, and who sees whom: mask [B or 1, 1, T, S]."""
-
-  q: Tokens
-  k: Tokens
-  mask: jax.Array
-  bias: Any = None  # what the hook `position_bias` returned
-  whole: jax.Array | bool = False  # a scalar: all see all for sure; False says nothing
-
-  @property
-  def distance(self):
-    """q.pos - k.pos, [B or 1, 1, T, S, P]: positive when the key lies before the query."""
-    return self.q.pos[:, None, :, None] - self.k.pos[:, None, None, :]
-
-
-@flax.struct.dataclass
-class State:
-  """What an encoding keeps from one call to the next: of a sequence, and in each of its layers."""
-
-  sequence: Any = ()
-  layer: Any = ()
+from posjax.encodings.core.toeplitz import unfold
+from posjax.encodings.core.tokens import State
 
 
 class Encoding(nn.Module):
@@ -240,43 +168,3 @@ class Encoding(nn.Module):
 
   def init_weights(self, rng):
     return self.init(rng, method='weights').get('params', {})
-
-
-def wide(*arrays):
-  """The dtype of angles, biases, carries and logits: float32, or float64 where the input is."""
-  return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
-
-
-def no_sum(q):
-  """0 for each query and head, [B, N, T]: a carry, before the first block."""
-  # Made of the queries, so that under shard_map or an explicit mesh it lies where they do.
-  return jnp.where(False, q.h[..., 0], 0).astype(wide(q.h)).swapaxes(1, 2)
-
-
-def later(x):
-  """The sum of all that come after each element along the last axis."""
-  S = x.shape[-1]
-  side = math.isqrt(S - 1) + 1
-  groups = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, side**2 - S)])
-  groups = groups.reshape(*x.shape[:-1], side, side)
-  # Two products with a triangle, within groups and of their sums: a scan takes three times as long.
-  below = np.tri(side, k=-1, dtype=x.dtype)
-  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-  within, after = product(groups, below), product(jnp.sum(groups, axis=-1), below)
-  return (within + after[..., None]).reshape(*x.shape[:-1], -1)[..., :S]
-
-
-def per_head(x_BTKH, heads):
-  """Each key head's numbers for all the query heads that it serves: [B, T, N, ...]."""
-  return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)
-
-
-def scores(q_BTNH, k_BSKH):
-  """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
-  B, T, N, H = q_BTNH.shape
-  K = k_BSKH.shape[2]
-  # Heads before tokens, as a cache has them: else XLA may turn all keys round for one query.
-  q_BKGTH = q_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)
-  q_BKTH, k_BKSH = q_BKGTH.reshape(B, K, -1, H), k_BSKH.swapaxes(1, 2)
-  s = jnp.einsum('BKTH,BKSH->BKTS', q_BKTH, k_BKSH, preferred_element_type=wide(q_BTNH))
-  return s.reshape(B, K, N // K, T, -1).reshape(B, N, T, -1)

@@ -8,7 +8,7 @@ Which channels are pairs does not stand in these: that is a matter of the model'
 what families.py says, for which `read` needs the config's `model_type`.
 """
 
-from posjax.encodings.hugging_face.reading import read, read_config
-from posjax.encodings.hugging_face.writing import write, write_old
+from posjax.hub.rope_parameters.reading import read, read_config
+from posjax.hub.rope_parameters.writing import write, write_old
 
 __all__ = ['read', 'read_config', 'write', 'write_old']

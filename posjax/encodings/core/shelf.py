@@ -1,0 +1,134 @@
+"""The shelf: encodings found by name, and built from a config."""
+
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+
+from flax.core import FrozenDict
+
+from posjax import encodings
+from posjax.encodings.core.chain import Chain
+from posjax.encodings.core.encoding import Encoding
+from posjax.errors import UserError
+
+# Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
+LARGEST = {int: 2**24, float: 1e38}
+
+
+def names():
+  """Names of all encodings on the shelf, sorted."""
+  return sorted(m.name for m in pkgutil.iter_modules(encodings.__path__) if not m.ispkg)
+
+
+def find(name):
+  """The class of the encoding called `name`; UserError names the nearest if there is none."""
+  if name not in names():
+    lower = name.lower()  # as in ALiBi
+    plain = lower.partition('_')[0]  # without a label, if it has one
+    near = [m for n in (lower, plain) for m in difflib.get_close_matches(n, names())]
+    raise UserError(
+      f'encoding.layers: there is no encoding {name!r}'
+      + (f'; did you mean {near[0]!r}?' if near else '')
+      + f' (encodings: {", ".join(names())})'
+    )
+  module = importlib.import_module(f'{encodings.__name__}.{name}')
+  found = [
+    value for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, Encoding)
+    and value.__module__ == module.__name__
+  ]
+  if len(found) != 1:
+    raise UserError(f'{module.__file__}: {len(found)} encodings are defined here; it must be one')
+  return found[0]
+
+
+def arguments(encoding):
+  """The arguments of an encoding, or of its class, with their values or defaults."""
+  own = (f.name for f in dataclasses.fields(encoding) if f.name not in ('dims', 'parent', 'name'))
+  values = {name: getattr(encoding, name) for name in own}
+  return {k: dict(v) if isinstance(v, FrozenDict) else v for k, v in values.items()}
+
+
+def unlabelled(section):
+  """The encoding that a section is of: 'rope', and 'rope' of 'rope_global' too.
+
+  A label after the name tells two settings of one encoding apart.
+  """
+  name = section
+  while name not in names() and '_' in name:
+    name = name.rpartition('_')[0]
+  return name if name in names() else section
+
+
+def sections_of(layers):
+  """The sections that a pattern of layers reads, each once: ('rope', 'alibi+rope') has two."""
+  return [*dict.fromkeys(part for layer in layers for part in layer.split('+'))]
+
+
+def build(dims, /, layers, **sections):
+  """The encodings of a pattern of layers, from the keys of a config's section `encoding`.
+
+  Args:
+    dims: the model's `Dims`.
+    layers: for each layer of the pattern a name, 'rope', a name with a label, 'rope_global', or a
+      chain of them, 'randomize+rope'.
+    **sections: the arguments of each encoding, under its name and label.
+
+  Raises:
+    UserError: an unknown encoding or argument, a wrong type or value, a section without a layer.
+  """
+  found = {part: find(unlabelled(part)) for part in sections_of(layers)}
+  for section in sections:
+    if section not in found:
+      start = f'start from --config=configs/{layers[0]}.py, or ' if layers[0] in names() else ''
+      raise UserError(
+        f'encoding.{section}: encoding.layers is {",".join(layers)}, so no layer would read it; '
+        f'{start}add {section} to the layers'
+      )
+  made = {part: _make(part, kind, sections.get(part, {})) for part, kind in found.items()}
+  return tuple(_compose(dims, layer, [made[part] for part in layer.split('+')]) for layer in layers)
+
+
+def _make(section, kind, values):
+  """An encoding with the arguments of its section."""
+  valid = arguments(kind)
+  if not hasattr(values, 'items'):
+    raise UserError(f'encoding.{section}: {values!r} is no section, such as dict(…)')
+  for key, value in values.items():
+    if key not in valid:
+      near = difflib.get_close_matches(key, valid, n=1)
+      raise UserError(
+        f'encoding.{section}.{key}: {unlabelled(section)} has no such argument'
+        + (f'; did you mean {near[0]!r}?' if near else '')
+        + f' (arguments: {", ".join(valid) or "none"})'
+      )
+    expected = type(valid[key])
+    if expected is dict and hasattr(value, 'items'):
+      continue  # the encoding's `check` knows what may stand in there
+    if type(value) not in ((float, int) if expected is float else (expected,)):
+      raise UserError(f'encoding.{section}.{key}: {value!r} is not of type {expected.__name__}')
+    if expected in LARGEST and not abs(value) <= LARGEST[expected]:
+      raise UserError(
+        f'encoding.{section}.{key}: it must lie between -{LARGEST[expected]} and '
+        f'{LARGEST[expected]}; it is {value}'
+      )
+  return kind(**values)
+
+
+def _compose(dims, layer, parts):
+  """One encoding of one layer; the parts are checked one by one, so that a message names one."""
+  for section, part in zip(layer.split('+'), parts, strict=True):
+    with _blaming(section):
+      part.check(dims)
+  with _blaming(layer):
+    return (parts[0] if len(parts) == 1 else Chain(tuple(parts))).with_dims(dims)
+
+
+@contextlib.contextmanager
+def _blaming(section):
+  try:
+    yield
+  except ValueError as error:
+    raise UserError(f'encoding.{section}: {error}') from error

@@ -1,0 +1,1 @@
+"""What several encodings share: rotations, distances, buckets, counts."""

@@ -1,0 +1,35 @@
+"""Buckets of distances, one for each near distance and logarithmic beyond (arXiv 1910.10683)."""
+
+import math
+
+import jax.numpy as jnp
+
+from posjax.encodings.core.arrays import wide
+
+
+def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
+  """The bucket of each distance i - j, query less key, whole or not: int32."""
+  offset = 0
+  if bidirectional:
+    buckets //= 2
+    offset = jnp.where(distance < 0, buckets, 0)
+    distance = jnp.abs(distance)
+  m = jnp.maximum(distance, 0).astype(wide(distance))
+  exact = buckets // 2
+  per_e = (buckets - exact) / math.log(max_distance / exact)  # buckets for each factor of e
+  # Whole distances lie on edges of buckets: a rounded logarithm must not fall below its edge.
+  per_e *= 1 + float(jnp.finfo(m.dtype).eps)
+  far = exact + (jnp.log(jnp.maximum(m, exact) / exact) * per_e).astype(jnp.int32)
+  far = jnp.minimum(far, buckets - 1)
+  return offset + jnp.where(m < exact, m.astype(jnp.int32), far)
+
+
+def check_buckets(buckets, max_distance, sides):
+  """Raises ValueError unless each side has as many buckets for one distance as for several."""
+  if buckets < 2 * sides or buckets % (2 * sides):
+    raise ValueError(f'buckets must be a positive multiple of {2 * sides}; it is {buckets}')
+  if max_distance <= buckets // (2 * sides):
+    raise ValueError(
+      f'max_distance must be more than the {buckets // (2 * sides)} distances that have '
+      f'buckets of their own; it is {max_distance}'
+    )

@@ -1,0 +1,1 @@
+"""Models: the Transformer, its layers, and how encodings are tiled over their depth."""
