@@ -17,10 +17,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from posjax import pool, report
+from posjax import report
 from posjax import run as run_lib
 from posjax.config import identity
 from posjax.runtime import files
+from posjax.sweep.table import cell
 
 TRAINED, FACTOR, SEEDS = 256, 4, (0, 1, 2)
 FOLDER = Path('runs/extension')
@@ -102,7 +103,7 @@ def table(found, protocol):
   lines = [protocol, '', f'| | {" | ".join(map(str, lengths))} |']
   lines.append('| --- ' * (len(lengths) + 1) + '|')
   for name in WAYS:
-    cells = (pool.cell([each[name][protocol][n] for each in found], None) for n in lengths)
+    cells = (cell([each[name][protocol][n] for each in found], None) for n in lengths)
     lines.append(f'| {name} | {" | ".join(cells)} |')
   return [*lines, '']
 

@@ -18,6 +18,7 @@ from posjax import attention, data
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
 from posjax.errors import show
+from posjax.plotting import printable
 from posjax.runtime import files
 
 LONGEST_SUFFIX = 160  # of a file's name, of which most file systems take 255 bytes
@@ -178,12 +179,10 @@ def save(contents, workdir, suffix=''):
 
 def plot(contents, path):
   """Left: bits per byte against length, by both protocols. Right: against position."""
-  import matplotlib
+  from matplotlib.figure import Figure  # slow to import
 
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
-  figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+  figure = Figure(figsize=(11, 4), layout='constrained')
+  left, right = figure.subplots(1, 2)
   rows = contents['lengths']
   trained = rows[0]['length']
   for protocol, marker in (('non_overlapping', 'o'), ('sliding', 's')):
@@ -209,7 +208,5 @@ def plot(contents, path):
     axes.grid(alpha=0.3)
   title = f'{contents["name"]}, step {contents["step"]:,}: {contents["corpus"]}'
   # A $ in a name begins no formula, and what has no shape cannot be drawn.
-  shown = ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in title)
-  figure.suptitle(shown, parse_math=False)
+  figure.suptitle(printable(title), parse_math=False)
   figure.savefig(path, dpi=120)
-  plt.close(figure)

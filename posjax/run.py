@@ -12,6 +12,7 @@ from posjax.config import flags as flags_lib
 from posjax.config import identity, validation
 from posjax.config.overrides import drop_unread
 from posjax.errors import UserError, one_line
+from posjax.runtime import files
 
 
 class Run(NamedTuple):
@@ -42,7 +43,7 @@ def parse(argv: list[str]) -> Run:
     print(flags_lib.usage(), flush=True)
     raise SystemExit(0)
   flags_lib.check(values, overrides)
-  validation.check_local('--workdir', values.workdir)
+  files.check_local('--workdir', values.workdir)
   workdir = os.path.expanduser(values.workdir)
   if values.config:
     config, path, name = of_file(values.config, overrides)

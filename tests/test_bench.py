@@ -11,9 +11,10 @@ import pytest
 
 from posjax import data, plan, state
 from posjax.bench import __main__ as bench
-from posjax.bench import ours, peers, picture, plain, subjects, tables, targets
+from posjax.bench import ours, peers, picture, plain, shapes, subjects, tables, targets
 from posjax.bench.subjects import Subject
 from posjax.models import transformer
+from posjax.plotting import spread_labels
 
 
 def row(name, cpu, *, case='layer', planned=None, **subject):
@@ -50,7 +51,7 @@ def test_a_group_prints_each_ratio_beside_its_target():
     row('nope', [0.9, 0.9], implementation='reference'),
     row('torch SDPA', [2.0, 4.0], module='peers'),
     tables.Row(Subject('layer', 'cope', 2048, 1), error='no'),
-    tables.Row(Subject('ceiling', next(iter(subjects.CEILINGS)), 0, 0), cpu=[1e-2, 2e-2]),
+    tables.Row(Subject('ceiling', next(iter(shapes.CEILINGS)), 0, 0), cpu=[1e-2, 2e-2]),
   ]
   text, entry = tables.group(rows, 'cpu')
   lines = text.splitlines()
@@ -116,12 +117,12 @@ def test_flops_of_a_layer_and_of_decoding():
 
 
 def test_shapes_agree_with_the_program():
-  assert subjects.V == data.VOCABULARY
+  assert shapes.V == data.VOCABULARY
   model = transformer.from_config(ours.config(Subject('start', 'rope', 512, 8)))
-  shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
+  weights = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   count = lambda leaves: sum(x.size for x in leaves if x.size > 10_000)
   mine = jax.tree.leaves(jax.eval_shape(lambda: plain.init(jax.random.key(0))))
-  assert count(mine) == count(jax.tree.leaves(shapes)) > 4e6
+  assert count(mine) == count(jax.tree.leaves(weights)) > 4e6
 
 
 def options(line):
@@ -168,7 +169,7 @@ def test_mistakes_are_one_line(line, message, capsys):
 
 
 def test_lines_are_drawn_and_named(tmp_path):
-  assert picture.apart([0.1, 0.1, 0.5, 1.0], 0.2) == pytest.approx([0.05, 0.25, 0.5, 1.0])
+  assert spread_labels([0.1, 0.1, 0.5, 1.0], 0.2) == pytest.approx([0.05, 0.25, 0.5, 1.0])
   rows = [row('nope', [1.0], planned=10**6), row('rope', [2.0], planned=10**6)]
   rows += [tables.Row(Subject('memory', 'rope', 4096, 1, variant='layer'), planned=2 * 10**6)]
   seconds, sizes = picture.lines(rows, 'cpu')

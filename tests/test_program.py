@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from posjax import config, main, metrics, report, sweep, writers
+from posjax import main, metrics, report, writers
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
 from posjax.config import ROOT
-from posjax.errors import UserError
+from posjax.errors import UserError, one_of
 from posjax.runtime import lock, program, signals
 from posjax.runtime.signals import Interrupted
 from posjax.show import __main__ as show
+from posjax.sweep import __main__ as sweep
 
 # The first package that a program imports which is not Python's own.
 FIRST = {
@@ -111,7 +112,7 @@ def test_what_a_user_has_to_know_is_one_line(error, code, line, capsys):
 
 def test_a_terminal_wraps_a_long_list_between_words(capsys, monkeypatch):
   names = [f'encoding_{number}' for number in range(55)]
-  message = f'--config=alibbi: {config.one_of("encoding_1O", names)}'
+  message = f'--config=alibbi: {one_of("encoding_1O", names)}'
   monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
   monkeypatch.setenv('COLUMNS', '80')
   assert program.fail(2, message) == 2

@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from posjax import config as config_lib
-from posjax import pool, sweep
 from posjax import run as run_lib
 from posjax.config import ROOT
+from posjax.sweep import __main__ as sweep
+from posjax.sweep import runs as runs_lib
+from posjax.sweep import table
 
 EXPERIMENT = '''"""Far is hard.
 
@@ -101,7 +103,7 @@ def program(monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
   Path('far.py').write_text(EXPERIMENT)
   program = Program()
-  monkeypatch.setattr(sweep, 'subprocess', program)
+  monkeypatch.setattr(runs_lib, 'subprocess', program)
   return program
 
 
@@ -169,7 +171,7 @@ def test_table(program, capsys):
   ((1.0, 2.0, 4.0), '2.33 ± 3.79'),
 ])
 def test_interval_by_number_of_seeds(bits, text):
-  assert pool.cell([b * math.log(2) for b in bits], None) == text
+  assert table.cell([b * math.log(2) for b in bits], None) == text
 
 
 def test_only_what_is_missing_is_run(program, capsys):
@@ -315,8 +317,8 @@ def test_an_interrupted_sweep_goes_on(program, monkeypatch):
 
 def test_a_seed_is_that_of_the_run_whatever_an_arm_says(program):
   change("'--config=alibi'", "'--config=alibi', '--config.seed=7'")
-  _, arms, seeds = sweep.load(Path('far.py'))
-  runs = sweep.plan(Path('far.py'), arms, seeds, Path('out'))
+  _, arms, seeds = runs_lib.load(Path('far.py'))
+  runs = runs_lib.plan(Path('far.py'), arms, seeds, Path('out'))
   assert [run.config.seed for run in runs] == 3 * [0, 1, 2]
 
 
@@ -422,7 +424,7 @@ def test_an_arm_that_cannot_name_a_folder(program, capsys, arm):
 ])
 def test_an_arm_that_can(program, arm):
   change("'alibi'", repr(arm))
-  assert [*sweep.load(Path('far.py'))[1]] == ['rope', 'short', arm]
+  assert [*runs_lib.load(Path('far.py'))[1]] == ['rope', 'short', arm]
 
 
 def test_no_such_experiment(program, capsys):
@@ -465,7 +467,7 @@ def test_manifest(program):
 def test_seconds_are_those_of_all_attempts(program, monkeypatch):
   ticks = iter((0.0, 10.0, 100.0, 107.5))
   monkeypatch.setattr(sweep.program, 'leave', lambda error: error.exit_code)
-  monkeypatch.setattr(sweep, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+  monkeypatch.setattr(runs_lib, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
   program.fails = {'rope-0': 'SIGTERM'}
   assert run('--arms=rope --seeds=0') == 42
   assert manifest()['runs'][0]['seconds'] == 10.0
@@ -480,8 +482,8 @@ SWEPT = [path for path in (ROOT / 'experiments').glob('*.py') if 'ARMS =' in pat
 @pytest.mark.parametrize('path', sorted(SWEPT), ids=lambda path: path.stem)
 def test_experiments_that_are_here_can_be_run(path, monkeypatch, tmp_path):
   monkeypatch.chdir(ROOT)
-  _, arms, seeds = sweep.load(path)
-  assert len(sweep.plan(path, arms, seeds, tmp_path)) == len(arms) * len(seeds) > 0
+  _, arms, seeds = runs_lib.load(path)
+  assert len(runs_lib.plan(path, arms, seeds, tmp_path)) == len(arms) * len(seeds) > 0
 
 
 def test_program_without_jax():

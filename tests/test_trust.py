@@ -10,8 +10,9 @@ import warnings
 
 import pytest
 
-from posjax import pool, report
+from posjax import report
 from posjax.config import ROOT
+from posjax.sweep import table
 from tests.test_train import SMALL
 
 # No pickles, nor anything else that runs what it reads. Configs and experiments are code by design:
@@ -212,7 +213,7 @@ def test_a_figure_of_any_name(name, tmp_path, monkeypatch):
   (r'\| $x$ ~~y~~ &lt; #', r'\\\| \$x\$ \~\~y\~\~ &amp;lt; \#'),
 ])
 def test_a_name_in_a_table_is_text(text, escaped):
-  assert pool.escape(text) == escaped
+  assert table.escape(text) == escaped
 
 
 def test_a_table_of_hostile_names():
@@ -231,7 +232,7 @@ def test_a_table_of_hostile_names():
     'protocols': {'sliding': 'sliding'}, 'lengths': lengths,
   }
   arm = r'a\|&lt;b&gt; \`c\`'
-  assert pool.tables('<b> | *claim*\n', [Run()], [(Run(), result)]).splitlines() == [
+  assert table.tables('<b> | *claim*\n', [Run()], [(Run(), result)]).splitlines() == [
     r'# &lt;b&gt; \| \*claim\* ', '',
     r'1 steps; seeds 0; text:&lt;img src=x&gt;\| \# title; posjax 1', '', f'Not there: {arm}', '',
     'Bits per byte by length of the window, mean and 95 % interval; sliding', '',

@@ -19,10 +19,8 @@ from posjax.runtime import program
 if __name__ == '__main__':
   program.begin()
 
-import argparse
 import contextlib
 import datetime
-import functools
 import importlib.metadata
 import json
 import os
@@ -34,8 +32,7 @@ from pathlib import Path
 
 import tqdm
 
-from posjax import sweep
-from posjax.bench import processes, subjects, tables
+from posjax.bench import processes, shapes, subjects, tables
 from posjax.config import validation
 from posjax.errors import UserError, one_of
 from posjax.runtime import files
@@ -46,10 +43,7 @@ PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'optax', 'torch', 'transformers',
 
 def parse(argv):
   """The options of a command line. Raises UserError for what is wrong with it."""
-  parser = sweep.Parser(
-    prog=PROGRAM, description=__doc__, allow_abbrev=False,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = program.Parser(PROGRAM, __doc__)
   add = parser.add_argument
   add('cases', nargs='*', metavar='CASE', help=', '.join(subjects.CASES))
   add('--encodings', type=words, help='such as nope,rope+fox; by default all, at start rope')
@@ -59,7 +53,7 @@ def parse(argv):
   add('--rounds', default='5', help='how often each is visited')
   add('--pin', nargs='?', const='', metavar='CORE', help='one core, one thread, and CPU seconds')
   add('--peers', action='store_true', help='public programs besides, as far as installed')
-  add('--out', type=functools.partial(sweep.folder, '--out'), default=Path('bench'),
+  add('--out', type=program.folder('--out'), default=Path('bench'),
       help='folder of bench.json, .md, .png and .log')
   options = parser.parse_args(argv)
   options.cases = options.cases or [*subjects.CASES]
@@ -93,7 +87,7 @@ def check_encodings(names):
   from posjax.dims import Dims
   from posjax.encodings import build
 
-  dims = Dims(N=subjects.N, K=subjects.N, H=subjects.H, D=subjects.D)
+  dims = Dims(N=shapes.N, K=shapes.N, H=shapes.H, D=shapes.D)
   for name in names:
     build(dims, (name,))
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from posjax.bench.subjects import LAYERS, D, F, H, N, V
+from posjax.bench.shapes import LAYERS, D, F, H, N, V
 
 
 class Block(nn.Module):

@@ -1,16 +1,16 @@
-"""posjax's subjects: what its users run, on the shapes of subjects.py."""
+"""posjax's subjects: what its users run, on the shapes of shapes.py."""
 
 import functools
-import os
 
-from posjax.bench import subjects
+from posjax.bench import shapes
+from posjax.errors import show
 
 
 def build(subject):
   """(a function that makes one call and waits for it, bytes of temporaries that XLA plans)."""
   case = subject.variant if subject.case == 'memory' else subject.case
   return {
-    'step': step, 'layer': layer, 'decode': decode, 'start': start, 'ceiling': ceiling
+    'step': step, 'layer': layer, 'decode': decode, 'ceiling': ceiling
   }[case](subject)
 
 
@@ -32,8 +32,8 @@ def config(subject):
   made.encoding = dict(layers=(subject.name,), **sections(subject))
   gated = subject.case == 'decode' or subject.variant == 'swiglu'
   made.model.update(
-    dim=subjects.D, layers=subjects.LAYERS, heads=subjects.N, kv_heads=subjects.N,
-    head_dim=subjects.H, hidden=subjects.F, dtype=subject.dtype,
+    dim=shapes.D, layers=shapes.LAYERS, heads=shapes.N, kv_heads=shapes.N,
+    head_dim=shapes.H, hidden=shapes.F, dtype=subject.dtype,
     norm='rmsnorm' if gated else 'layernorm', activation='swiglu' if gated else 'gelu',
   )
   made.attention.implementation = subject.implementation
@@ -90,7 +90,7 @@ def layer(subject):
   from posjax.dims import Dims
   from posjax.encodings import At, Bound, build
 
-  N, H, T = subjects.LAYER_N, subjects.LAYER_H, subject.length
+  N, H, T = shapes.LAYER_N, shapes.LAYER_H, subject.length
   dims = Dims(D=N * H, N=N, K=N, H=H)
   (encoding,) = build(dims, (subject.name,), **sections(subject))
   rngs = jax.random.split(jax.random.key(0), 6)
@@ -127,29 +127,21 @@ def decode(subject):
 
   model = transformer.from_config(config(subject))
   params = transformer.init(model, jax.random.key(0))
-  prompts = tokens(subject.batch, subjects.PROMPT)
+  prompts = tokens(subject.batch, shapes.PROMPT)
   options = dict(tokens=subject.length, temperature=0.0, top_k=0, top_p=1.0)
   return lambda: [*generate(model, params, prompts, rng=jax.random.key(0), **options)], None
 
 
-def start(subject):
-  """The program itself, from its command line to the end of its first step."""
+def arguments(subject):
+  """Of posjax.main, for a run that says how its first step went as soon as that is done."""
+  from posjax import config as config_lib
 
-  def call():
-    from posjax import main, sharding, train
-    from posjax import run as run_lib
-
-    run = run_lib.parse(['posjax', '--config=nope'])._replace(config=config(subject))
-
-    def one_step(context, state, step):
-      _, metrics = step(state, sharding.place(next(context.batches), context.mesh))
-      float(metrics['loss'])
-      os._exit(0)
-
-    train.loop = one_step
-    main.start(run)
-
-  return call, None
+  run = config(subject)
+  run.train.update(steps=2, log_every=1)
+  run.optimizer.warmup = 0
+  base, own = (config_lib.flatten(c) for c in (config_lib.base().get_config(), run))
+  changed = config_lib.difference(base, own)
+  return ['--config=base', *(f'--config.{k}={show(value)}' for k, (_, value) in changed.items())]
 
 
 def ceiling(subject):
@@ -157,7 +149,7 @@ def ceiling(subject):
   import jax
   import jax.numpy as jnp
 
-  m, k, n = subjects.CEILINGS[subject.name]
+  m, k, n = shapes.CEILINGS[subject.name]
   a_mk, b_kn = jnp.ones((m, k), subject.dtype), jnp.ones((k, n), subject.dtype)
   product = jax.jit(jnp.matmul)
   return lambda: product(a_mk, b_kn).block_until_ready(), None

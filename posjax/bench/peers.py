@@ -6,8 +6,8 @@ Each trains on the same tokens with the same loss and torch's fused AdamW, witho
 import functools
 import math
 
-from posjax.bench import subjects
-from posjax.bench.subjects import LAYERS, PROMPT, D, F, H, N, V
+from posjax.bench import shapes
+from posjax.bench.shapes import LAYERS, PROMPT, D, F, H, N, V
 
 
 def build(subject):
@@ -140,7 +140,7 @@ def sdpa(bias):
     import torch
     from torch.nn import functional
 
-    shape = (1, subjects.LAYER_N, subject.length, subjects.LAYER_H)
+    shape = (1, shapes.LAYER_N, subject.length, shapes.LAYER_H)
     inputs = [torch.randn(shape, requires_grad=True) for _ in range(3)]
     weights, make_mask = bias(subject.length)
 
@@ -164,7 +164,7 @@ def alibi(length):
   """The mask is made once."""
   import torch
 
-  slopes_N11 = 2.0 ** -torch.arange(1, subjects.LAYER_N + 1)[:, None, None]
+  slopes_N11 = 2.0 ** -torch.arange(1, shapes.LAYER_N + 1)[:, None, None]
   distance_TS, unseen_TS = distances(length)
   mask_BNTS = (-slopes_N11 * distance_TS).masked_fill(unseen_TS, -math.inf)[None]
   return [], lambda: mask_BNTS
@@ -175,7 +175,7 @@ def t5_bias(length):
   import torch
   from transformers.models.t5.modeling_t5 import T5Attention
 
-  table_RN = torch.zeros(32, subjects.LAYER_N, requires_grad=True)
+  table_RN = torch.zeros(32, shapes.LAYER_N, requires_grad=True)
   distance_TS, unseen_TS = distances(length)
   bucket_TS = T5Attention._relative_position_bucket(-distance_TS, bidirectional=False)
   mask = lambda: table_RN[bucket_TS].permute(2, 0, 1).masked_fill(unseen_TS, -math.inf)[None]

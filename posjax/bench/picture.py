@@ -1,9 +1,10 @@
 """Time and planned memory of an attention layer by its length, a line for each subject."""
 
 import collections
-from itertools import accumulate
 
 import numpy as np
+
+from posjax.plotting import spread_labels
 
 
 def lines(rows, clock):
@@ -25,10 +26,8 @@ def lines(rows, clock):
 
 
 def draw(seconds, sizes, path):
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
+  from matplotlib import colormaps
+  from matplotlib.figure import Figure
 
   panels = [
     (values, title) for values, title in (
@@ -36,19 +35,17 @@ def draw(seconds, sizes, path):
     ) if values
   ]
   tallest = max(len(values) for values, _ in panels)
-  figure, axes = plt.subplots(
-    1, len(panels), figsize=(6.5 * len(panels), max(4, 0.24 * tallest + 1.5)), squeeze=False,
-    layout='constrained',
-  )
+  size = 6.5 * len(panels), max(4, 0.24 * tallest + 1.5)
+  figure = Figure(figsize=size, layout='constrained')
+  axes = figure.subplots(1, len(panels), squeeze=False)
   names = sorted({*seconds, *sizes})
-  shades = 0.85 * plt.get_cmap('turbo')(np.linspace(0.05, 0.95, len(names)))[:, :3]  # to be read
+  shades = 0.85 * colormaps['turbo'](np.linspace(0.05, 0.95, len(names)))[:, :3]  # to be read
   colors = dict(zip(names, shades, strict=True))
   for ax, (values, title) in zip(axes[0], panels, strict=True):
     panel(ax, values, colors)
     ax.set_title(title, fontsize='medium')
   figure.suptitle('Attention of one layer, batch 1, 8 heads of 64')
   figure.savefig(path, dpi=130)
-  plt.close(figure)
 
 
 def panel(ax, values, colors):
@@ -65,7 +62,7 @@ def panel(ax, values, colors):
   names = sorted(ends, key=lambda name: ends[name][1])
   ax.figure.canvas.draw()  # else the limits of the axes would not be those of the lines
   to_axes = lambda point: ax.transAxes.inverted().transform(ax.transData.transform(point))
-  heights = apart([to_axes(ends[name])[1] for name in names], 0.7 / max(len(names), 10))
+  heights = spread_labels([to_axes(ends[name])[1] for name in names], 0.7 / max(len(names), 10))
   for name, height in zip(names, heights, strict=True):
     ax.annotate(
       name, ends[name], xytext=(1.06, height), textcoords='axes fraction', va='center',
@@ -74,14 +71,3 @@ def panel(ax, values, colors):
         arrowstyle='-', color=colors[name], linewidth=0.5, alpha=0.6, relpos=(0, 0.5)
       ),
     )
-
-
-def apart(heights, gap):
-  """Ascending heights in [0, 1], moved so that they are `gap` apart at least and stay in there."""
-  last = len(heights) - 1
-  up = accumulate(heights, lambda below, height: max(height, below + gap))
-  down = [*accumulate(heights[::-1], lambda above, height: min(height, above - gap))][::-1]
-  return [
-    (min(u, 1 - (last - i) * gap) + max(d, i * gap)) / 2
-    for i, (u, d) in enumerate(zip(up, down, strict=True))
-  ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from posjax.bench.subjects import LAYERS, D, F, H, N, V
+from posjax.bench.shapes import LAYERS, D, F, H, N, V
 
 
 def build(subject):

@@ -8,8 +8,11 @@ import sys
 import tempfile
 import time
 
+from posjax.bench import ours
 from posjax.bench.subjects import WARM
 from posjax.errors import UserError
+
+FIRST_STEP = 'step 1/'  # how the line begins that posjax.main prints after it
 
 
 def pin(core):
@@ -37,10 +40,17 @@ def start(subject, log):
   return Cold(subject, log) if subject.case == 'start' else Warm(subject, log)
 
 
-def command(subject, *arguments):
+def worker(subject, *arguments):
   return [
     sys.executable, '-m', 'posjax.bench.worker', json.dumps(subject._asdict()), *arguments
   ]
+
+
+def cold(subject):
+  """The command of a cold start: posjax's own program, or a worker of another one."""
+  if subject.module == 'ours':
+    return [sys.executable, '-m', 'posjax.main', *ours.arguments(subject)]
+  return worker(subject, 'once')
 
 
 class Warm:
@@ -48,7 +58,7 @@ class Warm:
 
   def __init__(self, subject, log):
     self.process = subprocess.Popen(
-      command(subject), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+      worker(subject), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
     )
     self.about = self._answer()
 
@@ -70,12 +80,14 @@ class Warm:
 class Cold:
   """A subject of which each turn is a process, from the command to the end of its first call.
 
+  posjax's program would go on: it is stopped when it says how its first step went.
+
   The first one, which no one counts, brings the files into the system's memory and fills the
   compile cache, which the variant WARM alone has.
   """
 
   def __init__(self, subject, log):
-    self.subject, self.log = subject, log
+    self.subject, self.log, self.command = subject, log, cold(subject)
     self.cache = tempfile.TemporaryDirectory()
     first = self.turn()
     self.about = {'error': first['error']} if 'error' in first else {'planned': None}
@@ -90,17 +102,21 @@ class Cold:
     with (
       tempfile.TemporaryDirectory() as folder,
       subprocess.Popen(
-        command(self.subject, 'once'), stdout=subprocess.PIPE, stderr=self.log, text=True,
+        self.command, stdout=subprocess.PIPE, stderr=self.log, text=True,
         cwd=folder, env=os.environ | own,
       ) as process,
     ):
-      said = process.stdout.read()
+      said = ''
+      for said in process.stdout:
+        if said.startswith(FIRST_STEP):
+          process.kill()
+          break
       _, status, usage = os.wait4(process.pid, 0)
       process.returncode = os.waitstatus_to_exitcode(status)
-    if said:
-      return json.loads(said)
-    if process.returncode:
+    if process.returncode and not said.startswith(FIRST_STEP):
       return ended(process.returncode)
+    if said.startswith('{'):
+      return json.loads(said)
     return {'cpu': usage.ru_utime + usage.ru_stime, 'wall': time.perf_counter() - begin}
 
   def close(self):

@@ -1,4 +1,4 @@
-"""What is measured: the subjects of a command line, the shapes they share, and their FLOPs.
+"""What is measured: the subjects of a command line, and their FLOPs.
 
 Neither jax nor torch is imported here: each subject pays for its own imports.
 """
@@ -6,11 +6,21 @@ Neither jax nor torch is imported here: each subject pays for its own imports.
 import math
 from typing import NamedTuple
 
-V, D, N, H, F, LAYERS = 257, 256, 8, 32, 1024, 6  # the model; letters are those of posjax.dims
-STEP_TOKENS = 4096  # of a training step
-LAYER_N, LAYER_H = 8, 64  # of an attention layer alone; its batch is 1
-PROMPT = 16  # tokens that decoding begins with
-START_BATCH = 8
+from posjax.bench import peers
+from posjax.bench.shapes import (
+  CEILINGS,
+  LAYER_H,
+  LAYER_N,
+  LAYERS,
+  PROMPT,
+  START_BATCH,
+  STEP_TOKENS,
+  D,
+  F,
+  H,
+  N,
+  V,
+)
 
 CASES = ('step', 'layer', 'decode', 'start', 'memory')
 LENGTHS = {
@@ -30,11 +40,6 @@ CHAINS = ('randomize+rope', 'rope+fox', 'sinusoidal+t5')
 NOT_ALONE = (
   'cape', 'coupling', 'interpolate', 'pose', 'randomize', 'rope_plus_plus', 'shift',
 )
-
-CEILINGS = {  # products of matrices: (rows, summed over, columns)
-  'matmul 1024 x 1024 x 1024': (1024, 1024, 1024),
-  'matmul 4096 x 256 x 1024': (4096, 256, 1024),
-}
 
 
 class Subject(NamedTuple):
@@ -171,8 +176,6 @@ def ours(case, names, length, batch, dtype, options):
 
 def peers_of(case, names, length, batch):
   """Public programs of the same shapes; of Llama's MLP is none of ours but this one."""
-  from posjax.bench import peers
-
   made = [
     Subject(case, name, length, batch, module='peers') for name in peers.BUILDERS[case]
     if length <= BIAS_PEERS_UP_TO or name not in peers.WITH_BIAS

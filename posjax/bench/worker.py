@@ -2,7 +2,7 @@
 
 Each answer is a line of JSON on standard output: first {"planned": bytes or null}, then {"cpu":
 seconds, "wall": seconds} of one call, or {"error": …}. What libraries print goes to standard error.
-With `once` it makes the call and ends: what a cold start is.
+With `once` it makes the call and ends: a cold start.
 """
 
 import importlib

@@ -4,6 +4,7 @@ import itertools
 
 from posjax.config.keys import flatten
 from posjax.errors import UserError, one_of, show
+from posjax.runtime import files
 from posjax.writers import WRITERS
 
 CHOICES = {
@@ -47,8 +48,8 @@ def validate(config):
   values = flatten(config)
   for key, divisor in (('model.heads', 'model.kv_heads'), ('train.batch', 'train.accumulate')):
     check_multiple(key, values[key], f'{divisor} =', values[divisor])
-  check_local('data.directory', config.data.directory)
-  check_local('data.corpus', config.data.corpus)
+  files.check_local('data.directory', config.data.directory)
+  files.check_local('data.corpus', config.data.corpus)
   check_patterns(config)
   check_steps(config)
   check_init(config.init)
@@ -71,7 +72,7 @@ def validate(config):
 
 def check_init(init):
   """Without a run to start from, nothing else of `init` means anything."""
-  check_local('init.run', init.run)
+  files.check_local('init.run', init.run)
   check_checkpoint('init.checkpoint', init.checkpoint)
   for key in ('fresh', 'frozen'):
     if init[key] and not init.run:
@@ -97,14 +98,6 @@ def check_values(config):
       numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
       if not all(inside(number, interval) for number in numbers):
         raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
-
-
-def check_local(key, path):
-  """Raises UserError for a URL: everything is read and written in folders of this machine."""
-  scheme, url, rest = path.partition('://')
-  if url:
-    instead = f', such as {rest}' if scheme == 'file' else '; mount it, or choose another'
-    raise UserError(f'{key}={path}: must be a folder of this machine{instead}')
 
 
 def inside(number, interval):

@@ -1,6 +1,8 @@
-"""Files that others read while a run writes them."""
+"""Files of this machine, some of which others read while a run writes them."""
 
 import os
+
+from posjax.errors import UserError
 
 
 def replace(path, text):
@@ -15,3 +17,11 @@ def replace(path, text):
   except OSError:
     unfinished.unlink(missing_ok=True)
     raise
+
+
+def check_local(key, path):
+  """Raises UserError for a URL: everything is read and written in folders of this machine."""
+  scheme, url, rest = path.partition('://')
+  if url:
+    instead = f', such as {rest}' if scheme == 'file' else '; mount it, or choose another'
+    raise UserError(f'{key}={path}: must be a folder of this machine{instead}')

@@ -4,6 +4,7 @@ Every module that is run with `python -m` calls `begin` before its other imports
 while, and then `answer`. Nothing is imported here that is not Python's own.
 """
 
+import argparse
 import contextlib
 import errno
 import os
@@ -15,8 +16,10 @@ import sys
 import textwrap
 import time
 import warnings
+from pathlib import Path
 
 from posjax.errors import UserError
+from posjax.runtime import files
 from posjax.runtime.signals import SIGNALS, Interrupted
 
 STARTED = time.perf_counter()
@@ -131,3 +134,31 @@ def check_devices():
     )
     if asked.returncode:
       raise UserError(asked.stderr.strip().removeprefix('posjax: '))
+
+
+class Parser(argparse.ArgumentParser):
+  """A command line whose mistakes are a UserError.
+
+  Args:
+    command: how the program is called.
+    description: what --help prints first.
+  """
+
+  def __init__(self, command, description):
+    super().__init__(
+      prog=command, description=description, allow_abbrev=False,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+  def error(self, message):
+    raise UserError(message)
+
+
+def folder(flag):
+  """The type of an argument `flag` that names a folder of this machine."""
+
+  def parse(text):
+    files.check_local(flag, text)
+    return Path(os.path.expanduser(text))
+
+  return parse

@@ -21,9 +21,7 @@ from posjax.runtime import program
 if __name__ == '__main__':
   program.begin()
 
-import argparse
 import datetime
-import functools
 import importlib.metadata
 import platform
 import re
@@ -34,7 +32,6 @@ from pathlib import Path
 import tqdm
 
 from posjax import config as config_lib
-from posjax import sweep
 from posjax.config import validation
 from posjax.errors import UserError, one_line, one_of
 from posjax.runtime import files
@@ -45,16 +42,13 @@ PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
 
 def parse(argv):
   """(options, overrides of the config) of a command line. Raises UserError for mistakes in it."""
-  parser = sweep.Parser(
-    prog=PROGRAM, description=__doc__, allow_abbrev=False,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = program.Parser(PROGRAM, __doc__)
   add = parser.add_argument
   add('name', nargs='?', metavar='NAME', help='what to show')
   add('--all', action='store_true', help='the gallery: OUT/index.html')
   add('--weights', default='initial', choices=('initial', 'normal'),
       help='as initialised, or each drawn from N(0, 1)')
-  add('--out', type=functools.partial(sweep.folder, '--out'), default=Path('show'),
+  add('--out', type=program.folder('--out'), default=Path('show'),
       help='folder of what is written')
   options, others = parser.parse_known_args(argv)
   if bool(options.name) == options.all:

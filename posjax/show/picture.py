@@ -10,7 +10,7 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from posjax.bench.picture import apart
+from posjax.plotting import spread_labels
 from posjax.show import words
 from posjax.show.facts import EXTENSION
 from posjax.show.probe import parts_of
@@ -126,11 +126,11 @@ def curves(ax, facts, curve):
   ax.set_xlim(-0.01 * curve.length, curve.length)
   ax.set_xlabel('distance, tokens back')
   ax.set_ylabel(facts.kind)
-  ax.set_ylim(*apart_at_least(*ax.get_ylim()))
+  ax.set_ylim(*at_least_apart(*ax.get_ylim()))
   named(ax, ends)
 
 
-def apart_at_least(low, high, least=1e-9):
+def at_least_apart(low, high, least=1e-9):
   """The ends of a scale; where there is nothing to tell apart, one that shows it."""
   return (low, high) if high - low > least else (low - 1, high + 1)
 
@@ -139,7 +139,7 @@ def named(ax, ends):
   """Names {label: (x, y, ink)} beside the ends of lines, moved apart where they are close."""
   low, high = ax.get_ylim()
   order = sorted(ends, key=lambda label: ends[label][1])
-  at = apart([(ends[label][1] - low) / (high - low) for label in order], 0.065)
+  at = spread_labels([(ends[label][1] - low) / (high - low) for label in order], 0.065)
   for label, height in zip(order, at, strict=True):
     x, y, ink = ends[label]
     ax.annotate(
@@ -170,7 +170,7 @@ def pairs(place, cell, facts, side):
   chosen = [heads[i] for i in np.unique(np.linspace(0, len(heads) - 1, TILES).round().astype(int))]
   across = 1 if len(chosen) == 1 else 2
   grid = cell.subgridspec(-(-len(chosen) // across), across)
-  low, high = apart_at_least(np.nanmin(facts.picture), np.nanmax(facts.picture))
+  low, high = at_least_apart(np.nanmin(facts.picture), np.nanmax(facts.picture))
   axes = []
   for i, (label, n) in enumerate(chosen):
     ax = place.add_subplot(grid[i // across, i % across])

@@ -1,33 +1,13 @@
-"""Trains and evaluates every arm of an experiment with every seed, and prints one table.
+"""An experiment's file, and its runs: what is done, what is left, and how far each one is."""
 
-  python -m posjax.sweep experiments/extrapolation.py
-
-An experiment is a Python file: its docstring states the claim and the paper, ARMS names command
-lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS, (0, 1, 2), says what
-each of them runs with. The same command goes on where a sweep stopped.
-
-Exit codes: 0 done; 130 stopped by Ctrl-C, 42 by SIGTERM; 1 a run failed; 2 a mistake in the command
-line or the file, or no device. The run that is stopped saves first.
-"""
-
-# ruff: noqa: E402  (a program begins before its imports)
-from posjax import run as run_lib
-from posjax.runtime import program
-
-if __name__ == '__main__':
-  program.begin()
-
-import argparse
 import contextlib
 import functools
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import re
 import runpy
-import shlex
 import subprocess
 import sys
 import time
@@ -38,12 +18,11 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import metrics, pool
-from posjax.config import validation
-from posjax.errors import UserError, one_of
-from posjax.runtime import files, signals
-
-PROGRAM = 'python -m posjax.sweep'
+from posjax import metrics
+from posjax import run as run_lib
+from posjax.errors import UserError
+from posjax.runtime import files, program, signals
+from posjax.sweep import table
 
 
 class Run(NamedTuple):
@@ -95,37 +74,6 @@ def last_line(path):
   return path.read_text(errors='replace').strip().splitlines()[-1]
 
 
-class Parser(argparse.ArgumentParser):
-  def error(self, message):
-    raise UserError(message)
-
-
-def folder(flag, text):
-  """The folder that `flag` names. Raises UserError if it is not one of this machine."""
-  validation.check_local(flag, text)
-  return Path(os.path.expanduser(text))
-
-
-def parse(argv):
-  """The options of a command line. Raises UserError for what is wrong with it."""
-  parser = Parser(
-    prog=PROGRAM, description=__doc__, allow_abbrev=False,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument('experiment', help='its file')
-  parser.add_argument(
-    '--workdir', type=functools.partial(folder, '--workdir'),
-    help='folder of the runs; by default runs/sweeps/EXPERIMENT',
-  )
-  parser.add_argument('--arms', help='run only these, such as nope,rope')
-  parser.add_argument('--seeds', help='run only these, such as 0,1')
-  parser.add_argument('--table', action='store_true', help='run nothing, print what is there')
-  options = parser.parse_args(argv)
-  if options.table and (options.arms or options.seeds):
-    raise UserError('--table runs nothing, so that --arms and --seeds mean nothing')
-  return options
-
-
 def load(path):
   """The claim, the arms and the seeds that an experiment's file states.
 
@@ -170,7 +118,7 @@ def plan(path, arms, seeds, workdir):
         raise UserError(f'{path}: arm {arm}: {error}') from error
       runs.append(Run(arm, seed, whole, folder, parsed.config, parsed.command))
   shared = ('data', 'train.steps', 'train.length', 'evaluate')
-  pool.check_alike([(run, pool.select(run.config, shared)) for run in runs])
+  table.check_alike([(run, table.select(run.config, shared)) for run in runs])
   return runs
 
 
@@ -224,47 +172,6 @@ def manifest(path, claim, runs):
   return json.dumps(contents, indent=2) + '\n'
 
 
-def sweep(options):
-  """Does what the command line asks for and returns the exit code."""
-  path = Path(os.path.expanduser(options.experiment))
-  claim, arms, seeds = load(path)
-  workdir = options.workdir or Path(f'runs/sweeps/{path.stem}')
-  runs = plan(path, arms, seeds, workdir)
-  arms = choose('arms', options.arms, arms)
-  seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
-  # What is there must fit before hours go into the rest.
-  if not pool.finished(runs) and options.table:
-    raise UserError(f'{workdir}: no run is done yet')
-  wanted = [
-    run for run in runs if run.arm in arms and str(run.seed) in seeds and not options.table
-  ]
-  save = lambda: files.replace(workdir / 'manifest.json', manifest(path, claim, runs))
-  execute_all(wanted, save)
-  save()
-  if done := pool.finished(runs):
-    text = pool.tables(claim, runs, done)
-    files.replace(workdir / 'table.md', text)
-    print(f'\n{text}\ntable:    {workdir / "table.md"}')
-  print(f'manifest: {workdir / "manifest.json"}')
-  again = shlex.join([str(path), f'--workdir={workdir}'])
-  print(f'next:     {PROGRAM} {again}  # runs only what is missing, such as an arm you add')
-  failed = [run for run in wanted if not run.result()]
-  for run in failed:
-    output = run.folder / 'output.txt'
-    code = run.note()['exit_code']
-    program.fail(1, f'{run}: exit code {code}: {last_line(output)}; see {output}')
-  return 1 if failed else 0
-
-
-def choose(flag, text, names):
-  """The names that --flag=text lists, by default all. Raises UserError for another one."""
-  chosen = text.split(',') if text else names
-  for name in chosen:
-    if name not in names:
-      raise UserError(f'--{flag}={text}: {one_of(name, names, "each")}')
-  return chosen
-
-
 def execute_all(runs, after_each):
   """Runs what is not done, one after the other, whatever becomes of the others."""
   todo = [run for run in runs if not run.result()]
@@ -280,11 +187,3 @@ def execute_all(runs, after_each):
       finally:
         after_each()
       bar.update()
-
-
-def main(argv):
-  return program.answer(lambda: sweep(parse(argv)))
-
-
-if __name__ == '__main__':
-  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Experiments: every arm with every seed, and one table."""

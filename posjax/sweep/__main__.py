@@ -1,0 +1,95 @@
+"""Trains and evaluates every arm of an experiment with every seed, and prints one table.
+
+  python -m posjax.sweep experiments/extrapolation.py
+
+An experiment is a Python file: its docstring states the claim and the paper, ARMS names command
+lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS, (0, 1, 2), says what
+each of them runs with. The same command goes on where a sweep stopped.
+
+Exit codes: 0 done; 130 stopped by Ctrl-C, 42 by SIGTERM; 1 a run failed; 2 a mistake in the command
+line or the file, or no device. The run that is stopped saves first.
+"""
+
+# ruff: noqa: E402  (a program begins before its imports)
+from posjax.runtime import program
+
+if __name__ == '__main__':
+  program.begin()
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from posjax.errors import UserError, one_of
+from posjax.runtime import files
+from posjax.sweep import runs as runs_lib
+from posjax.sweep import table
+
+PROGRAM = 'python -m posjax.sweep'
+
+
+def parse(argv):
+  """The options of a command line. Raises UserError for what is wrong with it."""
+  parser = program.Parser(PROGRAM, __doc__)
+  parser.add_argument('experiment', help='its file')
+  parser.add_argument(
+    '--workdir', type=program.folder('--workdir'),
+    help='folder of the runs; by default runs/sweeps/EXPERIMENT',
+  )
+  parser.add_argument('--arms', help='run only these, such as nope,rope')
+  parser.add_argument('--seeds', help='run only these, such as 0,1')
+  parser.add_argument('--table', action='store_true', help='run nothing, print what is there')
+  options = parser.parse_args(argv)
+  if options.table and (options.arms or options.seeds):
+    raise UserError('--table runs nothing, so that --arms and --seeds mean nothing')
+  return options
+
+
+def sweep(options):
+  """Does what the command line asks for and returns the exit code."""
+  path = Path(os.path.expanduser(options.experiment))
+  claim, arms, seeds = runs_lib.load(path)
+  workdir = options.workdir or Path(f'runs/sweeps/{path.stem}')
+  runs = runs_lib.plan(path, arms, seeds, workdir)
+  arms = choose('arms', options.arms, arms)
+  seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
+  # What is there must fit before hours go into the rest.
+  if not table.finished(runs) and options.table:
+    raise UserError(f'{workdir}: no run is done yet')
+  wanted = [
+    run for run in runs if run.arm in arms and str(run.seed) in seeds and not options.table
+  ]
+  save = lambda: files.replace(workdir / 'manifest.json', runs_lib.manifest(path, claim, runs))
+  runs_lib.execute_all(wanted, save)
+  save()
+  if done := table.finished(runs):
+    text = table.tables(claim, runs, done)
+    files.replace(workdir / 'table.md', text)
+    print(f'\n{text}\ntable:    {workdir / "table.md"}')
+  print(f'manifest: {workdir / "manifest.json"}')
+  again = shlex.join([str(path), f'--workdir={workdir}'])
+  print(f'next:     {PROGRAM} {again}  # runs only what is missing, such as an arm you add')
+  failed = [run for run in wanted if not run.result()]
+  for run in failed:
+    output = run.folder / 'output.txt'
+    code = run.note()['exit_code']
+    program.fail(1, f'{run}: exit code {code}: {runs_lib.last_line(output)}; see {output}')
+  return 1 if failed else 0
+
+
+def choose(flag, text, names):
+  """The names that --flag=text lists, by default all. Raises UserError for another one."""
+  chosen = text.split(',') if text else names
+  for name in chosen:
+    if name not in names:
+      raise UserError(f'--{flag}={text}: {one_of(name, names, "each")}')
+  return chosen
+
+
+def main(argv):
+  return program.answer(lambda: sweep(parse(argv)))
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))
