@@ -53,9 +53,10 @@ OF_FIRST = {
 
 MAPPINGS = pathlib.Path('/proc/self/maps')  # of this process; not on macOS
 
-# Files that go through the encodings; most of their tests share what tests/problem.py solves.
+# Files that go through the encodings; most of their tests share what support/problem.py solves.
 SHARED = [
-  f'tests/test_{name}.py' for name in ('cache', 'encodings', 'equations', 'kernel', 'traits')
+  *(f'tests/attention/test_{name}.py' for name in ('cache', 'kernel')),
+  *(f'tests/encodings/test_{name}.py' for name in ('encodings', 'equations', 'traits')),
 ]
 
 

@@ -1,9 +1,9 @@
-"""Every fault of tests/faults.py, once: the real program is injured, and nothing is lost."""
+"""Every fault of support/faults.py, once: the real program is injured, and nothing is lost."""
 
 import pytest
 
-from tests.faults import FAULTS
-from tests.lab import Lab
+from tests.support.faults import FAULTS
+from tests.support.lab import Lab
 
 
 @pytest.fixture(scope='module')

@@ -19,8 +19,8 @@ from posjax.dims import Dims
 from posjax.encodings import At, Bound
 from posjax.models import transformer
 from tests.oracles import attention, kerple, rope
-from tests.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
-from tests.problem import attention as attention_of
+from tests.support.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
+from tests.support.problem import attention as attention_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -1,0 +1,134 @@
+"""Decoding from the cache gives what one pass over the whole text gives, for every encoding."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax.encodings import At, Chain
+from posjax.encodings.alibi import Alibi
+from posjax.encodings.cable import Cable
+from posjax.encodings.cope import Cope
+from posjax.encodings.fox import Fox
+from posjax.encodings.nope import Nope
+from posjax.encodings.path import Path
+from posjax.encodings.randomize import Randomize
+from posjax.encodings.rope import Rope
+from posjax.encodings.stick_breaking import StickBreaking
+from posjax.encodings.t5 import T5
+from posjax.models.pattern import Pattern
+from posjax.models.transformer import Transformer
+from tests.support.problem import FIVES, REFERENCE, close, segments
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+LENGTH = 24
+PADDING = 3  # of the second row; it divides no chunk and no window below, nor do they divide it
+DRAW = jax.random.key(11)
+# Encodings, windows and chunks of layers that differ; in the last one layers of one encoding differ
+# too, by the weights that each has of its own.
+PATTERNS = {
+  'RNoPE-SWA': ((Rope(), Nope()), (5, 0)),
+  'local and global bases': ((Rope(base=100.0), Rope()), (5, 0)),
+  'chunks': ((Rope(), Nope()), (0,), (5, 0)),
+  'chunks and carries': ((StickBreaking(), Cope(rows=4)), (0,), (5, 0)),
+  'chunks, windows, carries': ((Chain((Fox(), Cable())), Nope()), (6, 0), (5, 0)),
+  'with chains': ((Chain((Randomize(places=90), Rope())), T5(buckets=8, max_distance=40)), (0,)),
+  'weights of their own': ((Fox(), Path(rank=5), Fox()), (0, 0, 6)),
+}
+
+FAST = {'RNoPE-SWA', 'chunks', 'chunks and carries', 'chunks, windows, carries'}
+
+
+def transformer(encodings, attention, windows=(0,), chunks=(0,)):
+  """Two layers at least; three layers that differ are there twice, for the weights of each."""
+  layers = len(encodings) * (1 if len(encodings) == 2 else 2)
+  model = Transformer(
+    pattern=None, vocabulary=17, dim=32, layers=layers, heads=4, kv_heads=2,
+    head_dim=8, hidden=48, dtype='float64', attention=attention,
+  )
+  encodings = tuple(encoding.with_dims(model.dims) for encoding in encodings)
+  return model.clone(pattern=Pattern(encodings, windows, chunks=chunks))
+
+
+def draw_params(model, *args):
+  """Random weights, those of the encoding large; no scale of a norm is left at 1."""
+  shapes = jax.eval_shape(functools.partial(model.init, rng=DRAW), jax.random.key(0), *args)
+  shapes = shapes['params']
+  rng = np.random.default_rng(8)
+
+  def normal(path, leaf):
+    stddev = 1.0 if path[0].key == 'encoding' else 0.3
+    return jnp.asarray(rng.normal(scale=stddev, size=leaf.shape))
+
+  return jax.tree_util.tree_map_with_path(normal, shapes)
+
+
+def text(pos_BT):
+  """Two rows of tokens; the second ends early and is padded on the right."""
+  tokens_BT = jnp.asarray(np.random.default_rng(9).integers(17, size=(2, LENGTH)))
+  order = jnp.int32(np.arange(LENGTH)[None].repeat(2, 0))
+  segment_ids = segments('0' * LENGTH, '0' * (LENGTH - PADDING) + '.' * PADDING)
+  return tokens_BT, At(jnp.asarray(pos_BT)[..., None], order, jnp.asarray(segment_ids))
+
+
+def shift_second(x):
+  """Its padding goes to the left, as in all prompts. Order counts columns, wherever the text is."""
+  return x.at[1].set(jnp.roll(x[1], PADDING, axis=0))
+
+
+def decode(model, params, tokens_BT, at):
+  """Prefill in two chunks of eight, the cache grown between them, then token by token: logits."""
+  prefill, step = jax.jit(model.apply), jax.jit(lambda *args: model.apply(*args))
+  # A draw of positions depends on how many there are.
+  spare = 0 if any(e.depends_on_capacity for e in model.pattern.encodings) else 3
+  cache = model.init_cache(2, LENGTH + spare, slots=8, pos_dtype=at.pos.dtype, rng=DRAW)
+  logits = []
+  starts = [0, 8, *range(16, LENGTH)]
+  for start, stop in zip(starts, [*starts[1:], LENGTH], strict=True):
+    part = slice(start, stop)
+    now = At(at.pos[:, part], at.order[:, part], at.segment_ids[:, part])
+    call = prefill if stop - start == 8 else step
+    new, cache = call({'params': params}, tokens_BT[:, part], now, cache)
+    logits.append(new)
+    if start == 0:
+      cache = model.grow(cache, LENGTH + spare)
+  assert prefill._cache_size() == 2 and step._cache_size() == 1  # nothing is traced again
+  return jnp.concatenate(logits, axis=1)
+
+
+def check_decoding(pos_BT, encodings, *layers):
+  """Forward is one pass by `reference`; decoding, by `blockwise`, sees slots that are empty yet."""
+  tokens_BT, at = text(pos_BT)
+  model = transformer(encodings, REFERENCE, *layers)
+  params = draw_params(model, tokens_BT, at)
+  want, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
+  at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
+  got = decode(transformer(encodings, FIVES, *layers), params, shift_second(tokens_BT), at)
+  close(got[0], want[0], rtol=1e-10, atol=1e-10)
+  close(got[1, PADDING:], want[1, :-PADDING], rtol=1e-10, atol=1e-10)
+
+
+def jumps():
+  """Positions that leave some out; no more of them than a draw has."""
+  steps = np.random.default_rng(10).integers(1, 3, size=(2, LENGTH), dtype=np.int32)
+  return np.cumsum(steps, axis=1, dtype=np.int32) - 1
+
+
+def test_cached_decoding_equals_forward(encoding):
+  counted = np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0)
+  check_decoding(counted if encoding.depends_on_capacity else jumps(), (encoding,))
+
+
+@pytest.mark.parametrize('pattern', [
+  pytest.param(pattern, id=name, marks=[] if name in FAST else [pytest.mark.slow])
+  for name, pattern in PATTERNS.items()
+])
+def test_cached_decoding_of_patterns_equals_forward(pattern):
+  check_decoding(np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0), *pattern)
+
+
+def test_cached_positions_may_be_fractions():
+  check_decoding(np.arange(LENGTH)[None].repeat(2, 0) / 2, (Alibi(bias_max=2.0),))

@@ -1,0 +1,322 @@
+"""The kernel of blocks: its own gradient, what it makes of declared structure, and what that costs.
+
+The contract of every encoding (test_encodings.py) compares it with attention all at once, at any
+places. Here it meets autodiff of a plain scan, and places that count up by one.
+"""
+
+import collections
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from posjax.attention import attend, blockwise, reference
+from posjax.attention.blockwise import trees
+from posjax.attention.blockwise.meeting import distances
+from posjax.encodings import At, Bound, Chain, Encoding
+from posjax.encodings.alibi import Alibi, slopes
+from posjax.encodings.core.chain import overrides
+from posjax.encodings.fire import network
+from posjax.encodings.fox import Fox
+from posjax.encodings.kerple import Kerple
+from posjax.encodings.parts.distance import DistanceBias
+from posjax.encodings.path import Path
+from posjax.encodings.shaw import Shaw
+from posjax.encodings.stick_breaking import StickBreaking
+from posjax.encodings.t5 import T5
+from tests.conftest import shelf, title
+from tests.support import autodiff
+from tests.support.problem import (
+  CAUSAL,
+  DIMS,
+  MASKS,
+  ROWS,
+  close,
+  draw,
+  ends,
+  first_state,
+  heads,
+  masks,
+  place,
+  segments,
+)
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+def solve(way, given, **how):
+  """Output, and the gradient of all that attention is given: fractions of positions, features."""
+  o, pull = trees.vjp(lambda q, k, bound: way(q, k, bound, **how), *given)
+  return o, pull(jnp.cos(o))
+
+
+def compare(encoding, mask):
+  @jax.jit
+  def both(inputs, at):
+    given = ends(encoding, inputs, at, at)
+    return [solve(way, given, **mask, block=5) for way in (blockwise, autodiff.blockwise)]
+
+  close(*both(draw(encoding), place(encoding, segments(*ROWS))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mask', MASKS)
+@pytest.mark.parametrize('encoding', [e for e, core, _ in shelf() if core], ids=title)
+def test_the_kernel_equals_autodiff_of_a_scan(encoding, mask):
+  if mask in masks(encoding):
+    compare(encoding, MASKS[mask][0])
+
+
+class Reads(Encoding):
+  """Adds to outputs the queries, times what their weights gather of the keys' positions."""
+
+  def output(self, o_BTNH, p_BNTS, pair):
+    pos_BTN = jnp.einsum('BNTS,BS->BTN', p_BNTS, pair.k.pos[..., 0])
+    return o_BTNH + pos_BTN[..., None] * pair.q.h
+
+
+def test_all_hooks_equal_autodiff_of_a_scan():
+  """Carries, which are read in the end too; a bias; weights that are not divided; outputs."""
+  compare(Chain((Path(rank=5), Kerple(), StickBreaking(), Reads())), CAUSAL)
+
+
+# Declared structure.
+
+
+def consecutive(first, length):
+  """Positions that all rows share and that count up by one."""
+  order = jnp.arange(first, first + length, dtype=jnp.int32)[None]
+  return At(
+    order[..., None], order, jnp.zeros_like(order), consecutive=True, ids=order % DIMS.V
+  )
+
+
+def packed(at):
+  """For two rows: one document; and two, of which the second ends before the keys do."""
+  second = jnp.where(at.order < 90, at.order // 50, -1)
+  return at.replace(segment_ids=jnp.concatenate([at.segment_ids, second]))
+
+
+# 27 queries among 94 keys. In blocks of 8, of which neither is a multiple, there are keys as near
+# as can be, and keys more than 40 positions away on either side, where `linear_beyond` tells. The
+# blocks before a query are 3, 11, … away at least: with Shaw's clip of 4, 3 is almost beyond.
+QUERIES, KEYS = packed(consecutive(40, 27)), packed(consecutive(6, 94))
+SIDES = {'both sides': dict(causal=False, window=0)} | {n: mask for n, (mask, _) in MASKS.items()}
+
+
+def structured(encoding, mask, queries=27, keys=94):
+  """By blocks at positions that are declared to be consecutive, and all at once."""
+  at_q, at_k = (
+    jax.tree.map(lambda x, n=n: x[:, :n], at) for at, n in ((QUERIES, queries), (KEYS, keys))
+  )
+
+  @jax.jit
+  def both(inputs):
+    def pulled(way, **how):
+      run = lambda inputs: way(*ends(encoding, inputs, at_q, at_k), **mask, **how)
+      o, pull = jax.vjp(run, inputs)
+      return o, pull(jnp.cos(o))
+
+    return pulled(blockwise, block=8), pulled(reference)
+
+  close(*both(draw(encoding, batch=2, queries=queries, keys=keys)))
+
+
+def declares(encoding):
+  bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
+  return jax.eval_shape(bound.distances, jnp.arange(3.0)) is not None
+
+
+@pytest.mark.slow
+def test_consecutive_positions_give_the_same_numbers(encoding):
+  """What declares no structure does not notice them: it is the same program."""
+  if declares(encoding):
+    structured(encoding, SIDES['causal window' if encoding.causal_only else 'both sides'])
+    return
+  inputs = draw(encoding, batch=2, queries=27, keys=94)
+  at_q, at_k = (at.replace(consecutive=False) for at in (QUERIES, KEYS))
+
+  @jax.jit
+  def program(inputs, at_q, at_k):
+    return solve(blockwise, ends(encoding, inputs, at_q, at_k), **CAUSAL, block=8)
+
+  declared, not_declared = program.lower(inputs, QUERIES, KEYS), program.lower(inputs, at_q, at_k)
+  assert declared.as_text() == not_declared.as_text()
+
+
+DECLARED = [
+  pytest.param(encoding, SIDES[side], id=f'{title(encoding)}-{side}')
+  for encoding, core, _ in shelf() if core and overrides(encoding, 'distances')
+  for side in SIDES if SIDES[side]['causal'] or not encoding.causal_only
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('module, mask', DECLARED)
+def test_what_is_declared_gives_the_same_numbers_under_each_mask(module, mask):
+  structured(module, mask)
+
+
+def test_both_parts_of_a_chain_are_passed_on_both_sides():
+  buckets = T5(buckets=12, max_distance=20, bidirectional=True)
+  structured(Chain((buckets, Alibi())), SIDES['both sides'])
+
+
+def test_blocks_that_divide_the_lengths_are_where_others_are():
+  structured(Kerple(), SIDES['both sides'], queries=16, keys=88)
+
+
+@pytest.mark.parametrize('declared', [(True, True), (True, False), (False, True), (False, False)])
+def test_distances_are_made_where_both_ends_are_declared(declared):
+  q, k = (
+    at.replace(consecutive=one).tokens(jnp.zeros((2, at.order.shape[1], DIMS.N, DIMS.H)))
+    for at, one in zip((QUERIES, KEYS), declared, strict=True)
+  )
+  made = distances(q, k, Bound(Alibi().with_dims(DIMS)), 8, 8)
+  if all(declared):  # from the end of 4 blocks of queries, from 40 on, to 12 of keys, from 6 on
+    distance = 40 + 31 - 6 - np.arange(32 + 96)
+    close(made, -slopes(DIMS.N)[:, None] * jnp.abs(distance))
+  else:
+    assert made is None
+
+
+def test_a_bias_that_reads_the_queries_of_one_row():
+  """It is made once for all rows, as there are no others; its gradient goes to the queries too."""
+  encoding, at = Shaw(clip=3, with_values=False), consecutive(5, 12)
+
+  @jax.jit
+  def both(inputs):
+    given = ends(encoding, inputs, at, at)
+    return solve(blockwise, given, **CAUSAL, block=5), solve(reference, given, **CAUSAL)
+
+  close(*both(draw(encoding, batch=1)))
+
+
+# What is made how often, and kept.
+
+
+class Counted(DistanceBias):
+  """Tells `made` of all distances that biases are made of."""
+
+  made = []
+
+  def of(self, distance):
+    note = lambda first: self.made.append((distance.shape, int(first)))
+    jax.debug.callback(note, distance.reshape(-1)[0])
+    return -jnp.abs(distance)[..., None]
+
+  def by_distance(self, q, r_NR):
+    jax.debug.callback(lambda: self.made.append('block'))
+    return super().by_distance(q, r_NR)
+
+
+@pytest.mark.parametrize('declared', [False, True], ids=['by pairs', 'by distances'])
+def test_a_bias_is_made_once_for_all_rows(declared):
+  """Of two rows of 12 tokens, six pairs of blocks of four; once more on the way back."""
+  at = consecutive(5, 12).replace(consecutive=declared)
+  given = ends(Counted(), draw(Counted(), batch=2), at, at)
+  firsts = [4 * (i - j) for i in range(3) for j in range(i + 1)]
+  for run, times in (
+    (lambda: blockwise(*given, **CAUSAL, block=4), 1),
+    (lambda: solve(blockwise, given, **CAUSAL, block=4), 2),
+  ):
+    Counted.made.clear()
+    jax.block_until_ready(jax.jit(run)())
+    jax.effects_barrier()
+    if declared:  # the largest distance, from the last query on, and room for one more
+      assert collections.Counter(Counted.made) == {((24,), 11): 1, 'block': 6 * times}
+    else:
+      assert sorted(Counted.made) == sorted(times * [((1, 4, 4), first) for first in firsts])
+
+
+def test_waves_given_or_made_inside_are_the_same_bits(encoding):
+  """And nothing of them stays with queries and keys: a cache would store it."""
+  at = place(encoding, segments(*ROWS))
+  inputs = draw(encoding)
+  bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
+  state = first_state(encoding, 4)
+  at = at.replace(pos=bound.positions(at, state.sequence)[0])
+  features, _ = bound.features(inputs['q'], at, state.layer)
+  for hook, number in ((bound.query, DIMS.N), (bound.key, DIMS.K)):
+    tokens = at.tokens(heads(inputs['q'], number), inputs['v'], features)
+    want, got = hook(tokens), hook(tokens.replace(waves=bound.waves(at, jnp.float64)))
+    assert not jax.tree.leaves(got.waves)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+@pytest.mark.slow
+def test_gradients_are_the_same_bits_in_each_run_and_each_compilation():
+  """Of hooks of all kinds, in the precision and at a length of training."""
+  encoding = Chain((Shaw(), Kerple(), Fox()))
+  at = consecutive(0, 512)
+  with jax.enable_x64(False):
+    inputs = jax.tree.map(jnp.float32, draw(encoding, batch=2, queries=512, keys=512))
+
+    def run(inputs):
+      return solve(blockwise, ends(encoding, inputs, at, at), **CAUSAL, block=128)
+
+    once, again = (jax.jit(run).lower(inputs).compile() for _ in range(2))
+    want = once(inputs)
+    for got in (once(inputs), again(inputs)):
+      jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def planned_bytes(encoding, T, **way):
+  """What XLA plans for temporaries of a forward and backward pass, T queries and keys."""
+
+  def run(inputs, at):
+    return solve(functools.partial(attend, **way), ends(encoding, inputs, at, at))
+
+  with jax.enable_x64(False):
+    inputs = jax.tree.map(jnp.float32, draw(encoding, batch=1, queries=T, keys=T))
+    planned = jax.jit(run).lower(inputs, consecutive(0, T)).compile().memory_analysis()
+  return planned.temp_size_in_bytes
+
+
+def exponent(encoding, **way):
+  short, long = (planned_bytes(encoding, T, **way) for T in (4096, 16_384))
+  print(f'{title(encoding)}: {short / 2**20:.1f} and {long / 2**20:.1f} MiB')
+  return math.log(long / short, 4)
+
+
+@pytest.mark.slow
+def test_memory_is_linear_in_the_length(encoding):
+  assert exponent(encoding, implementation='blockwise') <= 1.1
+
+
+def test_memory_is_linear_in_the_length_by_blocks_and_quadratic_at_once():
+  assert exponent(Alibi(), implementation='blockwise') <= 1.1
+  assert exponent(Alibi(), implementation='reference') > 1.8
+
+
+# FIRE's network, whose units are evaluated only where they cross 0.
+
+
+def plain(x_P, w_R, b_R, out_RN):
+  return jax.nn.relu(x_P[:, None] * w_R + b_R).dot(out_RN).T
+
+
+RISING = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0])
+
+
+@pytest.mark.parametrize('b_R', [
+  -0.5 * RISING,  # all cross, in the middle
+  [3.0, 2.0, 1.0, 0.0, 0.0, 0.0],  # none does: all are on, or stay on the edge
+  [-1.0, -1.0, -1.0, -3.0, -3.0, -3.0],  # none does: all are off
+  [2.0, 1.0, 0.5, -0.5, -1.0, -2.0],  # each is 0 at the end, and on before or never
+  [1.0, 0.0, -1.0, 0.2, -0.3, -5.0],  # some
+])
+def test_fire_network_equals_the_sum_over_its_units(b_R):
+  rng = np.random.default_rng(0)
+  x_P = np.concatenate([[0.0, 1.0], rng.uniform(size=9)])
+  given = x_P, RISING, np.asarray(b_R), rng.normal(size=(6, 3))
+  dy_NP = rng.normal(size=(3, 11))
+
+  @jax.jit
+  def both(given):
+    ways = [jax.vjp(function, *given) for function in (network, plain)]
+    return [(y, pull(dy_NP)) for y, pull in ways]
+
+  close(*both(given))

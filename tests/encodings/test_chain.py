@@ -1,0 +1,242 @@
+"""Chains: each part as it is alone, in the order given, with traits, weights and errors of all."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from posjax.attention import visible
+from posjax.encodings import Bound, Chain, Encoding, Pair, name_of
+from posjax.encodings.alibi import Alibi
+from posjax.encodings.bipe import Bipe
+from posjax.encodings.cope import Cope
+from posjax.encodings.core.arrays import per_head, scores
+from posjax.encodings.dape import Dape
+from posjax.encodings.fope import Fope
+from posjax.encodings.fox import Fox
+from posjax.encodings.kerple import Kerple
+from posjax.encodings.learned import Learned
+from posjax.encodings.nope import Nope
+from posjax.encodings.path import Path
+from posjax.encodings.pope import Pope
+from posjax.encodings.randomize import Randomize
+from posjax.encodings.rope import Rope
+from posjax.encodings.rotary_values import RotaryValues
+from posjax.encodings.self_extend import SelfExtend
+from posjax.encodings.shaw import Shaw
+from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
+from posjax.encodings.stick_breaking import StickBreaking
+from posjax.encodings.xpos import Xpos
+from tests.support.problem import (
+  CAUSAL,
+  DIMS,
+  FIVES,
+  REFERENCE,
+  ROWS,
+  attention,
+  close,
+  draw,
+  first_state,
+  heads,
+  place,
+  segments,
+)
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+
+# Traits.
+
+
+def stub(**traits):
+  return type('Stub', (Encoding,), traits)()
+
+
+@pytest.mark.parametrize('trait, rule', [
+  ('shift_invariant', all), ('sees_itself', all),
+  ('whole_positions', any), ('causal_only', any), ('contiguous', any), ('all_heads', any),
+  ('own_score', any), ('looks_ahead', any), ('fractions', any),
+])
+def test_a_chain_has_what_all_parts_or_any_have(trait, rule):
+  for values in itertools.product((False, True), repeat=2):
+    assert getattr(Chain(tuple(stub(**{trait: value}) for value in values)), trait) is rule(values)
+
+
+def test_a_chain_adds_up_the_other_traits():
+  one, other = stub(reach=2, limit=9, widest_block=64), stub(reach=1, limit=7, normalizer='none')
+  for parts in ((one, other), (other, one)):
+    chain = Chain(parts)
+    assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (2, 7, 64, 'none')
+  embedding = [stub(reach=n, embed=lambda self, x_BTD, at, state: (x_BTD, state)) for n in (2, 3)]
+  assert Chain((one, *embedding, other)).reach == 2 + 3 + 2
+  assert Chain((stub(widens=2), Nope(), stub(widens=3))).widens == 6
+  assert Chain((Nope(), stub(tile=(1, 2)), Rope())).tile == (1, 2)
+  chain = Chain((Nope(), Rope()))
+  assert chain.widens == 1 and chain.tile == (1, 1)
+  assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (
+    0, None, None, 'softmax'
+  )
+  assert chain.depends_on_capacity == '' and chain.inert == ()
+  assert Chain((Rope(), Randomize())).depends_on_capacity == Randomize.depends_on_capacity
+  assert Chain((Rope(), Dape())).inert == ('dape/output_bias_LN',)
+
+
+# Weights.
+
+
+def test_weights_are_those_of_the_parts_under_their_names():
+  """Without an entry for those that have none, as rope has."""
+  shapes = lambda encoding: jax.eval_shape(
+    encoding.with_dims(DIMS).init_weights, jax.random.key(0)
+  )
+  fox, dape, learned = Fox(bias=2.5), Dape(), Learned(length=8)
+  assert shapes(Chain((Rope(), fox, dape, learned))) == {
+    'fox': shapes(fox), 'dape': shapes(dape), 'learned': shapes(learned)
+  }
+  assert shapes(Chain((Rope(), Nope()))) == {}
+  chain = Chain((Rope(), fox)).with_dims(DIMS)
+  weights = chain.init_weights(jax.random.key(0))
+  assert (weights['fox']['gate_bias_LN'] == 2.5).all()
+  close(chain.apply({'params': weights}, method='weights'), weights, 0, 0)
+
+
+# What cannot be chained.
+
+
+@pytest.mark.parametrize('parts, message', [
+  ((), 'a chain needs two encodings at least, each once; it is '),
+  ((Rope(),), 'a chain needs two encodings at least, each once; it is rope'),
+  ((Rope(), Nope(), Rope(base=5.0)),
+   'a chain needs two encodings at least, each once; it is rope+nope+rope'),
+  ((Rope(), Alibi(), Path()),
+   'path makes its own score: it must come before alibi, whose score would be lost'),
+  ((Path(), Xpos()),
+   'xpos makes its own score: it must come before path, whose score would be lost'),
+  ((StickBreaking(), Nope(), Fox()),
+   'stick_breaking turns scores into weights: it must come after fox'),
+  ((Path(), Pope()),
+   'pope widens the heads of queries and keys: it goes with positions that are added, moved or a '
+   'bias, not with path'),
+  ((Rope(), SelfExtend()),
+   'self_extend turns queries and keys for its own score: beside it rope would turn them once '
+   'more'),
+  ((Xpos(), Fope()),
+   'xpos turns queries and keys for its own score: beside it fope would turn them once more'),
+  ((Rope(), RotaryValues(), Shaw()),
+   'rotary_values turns values, and what shaw adds to outputs would not be turned'),
+  ((StickBreaking(), RotaryValues(back=True)),
+   'rotary_values turns values, and what stick_breaking adds to outputs would not be turned'),
+  ((Bipe(), Randomize(), Rope()),
+   'bipe adds what it finds behind the positions: it must come after randomize, which moves them'),
+  ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),
+])
+def test_what_cannot_be_chained(parts, message):
+  with pytest.raises(ValueError) as error:
+    Chain(parts).with_dims(DIMS)
+  assert str(error.value) == message
+
+
+# Hooks: in order, each part with features, carry, weights and state of its own.
+
+
+def alone(encoding, weights, inputs, at, s_BNTS):
+  """What one encoding by itself makes of scores, all at once; and the mask."""
+  bound = Bound(encoding.with_dims(DIMS), weights)
+  state = first_state(encoding, len(inputs['q'])).layer
+  q_features, k_features = (bound.features(inputs[part], at, state)[0] for part in 'qk')
+  q = bound.query(at.tokens(heads(inputs['q'], DIMS.N) * DIMS.scale, inputs['v'], q_features))
+  k = bound.key(at.tokens(heads(inputs['k'], DIMS.K), inputs['v'], k_features))
+  k = bound.key_block(k)
+  pair = Pair(q, k, visible(q, k, **CAUSAL), bound.position_bias(q, k))
+  return bound.score(s_BNTS, pair, bound.init_carry(q))[0], pair.mask
+
+
+def one_after_the_other(parts, inputs, at):
+  s_BNTS = scores(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
+  for part in parts:
+    weights = inputs['weights'].get(name_of(part), {})
+    s_BNTS, mask_B1TS = alone(part, weights, inputs, at, s_BNTS)
+  p_BNTS = jnp.where(mask_B1TS, jnp.exp(s_BNTS), 0)
+  total_BNT1 = jnp.sum(p_BNTS, axis=-1, keepdims=True)
+  if parts[-1].normalizer == 'none':
+    p_BNTS += (1 - total_BNT1) * jnp.eye(12)  # the remainder goes to the token's own value
+  else:
+    p_BNTS /= jnp.where(total_BNT1 > 0, total_BNT1, 1)
+  v_BSKH = jnp.where(at.segment_ids[..., None, None] >= 0, inputs['v'], 0)  # padding has none
+  return jnp.einsum('BNTS,BSNH->BTNH', p_BNTS, per_head(v_BSKH, DIMS.N))
+
+
+@pytest.mark.parametrize('parts', [
+  (Alibi(), Kerple()),
+  (Fox(), Shaw(clip=4, with_values=False), Kerple()),
+  (Path(rank=5), Cope(rows=4), Fox()),
+  (Cope(rows=4), StickBreaking()),
+], ids=lambda parts: '+'.join(map(name_of, parts)))
+def test_scores_pass_through_the_parts_in_order(parts):
+  chain = Chain(parts)
+  inputs, at = draw(chain), place(chain, segments(*ROWS))
+
+  @jax.jit
+  def solve(inputs, at):
+    got = [attention(chain, inputs, at, at, **CAUSAL, **way) for way in (REFERENCE, FIVES)]
+    return one_after_the_other(parts, inputs, at), got
+
+  want, got = solve(inputs, at)
+  close(got, [want, want], 1e-12, 1e-12)
+
+
+def test_a_part_that_does_nothing_changes_nothing():
+  inputs, at = draw(Rope()), place(Rope(), segments(*ROWS))
+
+  @jax.jit
+  def solve(inputs, at):
+    encodings = Rope(), Chain((Rope(), Nope())), Chain((Nope(), Rope()))
+    return [attention(each, inputs, at, at, **CAUSAL, **FIVES) for each in encodings]
+
+  want, *got = solve(inputs, at)
+  close(got, [want, want], 1e-14, 1e-14)
+
+
+class Doubled(Encoding):
+  """Twice the place, and twice the embedding."""
+
+  def positions(self, at, state):
+    return 2 * at.pos, state
+
+  def embed(self, x_BTD, at, state):
+    return 2 * x_BTD, state
+
+
+def test_embeddings_are_made_in_order_at_the_places_that_the_last_part_leaves():
+  learned, at = Learned(length=64), place(Learned(), segments(*ROWS))
+  inputs = draw(learned)
+  x_BTD, pe_BTD = inputs['q'], inputs['weights']['table_RD'][2 * at.pos[..., 0]]
+  for parts, want in (
+    ((Doubled(), learned), 2 * x_BTD + pe_BTD),
+    ((learned, Doubled()), 2 * (x_BTD + pe_BTD)),
+  ):
+    bound = Bound(Chain(parts).with_dims(DIMS), {'learned': inputs['weights']})
+    pos, _ = bound.positions(at, ((), ()))
+    close(bound.embed(x_BTD, at.replace(pos=pos), ((), ()))[0], want, 1e-15, 0)
+
+
+def test_places_are_drawn_for_all_parts():
+  randomize, at = Randomize(places=90), place(Randomize(), segments(*ROWS))
+  drawn_C = first_state(randomize, 4).sequence[0]
+  p, x_BTD = at.pos[..., 0], draw(Nope())['q']
+  for parts, pos_BT in (
+    ((randomize, Sinusoidal()), drawn_C[p]),
+    ((Sinusoidal(), randomize), drawn_C[p]),
+    ((Doubled(), randomize), drawn_C[2 * p]),
+    ((randomize, Doubled(), Sinusoidal()), 2 * drawn_C[p]),
+  ):
+    chain = Chain(parts).with_dims(DIMS)
+    pos, after = Bound(chain).positions(at, first_state(chain, 4).sequence)
+    assert (pos[..., 0] == pos_BT).all()
+    assert all((x == drawn_C).all() for x in jax.tree.leaves(after))
+    factor = 2 if Doubled() in parts else 1
+    want = factor * x_BTD
+    if Sinusoidal() in parts:
+      want += sinusoid(pos_BT, DIMS.D, dtype=jnp.float64)
+    close(Bound(chain).embed(x_BTD, at.replace(pos=pos), after)[0], want, 1e-14, 1e-14)
