@@ -27,7 +27,8 @@ class Bug(NamedTuple):
 
 
 ENCODINGS, EQUATIONS, TRAITS, TOEPLITZ = (
-  f'tests/encodings/test_{name}.py::test' for name in ('encodings', 'equations', 'traits', 'toeplitz')
+  f'tests/encodings/test_{name}.py::test'
+  for name in ('encodings', 'equations', 'traits', 'toeplitz')
 )
 CONSECUTIVE = 'tests/attention/test_kernel.py::test_consecutive_positions_give_the_same_numbers'
 DECODING = 'tests/attention/test_cache.py::test_cached_decoding_equals_forward'
