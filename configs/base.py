@@ -66,14 +66,19 @@ def get_config(size='tiny'):
     chunks=(0,),  # tokens of a text that see each other, in each layer of the pattern; 0: all
     remat=False,  # recompute each group of layers in the backward pass, not store it
     dtype='float32',  # of the computation, or 'bfloat16'; weights are float32 always
+    form='auto',  # the task's first; or 'decoder': tokens see no later ones, 'encoder': they do
   )
+
+  # What is learned. A task's own arguments are a section of its name: task.text.stride. See
+  # posjax/tasks and configs/tasks.
+  config.task = dict(name='text')
 
   config.attention = dict(
     implementation='auto',  # or 'reference', 'blockwise', 'fused': see posjax/attention
     block=128,  # queries and keys in one block of 'blockwise'
   )
 
-  config.data = dict(
+  config.data = dict(  # text, for tasks that read some
     # A TFDS dataset 'tfds:NAME'; local files, each a document: 'text:GLOB'; records in local files,
     # each a document: 'jsonl:GLOB' or 'parquet:GLOB'; or a pinned text 'package:NAME'.
     corpus='tfds:python_source',
@@ -122,21 +127,19 @@ def get_config(size='tiny'):
   # Where metrics go in addition to metrics.jsonl: 'tensorboard', 'wandb'; () for none.
   config.writers = ('tensorboard',)
 
-  config.mesh = (-1, 1, 1)  # devices along (data, fsdp, tensor); -1: all that are left
+  config.mesh = dict(  # devices along each axis; -1: all that are left
+    data=-1,  # rows
+    fsdp=1,  # rows, and weights by their width
+    tensor=1,  # heads, and the MLP's width
+  )
 
   config.checkpoint = dict(
     every=250,  # steps between two checkpoints; each carries its validation loss
-    keep=2,  # newest ones that are kept; the best is kept besides
-    tokens=32_768,  # validation bytes that are scored with each, drawn evenly over documents
+    keep=2,  # newest ones that are kept; the best is kept, too
   )
 
   config.evaluate = dict(
     multiples=(1, 2, 4, 8),  # lengths, as multiples of the training length
-    # Held-out bytes, drawn evenly over documents: see posjax/data/pipeline.py. All of them are
-    # scored by the non-overlapping protocol at each length.
-    tokens=131_072,
-    stride=32,  # bytes that a window of the sliding protocol scores: its last ones
-    windows=512,  # of the sliding protocol at each length, evenly spaced over those bytes
   )
 
   config.generate = dict(

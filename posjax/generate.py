@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posjax import data, report, state
+from posjax import report, state
 from posjax.encodings import At
 from posjax.errors import UserError
 from posjax.models.transformer import Cache, unstacked
@@ -25,7 +25,8 @@ from posjax.models.transformer import Cache, unstacked
 CHUNK = 16  # tokens of one call of the scan
 BUCKET = 64  # prompts are padded to this length times a power of two; so are caches
 LONGEST = 2**16 - 1  # bytes of a prompt: attention takes their square, a minute on two CPU cores
-STATIC = ('model', 'capacity', 'slots', 'temperature', 'top_k', 'top_p')  # new values compile anew
+# New values of these compile again.
+STATIC = ('model', 'capacity', 'slots', 'temperature', 'top_k', 'top_p', 'never')
 
 
 @flax.struct.dataclass
@@ -37,12 +38,14 @@ class Decoding:
   cache: Cache
 
 
-def sample(logits_BV, rng, *, temperature, top_k, top_p):
+def sample(logits_BV, rng, *, temperature, top_k, top_p, never=()):
   """A token of each row, [B]; temperature 0 takes the likeliest.
 
   Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751. Both look at
-  all tokens, after the temperature: top-p is no share of what top-k leaves.
+  all tokens, after the temperature: top-p is no share of what top-k leaves. Tokens in `never` are
+  not sampled.
   """
+  logits_BV = logits_BV.at[:, list(never)].set(-jnp.inf) if never else logits_BV
   if temperature < 1e-30:  # of logits by less, float32 may hold no quotient
     return jnp.argmax(logits_BV, axis=-1)
   logits_BV = logits_BV / temperature
@@ -81,7 +84,7 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
     prompts: one array of tokens per row, each with one at least.
     tokens: how many to generate.
     rng: a key.
-    **sampling: temperature, top_k and top_p, see `sample`.
+    **sampling: temperature, top_k, top_p and never, see `sample`.
   """
   tokens_BT, padding_B = pad_left(prompts)
   length, chunks = tokens_BT.shape[1], -(-tokens // CHUNK)
@@ -142,11 +145,9 @@ def decode(model, params, decoding, rng, **sampling):
 
 
 def _next(logits_BTV, at, cache, rng, sampling):
-  # Documents begin with BOS, so it never follows anything.
-  logits_BV = logits_BTV[:, -1].at[:, data.BOS].set(-jnp.inf)
   now = jax.random.fold_in(rng, cache.length)
   return Decoding(
-    tokens_B=sample(logits_BV, now, **sampling).astype(jnp.int32),
+    tokens_B=sample(logits_BTV[:, -1], now, **sampling).astype(jnp.int32),
     at=at.replace(pos=at.pos + 1, order=at.order + 1),
     cache=cache,
   )
@@ -208,11 +209,11 @@ def until(pieces, stops):
   yield text
 
 
-def rows(chunks, samples, stops):
+def rows(chunks, samples, stops, decode):
   """The bytes of each row of `chunks`, as far as it takes until each row has a stop."""
   texts = [b''] * samples
   for chunk in chunks:
-    texts = [text + data.decode(row) for text, row in zip(texts, chunk, strict=True)]
+    texts = [text + decode(row) for text, row in zip(texts, chunk, strict=True)]
     if all(any(stop in text for stop in stops) for text in texts):
       break
   return texts
@@ -229,20 +230,24 @@ def run(config, workdir, *, checkpoint, prompt):
   sampling = config.generate.to_dict()
   ends, samples = stops(sampling.pop('stop')), sampling.pop('samples')
   rng = jax.random.key(sampling.pop('seed'))
-  saved = state.load(config, workdir, checkpoint)
+  setup = state.setup(config)
+  task = setup.task
+  saved = state.load(setup, workdir, checkpoint)
   if saved.read_with:
     print(report.read_with(saved.read_with), file=sys.stderr, flush=True)
   text = read(prompt)
-  tokens = data.encode(text)
+  tokens = task.encode(text)
   state.check_limit(
     saved.model, len(tokens) + config.generate.tokens, 'the prompt with generate.tokens'
   )
-  with jax.set_mesh(saved.mesh):
-    chunks = generate(saved.model, saved.params, [tokens] * samples, rng=rng, **sampling)
+  with jax.set_mesh(setup.mesh):
+    chunks = generate(
+      saved.model, saved.params, [tokens] * samples, rng=rng, never=task.never, **sampling
+    )
     if samples == 1:
-      show(text, until((data.decode(chunk[0]) for chunk in chunks), ends))
+      show(text, until((task.decode(chunk[0]) for chunk in chunks), ends))
     else:
-      for number, new in enumerate(rows(chunks, samples, ends), 1):
+      for number, new in enumerate(rows(chunks, samples, ends, task.decode), 1):
         print(f'--- sample {number} of {samples} ---')
         show(text, until([new], ends))
 

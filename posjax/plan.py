@@ -12,7 +12,7 @@ import math
 
 import jax
 
-from posjax import data, evaluate, report, sharding, state, train_step
+from posjax import report, sharding, state, train_step
 from posjax.dims import letters
 from posjax.errors import show
 from posjax.runtime import devices, memory
@@ -28,7 +28,7 @@ def flops_per_step(config, model, params):
 
   def in_products(path, leaf):
     name = path[-1].key
-    look_up = name == 'table_VD' and not model.tied
+    look_up = name == 'table_VD' and not model.shares_table
     return 0 if look_up or len(letters(name)) < 2 or path[0].key == 'encoding' else leaf.size
 
   weights = sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(in_products, params)))
@@ -61,13 +61,13 @@ def run(config, name, device=''):
   Raises:
     UserError: the text cannot be had, or there is too little; said after the verdict.
   """
-  model, mesh = state.setup(config)
-  params = state.abstract(config, model, mesh).params
-  flops = flops_per_step(config, model, params)
+  setup = state.setup(config)
+  mesh, params = setup.mesh, setup.shapes.params
+  flops = flops_per_step(config, setup.model, params)
   tokens = config.train.batch * config.train.length
   print(f'config      {name}')
   print(f'parameters  {report.count(params):,}')
-  print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a byte')
+  print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a {setup.task.unit}')
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   print(f'mesh        {axes}', flush=True)
   arguments, temporaries = bytes_of_step(config)
@@ -76,9 +76,7 @@ def run(config, name, device=''):
   print(f'memory      {gib(needed)}{parts if needed < math.inf else ""}')
   print_seconds(flops, config.model.dtype, mesh.size, device)
   fits = judge(config, mesh, needed, device)
-  corpus = data.load(**config.data)
-  evaluate.hold_out(config, corpus)
-  print(f'data        {corpus}')
+  print(f'data        {setup.open().name}')
   return 0 if fits else 2
 
 
@@ -87,12 +85,11 @@ def bytes_of_step(config):
 
   Infinite, if the compiler accepts no step that takes so much, as that for TPUs.
   """
-  model, mesh = state.setup(config)
-  abstract = state.abstract(config, model, mesh)
+  setup = state.setup(config)
   try:
-    with jax.set_mesh(mesh):
-      step = train_step.make_step(config, model, abstract)
-      step = step.lower(abstract, train_step.example(config, mesh)).compile()
+    with jax.set_mesh(setup.mesh):
+      step = train_step.make_step(setup)
+      step = step.lower(setup.shapes, train_step.example(setup)).compile()
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
@@ -171,7 +168,7 @@ def ladders(config, mesh):
   data_axis, fsdp, tensor = mesh.shape.values()
   spread = {}
   if data_axis > 1 and config.model.dim % (data_axis * fsdp) == 0:
-    spread = {'mesh': (1, data_axis * fsdp, tensor)}
+    spread = {'mesh.data': 1, 'mesh.fsdp': data_axis * fsdp, 'mesh.tensor': tensor}
   rows = config.train.batch // sharding.row_parts(mesh)
   microbatches, n = [{}], 2 * config.train.accumulate
   while rows % n == 0:

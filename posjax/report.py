@@ -1,20 +1,21 @@
 """What a run shows: its first lines, the table and the figure at its end, and what to try next."""
 
+import collections
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import math
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import subprocess
 import warnings
 
 import jax
 
-from posjax import attention, data
+from posjax import attention
 from posjax import config as config_lib
 from posjax.encodings import Chain, arguments, name_of
 from posjax.errors import show
@@ -29,8 +30,9 @@ def count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def banner(config, name, model, mesh, params, corpus, workdir):
-  """The run's first lines: what exactly will happen, and why. `params` may be shapes alone."""
+def banner(setup, name, data, workdir):
+  """The run's first lines: what exactly will happen, and why."""
+  config, task, model, mesh = setup.config, setup.task, setup.model, setup.mesh
   encodings = model.pattern.by_name
   layers = ', '.join(
     signature(encodings[name])
@@ -49,10 +51,10 @@ def banner(config, name, model, mesh, params, corpus, workdir):
     f'config     {name}, seed {config.seed}',
     f'encoding   {layers}',
     f'attention  {"; ".join(chosen)}',
-    f'weights    {count(params):,}, computing in {model.dtype}',
+    f'weights    {count(setup.shapes.params):,}, computing in {model.dtype}',
     f'devices    {devices()}: {axes}',
-    f'corpus     {corpus}',
-    f'training   {train.steps:,} steps of {train.batch} x {train.length} bytes',
+    f'data       {data.name}',
+    f'training   {train.steps:,} steps of {train.batch} x {train.length} {task.unit}s',
     f'workdir    {workdir}',
   ])
 
@@ -70,30 +72,16 @@ def signature(encoding):
   return f'{name_of(encoding)}({values})'
 
 
-def record(config, corpus, params):
+def record(config, data, params):
   """What stands beside every result and in every checkpoint: what it was made with."""
   return {
     'weights': count(params),
     'devices': devices(),
     'config': config_lib.to_dict(config),
-    'corpus': str(corpus),
-    'sha256': corpus.sha256,
-    'prompt': prompt(corpus),
+    'corpus': data.name,
+    'sha256': data.sha256,
     'code': code_version(),
   }
-
-
-def prompt(corpus):
-  """The beginning of a line of held-out text that can be printed, at most 20 bytes: '' if none."""
-  excerpt, *_ = data.excerpts(corpus, 'test', tokens=1000, excerpt=1000)
-  first, *lines = data.decode(excerpt).decode('utf-8', 'ignore').split('\n')
-  words = [cut(line.strip(), 20) for line in [*lines, first]]  # the first line may be cut in two
-  return next((text for text in words if text and text.isprintable()), '')
-
-
-def cut(text, size):
-  """The first `size` bytes of UTF-8 of a text, less a character that they cut."""
-  return text.encode()[:size].decode('utf-8', 'ignore')
 
 
 def code_version():
@@ -110,29 +98,49 @@ def code_version():
 
 
 def table(result):
-  """Nats and bits per byte at each length, under the two protocols; one line per length."""
-  protocols = result['protocols']
-  lines = [f'{"":>12}{"non-overlapping":>22}{"sliding":>22}']
-  lines += [f'{"length":>12}' + f'{"nats/byte":>11}{"bits/byte":>11}' * len(protocols)]
-  for row in result['lengths']:
-    cells = ''.join(cell(row[protocol], result['limit']) for protocol in protocols)
-    lines.append(f'{row["length"]:>7,} {row["multiple"]:>2}x {cells}'.rstrip())
-  scored = result['scored']
-  lines += [*protocols.values(), f'scored: {scored["documents"]:,} of {scored["of"]:,} documents']
+  """A line for each length, columns for each test and metric, and what the tests are."""
+  records, lengths = result['records'], lengths_of(result)
+  columns = [*dict.fromkeys((each['test'], each['metric']) for each in records)]
+  cells = {(each['test'], each['metric'], each['length']): each for each in records}
+  widths = {column: max(11, len(column[1]) + 2) for column in columns}
+  heads = collections.Counter()
+  for test, metric in columns:
+    heads[test] += widths[test, metric]
+  lines = [
+    f'{"":>12}' + ''.join(f'{test:>{width}}' for test, width in heads.items()),
+    f'{"length":>12}' + ''.join(f'{metric:>{widths[test, metric]}}' for test, metric in columns),
+  ]
+  for n in lengths:
+    row = ''.join(
+      f'{cell(cells[*column, n], result["limit"]):>{widths[column]}}' for column in columns
+    )
+    lines.append(f'{n:>7,} {n // lengths[0]:>2}x {row}'.rstrip())
+  lines += [*result['tests'].values(), *floors(records), *filter(None, [result['scored']])]
   return '\n'.join(lines)
 
 
-def cell(nats, limit):
-  if nats is None:
-    return f'{f"beyond {limit} positions":>22}'
-  return f'{nats:>11.3f}{nats / math.log(2):>11.3f}'
+def lengths_of(result):
+  return [*dict.fromkeys(each['length'] for each in result['records'])]
 
 
-def finish(result, record, workdir, *, name, step, command, differs=None):
-  """Prints the table and the next commands, and saves evaluation.json and loss_by_length.png.
+def cell(record, limit):
+  return f'beyond {limit}' if record['value'] is None else f'{record["value"]:.3f}'
+
+
+def floors(records):
+  """A line for each test and metric of which it is known what a guess reaches."""
+  known = [each for each in records if each['floor'] is not None]
+  for test, metric in dict.fromkeys((each['test'], each['metric']) for each in known):
+    own = [each for each in known if (each['test'], each['metric']) == (test, metric)]
+    by_length = ', '.join(f'{each["floor"]:.3f} at {each["length"]:,}' for each in own)
+    yield f'a guess, {test}, {metric}: {by_length}'
+
+
+def finish(result, record, workdir, *, name, step, command, hint, differs=None):
+  """Prints the table and the next command, and saves evaluation.json and its figure.
 
   Where the model is not as it was trained, `differs` says how, as `config.difference` does: the
-  files are then named after it, and those of the run stay.
+  files are then named after it, and those of the run stay. `hint` is the task's.
   """
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
   print(table(result), flush=True)
@@ -141,12 +149,8 @@ def finish(result, record, workdir, *, name, step, command, differs=None):
     print(f'figure: {save(contents, workdir, suffix(differs or {}))}')
   else:
     warnings.warn(f'{workdir} cannot be written: these results are not saved', stacklevel=2)
-  limit = result['limit'] or math.inf
-  beginning = cut(record['prompt'], int(min(20, limit / 2)))
-  most = limit - len(beginning.encode()) - 1  # BOS
-  fits = most >= record['config']['generate']['tokens']
-  tokens = '' if fits else f' --config.generate.tokens={most}'
-  print(f'next:   {command}{tokens} --mode=generate --prompt={shlex.quote(beginning)}', flush=True)
+  if hint:
+    print(f'next:   {command} {hint}', flush=True)
 
 
 def read_with(difference):
@@ -171,42 +175,57 @@ def suffix(difference):
 def save(contents, workdir, suffix=''):
   """Writes evaluation.json and, first, the figure; the figure's path."""
   workdir = pathlib.Path(workdir)
-  figure = workdir / f'loss_by_length{suffix}.png'
+  figure = workdir / f'by_length{suffix}.png'
   plot(contents, figure)
   files.replace(workdir / f'evaluation{suffix}.json', json.dumps(contents, indent=2) + '\n')
   return figure
 
 
 def plot(contents, path):
-  """Left: bits per byte against length, by both protocols. Right: against position."""
+  """A row for each shown metric. Left: against length, by test. Right: against position."""
   from matplotlib.figure import Figure  # slow to import
 
-  figure = Figure(figsize=(11, 4), layout='constrained')
-  left, right = figure.subplots(1, 2)
-  rows = contents['lengths']
-  trained = rows[0]['length']
-  for protocol, marker in (('non_overlapping', 'o'), ('sliding', 's')):
-    points = [(row['length'], row[protocol] / math.log(2)) for row in rows if row[protocol]]
-    left.plot(*zip(*points, strict=True), marker=marker, label=contents['protocols'][protocol])
-  left.set_xscale('log', base=2)
-  left.set_xticks([row['length'] for row in rows], [str(row['length']) for row in rows])
-  left.set_xlabel('length of the window, bytes')
-  left.legend(fontsize='small', loc='upper left', bbox_to_anchor=(0, -0.15), frameon=False)
-  nats = contents['by_position']
-  bits = [math.nan if n is None else n / math.log(2) for n in nats]
-  around = [bits[max(0, i - 8) : i + 9] for i in range(len(bits))]
-  right.plot(bits, linewidth=0.5, color='C0', alpha=0.4)
-  right.plot([sum(part) / len(part) for part in around], color='C0')
-  right.set_xlabel(f'position in a non-overlapping window of {len(nats)} bytes')
-  for axes in (left, right):
-    axes.axvline(trained, color='grey', linestyle=':')
-    axes.annotate(
-      ' training length', (trained, 1), xycoords=('data', 'axes fraction'), va='top',
-      color='grey', fontsize='small',
-    )
-    axes.set_ylabel('bits per byte')
-    axes.grid(alpha=0.3)
+  shown = contents['shown']
+  figure = Figure(figsize=(11, 4 * len(shown)), layout='constrained')
+  panels = figure.subplots(len(shown), 2, squeeze=False)
+  for (left, right), metric in zip(panels, shown, strict=True):
+    plot_lengths(left, contents, metric)
+    plot_positions(right, contents, metric)
+    for axes in (left, right):
+      axes.axvline(lengths_of(contents)[0], color='grey', linestyle=':')
+      axes.annotate(
+        ' training length', (lengths_of(contents)[0], 1), xycoords=('data', 'axes fraction'),
+        va='top', color='grey', fontsize='small',
+      )
+      axes.set_ylabel(metric)
+      axes.grid(alpha=0.3)
   title = f'{contents["name"]}, step {contents["step"]:,}: {contents["corpus"]}'
-  # A $ in a name begins no formula, and what has no shape cannot be drawn.
+  # A $ in a name begins no formula.
   figure.suptitle(printable(title), parse_math=False)
   figure.savefig(path, dpi=120)
+
+
+def plot_lengths(axes, contents, metric):
+  """A line for each test, dotted where a guess is; lengths beyond the limit are left out."""
+  lengths = lengths_of(contents)
+  for (test, title), marker in zip(contents['tests'].items(), itertools.cycle('os^dv')):
+    own = [r for r in contents['records'] if (r['test'], r['metric']) == (test, metric)]
+    points = [(r['length'], r['value']) for r in own if r['value'] is not None]
+    (line,) = axes.plot(*zip(*points, strict=True), marker=marker, label=title)
+    guess = [(r['length'], r['floor']) for r in own if r['floor'] is not None]
+    if guess:
+      axes.plot(*zip(*guess, strict=True), linestyle=':', color=line.get_color())
+  axes.set_xscale('log', base=2)
+  axes.set_xticks(lengths, map(str, lengths))
+  axes.set_xlabel(f'length, {contents["unit"]}s')
+  axes.legend(fontsize='small', loc='upper left', bbox_to_anchor=(0, -0.15), frameon=False)
+
+
+def plot_positions(axes, contents, metric):
+  """The first test's means by position, at the longest length that was scored."""
+  test, found = next(iter(contents['by_position'].items()))
+  values = [math.nan if x is None else x for x in found.get(metric, [])]
+  windows = (values[max(0, i - 8) : i + 9] for i in range(len(values)))
+  axes.plot(values, linewidth=0.5, color='C0', alpha=0.4)
+  axes.plot([sum(part) / len(part) for part in windows], color='C0')
+  axes.set_xlabel(f'position in a row of {len(values)} {contents["unit"]}s, {test}')

@@ -21,19 +21,20 @@ MESH_AXES = ('data', 'fsdp', 'tensor')
 AXES = {'B': ('data', 'fsdp'), 'D': 'fsdp', 'N': 'tensor', 'K': 'tensor', 'F': 'tensor'}
 
 
-def make_mesh(shape, devices=None):
-  """The mesh of `shape`, devices along (data, fsdp, tensor); -1 takes all that are left.
+def make_mesh(devices=None, **shape):
+  """The mesh of `shape`, devices along data, fsdp and tensor; -1 takes all that are left.
 
   Raises:
     UserError: the shape does not use all devices.
   """
   devices = jax.devices() if devices is None else devices
-  known = math.prod(n for n in shape if n != -1)
-  sizes = tuple(len(devices) // known if n == -1 else n for n in shape)
+  known = math.prod(n for n in shape.values() if n != -1)
+  sizes = tuple(len(devices) // known if shape[a] == -1 else shape[a] for a in MESH_AXES)
   if math.prod(sizes) != len(devices):
+    axes = ', '.join(f'mesh.{axis} = {n}' for axis, n in shape.items())
     raise UserError(
-      f'mesh = {",".join(map(str, shape))}: {known} devices along {",".join(MESH_AXES)}, and the '
-      f'machine has {len(devices)}; -1 takes all that are left, such as -1,1,1'
+      f'{axes}: {known} devices, and the machine has {len(devices)}; -1 takes all that are left, '
+      'such as mesh.data=-1'
     )
   return jax.make_mesh(
     sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
@@ -101,4 +102,4 @@ def whole(table):
 def place(batch, mesh):
   """This host's rows of numpy arrays as part of global arrays."""
   sharding = of_batch(mesh)
-  return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+  return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 from typing import Any
 
@@ -9,8 +10,9 @@ import flax
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
-from posjax import checkpoint, optimizer, sharding, transfer
+from posjax import checkpoint, optimizer, sharding, tasks, transfer
 from posjax import config as config_lib
 from posjax.config import identity
 from posjax.errors import UserError
@@ -37,17 +39,43 @@ class State:
   moments: optax.OptState
 
 
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """What a config says, checked before anything is compiled."""
+
+  config: ConfigDict
+  task: tasks.Task
+  model: transformer.Transformer
+  mesh: jax.sharding.Mesh
+
+  @functools.cached_property
+  def shapes(self):
+    """Shapes, dtypes and shardings of the state."""
+    return abstract(self.config, self.model, self.mesh)
+
+  def open(self):
+    """The task's `Data`. Raises UserError if they cannot be had, or are too few."""
+    length, multiples = self.config.train.length, self.config.evaluate.multiples
+    return self.task.open(self.config.data, length, [length * n for n in multiples])
+
+
 def setup(config):
-  """Model and mesh, checked against each other before anything is compiled.
+  """The `Setup` of a resolved config.
 
   Raises:
-    UserError: the encoding's arguments, the mesh or the sizes do not fit.
+    UserError: the task, the encoding's arguments, the mesh or the sizes do not fit.
   """
-  model = transformer.from_config(config)
+  task, model = build(config)
   check_limit(model, config.train.length, 'train.length')
-  mesh = sharding.make_mesh(config.mesh)
+  mesh = sharding.make_mesh(**config.mesh)
   sharding.check(mesh, model.dims, config.train.batch // config.train.accumulate)
-  return model, mesh
+  return Setup(config, task, model, mesh)
+
+
+def build(config):
+  """Task and model of a resolved config. Raises UserError if they do not fit."""
+  task = tasks.build(length=config.train.length, **config.task)
+  return task, transformer.from_config(config, task)
 
 
 def check_limit(model, length, what):
@@ -89,7 +117,6 @@ class Saved:
   """
 
   model: transformer.Transformer
-  mesh: jax.sharding.Mesh
   params: Any
   step: int
   record: dict
@@ -100,8 +127,8 @@ class Saved:
 READABLE = ('encoding.', 'data.', 'model.windows', 'model.chunks')
 
 
-def load(config, workdir, which):
-  """The weights of the checkpoint 'newest', 'best' or of a step, for the model of `config`.
+def load(setup, workdir, which):
+  """The weights of the checkpoint 'newest', 'best' or of a step, for the model of a `Setup`.
 
   Of the newest ones, it takes the first that is whole. The encodings may be others, or have other
   arguments, than those that were trained, as long as each weight has its place.
@@ -109,13 +136,14 @@ def load(config, workdir, which):
   Raises:
     UserError: there is no such checkpoint, it is damaged, or belongs to another config.
   """
-  model, mesh = setup(config)
-  saved = read(workdir, which, mesh, lambda record: check_config(record, config, workdir, READABLE))
+  config = setup.config
+  check = lambda record: check_config(record, config, workdir, READABLE)
+  saved = read(workdir, which, setup.mesh, check)
   differ = identity.difference(saved.record['config'], config)
   if differ:
-    shapes = abstract(config, model, mesh).params
+    shapes = setup.shapes.params
     source = transfer.leaves(saved.model, saved.params)
-    taken = transfer.plan(source, transfer.leaves(model, shapes))
+    taken = transfer.plan(source, transfer.leaves(setup.model, shapes))
     misfits = [f'{each.leaf} is {each}' for each in taken if not each.whole]
     misfits += [f'{leaf} is {text}' for leaf, text in transfer.dropped(source, taken)]
     if misfits:
@@ -125,7 +153,7 @@ def load(config, workdir, which):
       )
     first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), shapes)
     saved.params = transfer.fill(taken, first, saved.params)
-  saved.model, saved.read_with = model, differ
+  saved.model, saved.read_with = setup.model, differ
   return saved
 
 
@@ -149,9 +177,9 @@ def read(workdir, which, mesh, check=lambda record: None):
       record = checkpoints.record(step)
       check(record)
       config = config_lib.from_record(record['config'])
-      model = transformer.from_config(config)
+      _, model = build(config)
       shapes = abstract(config, model, mesh).params
-      return Saved(model, mesh, checkpoints.weights(step, record, shapes), step, record)
+      return Saved(model, checkpoints.weights(step, record, shapes), step, record)
 
     return found(workdir, checkpoints.find(which, weights))
 

@@ -5,14 +5,16 @@ The step itself is in train_step.py.
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import jax
-from ml_collections import ConfigDict
 
-from posjax import checkpoint, data, evaluate, metrics, plan, report, sharding, warm_start, writers
+from posjax import checkpoint, evaluate, metrics, plan, report, sharding, warm_start, writers
 from posjax import config as config_lib
 from posjax import state as state_lib
+from posjax.batch import Batch
+from posjax.data import pipeline
 from posjax.errors import UserError
 from posjax.metrics import Clock, Diverged
 from posjax.runtime import compile_cache, devices, lock, memory, signals, trace
@@ -38,34 +40,38 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
   """
   writers.check_installed(config.writers)
   clock = Clock(**{'import': import_seconds})
-  model, mesh = state_lib.setup(config)
-  with clock('data'):
-    corpus = data.load(**config.data)
-    order = dict(
-      length=config.train.length, batch=config.train.batch // jax.process_count(),
-      seed=config.seed, shard=(jax.process_index(), jax.process_count()),
-    )
-    batches = data.batches(corpus, **order)
-    held_out = evaluate.hold_out(config, corpus)
-  abstract = state_lib.abstract(config, model, mesh)
-  warm_start.check(config.init, model, abstract.params)
-  record = report.record(config, corpus, abstract.params)
-  record['name'] = name
-  record['data'] = data.fingerprint(corpus, **order)
-  scorer = evaluate.Scorer(
-    model, mesh, config.train.batch * config.train.length, config.seed
+  setup = state_lib.setup(config)
+  length = config.train.length
+  order = dict(
+    length=length, batch=config.train.batch // jax.process_count(), seed=config.seed,
+    shard=(jax.process_index(), jax.process_count()),
   )
-  with lock.held(workdir), jax.set_mesh(mesh):
-    print(report.banner(config, name, model, mesh, abstract.params, corpus, workdir), flush=True)
+  with clock('data'):
+    data = setup.open()
+    batches = pipeline.batches(
+      data.train, name=data.name, answers=setup.task.answers(length), **order
+    )
+  warm_start.check(config.init, setup.model, setup.shapes.params)
+  record = report.record(config, data, setup.shapes.params) | {
+    'name': name,
+    'data': pipeline.fingerprint(sha256=data.sha256, split=data.split, **order),
+  }
+  scorer = evaluate.Scorer(
+    setup.task, setup.model, setup.mesh, config.train.batch * length, config.seed
+  )
+  with lock.held(workdir), jax.set_mesh(setup.mesh):
+    print(report.banner(setup, name, data, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
-      flops = plan.flops_per_step(config, model, abstract.params)
-      context = Context(config, mesh, batches, held_out, scorer, checkpoints, record, clock, flops)
-      state = train(context, model, abstract, profile)
+      context = Context(setup, batches, data.validation, scorer, checkpoints, record, clock)
+      state = train(context, profile)
       print('evaluating', flush=True)
       with clock('evaluate'):
-        result = evaluate.evaluate(scorer, state.params, held_out, model.pattern.limit)
-    report.finish(result, record, workdir, name=name, step=int(state.step), command=command)
+        result = evaluate.evaluate(scorer, state.params, data)
+    hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
+    report.finish(
+      result, record, workdir, name=name, step=int(state.step), command=command, hint=hint
+    )
   print(clock)
 
 
@@ -73,32 +79,30 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
 class Context:
   """What stays the same while a run trains."""
 
-  config: ConfigDict
-  mesh: jax.sharding.Mesh
-  batches: Iterator
-  held_out: evaluate.HeldOut
+  setup: state_lib.Setup
+  batches: Iterator[Batch]
+  validation: Batch
   scorer: evaluate.Scorer
   checkpoints: checkpoint.Checkpoints
   record: dict  # goes with each checkpoint: what it belongs to
   clock: Clock
-  flops: float  # of the model in a step
 
 
-def train(context, model, abstract, profile=0):
+def train(context, profile=0):
   """The state after the last step, from the newest checkpoint on or from the start."""
-  config = context.config
+  setup = context.setup
+  config = setup.config
   with context.clock('compile'):
-    state = resume(context, abstract)
+    state = resume(context)
     if profile:
       trace.check(profile, config.train.steps - int(state.step if state else 0))
     print('compiling the training step', flush=True)
-    step = make_step(config, model, abstract)
-    step = step.lower(abstract, example(config, context.mesh)).compile()
+    step = make_step(setup).lower(setup.shapes, example(setup)).compile()
     memory.check_memory(step)
     if state is None:
-      state = first_state(config, model, abstract)
+      state = first_state(setup)
       if config.init.run:
-        params = warm_start.take(config.init, model, context.mesh, state.params)
+        params = warm_start.take(config.init, setup.model, setup.mesh, state.params)
         state = state.replace(params=params)
     if profile:
       step = trace.traced(step, profile, context.checkpoints.directory.parent / 'profile')
@@ -109,7 +113,7 @@ def train(context, model, abstract, profile=0):
       raise Diverged(f'{error}; {last_good(context)}') from error
 
 
-def resume(context, abstract):
+def resume(context):
   """The newest whole checkpoint's state, with the batches moved to where it was saved, or None.
 
   Raises:
@@ -120,15 +124,16 @@ def resume(context, abstract):
   workdir = checkpoints.directory.parent
 
   def check(saved):
-    state_lib.check_config(saved, context.config, workdir)
+    state_lib.check_config(saved, context.setup.config, workdir)
     if differ := config_lib.difference(saved['data'], context.record['data']):
       raise UserError(
         f'{workdir}: trained on other text, or in another order: {config_lib.changes(differ)}; '
         f'{state_lib.way_on(workdir)}'
       )
 
+  shapes, batches = context.setup.shapes, context.batches
   restored = checkpoints.find(
-    'newest', lambda step: checkpoints.restore(step, abstract, context.batches, check=check)
+    'newest', lambda step: checkpoints.restore(step, shapes, batches, check=check)
   )
   if restored is None:
     if (workdir / checkpoint.SAVED).exists():
@@ -144,42 +149,43 @@ def resume(context, abstract):
   return restored.state
 
 
-def first_state(config, model, abstract):
-  shardings = jax.tree.map(lambda x: x.sharding, abstract)
-  make = state_lib.first(config, model)
-  return jax.jit(make, out_shardings=shardings, compiler_options=compile_cache.quickly())()
+def first_state(setup):
+  places = jax.tree.map(lambda x: x.sharding, setup.shapes)
+  make = state_lib.first(setup.config, setup.model)
+  return jax.jit(make, out_shardings=places, compiler_options=compile_cache.quickly())()
 
 
 def last_good(context):
   """What a user can do after a step that is bad."""
   anew = 'start anew, in another --workdir, with a lower optimizer.learning_rate'
   context.checkpoints.wait()
-  step = context.checkpoints.newest()
+  step, skipped = context.checkpoints.newest(), context.setup.config.train.max_skipped
   if step is None:
     return f'nothing was saved before it; {anew}'
   return (
     f'the last good checkpoint is that of step {step} in {context.checkpoints.directory}: go on '
-    f'from there with --config.train.max_skipped={context.config.train.max_skipped + 10}, or {anew}'
+    f'from there with --config.train.max_skipped={skipped + 10}, or {anew}'
   )
 
 
 def loop(context, state, step):
   """Takes the steps that are left; a signal is answered when the step that runs is saved."""
-  config, first = context.config, int(state.step) + 1
+  setup, config, first = context.setup, context.setup.config, int(state.step) + 1
   workdir = context.checkpoints.directory.parent
-  opened = writers.open_all(config, workdir, first - 1)
+  opened = writers.open_all(config.writers, config_lib.to_dict(config), workdir, first - 1)
   for writer in opened:
     print(f'watch      {writer.hint}', flush=True)
   log = metrics.Log(
     workdir, context.clock, start=first - 1, steps=config.train.steps,
-    tokens_per_step=config.train.batch * config.train.length, flops_per_step=context.flops,
+    tokens_per_step=config.train.batch * config.train.length,
+    flops_per_step=plan.flops_per_step(config, setup.model, setup.shapes.params),
     peak=devices.peak_flops(config.model.dtype),
     writers=opened,
   )
   pending = None
   with contextlib.closing(log), signals.noted() as came:
     for number in range(first, config.train.steps + 1):
-      state, values = step(state, sharding.place(next(context.batches), context.mesh))
+      state, values = step(state, sharding.place(next(context.batches), setup.mesh))
       # A step's metrics are fetched while the next one runs: the device never waits for the host.
       if pending:
         log.write(*pending)
@@ -202,9 +208,9 @@ def save(context, log, state, values, *, number, due):
   if due:
     jax.block_until_ready(values)  # else the clock would count steps as evaluation
     with context.clock('evaluate'):
-      loss = evaluate.validate(context.scorer, state.params, context.held_out)
+      loss = evaluate.validate(context.scorer, state.params, context.validation)
     values['validation_loss'] = loss
-  if due or number % context.config.train.log_every == 0:
+  if due or number % context.setup.config.train.log_every == 0:
     log.write(number, values)
   else:
     metrics.check(number, values)

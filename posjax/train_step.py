@@ -7,39 +7,33 @@ import jax.numpy as jnp
 import optax
 
 from posjax import optimizer, sharding
-from posjax.encodings import At
 from posjax.runtime import compile_cache
 from posjax.state import State
 
 
-def losses(model, params, batch, *, positions, dropout):
-  """Nats of each target, [B, T]; keys for encodings that draw positions, and for dropout."""
-  order_BT = jnp.arange(batch['inputs'].shape[1], dtype=jnp.int32)[None]
-  # Within a document positions count tokens, as the order does, which all rows share.
-  relative = model.pattern.shift_invariant
-  pos_BT = order_BT if relative else batch['positions']
-  at = At(pos_BT[..., None], order_BT, batch['segment_ids'], consecutive=relative)
-  logits_BTV, _ = model.apply(
-    {'params': params}, batch['inputs'], at, train=True, rng=positions, rngs={'dropout': dropout}
+def losses(task, model, params, batch, *, positions, dropout):
+  """Nats of each target, [B, U]; keys for encodings that draw positions, and for dropout."""
+  at = batch.stream.at(relative=task.counts and model.pattern.shift_invariant)
+  outputs, _ = model.apply(
+    {'params': params}, batch.stream.x, at, train=True, rng=positions, rngs={'dropout': dropout}
   )
-  return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, batch['targets'])
+  return task.loss(outputs, batch)
 
 
-def gradients(model, params, batch, *, rng, accumulate, frozen=()):
+def gradients(task, model, params, batch, *, rng, accumulate, frozen=()):
   """Mean loss in nats per target and its gradient, over microbatches one after the other.
 
   Each draws positions and drops out by a key of its own; for positions, the first one's is that of
   a batch in one piece. Weights that the patterns `frozen` name have a gradient of 0.
   """
   positions, dropout = jax.random.split(rng)
-  targets = jnp.sum(batch['segment_ids'] >= 0)
+  total_weight = jnp.sum(batch.weights)
 
   @jax.value_and_grad
   def loss(params, rows, positions, dropout):
-    weight_BT = rows['segment_ids'] >= 0
     params = optimizer.freeze(params, frozen)
-    nats_BT = losses(model, params, rows, positions=positions, dropout=dropout)
-    return jnp.sum(nats_BT * weight_BT) / targets
+    nats_BU = losses(task, model, params, rows, positions=positions, dropout=dropout)
+    return jnp.sum(nats_BU * rows.weights) / total_weight
 
   def add(total, i_rows):
     i, rows = i_rows
@@ -57,7 +51,7 @@ def gradients(model, params, batch, *, rng, accumulate, frozen=()):
 
 
 def train_step(
-  state, batch, *, model, update, schedule, seed, accumulate, max_skipped, frozen=()
+  state, batch, *, task, model, update, schedule, seed, accumulate, max_skipped, frozen=()
 ):
   """State and batch to the next state and its metrics. Pure; the randomness is seed and step.
 
@@ -66,7 +60,7 @@ def train_step(
   """
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
   loss, grads = gradients(
-    model, state.params, batch, rng=rng, accumulate=accumulate, frozen=frozen
+    task, model, state.params, batch, rng=rng, accumulate=accumulate, frozen=frozen
   )
   norm = optax.tree.norm(grads)
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)
@@ -89,26 +83,27 @@ def train_step(
   return State(step, skipped, gave_up, params, moments), metrics
 
 
-def make_step(config, model, state):
-  """`train_step` of a run, jitted: the next state takes the memory and the places of `state`.
-
-  Of that, shapes and places are enough.
+def make_step(setup):
+  """`train_step` of a `Setup`, jitted: the next state takes the memory and the places of the last.
   """
-  shardings = jax.tree.map(lambda x: x.sharding, state)
+  config, places = setup.config, jax.tree.map(lambda x: x.sharding, setup.shapes)
   adamw, schedule = optimizer.from_config(config)
   step = functools.partial(
-    train_step, model=model, update=adamw.update, schedule=schedule, seed=config.seed,
-    accumulate=config.train.accumulate, max_skipped=config.train.max_skipped,
+    train_step, task=setup.task, model=setup.model, update=adamw.update, schedule=schedule,
+    seed=config.seed, accumulate=config.train.accumulate, max_skipped=config.train.max_skipped,
     frozen=optimizer.patterns(config.init.frozen),
   )
   return jax.jit(
-    step, donate_argnums=0, out_shardings=(shardings, None),
+    step, donate_argnums=0, out_shardings=(places, None),
     compiler_options=compile_cache.quickly(),
   )
 
 
-def example(config, mesh):
+def example(setup):
   """Shapes and places of a batch."""
-  shape = (config.train.batch, config.train.length)
-  rows = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding.of_batch(mesh))
-  return dict.fromkeys(('inputs', 'targets', 'positions', 'segment_ids'), rows)
+  train, place = setup.config.train, sharding.of_batch(setup.mesh)
+  B, T = train.batch, train.length
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((B, *x.shape[1:]), x.dtype, sharding=place),
+    setup.task.row(T),
+  )

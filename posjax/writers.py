@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from posjax import config as config_lib
 from posjax.errors import UserError, one_line
 
 
@@ -33,7 +32,7 @@ class TensorBoard:
   Not tensorboardX's SummaryWriter: where its thread dies of a full disk, the run waits forever.
   """
 
-  def __init__(self, config, workdir, start):
+  def __init__(self, settings, workdir, start):
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto import event_pb2
 
@@ -62,14 +61,14 @@ class WandB:
   WANDB_PROJECT names another project than posjax; WANDB_MODE=offline writes files only.
   """
 
-  def __init__(self, config, workdir, start):
+  def __init__(self, settings, workdir, start):
     import wandb
 
     try:
       self._run = wandb.init(
         project=os.environ.get('WANDB_PROJECT', 'posjax'), name=workdir.name, dir=workdir,
         id=hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16], resume='allow',
-        config=config_lib.to_dict(config),
+        config=settings,
       )
     except wandb.Error as error:  # nobody is logged in, or there is no network
       raise UserError(
@@ -99,6 +98,6 @@ def check_installed(names):
       )
 
 
-def open_all(config, workdir, start):
-  """The writers of a run that has taken `start` steps, in the order of `config.writers`."""
-  return [WRITERS[name][0](config, workdir, start) for name in config.writers]
+def open_all(names, settings, workdir, start):
+  """The writers called `names`, of a run with these settings that has taken `start` steps."""
+  return [WRITERS[name][0](settings, workdir, start) for name in names]

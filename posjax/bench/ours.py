@@ -55,23 +55,21 @@ def step(subject):
   import numpy as np
 
   from posjax import sharding, state, train, train_step
+  from posjax.batch import Batch, Stream
 
-  run = config(subject)
-  model, mesh = state.setup(run)
-  abstract = state.abstract(run, model, mesh)
+  setup = state.setup(config(subject))
   row_BT = tokens(subject.batch, subject.length + 1)
   order_BT = np.broadcast_to(np.arange(subject.length, dtype=np.int32), row_BT[:, 1:].shape)
-  with jax.set_mesh(mesh):
-    compiled = train_step.make_step(run, model, abstract)
-    compiled = compiled.lower(abstract, train_step.example(run, mesh)).compile()
+  with jax.set_mesh(setup.mesh):
+    compiled = train_step.make_step(setup)
+    compiled = compiled.lower(setup.shapes, train_step.example(setup)).compile()
     planned = compiled.memory_analysis().temp_size_in_bytes
     if subject.case == 'memory':
       return None, planned
-    now = train.first_state(run, model, abstract)
-    batch = sharding.place({
-      'inputs': row_BT[:, :-1], 'targets': row_BT[:, 1:], 'positions': order_BT,
-      'segment_ids': np.zeros_like(order_BT),
-    }, mesh)
+    now = train.first_state(setup)
+    stream = Stream(row_BT[:, :-1], order_BT[..., None], np.zeros_like(order_BT))
+    batch = Batch(stream, row_BT[:, 1:], np.ones(order_BT.shape, bool))
+    batch = sharding.place(batch, setup.mesh)
 
   def call():
     nonlocal now
@@ -122,10 +120,11 @@ def decode(subject):
   """The likeliest tokens after a prompt, from the command `generate`'s own function."""
   import jax
 
+  from posjax import state
   from posjax.generate import generate
   from posjax.models import transformer
 
-  model = transformer.from_config(config(subject))
+  _, model = state.build(config(subject))
   params = transformer.init(model, jax.random.key(0))
   prompts = tokens(subject.batch, shapes.PROMPT)
   options = dict(tokens=subject.length, temperature=0.0, top_k=0, top_p=1.0)

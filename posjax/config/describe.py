@@ -24,10 +24,16 @@ def describe(config, path):
 
 
 def arguments_of(config):
-  """{key: (default, meaning)} of the arguments of the config's encodings."""
-  from posjax import encodings  # and jax
+  """{key: (default, meaning)} of the arguments of the config's encodings and task."""
+  from posjax import encodings, tasks  # and jax
 
-  arguments, given = {}, flatten(config.encoding)
+  name = config.task.name
+  meanings = tasks.meanings(name)
+  arguments = {
+    f'task.{name}.{key}': (default, meanings[key])
+    for key, default in tasks.arguments(tasks.find(name)).items()
+  }
+  given = flatten(config.encoding)
   for section in encodings.sections_of(config.encoding.layers):
     name = encodings.unlabelled(section)
     own = ROOT / 'configs' / f'{name}.py'

@@ -18,6 +18,9 @@ from posjax.config.comments import ROOT, nearby
 from posjax.config.keys import check_types, flatten
 from posjax.errors import UserError, one_line, one_of
 
+FOLDERS = ROOT / 'configs', ROOT / 'configs/tasks'  # where a config is found by its name
+OPEN = 'encoding.', 'task.'  # sections whose parts judge their own arguments
+
 
 def load(spec):
   """Loads a config; `overrides` sets what a user changes, `validation` judges the values.
@@ -49,7 +52,7 @@ def load(spec):
       raise TypeError(f'get_config() returned {config!r}, not a ConfigDict')
     flat, like = flatten(config), flatten(schema.get_config())
   try:
-    check_types({k: flat[k] for k in flat if k in like or not k.startswith('encoding.')}, like)
+    check_types({k: flat[k] for k in flat if k in like or not k.startswith(OPEN)}, like)
   except UserError as error:
     raise UserError(f'{nearby(path)}: {error}') from error
   config.lock()
@@ -66,10 +69,11 @@ def from_record(values):
   """
   config = base().get_config()
   like = flatten(config)
-  known = {k: v for k, v in flatten(values).items() if not k.startswith('encoding.')}
+  known = {k: v for k, v in flatten(values).items() if not k.startswith(OPEN)}
   check_types(like | known, like)
   config.update_from_flattened_dict(known)
   config.encoding = _tuples(values['encoding'])
+  config.task = _tuples(values['task'])
   config.lock()
   return config
 
@@ -84,7 +88,7 @@ def _tuples(value):
 def find(name):
   """The path of a config, from here, from the repository, or from its folder configs."""
   file = name if name.endswith('.py') else f'{name}.py'
-  for folder in (Path(), ROOT, ROOT / 'configs'):
+  for folder in (Path(), ROOT, *FOLDERS):
     path = folder / os.path.expanduser(file)
     if os.path.isfile(path):  # unlike Path's, for which some names are errors
       return path
@@ -93,7 +97,7 @@ def find(name):
 
 def available():
   """{name: first line of its docstring} of the configs that come with posjax."""
-  paths = sorted((ROOT / 'configs').glob('[a-z]*.py'))
+  paths = [path for folder in FOLDERS for path in sorted(folder.glob('[a-z]*.py'))]
   lines = {path.stem: path.read_text().partition('\n')[0].strip('"') for path in paths}
   return {name: line for name, line in lines.items() if name != 'base'}
 

@@ -6,7 +6,7 @@ import json
 from posjax.config import files, keys
 from posjax.config.keys import flatten
 
-SECTIONS = ('seed', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
+SECTIONS = ('seed', 'task', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
 WITHOUT_EFFECT = (
   'data.directory', 'model.remat', 'train.accumulate', 'train.log_every', 'train.max_skipped',
   'init.run', 'init.checkpoint',  # init.source says what was in there
@@ -31,9 +31,19 @@ def of(config):
   flat, default = flatten(config), flatten(files.base().get_config())
   return {
     key: value for key, value in flat.items()
-    if key.partition('.')[0] in SECTIONS and key not in WITHOUT_EFFECT
+    if key.partition('.')[0] in SECTIONS and key not in (*WITHOUT_EFFECT, *_of_tests(flat))
     and (key in FIRST or key.startswith('encoding.') or value != default.get(key))
   }
+
+
+def _of_tests(flat):
+  """The keys of the task's arguments that change no weight, only how the model is scored."""
+  name = flat.get('task.name', 'text')  # the first runs had no other
+  if not any(key.startswith(f'task.{name}.') for key in flat):
+    return ()
+  from posjax import tasks
+
+  return tuple(f'task.{name}.{argument}' for argument in tasks.find(name).evaluation)
 
 
 def run_name(config, stem, size):
@@ -52,15 +62,18 @@ def difference(old, new):
 
 
 def _defaults(flat, other):
-  """What encodings of `flat` have by default for the arguments that only `other` names."""
-  from posjax import encodings  # and jax, without which a run is named
+  """What encodings and the task of `flat` have by default for arguments that only `other` names."""
+  from posjax import encodings, tasks  # and jax, without which a run is named
 
   found = {}
-  parts = encodings.sections_of(flat['encoding.layers'])
+  parts, name = encodings.sections_of(flat['encoding.layers']), flat.get('task.name', 'text')
   for key in other:
-    _, part, *_ = [*key.split('.'), '']
-    if key not in flat and part in parts:
+    shelf, part, *_ = [*key.split('.'), '']
+    own = {}
+    if key not in flat and (shelf, part) == ('task', name):
+      own = flatten({'task': {part: tasks.arguments(tasks.find(part))}})
+    elif key not in flat and shelf == 'encoding' and part in parts:
       kind = encodings.find(encodings.unlabelled(part))
       own = flatten({'encoding': {part: encodings.arguments(kind)}})
-      found |= {key: own[key]} if key in own else {}
+    found |= {key: own[key]} if key in own else {}
   return found

@@ -38,7 +38,7 @@ def load(spec, overrides=()):
 def override(config, arguments, path):
   """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
   given, in_file = keys_of(arguments), flatten(config)
-  if any(key.startswith('encoding.') and key not in in_file for key in given):
+  if any(key.startswith(files.OPEN) and key not in in_file for key in given):
     arguments = add_arguments(config, arguments)
   before, keys = flatten(config), keys_of(arguments)
   for key in keys:
@@ -116,7 +116,7 @@ def keys_of(arguments):
 
 
 def add_arguments(config, overrides):
-  """Adds the sections of encodings that `overrides` set a key of, with all their arguments.
+  """Adds the sections of encodings and the task that `overrides` set a key of, with all arguments.
 
   An argument that is a dictionary, such as `rope.scaling`, has any key that is set here; it is for
   the encoding to judge.
@@ -125,60 +125,94 @@ def add_arguments(config, overrides):
     The overrides that are left.
 
   Raises:
-    UserError: there is no such encoding, or no layer has it.
+    UserError: there is no such encoding or task, or nothing reads the section.
   """
-  from posjax import encodings  # and jax, which most command lines are judged without
-
-  found = [re.match(r'--?config\.encoding\.([^=]*)=(.*)', o, re.DOTALL) for o in overrides]
+  found = [re.match(r'--?config\.((?:encoding|task)\.[^=]*)=(.*)', o, re.DOTALL) for o in overrides]
   pairs = [(match[1], match[2]) if match else ('', '') for match in found]
-  named = [tuple(value.split(',')) for key, value in pairs if key == 'layers']
-  layers = [tuple(config.encoding.layers), *named][-1]
-  parts = encodings.sections_of(layers)
-  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in parts}
+  sections = sections_of(config, dict(pairs))
   left = []
   for override, (path, value) in zip(overrides, pairs, strict=True):
-    section, _, key = path.partition('.')
-    if section in kinds:
-      given = config.encoding.get(section, ConfigDict()).to_dict()
-      own = {**encodings.arguments(kinds[section]), **given}
-      argument, _, inner = key.partition('.')
+    shelf, section, *keys = path.split('.', 3) if path else ('', '')
+    name = f'{shelf}.{section}'
+    if name in sections:
+      given = config[shelf].get(section, ConfigDict()).to_dict()
+      own = {**sections[name], **given}
+      argument, inner = [*keys, '', ''][:2]
       if opened := isinstance(own.get(argument), dict):
         if not inner:
-          raise UserError(f'--config.encoding.{path}: a dictionary; set its keys one by one')
+          raise UserError(f'--config.{path}: a dictionary; set its keys one by one')
         own[argument] = {**own[argument], inner: parse(value)}
       with config.unlocked():
-        config.encoding[section] = own
+        config[shelf][section] = own
       if opened:
         continue
-    elif key and encodings.unlabelled(section) in encodings.names():
-      raise UserError(
-        f'--config.encoding.{path}: encoding.layers is {show(layers)}, so no layer would read it; '
-        f'add {section} to the layers'
-      )
+    elif keys:
+      check_read(config, path, dict(pairs))
     left.append(override)
   return left
 
 
+def sections_of(config, given):
+  """{section: its arguments with their defaults} of encodings and the task, as `given` names them.
+  """
+  from posjax import encodings, tasks  # and jax, which most command lines are judged without
+
+  layers, name = read_by(config, given)
+  parts = encodings.sections_of(layers)
+  kinds = {part: encodings.find(encodings.unlabelled(part)) for part in parts}
+  found = {f'encoding.{part}': encodings.arguments(kind) for part, kind in kinds.items()}
+  return found | {f'task.{name}': tasks.arguments(tasks.find(name))}
+
+
+def read_by(config, given):
+  """Layers of encodings and name of the task, of `config` with overrides, {key: text}."""
+  layers = given['encoding.layers'].split(',') if 'encoding.layers' in given else ()
+  return tuple(layers or config.encoding.layers), given.get('task.name', config.task.name)
+
+
+def check_read(config, path, given):
+  """Raises UserError for an argument of an encoding or a task that nothing would read."""
+  from posjax import encodings, tasks
+
+  shelf, section, _ = path.split('.', 2)
+  layers, name = read_by(config, given)
+  if shelf == 'encoding' and encodings.unlabelled(section) in encodings.names():
+    raise UserError(
+      f'--config.{path}: encoding.layers is {show(layers)}, so no layer would read it; '
+      f'add {section} to the layers'
+    )
+  if shelf == 'task' and section in tasks.names():
+    raise UserError(
+      f'--config.{path}: task.name is {name}, so that nothing would read it; set '
+      f'--config.task.name={section}'
+    )
+
+
 def drop_arguments(config, keep):
   """Drops what `add_arguments` added and nobody set, so that it is no part of a run's identity."""
-  for name, section in config.encoding.items():
-    if isinstance(section, ConfigDict):
-      for argument in [*section]:
-        own = f'encoding.{name}.{argument}'
-        if not any(key == own or key.startswith(f'{own}.') for key in keep):
-          with config.unlocked():
-            del section[argument]
+  for shelf in ('encoding', 'task'):
+    for name, section in config[shelf].items():
+      if isinstance(section, ConfigDict):
+        for argument in [*section]:
+          own = f'{shelf}.{name}.{argument}'
+          if not any(key == own or key.startswith(f'{own}.') for key in keep):
+            with config.unlocked():
+              del section[argument]
 
 
 def drop_unread(config):
-  """Drops the sections of encodings that no layer has any more."""
+  """Drops the sections of encodings and tasks that nothing reads any more."""
   from posjax import encodings
 
-  parts = encodings.sections_of(config.encoding.layers)
+  read = {
+    'encoding': ('layers', *encodings.sections_of(config.encoding.layers)),
+    'task': ('name', config.task.name),
+  }
   with config.unlocked():
-    for section in [*config.encoding]:
-      if section not in ('layers', *parts):
-        del config.encoding[section]
+    for shelf, sections in read.items():
+      for section in [*config[shelf]]:
+        if section not in sections:
+          del config[shelf][section]
 
 
 def add_trained_length(config):

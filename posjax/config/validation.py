@@ -14,6 +14,7 @@ CHOICES = {
   'attention.implementation': ('auto', 'reference', 'blockwise', 'fused'),
   'optimizer.schedule': ('cosine', 'wsd'),
   'writers': tuple(WRITERS),
+  'model.form': ('auto', 'decoder', 'encoder'),
 }
 
 # jax.random.key would silently cut a longer seed to its last 32 bits. Counts are int32; positions,
@@ -27,8 +28,7 @@ INTERVALS = {
   ),
   '[1, 16777216]': ('train.length', 'attention.block'),
   '[1, 2147483647]': (
-    'train.steps', 'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens',
-    'evaluate.tokens', 'evaluate.stride', 'evaluate.windows', 'generate.tokens',
+    'train.steps', 'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'generate.tokens',
   ),
   '[0, 2147483647]': (
     'model.windows', 'model.chunks', 'train.max_skipped', 'optimizer.warmup', 'generate.top_k',
@@ -53,21 +53,20 @@ def validate(config):
   check_patterns(config)
   check_steps(config)
   check_init(config.init)
-  mesh, multiples = config.mesh, config.evaluate.multiples
-  if len(mesh) != 3 or mesh.count(-1) > 1 or any(n < 1 and n != -1 for n in mesh):
-    raise UserError(
-      f'mesh = {show(mesh)}: must be 3 positive numbers of devices along data,fsdp,tensor; '
-      'one of them may be -1, all that are left'
-    )
+  check_mesh(config.mesh)
+  multiples = config.evaluate.multiples
   if multiples[:1] != (1,) or list(multiples) != sorted(set(multiples)):
     raise UserError(
       f'evaluate.multiples = {show(multiples)}: must begin with 1 and increase, such as 1,2,4,8'
     )
-  if config.evaluate.stride > config.train.length:
-    raise UserError(
-      f'evaluate.stride = {config.evaluate.stride}: must be at most '
-      f'train.length = {config.train.length}'
-    )
+
+
+def check_mesh(mesh):
+  for axis, devices in mesh.items():
+    if devices < 1 and devices != -1:
+      raise UserError(f'mesh.{axis} = {devices}: must be positive, or -1, all that are left')
+  if len(left := [axis for axis in mesh if mesh[axis] == -1]) > 1:
+    raise UserError(f'mesh.{left[1]} = -1: only one axis takes all that are left; {left[0]} does')
 
 
 def check_init(init):

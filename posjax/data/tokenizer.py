@@ -1,12 +1,14 @@
 """Bytes as tokens: nothing to train, nothing to download, every text is in the vocabulary.
 
-A document is [BOS, b1 … bn]; a byte is its own token and BOS is the 257th.
+A byte is its own token. The numbers after the bytes are the same in all tasks, so that a table of
+one task's tokens begins with that of another; a document of text is [BOS, b1 … bn].
 """
 
 import numpy as np
 
-VOCABULARY = 257
-BOS = 256
+BOS, EOS, SEP, MASK, PAD = range(256, 261)  # begin, end, between question and answer, covered, none
+TEXT = BOS + 1  # numbers in text, and
+ALL = PAD + 1  # in tasks that use the others
 
 
 def encode(text: bytes) -> np.ndarray:

@@ -16,12 +16,11 @@ from flax import linen as nn
 from posjax import dims as dims_lib
 from posjax.attention import check_fused, decode
 from posjax.attention.mask import in_chunks
-from posjax.data import VOCABULARY
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, build
 from posjax.encodings.core.arrays import wide
 from posjax.encodings.core.entry import checked
-from posjax.errors import UserError
+from posjax.errors import UserError, one_of
 from posjax.models.block import Block, Memory, fan_in, make_norm
 from posjax.models.pattern import Pattern, with_layer
 from posjax.sharding import spread_rows, whole
@@ -58,7 +57,8 @@ class Group(nn.Module):
 
 
 class Transformer(nn.Module):
-  """A decoder: tokens to logits of the next token. Fields are the config's section `model`."""
+  """Tokens to outputs, such as logits of the next token. Fields are the config's section `model`.
+  """
 
   pattern: Pattern
   vocabulary: int
@@ -76,6 +76,12 @@ class Transformer(nn.Module):
   dtype: str = 'float32'
   attention: Mapping = flax.core.FrozenDict()
   causal: bool = True
+  outputs: int | None = None  # numbers for each token; None: one for each of the vocabulary
+
+  @property
+  def shares_table(self):
+    """Whether the output head is the token table."""
+    return self.tied and self.outputs in (None, self.vocabulary)
 
   @property
   def dims(self):
@@ -142,6 +148,8 @@ class Transformer(nn.Module):
     for name, encoding in self.pattern.whole(self.groups).items():
       if self.causal and encoding.looks_ahead:
         raise UserError(f'encoding.{name}: it reads later tokens, which this model is to predict')
+      if encoding.causal_only and not self.causal:
+        raise UserError(f'encoding.{name}: it is causal only, and this model sees later tokens')
       encoding = Bound(encoding, weights[name])
       ats[name], states[name] = encoding.place(at, states[name], dtype)
       x_BTD, states[name] = encoding.embed(x_BTD, ats[name], states[name])
@@ -179,10 +187,12 @@ class Transformer(nn.Module):
 
   def _logits(self, x_BTD, table_VD):
     # Not the table's transpose: XLA may write that out, for each token anew.
-    if self.tied:
+    if self.shares_table:
       product, head = 'BTD,VD->BTV', table_VD
     else:
-      product, head = 'BTD,DV->BTV', dims_lib.weight(self, 'head_DV', fan_in(1), self.dims)
+      width = self.outputs or self.vocabulary
+      head = dims_lib.weight(self, 'head_DV', fan_in(1), self.dims, V=width)
+      product = 'BTD,DV->BTV'
     return jnp.einsum(product, x_BTD, head.astype(self.dtype), preferred_element_type=wide(x_BTD))
 
   def init_cache(self, batch, capacity, *, slots=None, pos_dtype='int32', rng=None):
@@ -247,12 +257,24 @@ def unstacked(tree, groups):
   return [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(groups)]
 
 
-def from_config(config):
-  """The model of a resolved config. Raises UserError if the encoding's arguments do not fit it."""
+def from_config(config, task):
+  """The model of a resolved config for a `Task`.
+
+  Raises:
+    UserError: the task has no such form of a model, or the encoding's arguments do not fit it.
+  """
   sizes = dict(config.model)
-  windows, chunks = sizes.pop('windows'), sizes.pop('chunks')
+  windows, chunks, form = (sizes.pop(key) for key in ('windows', 'chunks', 'form'))
+  form = task.forms[0] if form == 'auto' else form
+  if form not in task.forms:
+    raise UserError(
+      f'model.form = {form}: task.name = {config.task.name}: {one_of(form, task.forms)}'
+    )
   attention = flax.core.FrozenDict(config.attention)
-  model = Transformer(pattern=None, vocabulary=VOCABULARY, attention=attention, **sizes)
+  model = Transformer(
+    pattern=None, vocabulary=task.vocabulary, outputs=task.outputs, causal=form == 'decoder',
+    attention=attention, **sizes,
+  )
   encodings = build(model.dims, **config.encoding)
   if config.attention.implementation == 'fused':
     for encoding in encodings:

@@ -105,11 +105,11 @@ def look(name, overrides, values):
   """The `Facts` of each different layer of what is called `name`."""
   import jax
 
-  from posjax.models import transformer
+  from posjax import state
   from posjax.show import facts
 
   config = load(name, overrides)
-  model = transformer.from_config(config)
+  _, model = state.build(config)
   with jax.enable_x64(True):
     return [
       facts.gather(model, layer, length=config.train.length, seed=config.seed, values=values)

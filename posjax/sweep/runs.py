@@ -117,7 +117,7 @@ def plan(path, arms, seeds, workdir):
       except UserError as error:
         raise UserError(f'{path}: arm {arm}: {error}') from error
       runs.append(Run(arm, seed, whole, folder, parsed.config, parsed.command))
-  shared = ('data', 'train.steps', 'train.length', 'evaluate')
+  shared = ('data', 'task', 'train.steps', 'train.length', 'evaluate')
   table.check_alike([(run, table.select(run.config, shared)) for run in runs])
   return runs
 

@@ -34,13 +34,14 @@ def finished(runs):
   for run, result in done:
     old, new = result['config'], run.config
     differ = identity.difference(old, new)
-    differ |= config_lib.difference(*(select(config, ('evaluate',)) for config in (old, new)))
+    tests = ('evaluate', 'task')
+    differ |= config_lib.difference(*(select(config, tests) for config in (old, new)))
     if found := config_lib.changes(differ):
       raise UserError(
         f'{run.folder}: arm {run.arm} ran with another config, {found}; delete that folder, or '
         'choose another --workdir'
       )
-  shared = ('corpus', 'sha256', 'step', 'protocols')
+  shared = ('corpus', 'sha256', 'step', 'tests')
   check_alike([(run, select(result, shared)) for run, result in done])
   return done
 
@@ -54,7 +55,7 @@ def escape(text):
 
 
 def tables(claim, runs, done):
-  """Markdown: what ran, then a table for each protocol; `done` is what `finished` returns."""
+  """Markdown: what ran, and a table for each test and metric; `done` is from `finished`."""
   _, first = done[0]
   seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
   codes = ', '.join(sorted({result['code'] for _, result in done}))
@@ -64,33 +65,45 @@ def tables(claim, runs, done):
   ]
   if missing := [str(run) for run in runs if not run.result()]:
     lines += ['', f'Not there: {escape("; ".join(missing))}']
-  for protocol, text in first['protocols'].items():
-    lines += ['', f'Bits per byte by length of the window, mean and 95 % interval; {text}', '']
-    lines += table(done, protocol)
+  for test, title in first['tests'].items():
+    for metric in first['shown']:
+      lines += ['', f'{metric} by length in {first["unit"]}s, mean and 95 % interval; {title}', '']
+      lines += table(done, test, metric)
   return '\n'.join(lines) + '\n'
 
 
-def table(done, protocol):
-  """Lines of Markdown: a row for each arm, a column for each length."""
-  lengths = [str(row['length']) for row in done[0][1]['lengths']]
-  lines = [f'| arm | weights | {" | ".join(lengths)} |', '| --- ' * (len(lengths) + 2) + '|']
+def table(done, test, metric):
+  """Lines of Markdown: a row for each arm, a column for each length, and what a guess reaches."""
+  rows = {run: by_length(result, test, metric) for run, result in done}
+  first = next(iter(rows.values()))
+  lines = [f'| arm | weights | {" | ".join(map(str, first))} |', '| --- ' * (len(first) + 2) + '|']
   for arm in dict.fromkeys(run.arm for run, _ in done):
     results = [result for run, result in done if run.arm == arm]
-    columns = zip(*([row[protocol] for row in r['lengths']] for r in results), strict=True)
-    cells = (cell(nats, results[0]['limit']) for nats in columns)
+    columns = zip(*(rows[run].values() for run, _ in done if run.arm == arm), strict=True)
+    cells = (cell([each['value'] for each in own], results[0]['limit']) for own in columns)
     lines.append(f'| {escape(arm)} | {results[0]["weights"]:,} | {" | ".join(cells)} |')
+  if all(record['floor'] is not None for record in first.values()):
+    cells = (f'{record["floor"]:.2f}' for record in first.values())
+    lines.append(f'| (a guess) | | {" | ".join(cells)} |')
   return lines
 
 
-def cell(nats, limit):
-  """Mean bits per byte and half the 95 % interval by Student's t; of one seed, its bits."""
-  if None in nats:
+def by_length(result, test, metric):
+  """{length: record} of one test and metric."""
+  return {
+    record['length']: record for record in result['records']
+    if (record['test'], record['metric']) == (test, metric)
+  }
+
+
+def cell(values, limit):
+  """The mean and half the 95 % interval by Student's t; of one seed, its value."""
+  if None in values:
     return f'beyond {limit}'
-  bits = [n / math.log(2) for n in nats]
-  if len(bits) == 1:
-    return f'{bits[0]:.2f}'
+  if len(values) == 1:
+    return f'{values[0]:.2f}'
   import scipy.stats  # slow to import
 
-  quantile = scipy.stats.t.ppf(0.975, len(bits) - 1)
-  half = quantile * statistics.stdev(bits) / math.sqrt(len(bits))
-  return f'{statistics.mean(bits):.2f} ± {half:.2f}'
+  quantile = scipy.stats.t.ppf(0.975, len(values) - 1)
+  half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+  return f'{statistics.mean(values):.2f} ± {half:.2f}'

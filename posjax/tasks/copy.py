@@ -1,0 +1,26 @@
+"""Copy: a string of random symbols, and the same string again.
+
+Jelassi et al. 2024, "Repeat after me", arXiv 2402.01032; Kazemnejad et al. 2023, arXiv 2305.19466,
+read lengths beyond those of training by positional encoding.
+"""
+
+import dataclasses
+
+from posjax.tasks.core.strings import Strings
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy(Strings):
+  symbols: int = 16  # letters to draw from
+
+  def check(self, length):
+    super().check(length)
+    if not 2 <= self.symbols <= 26:
+      raise ValueError(f'symbols = {self.symbols}: must be in [2, 26], letters')
+
+  def make(self, rng, size):
+    letters = ord('a') + rng.integers(self.symbols, size=size)
+    return letters, letters
+
+  def chance(self):
+    return 1 / self.symbols

@@ -1,0 +1,76 @@
+"""The shelf of tasks: found by name, and built from the config's section `task`."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+from typing import Any
+
+from posjax import tasks
+from posjax.errors import UserError, one_of
+from posjax.tasks.core.task import Task
+
+
+def names() -> list[str]:
+  """Returns the names of all tasks, sorted."""
+  return sorted(m.name for m in pkgutil.iter_modules(tasks.__path__) if not m.ispkg)
+
+
+def find(name: str) -> type[Task]:
+  """Returns the class of the task called `name`. Raises UserError if there is none."""
+  if name not in names():
+    raise UserError(f'task.name = {name}: {one_of(name, names())}')
+  module = importlib.import_module(f'{tasks.__name__}.{name}')
+  (kind,) = (
+    value for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
+  )
+  return kind
+
+
+def arguments(kind: type[Task]) -> dict[str, Any]:
+  """Returns the arguments of a task with their defaults."""
+  return {field.name: field.default for field in dataclasses.fields(kind)}
+
+
+def meanings(name: str) -> dict[str, str]:
+  """Returns what each argument of a task means: the comment beside its field."""
+  found = {}
+  for kind in reversed(find(name).__mro__[:-1]):
+    for line in inspect.getsource(kind).splitlines():
+      if match := re.match(r'  (\w+): [^#]* = [^#]*  # (.*)', line):
+        found[match[1]] = match[2]
+  return {key: found.get(key, '') for key in arguments(find(name))}
+
+
+def build(name: str, length: int, **sections: Any) -> Task:
+  """Returns the task of the config's section `task`.
+
+  Args:
+    name: its name.
+    length: tokens of a row in training.
+    **sections: its arguments, under its name.
+
+  Raises:
+    UserError: no such task, or no such argument, or a wrong value.
+  """
+  kind = find(name)
+  for section in sections:
+    if section != name:
+      raise UserError(f'task.{section}: task.name is {name}, so that nothing would read it')
+  values, valid = dict(sections.get(name, {})), arguments(kind)
+  for key, value in values.items():
+    where = f'task.{name}.{key}'
+    if key not in valid:
+      raise UserError(f'{where}: no such argument; {one_of(key, valid)}')
+    if type(value) is int and type(valid[key]) is float:
+      values[key] = float(value)
+    elif type(value) is not type(valid[key]):
+      raise UserError(f'{where}: {value!r} is not of type {type(valid[key]).__name__}')
+  task = kind(**values)
+  try:
+    task.check(length)
+  except ValueError as error:
+    raise UserError(f'task.{name}.{error}') from error
+  return task
