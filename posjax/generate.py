@@ -238,7 +238,7 @@ def run(config, workdir, *, checkpoint, prompt):
   text = read(prompt)
   tokens = task.encode(text)
   state.check_limit(
-    saved.model, len(tokens) + config.generate.tokens, 'the prompt with generate.tokens'
+    saved.model, [len(tokens) + config.generate.tokens], 'the prompt with generate.tokens'
   )
   with jax.set_mesh(setup.mesh):
     chunks = generate(

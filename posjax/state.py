@@ -66,7 +66,7 @@ def setup(config):
     UserError: the task, the encoding's arguments, the mesh or the sizes do not fit.
   """
   task, model = build(config)
-  check_limit(model, config.train.length, 'train.length')
+  check_limit(model, task.extent(config.train.length), 'train.length')
   mesh = sharding.make_mesh(**config.mesh)
   sharding.check(mesh, model.dims, config.train.batch // config.train.accumulate)
   return Setup(config, task, model, mesh)
@@ -78,14 +78,17 @@ def build(config):
   return task, transformer.from_config(config, task)
 
 
-def check_limit(model, length, what):
-  """Raises UserError if an encoding of `model` cannot represent `length` positions."""
+def check_limit(model, extent, what):
+  """Raises UserError if an encoding of `model` cannot represent so many positions on each axis."""
   for name, encoding in model.pattern.by_name.items():
-    if encoding.limit is not None and length > encoding.limit:
-      raise UserError(
-        f'{what} is {length}, and encoding.{name} represents {encoding.limit} positions; '
-        f'train it with more of them, or lower {what}'
-      )
+    limit = encoding.limit
+    limits = limit if isinstance(limit, tuple) else (limit,)
+    for positions, most in zip(extent, limits, strict=False):
+      if most is not None and positions > most:
+        raise UserError(
+          f'{what} is {positions}, and encoding.{name} represents {most} positions; train it with '
+          f'more of them, or lower {what}'
+        )
 
 
 def first(config, model):

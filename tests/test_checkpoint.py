@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from posjax import checkpoint, sharding
+from posjax import checkpoint
 from posjax.checkpoint import Checkpoints, Damaged
 from posjax.errors import UserError
 from posjax.runtime import checksum
+from tests.support.meshes import mesh_of
 
-RECORD = {'config': {'seed': 0, 'mesh': [1, 1, 1]}, 'corpus': 'ä'}
+RECORD = {'config': {'seed': 0, 'model': {'windows': [0, 8]}}, 'corpus': 'ä'}
 
 
 def first_state():
@@ -36,8 +37,7 @@ def batches():
 
 def like(state, mesh_shape=(1, 1, 1)):
   """What `state` is restored into on a mesh: rows of matrices spread over all devices."""
-  devices = jax.devices()[: int(np.prod(mesh_shape))]
-  mesh = sharding.make_mesh(mesh_shape, devices)
+  mesh = mesh_of(*mesh_shape)
   axes = {'table_VD': PartitionSpec(('data', 'fsdp'), 'tensor'), 'slope_N': PartitionSpec('tensor')}
   return {
     name: jax.ShapeDtypeStruct(

@@ -9,9 +9,10 @@ import types
 import jax
 import pytest
 
-from posjax import checkpoint, data, evaluate, metrics, sharding, train
+from posjax import checkpoint, evaluate, metrics, plan, sharding, train
 from posjax import config as config_lib
 from posjax import state as state_lib
+from posjax.data import pipeline
 from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.runtime import memory
@@ -46,24 +47,26 @@ class Checkpoints:
 
 def in_context(checkpoints, *overrides):
   config, _, _ = config_lib.load('rope', [f'--config.{override}' for override in overrides])
-  return train.Context(
-    config, None, itertools.count(1), None, None, checkpoints, {}, metrics.Clock(), 1e6
-  )
+  shapes = types.SimpleNamespace(params=None)
+  setup = types.SimpleNamespace(config=config, model=None, mesh=None, shapes=shapes)
+  return train.Context(setup, itertools.count(1), None, None, checkpoints, {}, metrics.Clock())
 
 
 def test_first_weights_and_the_order_of_the_data_go_by_the_seed(monkeypatch, tmp_path):
   class Seen(Exception):
     pass
 
-  def batches(corpus, **order):
-    raise Seen(order)
+  def batches(documents, **order):
+    raise Seen(documents, order)
 
-  monkeypatch.setattr(data, 'load', lambda **_: None)
-  monkeypatch.setattr(data, 'batches', batches)
-  config = in_context(None, 'seed=5').config
+  data = types.SimpleNamespace(train='documents', name='a corpus')
+  monkeypatch.setattr(state_lib.Setup, 'open', lambda setup: data)
+  monkeypatch.setattr(pipeline, 'batches', batches)
+  config = in_context(None, 'seed=5').setup.config
   with pytest.raises(Seen) as seen:
     train.run(config, tmp_path, name='name', import_seconds=0.0, command='command')
-  assert seen.value.args == (dict(length=64, batch=16, seed=5, shard=(0, 1)),)
+  order = dict(name='a corpus', length=64, answers=64, batch=16, seed=5, shard=(0, 1))
+  assert seen.value.args == ('documents', order)
 
   monkeypatch.setattr(transformer, 'init', lambda model, rng: {'w_DF': jax.random.uniform(rng)})
   first = state_lib.first(config, None)()
@@ -72,16 +75,16 @@ def test_first_weights_and_the_order_of_the_data_go_by_the_seed(monkeypatch, tmp
 
 
 def test_a_run_goes_on_from_what_was_saved(tmp_path, capsys):
-  assert train.resume(in_context(Checkpoints(tmp_path)), None) is None
+  assert train.resume(in_context(Checkpoints(tmp_path))) is None
   saved = Checkpoints(tmp_path, types.SimpleNamespace(step=4, state='state', record={}))
-  assert train.resume(in_context(saved), None) == 'state' and saved.goes_on_from == 4
+  assert train.resume(in_context(saved)) == 'state' and saved.goes_on_from == 4
   assert capsys.readouterr().out == 'resuming after step 4\n'
 
 
 def test_results_without_a_checkpoint_are_not_written_over(tmp_path):
   (tmp_path / checkpoint.SAVED).touch()
   with pytest.raises(UserError, match=f'^{tmp_path}: results of a run are here, and none of its'):
-    train.resume(in_context(Checkpoints(tmp_path)), None)
+    train.resume(in_context(Checkpoints(tmp_path)))
 
 
 def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch, capsys):
@@ -95,7 +98,7 @@ def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch, capsys
   monkeypatch.setattr(train, 'example', lambda *_: {})
   monkeypatch.setattr(memory, 'check_memory', too_small)
   with pytest.raises(UserError, match=r"^'compiling the training step\\n' the step$"):
-    train.train(in_context(Checkpoints(tmp_path)), None, None)
+    train.train(in_context(Checkpoints(tmp_path)))
 
 
 def test_what_to_do_after_a_bad_step(tmp_path):
@@ -116,7 +119,8 @@ def loop(monkeypatch, tmp_path):
   `sent` says in which steps SIGTERM comes, `saving` that it comes with the last checkpoint.
   """
   monkeypatch.setattr(sharding, 'place', lambda batch, mesh: batch)
-  monkeypatch.setattr(evaluate, 'validate', lambda scorer, params, held_out: float(params))
+  monkeypatch.setattr(evaluate, 'validate', lambda scorer, params, rows: float(params))
+  monkeypatch.setattr(plan, 'flops_per_step', lambda config, model, params: 1e6)
   checkpoints, taken = Checkpoints(tmp_path), []
   context = in_context(
     checkpoints, 'train.steps=10', 'train.log_every=3', 'checkpoint.every=4', 'optimizer.warmup=1'

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, plan, report, state, train_step
+from posjax import plan, report, state, train_step
 from posjax.encodings import At
 from posjax.errors import UserError
 from posjax.models import transformer
@@ -52,7 +52,7 @@ def seen_by_hand(length, window, chunk):
 def test_flops_are_three_forward_passes(overrides):
   settings = ('attention.implementation=reference', *overrides)
   config, _, _ = config_lib.load('nope', [f'--config.{setting}' for setting in settings])
-  model = transformer.from_config(config)
+  _, model = state.build(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   B, T = config.train.batch, config.train.length
   row = jnp.zeros((1, T), jnp.int32)
@@ -85,7 +85,7 @@ def test_pairs_in_a_window_and_a_chunk(length, window, chunk, seen):
 )
 def test_sizes_have_the_parameters_that_they_say(size, millions):
   config, _, _ = config_lib.load(f'rope:{size}')
-  model = transformer.from_config(config)
+  _, model = state.build(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   assert report.count(params) / 1e6 == pytest.approx(millions, abs=0.005)
 
@@ -102,19 +102,18 @@ def dry_run(monkeypatch, capsys):
   def memory(config):
     compiled.append(config)
     temporaries = 2**32 if config.model.remat else 2**33
-    return 2**30 // config.mesh[1], temporaries // config.train.accumulate
+    return 2**30 // config.mesh.fsdp, temporaries // config.train.accumulate
 
-  def run(*overrides, device='', memory=memory, corpus='a corpus'):
-    load = mock.Mock(side_effect=[corpus])
+  def run(*overrides, device='', memory=memory, data=types.SimpleNamespace(name='a corpus')):
+    load = mock.Mock(side_effect=[data])
     monkeypatch.setattr(plan, 'bytes_of_step', memory)
-    monkeypatch.setattr(data, 'load', load)
-    monkeypatch.setattr(evaluate, 'hold_out', lambda config, text: None)
+    monkeypatch.setattr(state.Setup, 'open', load)
     config, _, _ = config_lib.load('nope', [f'--config.{setting}' for setting in overrides])
     try:
       code = plan.run(config, 'a name', device)
     except UserError as error:
       code = str(error)
-    load.assert_called_once_with(**config.data)
+    load.assert_called_once_with()
     return code, capsys.readouterr().out.splitlines()
 
   run.compiled = compiled
@@ -129,7 +128,7 @@ def test_what_a_dry_run_says(monkeypatch, dry_run):
   give_memory(monkeypatch, 9)
   weights = 257 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 192)  # and 5 norms
   flops = 16 * 64 * (6 * weights + 12 * 2 * 65 / 2 * 64)
-  assert dry_run('mesh=8,1,1') == (0, [
+  assert dry_run('mesh.data=8') == (0, [
     'config      a name', f'parameters  {weights + 5 * 64:,}',
     f'FLOPs       {flops:.3e} a step, {flops / 1024:.3e} a byte',
     'mesh        data 8, fsdp 1, tensor 1',
@@ -139,28 +138,27 @@ def test_what_a_dry_run_says(monkeypatch, dry_run):
   ])
 
 
-REMAT, TWICE, FSDP = (
-  f'--config.{setting}' for setting in ('model.remat=true', 'train.accumulate=2', 'mesh=1,8,1')
-)
+REMAT, TWICE = '--config.model.remat=true', '--config.train.accumulate=2'
+FSDP = '--config.mesh.data=1 --config.mesh.fsdp=8 --config.mesh.tensor=1'
 
 
 @pytest.mark.parametrize('settings, gib, tried, last', [
-  (['mesh=8,1,1'], 5, [f'{REMAT}: 5.00 GiB'], f'{REMAT}: 5.00 GiB'),
+  (['mesh.data=8'], 5, [f'{REMAT}: 5.00 GiB'], f'{REMAT}: 5.00 GiB'),
   (
-    ['mesh=8,1,1', 'model.remat=true'], 3, [f'{TWICE}: 3.00 GiB'], f'{TWICE}: 3.00 GiB',
+    ['mesh.data=8', 'model.remat=true'], 3, [f'{TWICE}: 3.00 GiB'], f'{TWICE}: 3.00 GiB',
   ),
   (
-    ['mesh=8,1,1'], 4,
+    ['mesh.data=8'], 4,
     [f'{REMAT}: 5.00 GiB', f'{TWICE}: 5.00 GiB', f'{REMAT} {TWICE}: 3.00 GiB'],
     f'{REMAT} {TWICE}: 3.00 GiB',
   ),
   (
-    ['mesh=8,1,1', 'model.remat=true'], 2.5,
+    ['mesh.data=8', 'model.remat=true'], 2.5,
     [f'{TWICE}: 3.00 GiB', f'{FSDP} {TWICE}: 2.12 GiB', f'{FSDP}: 4.12 GiB'],
     f'{FSDP} {TWICE}: 2.12 GiB',
   ),
   (  # of 64 rows on a device; each turn halves what is left
-    ['mesh=8,1,1', 'train.batch=512', 'model.remat=true'], 1.25,
+    ['mesh.data=8', 'train.batch=512', 'model.remat=true'], 1.25,
     [f'--config.train.accumulate={n}: {1 + 4 / n:.2f} GiB' for n in (64, 8, 32, 16)],
     '--config.train.accumulate=16: 1.25 GiB',
   ),
@@ -184,18 +182,18 @@ def test_the_least_change_that_fits(settings, gib, tried, last, monkeypatch, dry
 ])
 def test_nothing_that_can_be_tried_fits(settings, last, monkeypatch, dry_run):
   give_memory(monkeypatch, 1)
-  code, said = dry_run('mesh=1,8,1', *settings)
+  code, said = dry_run('mesh.data=1', 'mesh.fsdp=8', *settings)
   assert code == 2 and said[-2].startswith(f'            nothing tried fits; {last}')
 
 
 def test_a_width_that_cannot_be_spread(monkeypatch, dry_run):
   give_memory(monkeypatch, 1)
-  _, said = dry_run('mesh=8,1,1', 'model.dim=60', 'train.batch=8')
+  _, said = dry_run('mesh.data=8', 'model.dim=60', 'train.batch=8')
   assert [line for line in said if line.startswith('tried')] == [f'tried       {REMAT}: 5.00 GiB']
 
 
 def test_a_dry_run_for_another_device(dry_run):
-  code, said = dry_run('mesh=8,1,1', 'model.dtype=bfloat16', device='v5e')
+  code, said = dry_run('mesh.data=8', 'model.dtype=bfloat16', device='v5e')
   flops = float(said[2].split()[1])
   time, *verdict = said[5:8]
   assert time == (
@@ -206,20 +204,20 @@ def test_a_dry_run_for_another_device(dry_run):
     'verdict     fits: v5e has 16.00 GiB a device',
     '            (planned by the compiler for cpu; v5e may need more or less)',
   ]
-  _, said = dry_run('mesh=8,1,1', 'model.dtype=float32', device='v5e')
+  _, said = dry_run('mesh.data=8', 'model.dtype=float32', device='v5e')
   assert said[5].startswith('verdict')  # no peak in float32 is published
 
 
 def test_text_that_cannot_be_had_is_said_after_the_verdict(monkeypatch, dry_run):
   give_memory(monkeypatch, 9)
-  code, said = dry_run(corpus=UserError('no file matches nix'))
+  code, said = dry_run(data=UserError('no file matches nix'))
   assert code == 'no file matches nix' and said[-1].startswith('verdict     fits')
 
 
 def test_a_compiler_that_refuses_what_is_too_large(monkeypatch, dry_run):
   give_memory(monkeypatch, 9)
   sizes = iter([(math.inf, math.inf), (1, 1)])
-  code, said = dry_run('mesh=8,1,1', memory=lambda config: next(sizes))
+  code, said = dry_run('mesh.data=8', memory=lambda config: next(sizes))
   assert code == 2 and said[4] == 'memory      more than the compiler accepts'
   assert said[-2] == f'fits with   {REMAT}: 0.00 GiB'
 
@@ -234,7 +232,7 @@ def test_memory_is_that_of_the_compiled_step(error, expected, monkeypatch):
   step = types.SimpleNamespace(memory_analysis=lambda: planned)
   lowered = types.SimpleNamespace(compile=mock.Mock(side_effect=error, return_value=step))
   monkeypatch.setattr(train_step, 'make_step', lambda *_: mock.Mock(lower=lambda *_: lowered))
-  config, _, _ = config_lib.load('nope', ['--config.mesh=2,4,1'])
+  config, _, _ = config_lib.load('nope', ['--config.mesh.data=2', '--config.mesh.fsdp=4'])
   if expected:
     assert plan.bytes_of_step(config) == expected
   else:

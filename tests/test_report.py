@@ -1,9 +1,13 @@
 """What is shown after a run: the command that continues a piece of its held-out text."""
 
+import math
+
 import pytest
 
 from posjax import report
 from posjax.data.corpus import SPLITS, Corpus
+from posjax.tasks import text as text_task
+from posjax.tasks.core.task import Data
 
 
 @pytest.mark.parametrize('text, expected', [
@@ -15,7 +19,7 @@ from posjax.data.corpus import SPLITS, Corpus
 ])
 def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
   splits = dict.fromkeys(SPLITS, [b'no prompt']) | {'test': [text]}
-  assert report.prompt(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
+  assert text_task.prompt(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
 
 
 @pytest.mark.parametrize('limit, prompt, expected', [
@@ -27,8 +31,18 @@ def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
   (9, 'aüü', 'command --config.generate.tokens=5 --mode=generate --prompt=\'aü\''),
 ])
 def test_the_next_command(limit, prompt, expected, tmp_path, monkeypatch, capsys):
+  opened = Data('text', '', train=(), validation=None, tests={}, prompt=prompt)
+  hint = text_task.Text().hint(opened, math.inf if limit is None else limit, 256)
+  assert shown(hint, tmp_path, monkeypatch, capsys)[-1] == f'next:   {expected}'
+
+
+def test_without_text_there_is_no_next_command(tmp_path, monkeypatch, capsys):
+  assert shown('', tmp_path, monkeypatch, capsys)[-1] == 'figure: figure'
+
+
+def shown(hint, workdir, monkeypatch, capsys):
   monkeypatch.setattr(report, 'table', lambda result: 'table')
   monkeypatch.setattr(report, 'save', lambda contents, workdir, suffix: 'figure')
-  record = {'corpus': 'text', 'prompt': prompt, 'config': {'generate': {'tokens': 256}}}
-  report.finish({'limit': limit}, record, tmp_path, name='rope', step=3, command='command')
-  assert capsys.readouterr().out.splitlines()[-1] == f'next:   {expected}'
+  record = {'corpus': 'text'}
+  report.finish({}, record, workdir, name='rope', step=3, command='command', hint=hint)
+  return capsys.readouterr().out.splitlines()

@@ -9,7 +9,9 @@ import pytest
 
 from posjax import config as config_lib
 from posjax import optimizer, train_step
+from posjax.batch import Batch, Stream
 from posjax.state import State
+from posjax.tasks import Task
 
 KEY = jax.random.key(0)
 
@@ -17,15 +19,15 @@ KEY = jax.random.key(0)
 # The loss of each target.
 
 
-@pytest.mark.parametrize('shift_invariant', [True, False])
-def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(shift_invariant):
+@pytest.mark.parametrize('counts, shift_invariant', [(True, True), (True, False), (False, True)])
+def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(counts, shift_invariant):
   rng = np.random.default_rng(0)
   logits_BTV = rng.normal(size=(2, 4, 5))
-  batch = {
-    'inputs': np.zeros((2, 4), np.int32), 'targets': rng.integers(5, size=(2, 4)),
-    'positions': np.array([[0, 1, 0, 1], [0, 0, 1, 2]]),
-    'segment_ids': np.array([[0, 0, 1, 1], [0, 1, 1, 1]]),
-  }
+  stream = Stream(
+    np.zeros((2, 4), np.int32), np.array([[0, 1, 0, 1], [0, 0, 1, 2]])[..., None],
+    np.array([[0, 0, 1, 1], [0, 1, 1, 1]]),
+  )
+  batch = Batch(stream, rng.integers(5, size=(2, 4)), np.ones((2, 4), bool))
   calls = []
 
   class Model:
@@ -35,18 +37,19 @@ def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(shift_inva
       calls.append((args, keywords))
       return jnp.asarray(logits_BTV), None
 
-  nats_BT = train_step.losses(Model(), 'params', batch, positions='a key', dropout='another')
+  task = type('Own', (Task,), {'counts': counts})()
+  nats_BT = train_step.losses(task, Model(), 'params', batch, positions='a key', dropout='another')
   p_BTV = np.exp(logits_BTV) / np.exp(logits_BTV).sum(axis=-1, keepdims=True)
-  want = -np.log(np.take_along_axis(p_BTV, batch['targets'][..., None], axis=-1)[..., 0])
+  want = -np.log(np.take_along_axis(p_BTV, batch.targets[..., None], axis=-1)[..., 0])
   np.testing.assert_allclose(nats_BT, want, rtol=1e-5)
   [((variables, inputs, at), keywords)] = calls
-  assert variables == {'params': 'params'} and inputs is batch['inputs']
+  assert variables == {'params': 'params'} and inputs is stream.x
   assert keywords == dict(train=True, rng='a key', rngs={'dropout': 'another'})
-  # Where only distances count, all rows may share positions that run on over the documents.
-  places = np.arange(4)[None] if shift_invariant else batch['positions']
-  np.testing.assert_array_equal(at.pos[..., 0], places)
+  # Where only distances within a document count, rows may share positions that run on over them.
+  shared = counts and shift_invariant
+  np.testing.assert_array_equal(at.pos, np.arange(4)[None, :, None] if shared else stream.pos)
   np.testing.assert_array_equal(at.order, [[0, 1, 2, 3]])
-  assert at.consecutive is shift_invariant and at.segment_ids is batch['segment_ids']
+  assert at.consecutive is shared and at.segment_ids is stream.segment_ids
 
 
 # Microbatches. Each row has a weight of its own, whose gradient says what became of the row.
@@ -56,21 +59,21 @@ def row_gradients(monkeypatch, losses, *, accumulate):
   """Gradients of rows with one target, two, …, eight; `losses` are of the rows' weights."""
   monkeypatch.setattr(train_step, 'losses', losses)
   rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 8))
-  batch = {'inputs': rows, 'segment_ids': jnp.where(jnp.arange(8) <= rows, 0, -1)}
-  return train_step.gradients(None, jnp.ones(8), batch, rng=KEY, accumulate=accumulate)
+  batch = Batch(Stream(rows), rows, jnp.arange(8) <= rows)
+  return train_step.gradients(None, None, jnp.ones(8), batch, rng=KEY, accumulate=accumulate)
 
 
 @pytest.mark.parametrize('accumulate', [1, 4])
 def test_each_target_counts_alike_whatever_microbatch_it_is_in(monkeypatch, accumulate):
-  losses = lambda model, params, rows, *, positions, dropout: params[rows['inputs']]
+  losses = lambda task, model, params, rows, *, positions, dropout: params[rows.stream.x]
   loss, gradient = row_gradients(monkeypatch, losses, accumulate=accumulate)
   np.testing.assert_allclose(loss, 1, rtol=1e-6)
   np.testing.assert_allclose(gradient, np.arange(1, 9) / 36, rtol=1e-6)
 
 
 def test_each_microbatch_drops_out_by_a_key_of_its_own(monkeypatch):
-  def losses(model, params, rows, *, positions, dropout):
-    return params[rows['inputs']] * jax.random.uniform(dropout)
+  def losses(task, model, params, rows, *, positions, dropout):
+    return params[rows.stream.x] * jax.random.uniform(dropout)
 
   _, gradient = row_gradients(monkeypatch, losses, accumulate=4)
   drawn = gradient * 36 / np.arange(1, 9)
@@ -88,7 +91,7 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (coun
   """
   keys = []
 
-  def gradients(model, params, batch, *, rng, accumulate, frozen):
+  def gradients(task, model, params, batch, *, rng, accumulate, frozen):
     keys.append(rng)
     return jnp.float32(loss), {'w_DF': jnp.float32(gradient)}
 
@@ -100,8 +103,8 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (coun
   counts = {k: jnp.int32(n) for k, n in (dict(step=0, skipped=0, gave_up=0) | state).items()}
   before = State(params=params, moments=adamw.init(params), **counts)
   after, values = train_step.train_step(
-    before, {}, model=None, update=adamw.update, schedule=schedule, seed=3, accumulate=1,
-    max_skipped=2,
+    before, {}, task=None, model=None, update=adamw.update, schedule=schedule, seed=3,
+    accumulate=1, max_skipped=2,
   )
   if np.isfinite([loss, *gradient]).all():
     updates, moments = adamw.update({'w_DF': jnp.float32(gradient)}, before.moments, params)
@@ -154,8 +157,11 @@ def test_a_step_is_made_as_the_config_says(monkeypatch):
     )
   ])
   state = {'w': jax.device_put(jnp.zeros(8), jax.devices()[3])}
-  after, rate = train_step.make_step(config, 'model', state)(state, 2)
-  frozen = ('table_VD', 'layers/*')
-  assert seen == dict(model='model', seed=5, accumulate=2, max_skipped=3, frozen=frozen)
+  setup = types.SimpleNamespace(config=config, task='task', model='model', shapes=state)
+  after, rate = train_step.make_step(setup)(state, 2)
+  assert seen == dict(
+    task='task', model='model', seed=5, accumulate=2, max_skipped=3,
+    frozen=('table_VD', 'layers/*'),
+  )
   assert rate == pytest.approx(6e-4)  # after two of ten steps of warm-up
   assert state['w'].is_deleted() and after['w'].devices() == {jax.devices()[3]}

@@ -19,16 +19,19 @@ import pytest
 from posjax import config as config_lib
 from posjax import data, evaluate, metrics, report, sharding, train, train_step
 from posjax import state as state_lib
+from posjax.batch import Batch, Stream
 from posjax.config import validation
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
 from posjax.models import transformer
+from posjax.tasks.text import Pieces
+from tests.support.meshes import mesh_of
 
 SMALL = (
   'data.corpus=text:{corpus}', 'train.steps=8', 'train.batch=8', 'train.length=16',
   'train.log_every=1', 'optimizer.warmup=2', 'model.dim=32', 'model.head_dim=8', 'model.hidden=64',
-  'checkpoint.every=4', 'checkpoint.tokens=512',
-  'evaluate.tokens=512', 'evaluate.stride=8', 'evaluate.windows=8',
+  'checkpoint.every=4', 'task.text.validation_tokens=512',
+  'task.text.tokens=512', 'task.text.stride=8', 'task.text.windows=8',
   'evaluate.multiples=1,2', 'attention.block=8', 'model.dropout=0.1',
 )
 ROOT = pathlib.Path(__file__).parents[1]
@@ -82,31 +85,36 @@ def run(config, workdir):
 
 
 def first_batches(config):
+  corpus, length = data.load(**config.data), config.train.length
   return data.batches(
-    data.load(**config.data), length=config.train.length, batch=config.train.batch, seed=0
+    Pieces.of_all(corpus.documents('train'), length), name=str(corpus), length=length,
+    answers=length, batch=config.train.batch, seed=0,
   )
 
 
-def gradients(config, model, params, batch):
+def gradients(config, params, batch):
   """The loss and its gradient of one batch, jitted."""
   function = functools.partial(
-    train_step.gradients, model, rng=jax.random.key(0), accumulate=config.train.accumulate
+    train_step.gradients, *state_lib.build(config), rng=jax.random.key(0),
+    accumulate=config.train.accumulate,
   )
   return jax.jit(function)(params, batch)
 
 
-def steps_on(mesh_shape, config, devices):
+def on_mesh(config, *shape):
+  """The `Setup` of a config on another mesh than it says."""
+  return state_lib.Setup(config, *state_lib.build(config), mesh_of(*shape))
+
+
+def steps_on(mesh_shape, config):
   """Losses of five steps and the gradients of the first one, on a mesh of some devices."""
-  model = transformer.from_config(config)
-  mesh = sharding.make_mesh(mesh_shape, devices)
-  batches = first_batches(config)
+  setup = on_mesh(config, *mesh_shape)
+  batches, mesh = first_batches(config), setup.mesh
   with jax.set_mesh(mesh):
-    abstract = state_lib.abstract(config, model, mesh)
-    shardings = jax.tree.map(lambda x: x.sharding, abstract)
-    state = jax.jit(state_lib.first(config, model), out_shardings=shardings)()
-    step = train_step.make_step(config, model, state)
+    state = train.first_state(setup)
+    step = train_step.make_step(setup)
     batch = sharding.place(next(batches), mesh)
-    first = jax.tree.map(np.asarray, gradients(config, model, state.params, batch)[1])
+    first = jax.tree.map(np.asarray, gradients(config, state.params, batch)[1])
     losses = []
     for _ in range(5):
       state, values = step(state, batch)
@@ -117,21 +125,20 @@ def steps_on(mesh_shape, config, devices):
 
 @pytest.fixture(scope='module')
 def one_device(corpus):
-  return steps_on((1, 1, 1), small(corpus), jax.devices()[:1])
+  return steps_on((1, 1, 1), small(corpus))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mesh', [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_eight_devices_take_the_steps_of_one(corpus, one_device, mesh):
-  check_steps(steps_on(mesh, small(corpus), jax.devices()), one_device)
+  check_steps(steps_on(mesh, small(corpus)), one_device)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['transformer_xl', 'fire', 'dape', 'fox', 'path', 'randomize'])
 def test_eight_devices_take_the_steps_of_one_whatever_layers_hold(corpus, name):
   config = small(corpus, name=name)
-  one_device = steps_on((1, 1, 1), config, jax.devices()[:1])
-  check_steps(steps_on((2, 2, 2), config, jax.devices()), one_device)
+  check_steps(steps_on((2, 2, 2), config), steps_on((1, 1, 1), config))
 
 
 def check_steps(got, want):
@@ -143,10 +150,10 @@ def check_steps(got, want):
 def test_microbatches_give_the_gradient_of_the_whole_batch(corpus):
   whole = small(corpus, 'model.dropout=0.0')
   parts = small(corpus, 'model.dropout=0.0', 'train.accumulate=4')
-  model = transformer.from_config(whole)
+  _, model = state_lib.build(whole)
   params = transformer.init(model, jax.random.key(0))
   batch = next(first_batches(whole))
-  of_whole, of_parts = (gradients(config, model, params, batch) for config in (whole, parts))
+  of_whole, of_parts = (gradients(config, params, batch) for config in (whole, parts))
   for mine, one in zip(jax.tree.leaves(of_parts), jax.tree.leaves(of_whole), strict=True):
     np.testing.assert_allclose(mine, one, rtol=1e-4, atol=1e-6)
 
@@ -154,16 +161,16 @@ def test_microbatches_give_the_gradient_of_the_whole_batch(corpus):
 def test_each_microbatch_draws_positions_of_its_own(monkeypatch):
   """The gradient of a row's own weight is what was drawn for it."""
 
-  def losses(model, params, rows, *, positions, dropout):
-    k_B = model.init_state(len(rows['inputs']), 4, True, positions).sequence
-    return params[rows['inputs']] * k_B[:, None]
+  def losses(task, model, params, rows, *, positions, dropout):
+    k_B = model.init_state(len(rows.stream.x), 4, True, positions).sequence
+    return params[rows.stream.x] * k_B[:, None]
 
   monkeypatch.setattr(train_step, 'losses', losses)
   rng, shift = jax.random.key(0), Shift(offsets=1_000_000)
   rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 4))
-  batch = {'inputs': rows, 'segment_ids': 0 * rows}
+  batch = Batch(Stream(rows), rows, jnp.ones((8, 4), bool))
   drawn = lambda accumulate: 8 * train_step.gradients(
-    shift, jnp.zeros(8), batch, rng=rng, accumulate=accumulate
+    None, shift, jnp.zeros(8), batch, rng=rng, accumulate=accumulate
   )[1]
   whole = lambda batch: shift.init_state(batch, 4, True, jax.random.split(rng)[0]).sequence
   np.testing.assert_array_equal(drawn(1), whole(8))
@@ -174,21 +181,19 @@ def test_each_microbatch_draws_positions_of_its_own(monkeypatch):
 def test_loss_counts_each_byte_once_and_padding_never(corpus):
   """The mean over a packed batch is that over its documents, each scored alone."""
   config = small(corpus, 'model.dropout=0.0')
-  model = transformer.from_config(config)
+  task, model = state_lib.build(config)
   params = transformer.init(model, jax.random.key(0))
   rng = np.random.default_rng(0)
-  batch = {
-    'inputs': rng.integers(0, 256, (2, 6)), 'targets': rng.integers(0, 256, (2, 6)),
-    'positions': np.array([[0, 1, 2, 0, 1, 0], [0, 1, 0, 0, 0, 0]]),
-    'segment_ids': np.array([[0, 0, 0, 1, 1, -1], [0, 0, -1, -1, -1, -1]]),
-  }
-  batch = {name: value.astype(np.int32) for name, value in batch.items()}
-  loss, _ = gradients(config, model, params, batch)
+  inputs, targets = (rng.integers(0, 256, (2, 6), np.int32) for _ in range(2))
+  pos = np.int32([[0, 1, 2, 0, 1, 0], [0, 1, 0, 0, 0, 0]])
+  segment_ids = np.int32([[0, 0, 0, 1, 1, -1], [0, 0, -1, -1, -1, -1]])
+  batch = Batch(Stream(inputs, pos[..., None], segment_ids), targets, segment_ids >= 0)
+  loss, _ = gradients(config, params, batch)
 
   def alone(row, start, stop):
-    document = {name: value[row : row + 1, start:stop] for name, value in batch.items()}
+    document = jax.tree.map(lambda x: x[row : row + 1, start:stop], batch)
     keys = dict(positions=None, dropout=jax.random.key(0))
-    return float(jnp.sum(train_step.losses(model, params, document, **keys)))
+    return float(jnp.sum(train_step.losses(task, model, params, document, **keys)))
 
   total = alone(0, 0, 3) + alone(0, 3, 5) + alone(1, 0, 2)
   assert float(loss) == pytest.approx(total / 7, rel=1e-5)
@@ -209,20 +214,18 @@ def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
   """Bad is what a batch gives that begins with byte 255; one such step is allowed, not two."""
   losses = train_step.losses
 
-  def sometimes_bad(model, params, batch, **keys):
-    nats_BT = losses(model, params, batch, **keys)
-    return jax.lax.cond(batch['inputs'][0, 0] == 255, bad, lambda x: x, nats_BT)
+  def sometimes_bad(task, model, params, batch, **keys):
+    nats_BT = losses(task, model, params, batch, **keys)
+    return jax.lax.cond(batch.stream.x[0, 0] == 255, bad, lambda x: x, nats_BT)
 
   monkeypatch.setattr(train_step, 'losses', sometimes_bad)
   config = small(corpus, 'model.dropout=0.0', 'train.max_skipped=1')
-  model = transformer.from_config(config)
-  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
-  with jax.set_mesh(mesh):
-    state = train.first_state(config, model, state_lib.abstract(config, model, mesh))
-    step = train_step.make_step(config, model, state)
+  setup = on_mesh(config, 1, 1, 1)
+  with jax.set_mesh(setup.mesh):
+    state, step = train.first_state(setup), train_step.make_step(setup)
     good = next(first_batches(config))
-    poisoned = good | {'inputs': good['inputs'].copy()}
-    poisoned['inputs'][0, 0] = 255
+    poisoned = jax.tree.map(np.copy, good)
+    poisoned.stream.x[0, 0] = 255
     seen = []
     for batch in (good, good, poisoned, good, poisoned, good):
       before = jax.tree.map(np.array, (state.params, state.moments))
@@ -248,15 +251,18 @@ def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path, capsys):
   assert [line['step'] for line in first] == list(range(1, 9))
   assert first[-1]['loss'] < first[0]['loss'] - 0.3
   # Trained weights are evaluated: numbered lines are alike, in whatever split they are.
-  shortest = json.loads((whole / 'evaluation.json').read_text())['lengths'][0]
-  assert shortest['non_overlapping'] == pytest.approx(first[-1]['validation_loss'], rel=0.05)
+  shortest = json.loads((whole / 'evaluation.json').read_text())['records'][0]
+  assert shortest == {
+    'test': 'non-overlapping', 'metric': 'nats/byte', 'length': 16, 'floor': None,
+    'value': pytest.approx(first[-1]['validation_loss'], rel=0.05),
+  }
   run(small(corpus), tmp_path)
   said = capsys.readouterr().out
   assert f'\nwatch      tensorboard --logdir={tmp_path}/tensorboard\nstep 1/8: loss ' in said
   assert '00:00 left\nevaluating\n' in said
   assert (tmp_path / 'metrics.jsonl').read_bytes() == (whole / 'metrics.jsonl').read_bytes()
   assert (tmp_path / 'evaluation.json').read_bytes() == (whole / 'evaluation.json').read_bytes()
-  assert (tmp_path / 'loss_by_length.png').read_bytes().startswith(b'\x89PNG')
+  assert (tmp_path / 'by_length.png').read_bytes().startswith(b'\x89PNG')
 
 
 def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
@@ -290,8 +296,8 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
 
 @pytest.mark.slow
 def test_resumes_on_another_mesh(corpus, whole, tmp_path):
-  run_to(small(corpus, 'mesh=2,2,2'), tmp_path / 'moved', 4)
-  moved = run(small(corpus, 'mesh=1,8,1'), tmp_path / 'moved')
+  run_to(small(corpus, 'mesh.fsdp=2', 'mesh.tensor=2'), tmp_path / 'moved', 4)
+  moved = run(small(corpus, 'mesh.data=1', 'mesh.fsdp=8'), tmp_path / 'moved')
   np.testing.assert_allclose(
     [line['loss'] for line in moved], [line['loss'] for line in lines(whole)], rtol=0, atol=1e-4
   )
@@ -341,11 +347,12 @@ def test_newest_and_best_are_kept(corpus, tmp_path):
   assert min(losses, key=losses.get) == 2
   kept = {int(path.name) for path in (tmp_path / 'run/checkpoints').iterdir()}
   assert kept == {2, 7, 8}
+  setup = state_lib.setup(config)
   for which, step in (('newest', 8), ('best', 2), ('7', 7)):
-    saved = state_lib.load(config, tmp_path / 'run', which)
+    saved = state_lib.load(setup, tmp_path / 'run', which)
     assert (saved.step, saved.record['validation_loss']) == (step, losses[step])
   with pytest.raises(UserError, match='--checkpoint=77: .* saved steps are'):
-    state_lib.load(config, tmp_path / 'run', '77')
+    state_lib.load(setup, tmp_path / 'run', '77')
 
 
 def test_a_run_whose_log_is_gone_says_so_and_goes_on(corpus, whole, tmp_path):
@@ -355,8 +362,9 @@ def test_a_run_whose_log_is_gone_says_so_and_goes_on(corpus, whole, tmp_path):
   (tmp_path / 'run/metrics.jsonl').unlink()
   with pytest.warns(UserWarning, match='metrics.jsonl: 4 of the 4 lines up to step 4 are gone'):
     assert run(small(corpus), tmp_path / 'run') == lines(whole)[4:]
+  setup = state_lib.setup(small(corpus))
   for folder, count in ((whole, 8), (tmp_path / 'run', 4)):
-    assert state_lib.load(small(corpus), folder, 'newest').record['metrics'] == count
+    assert state_lib.load(setup, folder, 'newest').record['metrics'] == count
 
 
 def test_an_evaluation_that_cannot_be_saved_is_printed(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import transfer
+from posjax import state, transfer
 from posjax.dims import letters
 from posjax.models import transformer
 
@@ -21,7 +21,7 @@ def build(layers, *settings, depth=4):
     'model.hidden=12', 'model.heads=2', 'model.kv_heads=2', *settings,
   )
   config, _, _ = config_lib.load('base', [f'--config.{setting}' for setting in settings])
-  model = transformer.from_config(config)
+  _, model = state.build(config)
   shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   leaves, tree = jax.tree.flatten(shapes)
   ends = np.cumsum([leaf.size for leaf in leaves])
@@ -121,7 +121,7 @@ def test_a_longer_table_begins_with_a_shorter_one():
 
 def test_a_larger_vocabulary_begins_with_the_smaller_one():
   model, params = build('nope', 'model.tied=False')
-  more = model.clone(vocabulary=model.vocabulary + 3)
+  more = model.clone(vocabulary=model.vocabulary + 3, outputs=model.outputs + 3)
   shapes = jax.eval_shape(lambda: transformer.init(more, jax.random.key(0)))
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)
   new, said, _ = transferred((model, params), (more, zeros))

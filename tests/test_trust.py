@@ -187,10 +187,14 @@ def test_a_figure_of_any_name(name, tmp_path, monkeypatch):
   monkeypatch.setattr(
     Figure, 'suptitle', lambda self, *a, **k: drawn.append(suptitle(self, *a, **k))
   )
+  tests = {'non-overlapping': 'whole', 'sliding': 'in strides'}
   contents = {
-    'name': 'rope_$a', 'step': 2, 'corpus': name, 'by_position': [1.0] * 8,
-    'protocols': {'non_overlapping': 'whole', 'sliding': 'in strides'},
-    'lengths': [{'length': 8, 'multiple': 1, 'non_overlapping': 1.0, 'sliding': 1.0}],
+    'name': 'rope_$a', 'step': 2, 'corpus': name, 'tests': tests, 'unit': 'byte',
+    'shown': ['bits/byte'], 'by_position': {test: {'bits/byte': [1.0] * 8} for test in tests},
+    'records': [
+      {'test': test, 'metric': 'bits/byte', 'length': 8, 'value': 1.0, 'floor': None}
+      for test in tests
+    ],
   }
   with warnings.catch_warnings():
     warnings.simplefilter('error')  # such as a character that no font has
@@ -226,15 +230,15 @@ def test_a_table_of_hostile_names():
     def result(self):
       return {}
 
-  lengths = [{'length': 8, 'sliding': 1.0}]
+  record = {'test': 'sliding', 'metric': 'bits/byte', 'length': 8, 'value': 1.44, 'floor': None}
   result = {
     'step': 1, 'corpus': 'text:<img src=x>|\n# title', 'code': '1', 'weights': 1, 'limit': None,
-    'protocols': {'sliding': 'sliding'}, 'lengths': lengths,
+    'tests': {'sliding': 'sliding'}, 'shown': ['bits/byte'], 'unit': 'byte', 'records': [record],
   }
   arm = r'a\|&lt;b&gt; \`c\`'
   assert table.tables('<b> | *claim*\n', [Run()], [(Run(), result)]).splitlines() == [
     r'# &lt;b&gt; \| \*claim\* ', '',
     r'1 steps; seeds 0; text:&lt;img src=x&gt;\| \# title; posjax 1', '', f'Not there: {arm}', '',
-    'Bits per byte by length of the window, mean and 95 % interval; sliding', '',
+    'bits/byte by length in bytes, mean and 95 % interval; sliding', '',
     '| arm | weights | 8 |', '| --- | --- | --- |', f'| {arm} | 1 | 1.44 |',
   ]

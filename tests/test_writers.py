@@ -12,12 +12,13 @@ from posjax import metrics, writers
 from posjax.errors import UserError
 
 
-def config(*overrides):
-  return config_lib.load('rope', [f'--config.{override}' for override in overrides])[0]
+def open_all(names, workdir, start):
+  config, _, _ = config_lib.load('rope')
+  return writers.open_all(names, config_lib.to_dict(config), workdir, start)
 
 
 def write(workdir, start, **values):
-  opened = writers.open_all(config(), workdir, start)
+  opened = open_all(('tensorboard',), workdir, start)
   opened[0].write(start + 1, values)
   opened[0].close()
   return opened
@@ -51,7 +52,7 @@ def test_weights_and_biases_continues_the_run_of_a_folder(tmp_path, monkeypatch)
   module = types.SimpleNamespace(init=mock.Mock(return_value=run), Error=KeyError)
   monkeypatch.setitem(sys.modules, 'wandb', module)
   for name in ('rope-tiny', 'rope-tiny', 'alibi-tiny'):
-    [writer] = writers.open_all(config('writers=wandb'), tmp_path / name, 2)
+    [writer] = open_all(('wandb',), tmp_path / name, 2)
     assert writer.hint == run.url
   first, again, other = [call.kwargs for call in module.init.call_args_list]
   assert first == again and first['id'] != other['id'] and first['resume'] == 'allow'
@@ -66,7 +67,7 @@ def test_weights_and_biases_without_a_login_is_one_line(tmp_path, monkeypatch):
   module = types.SimpleNamespace(init=mock.Mock(side_effect=KeyError('no\nkey')), Error=KeyError)
   monkeypatch.setitem(sys.modules, 'wandb', module)
   with pytest.raises(UserError, match=r"^writers = wandb: 'no\\nkey'; WANDB_MODE=offline needs"):
-    writers.open_all(config('writers=wandb'), tmp_path, 0)
+    open_all(('wandb',), tmp_path, 0)
 
 
 def test_a_writer_that_is_not_installed_is_one_line(monkeypatch):

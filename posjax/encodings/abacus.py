@@ -9,8 +9,7 @@ McLeish et al. 2024, "Transformers can do arithmetic with the right embeddings",
 
 So digits of the same weight share a row, if numbers begin with the least significant digit.
 Positions stay as they are, for whichever encoding is beside it: 'abacus+fire', 'abacus+rope',
-'abacus+nope'. Each token's row goes along behind them; so what moves positions comes before it in a
-chain. A digit beyond the table shares the last row.
+'abacus+nope'. A digit beyond the table shares the last row.
 """
 
 import flax
@@ -41,7 +40,7 @@ class Abacus(Encoding):
   max_offset: int = 99
   stddev: float = 0.02
   longer_tables = ('table_RD',)
-  behind = True
+  axes = None
 
   def check(self, dims):
     check_ids('digits', self.digits)
@@ -60,16 +59,11 @@ class Abacus(Encoding):
       offset = jax.random.randint(key(rng, 'abacus'), (1,), 0, self.max_offset + 1, jnp.int32)
     return State(sequence=Rows(offset, no_digits(batch)))
 
-  def positions(self, at, state):
+  def embed(self, x_BTD, at, state):
     place_BT, last = places(at, self.digits, state.last)
     row_BT = jnp.where(place_BT > 0, jnp.minimum(place_BT + state.offset, self.length - 1), 0)
-    pos_BTP = jnp.broadcast_to(at.pos, (*row_BT.shape, at.pos.shape[-1]))
-    row_BTP = row_BT[..., None].astype(at.pos.dtype)
-    return jnp.concatenate([pos_BTP, row_BTP], axis=-1), Rows(state.offset, last)
-
-  def embed(self, x_BTD, at, state):
-    row_BTD = self.table_RD[at.pos[..., -1].astype(jnp.int32)]
-    return (x_BTD.astype(wide(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
+    x = x_BTD.astype(wide(x_BTD)) + self.table_RD[row_BT]
+    return x.astype(x_BTD.dtype), Rows(state.offset, last)
 
 
 def examples():

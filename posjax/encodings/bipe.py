@@ -9,7 +9,7 @@ extrapolation", ICML, arXiv 2401.16421, section 3.
 A sentence, the paper's segment, ends with a separator: in bytes, a full stop or a new line. The
 encoding beside it sees p, and neither a nor the positions that come with the tokens: BiPE-RoPE is
 'bipe+rope', BiPE-ALiBi 'bipe+alibi' with step = 96, as the authors make ALiBi's slopes 96 times as
-steep. Each token's a goes along behind p; so what moves positions comes before it in a chain.
+steep.
 """
 
 import flax
@@ -56,7 +56,6 @@ class Bipe(Encoding):
   step: int = 1
   stddev: float = 0.02
   longer_tables = ('table_RD',)
-  behind = True
 
   def check(self, dims):
     check_ids('separators', self.separators)
@@ -74,11 +73,12 @@ class Bipe(Encoding):
     return State(sequence=Last(zero, zero, zero, zero - 1))
 
   def positions(self, at, state):
-    sentence_BT, place_BT, state = bilevel(at, self.separators, state)
-    return jnp.stack([self.step * sentence_BT, place_BT], axis=-1), state
+    sentence_BT, _, _ = bilevel(at, self.separators, state)
+    return self.step * sentence_BT[..., None], state  # `embed` counts on
 
   def embed(self, x_BTD, at, state):
-    row_BTD = self.table_RD[jnp.minimum(at.pos[..., -1], self.length - 1)]
+    _, place_BT, state = bilevel(at, self.separators, state)
+    row_BTD = self.table_RD[jnp.minimum(place_BT, self.length - 1)]
     return (x_BTD.astype(wide(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
 
 

@@ -61,6 +61,7 @@ class Convolution(Encoding):
   kernel: int = 128
   groups: int = 16
   causal: bool = True
+  axes = None
 
   @property
   def looks_ahead(self):

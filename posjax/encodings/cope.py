@@ -32,6 +32,7 @@ def interpolate(z_BNTR, p_BNTS):
 class Cope(Encoding):
   rows: int = 64
   scaled: bool = True
+  axes = None
   causal_only = True
   contiguous = True
 

@@ -22,6 +22,7 @@ from posjax.encodings.core.encoding import Encoding
 
 class Fox(Encoding):
   bias: float = 0.0
+  axes = None
   causal_only = True
   contiguous = True
 

@@ -17,6 +17,7 @@ from posjax.encodings.core.encoding import Encoding
 
 class HeadScale(Encoding):
   start: float = 1.0
+  axes = None
 
   def setup(self):
     self.scale_LN = self.weight('scale_LN', nn.initializers.constant(self.start))

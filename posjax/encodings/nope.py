@@ -10,3 +10,5 @@ from posjax.encodings.core.encoding import Encoding
 
 class Nope(Encoding):
   """Without a causal mask the tokens are a bag: permuting the keys changes nothing."""
+
+  axes = None

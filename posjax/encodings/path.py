@@ -56,6 +56,7 @@ class Crossing:
 
 class Path(Encoding):
   rank: int = 32
+  axes = None
   causal_only = True
   contiguous = True
   own_score = True

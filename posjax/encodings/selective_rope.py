@@ -42,6 +42,7 @@ class SelectiveRope(Encoding):
   base: float = 500_000.0
   bias: bool = False
   gate: bool = False
+  axes = None
   reach = math.inf
   turns = 'queries and keys'
 

@@ -19,6 +19,7 @@ from posjax.encodings.core.encoding import Encoding
 
 class StickBreaking(Encoding):
   remainder: bool = True
+  axes = None
   causal_only = True
   contiguous = True
   sees_itself = False

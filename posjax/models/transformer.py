@@ -17,10 +17,11 @@ from posjax import dims as dims_lib
 from posjax.attention import check_fused, decode
 from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, build
+from posjax.encodings import At, Bound, build, find, names
 from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.chain import counted
 from posjax.encodings.core.entry import checked
-from posjax.errors import UserError, one_of
+from posjax.errors import UserError
 from posjax.models.block import Block, Memory, fan_in, make_norm
 from posjax.models.pattern import Pattern, with_layer
 from posjax.sharding import spread_rows, whole
@@ -77,6 +78,7 @@ class Transformer(nn.Module):
   attention: Mapping = flax.core.FrozenDict()
   causal: bool = True
   outputs: int | None = None  # numbers for each token; None: one for each of the vocabulary
+  axes: int = 1  # of a position
 
   @property
   def shares_table(self):
@@ -111,10 +113,6 @@ class Transformer(nn.Module):
       ValueError: one line, if `at` has another shape, or numbers that cannot count tokens.
     """
     at = checked(at, *tokens_BT.shape)
-    if (axes := at.pos.shape[-1]) != 1:
-      raise ValueError(
-        f'pos has {axes} axes; tokens of a text have one, and grids, as of M-RoPE, are not here'
-      )
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
     weights = self.param('encoding', self.pattern.init_weights, self.groups)
     if cache is None:
@@ -150,6 +148,7 @@ class Transformer(nn.Module):
         raise UserError(f'encoding.{name}: it reads later tokens, which this model is to predict')
       if encoding.causal_only and not self.causal:
         raise UserError(f'encoding.{name}: it is causal only, and this model sees later tokens')
+      check_axes(name, encoding, at.pos.shape[-1])
       encoding = Bound(encoding, weights[name])
       ats[name], states[name] = encoding.place(at, states[name], dtype)
       x_BTD, states[name] = encoding.embed(x_BTD, ats[name], states[name])
@@ -242,12 +241,22 @@ class Transformer(nn.Module):
     bound = Bound(encoding, encoding.init_weights(jax.random.key(0)))
     batch = max((len(x) for x in jax.tree.leaves((state, layer_state))), default=1)
     one = jnp.zeros((batch, 1), jnp.int32)
-    at = At(one[..., None].astype(pos_dtype), one, one, ids=one)
+    at = At(jnp.zeros((batch, 1, self.axes), pos_dtype), one, one, ids=one)
     pos, _ = bound.positions(at, state)
     at = At(pos, one, one)
     features, _ = bound.features(jnp.zeros((batch, 1, self.dim), self.dtype), at, layer_state)
     h = jnp.zeros((batch, 1, self.kv_heads, self.head_dim), self.dtype)
     return bound.key(at.tokens(h, h, features))
+
+
+def check_axes(name, encoding, axes):
+  """Raises UserError, with those that do, if an encoding does not read positions of `axes` axes."""
+  if encoding.axes not in (None, axes):
+    able = [other for other in names() if find(other).axes in (None, axes)]
+    raise UserError(
+      f'encoding.{name}: it reads {counted(encoding.axes)}, and these positions have {axes}; '
+      f'these take {axes}: {", ".join(able)}'
+    )
 
 
 def unstacked(tree, groups):
@@ -268,12 +277,13 @@ def from_config(config, task):
   form = task.forms[0] if form == 'auto' else form
   if form not in task.forms:
     raise UserError(
-      f'model.form = {form}: task.name = {config.task.name}: {one_of(form, task.forms)}'
+      f'model.form = {form}: task.name is {config.task.name}, whose models are '
+      f'{" or ".join(task.forms)}; auto takes {"the first" * (len(task.forms) > 1) or "that"}'
     )
   attention = flax.core.FrozenDict(config.attention)
   model = Transformer(
     pattern=None, vocabulary=task.vocabulary, outputs=task.outputs, causal=form == 'decoder',
-    attention=attention, **sizes,
+    axes=task.axes, attention=attention, **sizes,
   )
   encodings = build(model.dims, **config.encoding)
   if config.attention.implementation == 'fused':
@@ -287,4 +297,5 @@ def from_config(config, task):
 def init(model, rng):
   """The first weights."""
   one = jnp.zeros((1, 1), jnp.int32)
-  return model.init(rng, one, At(one[..., None], one, one), rng=rng)['params']
+  at = At(jnp.zeros((1, 1, model.axes), jnp.int32), one, one)
+  return model.init(rng, one, at, rng=rng)['params']

@@ -87,7 +87,7 @@ def load(name, overrides=()):
     base = config_lib.ROOT / 'configs' / 'base.py'
     config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
     config.encoding.layers = layers
-  overrides.override(config, overrides, path)
+  config_lib.override(config, overrides, path)
   validation.validate(config)
   return config
 

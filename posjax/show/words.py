@@ -47,7 +47,7 @@ TRAITS = {  # what a trait says where it is not as in `Encoding`
   'looks_ahead': 'reads later tokens',
   'reach': 'reads tokens before a key: {}',
   'sees_itself': 'a query does not see its own key',
-  'behind': 'puts a number for its own embedding behind the positions',
+  'axes': 'axes of positions: {}',
   'turns': 'turns {} by positions',
   'widens': 'makes queries and keys {} times as wide',
   'inert': 'weights that change no output: {}',
@@ -109,7 +109,7 @@ def traits(encoding):
   for trait, hint in inspect.get_annotations(Encoding).items():
     value = getattr(encoding, trait, None)
     if 'ClassVar' in str(hint) and value != getattr(Encoding, trait):
-      shown = 'all' if value == np.inf else value
+      shown = 'any' if value is None else 'all' if value == np.inf else value
       if isinstance(value, tuple):
         shown = ', '.join(map(str, value))
       found.append(TRAITS.get(trait, f'{trait.replace("_", " ")}: {{}}').format(shown))

@@ -74,12 +74,12 @@ def tables(claim, runs, done):
 
 def table(done, test, metric):
   """Lines of Markdown: a row for each arm, a column for each length, and what a guess reaches."""
-  rows = {run: by_length(result, test, metric) for run, result in done}
-  first = next(iter(rows.values()))
+  rows = [(run.arm, by_length(result, test, metric)) for run, result in done]
+  _, first = rows[0]
   lines = [f'| arm | weights | {" | ".join(map(str, first))} |', '| --- ' * (len(first) + 2) + '|']
   for arm in dict.fromkeys(run.arm for run, _ in done):
     results = [result for run, result in done if run.arm == arm]
-    columns = zip(*(rows[run].values() for run, _ in done if run.arm == arm), strict=True)
+    columns = zip(*(row.values() for name, row in rows if name == arm), strict=True)
     cells = (cell([each['value'] for each in own], results[0]['limit']) for own in columns)
     lines.append(f'| {escape(arm)} | {results[0]["weights"]:,} | {" | ".join(cells)} |')
   if all(record['floor'] is not None for record in first.values()):

@@ -98,17 +98,16 @@ def test_targets_name_what_there_is():
 @pytest.mark.parametrize('variant', ['', 'swiglu'])
 def test_flops_are_those_that_the_program_plans(variant):
   subject = Subject('step', 'rope', 512, 8, variant=variant)
-  config = ours.config(subject)
-  model, mesh = state.setup(config)
-  params = state.abstract(config, model, mesh).params
-  assert subjects.flops(subject) == plan.flops_per_step(config, model, params)
+  setup = state.setup(ours.config(subject))
+  planned = plan.flops_per_step(setup.config, setup.model, setup.shapes.params)
+  assert subjects.flops(subject) == planned
 
 
 def test_flops_of_a_layer_and_of_decoding():
   seen = np.tril(np.ones((100, 100))).sum()
   products = 2 * seen * 64 * 8 * 2  # of scores, and of weights with values
   assert subjects.flops(Subject('layer', 'nope', 100, 1)) == 3 * products
-  model = transformer.from_config(ours.config(Subject('decode', 'nope', 256, 1)))
+  _, model = state.build(ours.config(Subject('decode', 'nope', 256, 1)))
   shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   weights = sum(x.size for x in jax.tree.leaves(shapes) if x.size > 10_000)
   read = range(1, 16 + 256)  # tokens that each new one sees, itself included
@@ -117,8 +116,8 @@ def test_flops_of_a_layer_and_of_decoding():
 
 
 def test_shapes_agree_with_the_program():
-  assert shapes.V == data.VOCABULARY
-  model = transformer.from_config(ours.config(Subject('start', 'rope', 512, 8)))
+  assert shapes.V == data.TEXT
+  _, model = state.build(ours.config(Subject('start', 'rope', 512, 8)))
   weights = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   count = lambda leaves: sum(x.size for x in leaves if x.size > 10_000)
   mine = jax.tree.leaves(jax.eval_shape(lambda: plain.init(jax.random.key(0))))

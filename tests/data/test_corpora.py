@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from posjax import data
 from posjax.data.corpus import SPLITS
 from posjax.errors import UserError
+from tests.support.text import batches as batches_of
 from tests.test_train import ROOT, command
 
 
@@ -101,7 +102,7 @@ CHANGES = {
 @pytest.mark.parametrize('change', CHANGES)
 def test_a_file_that_changes_while_a_run_reads_it(tmp_path, change):
   corpus = data.load(files(tmp_path, 300))
-  batches = data.batches(corpus, length=32, batch=4, seed=0)
+  batches = batches_of(corpus, length=32, batch=4, seed=0)
   next(batches)  # of the first 128 files
   do, said = CHANGES[change]
   for path in tmp_path.glob('*.txt'):
@@ -124,7 +125,7 @@ def test_a_huge_line_takes_a_small_multiple_of_its_memory(tmp_path):
     for split in ('validation', 'test'):
       [text] = data.excerpts(corpus, split, tokens=1000, excerpt=1000)
       assert len(text) == 1001
-    next(data.batches(corpus, length=64, batch=16, seed=0))
+    next(batches_of(corpus, length=64, batch=16, seed=0))
     assert tracemalloc.get_traced_memory()[1] < 4 * size
   finally:
     tracemalloc.stop()
@@ -243,7 +244,7 @@ def test_no_flipped_bit_of_a_shard_changes_a_text(passages):
 
 def test_a_record_that_is_damaged_in_the_middle_of_a_run(passages):
   corpus = data.load('tfds:passages', str(passages.parents[1]))
-  batches = data.batches(corpus, length=32, batch=4, seed=0)
+  batches = batches_of(corpus, length=32, batch=4, seed=0)
   next(batches)  # of the first 128 passages
   flip(shard(passages), 3000)
   with pytest.raises(UserError, match='hash mismatch.*; delete that folder'):

@@ -15,16 +15,19 @@ import urllib.error
 import urllib.request
 
 import grain
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import tensorflow_datasets as tfds
 
 from posjax import data
+from posjax.batch import Batch, Stream
 from posjax.data import pipeline, python_source
 from posjax.data import prepared as prepared_lib
 from posjax.data.corpus import SPLITS, Corpus
 from posjax.errors import UserError
+from tests.support.text import batches as batches_of
 
 
 @pytest.fixture(scope='session')
@@ -76,9 +79,8 @@ def cut(documents, length: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]
 def segments(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
   """The (inputs, targets) in a batch, row by row."""
   found = []
-  for inputs, targets, ids in zip(
-    batch['inputs'], batch['targets'], batch['segment_ids'], strict=True
-  ):
+  stream = batch.stream
+  for inputs, targets, ids in zip(stream.x, batch.targets, stream.segment_ids, strict=True):
     for segment in range(ids.max() + 1):
       found.append((tuple(inputs[ids == segment]), tuple(targets[ids == segment])))
   return found
@@ -86,15 +88,13 @@ def segments(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 def pieces(corpus, count: int, **arguments) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
   """The first pieces in the order they were cut: a batch of one row keeps it."""
-  batches = data.batches(corpus, batch=1, **arguments)
+  batches = batches_of(corpus, batch=1, **arguments)
   found = itertools.chain.from_iterable(map(segments, batches))
   return list(itertools.islice(found, count))
 
 
 def assert_same(one, other):
-  assert one.keys() == other.keys()
-  for key in one:
-    np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+  jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 # Tokens and batches.
@@ -105,9 +105,11 @@ def test_tokens_are_bytes_after_bos():
   tokens = data.encode(text)
   assert tokens.dtype == np.int32
   assert tokens.tolist() == [data.BOS, *range(256)]
-  assert data.VOCABULARY == 1 + tokens.max()
+  assert data.TEXT == 1 + tokens.max()
   assert data.decode(np.concatenate([tokens, tokens])) == text + text
   assert data.encode(b'').tolist() == [256]
+  others = [data.EOS, data.SEP, data.MASK, data.PAD]
+  assert [*others, data.ALL] == [*range(data.TEXT, data.TEXT + 5)]
 
 
 @pytest.mark.parametrize('length', [pytest.param(1, marks=pytest.mark.slow), 5, 64])
@@ -132,24 +134,28 @@ def test_an_epoch_of_two_bytes():
 
 def test_rows_are_packed():
   length, batch = 32, 8
-  batches = data.batches(in_memory(random_documents(90, 50)), length=length, batch=batch, seed=0)
+  batches = batches_of(in_memory(random_documents(90, 50)), length=length, batch=batch, seed=0)
   counts = collections.Counter()
   for _ in range(30):
     rows = next(batches)
-    assert {key: (value.shape, value.dtype) for key, value in rows.items()} == {
-      key: ((batch, length), np.int32) for key in ('inputs', 'targets', 'segment_ids', 'positions')
-    }
+    shape, stream = (batch, length), rows.stream
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), rows) == Batch(
+      Stream((shape, np.int32), ((*shape, 1), np.int32), (shape, np.int32)),
+      (shape, np.int32), (shape, bool),
+    )
+    np.testing.assert_array_equal(rows.weights, stream.segment_ids >= 0)
     for row in range(batch):
-      ids = rows['segment_ids'][row]
+      ids = stream.segment_ids[row]
       filled = np.count_nonzero(ids >= 0)
       np.testing.assert_array_equal(ids[filled:], -1)
-      np.testing.assert_array_equal(rows['targets'][row, filled:], 0)
+      for empty in (rows.targets, stream.x, stream.pos):
+        np.testing.assert_array_equal(empty[row, filled:], 0)
       begins = np.flatnonzero(np.diff(ids[:filled], prepend=-1))
       np.testing.assert_array_equal(ids[begins], np.arange(len(begins)))
       for start, stop in itertools.pairwise([*begins, filled]):
-        np.testing.assert_array_equal(rows['positions'][row, start:stop], np.arange(stop - start))
+        np.testing.assert_array_equal(stream.pos[row, start:stop, 0], np.arange(stop - start))
         np.testing.assert_array_equal(
-          rows['inputs'][row, start + 1 : stop], rows['targets'][row, start : stop - 1]
+          stream.x[row, start + 1 : stop], rows.targets[row, start : stop - 1]
         )
       counts[len(begins)] += 1
   assert counts.total() == 30 * batch
@@ -158,8 +164,8 @@ def test_rows_are_packed():
 
 def test_a_batch_comes_from_many_documents():
   documents = [bytes([number]) * 6400 for number in range(100)]
-  batches = data.batches(in_memory(documents), length=64, batch=16, seed=0)
-  distinct = [len(np.unique(next(batches)['targets'][:, 0])) for _ in range(200)]
+  batches = batches_of(in_memory(documents), length=64, batch=16, seed=0)
+  distinct = [len(np.unique(next(batches).targets[:, 0])) for _ in range(200)]
   # 100 (1 - 0.99^16) = 14.85 if all pieces are equally likely everywhere.
   assert abs(np.mean(distinct) - 14.85) < 0.3
 
@@ -176,7 +182,7 @@ def test_shards_are_disjoint_and_complete():
     assert sum(shards, collections.Counter()) == collections.Counter(cut(documents, 8))
   assert epochs[0][0] != epochs[1][0]  # a host does not see the same documents for ever
   with pytest.raises(UserError, match='50 documents .* 51 hosts'):
-    data.batches(in_memory(documents), length=8, batch=1, seed=0, shard=(0, 51))
+    batches_of(in_memory(documents), length=8, batch=1, seed=0, shard=(0, 51))
 
 
 def test_seeds():
@@ -197,7 +203,7 @@ RESUMABLE = {'length': 16, 'batch': 4, 'seed': 5}
 def resumable():
   """A corpus, its first 120 batches, and the state before each of them."""
   corpus = in_memory(random_documents(200, longest=30))
-  batches = data.batches(corpus, **RESUMABLE)
+  batches = batches_of(corpus, **RESUMABLE)
   states, expected = [], []
   for _ in range(120):
     states.append(json.dumps(batches.get_state()))
@@ -208,11 +214,11 @@ def resumable():
 def test_resume_is_exact_everywhere(resumable):
   corpus, states, expected = resumable
   epoch = sum(map(len, corpus.documents('train')))
-  assert sum(np.count_nonzero(batch['segment_ids'] >= 0) for batch in expected) > 2 * epoch
+  assert sum(np.count_nonzero(batch.stream.segment_ids >= 0) for batch in expected) > 2 * epoch
   assert len(set(states)) == len(states)
-  used = data.batches(corpus, **RESUMABLE)
+  used = batches_of(corpus, **RESUMABLE)
   for step in [*range(0, 118, 3), 0]:  # the last one goes back
-    fresh = data.batches(corpus, **RESUMABLE)
+    fresh = batches_of(corpus, **RESUMABLE)
     for batches in (fresh, used):
       batches.set_state(json.loads(states[step]))
       assert json.dumps(batches.get_state()) == states[step]
@@ -223,7 +229,7 @@ def test_resume_is_exact_everywhere(resumable):
 @pytest.mark.parametrize('step', [0, 1, 75])
 def test_resume_through_orbax(resumable, step, tmp_path):
   corpus, _, expected = resumable
-  batches = data.batches(corpus, **RESUMABLE)
+  batches = batches_of(corpus, **RESUMABLE)
   for _ in range(step):
     next(batches)
   with ocp.CheckpointManager(tmp_path) as manager:
@@ -231,7 +237,7 @@ def test_resume_through_orbax(resumable, step, tmp_path):
     manager.save(step, args=ocp.args.Composite(data=save))
   next(batches)
 
-  restored = data.batches(corpus, **RESUMABLE)
+  restored = batches_of(corpus, **RESUMABLE)
   with ocp.CheckpointManager(tmp_path) as manager:
     restore = grain.checkpoint.CheckpointRestore(restored)
     manager.restore(step, args=ocp.args.Composite(data=restore))
@@ -242,7 +248,11 @@ def test_resume_through_orbax(resumable, step, tmp_path):
 def test_fingerprint_changes_with_everything(monkeypatch):
   corpus = in_memory([b'one', b'two'])
   arguments = {'length': 8, 'batch': 4, 'seed': 1, 'shard': (0, 2)}
-  fingerprint = lambda *a, **k: json.dumps(data.fingerprint(*a, **k))
+
+  def fingerprint(corpus, **arguments):
+    own = dict(sha256=corpus.sha256, split=corpus.splits[0])
+    return json.dumps(data.fingerprint(**own, **arguments))
+
   changed = [{'length': 9}, {'batch': 5}, {'seed': 2}, {'shard': (1, 2)}, {'shard': (0, 1)}]
   prints = [fingerprint(corpus, **arguments | change) for change in [{}, *changed]]
   text = dataclasses.replace(corpus, sha256='0')
@@ -411,10 +421,11 @@ def test_importing_is_light_and_tensorflow_is_never_imported(prepared):
   program = f"""
 import sys
 from posjax import data
+from tests.support.text import batches
 heavy = {{'grain', 'tensorflow_datasets', 'array_record', 'tensorflow'}}
 print(sorted(heavy & set(sys.modules)))
 corpus = data.load('tfds:python_source', {prepared!r})
-next(data.batches(corpus, length=8, batch=2, seed=0))
+next(batches(corpus, length=8, batch=2, seed=0))
 print(sorted(heavy & set(sys.modules)))
 """
   command = [sys.executable, '-c', program]

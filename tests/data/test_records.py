@@ -17,6 +17,7 @@ from posjax.data import records
 from posjax.data.corpus import SPLITS
 from posjax.errors import UserError
 from tests.data.test_text_files import zstd_compress
+from tests.support.text import batches
 
 RECORDS = [
   {'id': number, 'title': f'Überschrift {number}', 'text': f'record {number}\n' * (number % 7)}
@@ -109,9 +110,9 @@ def test_splits_are_drawn_by_number_alone():
 def test_records_make_batches(folder):
   (folder / 'a.jsonl').write_bytes(as_json(RECORDS))
   corpus = data.load('jsonl:a.jsonl')
-  rows = next(data.batches(corpus, length=32, batch=4, seed=0))
+  rows = next(batches(corpus, length=32, batch=4, seed=0))
   (folder / 'a.jsonl').unlink()  # what was hashed is what is read
-  seen = rows['targets'][rows['segment_ids'] >= 0]
+  seen = rows.targets[rows.stream.segment_ids >= 0]
   assert len(seen) > 100 and np.isin(seen, np.frombuffer(b'record 0123456789\n', np.uint8)).all()
   [text] = data.excerpts(corpus, 'test', tokens=10_000, excerpt=100)
   assert data.decode(text).count(b'record ') == b''.join(corpus.documents('test')).count(b'\n')

@@ -9,7 +9,6 @@ import pytest
 from posjax.attention import visible
 from posjax.encodings import Bound, Chain, Encoding, Pair, name_of
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.bipe import Bipe
 from posjax.encodings.cope import Cope
 from posjax.encodings.core.arrays import per_head, scores
 from posjax.encodings.dape import Dape
@@ -127,8 +126,6 @@ def test_weights_are_those_of_the_parts_under_their_names():
    'rotary_values turns values, and what shaw adds to outputs would not be turned'),
   ((StickBreaking(), RotaryValues(back=True)),
    'rotary_values turns values, and what stick_breaking adds to outputs would not be turned'),
-  ((Bipe(), Randomize(), Rope()),
-   'bipe adds what it finds behind the positions: it must come after randomize, which moves them'),
   ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),
 ])
 def test_what_cannot_be_chained(parts, message):

@@ -82,7 +82,7 @@ def follow(encoding, inputs, at_q, at_k, **mask):
       streams = [
         module.mix(s, at.segment_ids, **where) for s, at in zip(streams, ends, strict=True)
       ]
-    # What stands behind the position is read by whoever put it there.
+    # The oracles of abacus and bipe put a number for `embed` behind the position.
     places = [pos if pos.ndim == 2 else pos[..., 0] for pos in places]
   h = [heads(streams[0], DIMS.N) / DIMS.H**0.5, heads(streams[1], DIMS.K)]
   for module, args in modules[:-1]:

@@ -11,7 +11,7 @@ import pytest
 from posjax.encodings import At, Bound, Chain, arguments, find
 from posjax.encodings.abacus import Abacus
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.bipe import Bipe
+from posjax.encodings.bipe import Bipe, bilevel
 from posjax.encodings.cape import Cape, Moves, move
 from posjax.encodings.coupling import Coupling
 from posjax.encodings.interpolate import Interpolate
@@ -51,6 +51,18 @@ def placed(encoding, at, state):
 
 def start(encoding, batch=1, capacity=64, train=False, rng=None):
   return encoding.with_dims(DIMS).init_state(batch, capacity, train, rng).sequence
+
+
+def rows_of(encoding):
+  """(at, state) -> the row of its table that each token gets, [B, T], and the state after."""
+  row_RD = jnp.arange(encoding.length)[:, None] * jnp.ones(DIMS.D)
+  bound = Bound(encoding.with_dims(DIMS), {'table_RD': row_RD})
+
+  def rows(at, state):
+    x_BTD, state = bound.embed(jnp.zeros((*at.segment_ids.shape, DIMS.D)), at, state)
+    return x_BTD[..., 0].astype(jnp.int32), state
+
+  return rows
 
 
 def uniform(values, low, high):
@@ -214,7 +226,7 @@ def test_abacus_is_the_released_code():
   encoding = Abacus(length=40, max_offset=20)
   evaluation = start(encoding, 3)
   drawn = evaluation.replace(offset=jnp.int32([z['abacus/train_k']]))
-  rows = lambda state: placed(encoding, there, state)[..., 1]
+  rows = lambda state: rows_of(encoding)(there, state)[0]
   close(rows(evaluation), jnp.int32(z['abacus/index']), 0, 0)
   for name, state in (('eval', evaluation), ('train', drawn)):
     close(table_RD[rows(state)], jnp.asarray(z[f'abacus/{name}']), 0, 0)
@@ -224,11 +236,11 @@ def test_abacus_is_the_released_code():
 def test_abacus_by_hand():
   there = text(b'12+305=615 7,0099')
   want = [1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 4]
-  pos_BTP = placed(Abacus(), there, start(Abacus()))
-  close(pos_BTP, jnp.stack([there.pos[..., 0], jnp.int32([want])], axis=-1), 0, 0)
+  rows_BT, _ = rows_of(Abacus())(there, start(Abacus()))
+  close(rows_BT, jnp.int32([want]), 0, 0)
   # Two rows short: the last digit shares the row of the one before.
-  pos_BTP = placed(Abacus(length=4, max_offset=0), there, start(Abacus()))
-  close(pos_BTP[..., 1], jnp.int32([want]).clip(max=3), 0, 0)
+  rows_BT, _ = rows_of(Abacus(length=4, max_offset=0))(there, start(Abacus()))
+  close(rows_BT, jnp.int32([want]).clip(max=3), 0, 0)
 
 
 def test_abacus_draws_for_all_rows_at_once():
@@ -269,15 +281,13 @@ def test_bipe_is_the_released_code():
   z = golden('moving')
   there = text(*z['bipe/ids'])
   encoding = Bipe(separators=(869, 13), length=9)
-  sentence_BT, place_BT = jnp.unstack(placed(encoding, there, start(encoding, 3)), axis=-1)
+  sentence_BT, place_BT, _ = bilevel(there, encoding.separators, start(encoding, 3))
   close(sentence_BT, jnp.int32(z['bipe/sentence']), 0, 0)
   close(place_BT, jnp.int32(z['bipe/place']), 0, 0)
   assert place_BT.max() > 8  # beyond the table, whose last row serves
-  weights = {'table_RD': jnp.eye(9, DIMS.D)}
-  bound = Bound(encoding.with_dims(DIMS), weights)
-  pos = jnp.stack([sentence_BT, place_BT], axis=-1)
-  rows, _ = bound.embed(jnp.zeros((3, 30, DIMS.D)), there.replace(pos=pos), ())
-  close(rows, weights['table_RD'][z['bipe/place_clipped']], 0, 0)
+  close(placed(encoding, there, start(encoding, 3))[..., 0], sentence_BT, 0, 0)
+  rows_BT, _ = rows_of(encoding)(there, start(encoding, 3))
+  close(rows_BT, jnp.int32(z['bipe/place_clipped']), 0, 0)
 
 
 def test_bipe_alibi_is_the_released_code():
@@ -296,17 +306,40 @@ def test_bipe_alibi_is_the_released_code():
 def test_bipe_by_hand():
   there = text(b'Ab. c\n\nd.')
   want = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (3, 0), (3, 1)]
-  close(placed(Bipe(), there, start(Bipe())), jnp.int32([want]), 0, 0)
+  numbers = bilevel(there, Bipe().separators, start(Bipe()))[:2]
+  close(jnp.stack(numbers, axis=-1), jnp.int32([want]), 0, 0)
   close(placed(Bipe(step=96), there, start(Bipe()))[..., 0], 96 * jnp.int32(want)[None, :, 0], 0, 0)
 
 
 # Counts: a text in parts is as in one piece.
 
 DOCUMENTS = ('000000000000000000000000', '000000001111111122222222', '.....00000000111111111..')
+def with_position(encoding):
+  """As `rows_of`, with the position before the row: what the oracle of abacus returns."""
+
+  def count(at, state):
+    row_BT, state = rows_of(encoding)(at, state)
+    return jnp.stack([at.pos[..., 0], row_BT], axis=-1), state
+
+  return count
+
+
+def of_two_levels(encoding):
+  """(at, state) -> the position that attention sees and the place in a sentence, and the state."""
+
+  def count(at, state):
+    sentence_BT, place_BT, state = bilevel(at, encoding.separators, state)
+    return jnp.stack([encoding.step * sentence_BT, place_BT], axis=-1), state
+
+  return count
+
+
+# Oracle, encoding, and what it counts.
 COUNTING = {
-  'abacus': (abacus, Abacus(digits=(1, 2, 3, 4, 5), length=12, max_offset=7)),
-  'coupling': (coupling, Coupling(digits=(1, 2, 3, 4, 5), operators=(6, 7), starts=9)),
-  'bipe': (bipe, Bipe(separators=(1, 2), length=9, step=3)),
+  'abacus': (abacus, Abacus(digits=(1, 2, 3, 4, 5), length=12, max_offset=7), with_position),
+  'coupling': (coupling, Coupling(digits=(1, 2, 3, 4, 5), operators=(6, 7), starts=9),
+               lambda encoding: bind(encoding).positions),
+  'bipe': (bipe, Bipe(separators=(1, 2), length=9, step=3), of_two_levels),
 }
 
 
@@ -319,8 +352,8 @@ def random_text(seed):
 @pytest.mark.parametrize('name', COUNTING)
 @pytest.mark.parametrize('parts', [(24,), (1,) * 24, (8, 8, 1, 7)], ids=len)
 def test_a_text_in_parts_is_counted_as_in_one_piece(name, parts):
-  oracle, encoding = COUNTING[name]
-  positions = jax.jit(bind(encoding).positions)
+  oracle, encoding, counts = COUNTING[name]
+  positions = jax.jit(counts(encoding))
   for seed in range(3):
     there = random_text(seed)
     state = first = start(encoding, 3, train=True, rng=jax.random.key(seed))
@@ -339,10 +372,10 @@ def test_a_text_in_parts_is_counted_as_in_one_piece(name, parts):
 @pytest.mark.parametrize('name', COUNTING)
 def test_padding_counts_as_no_token(name):
   """Neither before a text, nor within it, nor alone in a call."""
-  encoding = COUNTING[name][1]
+  _, encoding, counts = COUNTING[name]
   there = jax.tree.map(lambda x: np.asarray(x[:1]), random_text(7))
   state = start(encoding, train=True, rng=KEY)
-  positions = jax.jit(bind(encoding).positions)
+  positions = jax.jit(counts(encoding))
   want, left = positions(there, state)
   pad = lambda x, value: np.insert(x, np.array([0, 0, 4, 4, 4, 11, 24]), value, axis=1)
   padded = jax.tree.map(lambda x: pad(x, 1), there).replace(segment_ids=pad(there.segment_ids, -1))
@@ -434,9 +467,9 @@ def test_training_needs_a_key(name):
 
 @pytest.mark.parametrize('name', COUNTING)
 def test_counts_need_tokens(name):
-  encoding, there = COUNTING[name][1], text(b'....').replace(ids=())
+  (_, encoding, counts), there = COUNTING[name], text(b'....').replace(ids=())
   with pytest.raises(ValueError, match=r'^it goes by what tokens are: give their numbers, At\('):
-    placed(encoding, there, start(encoding))
+    counts(encoding)(there, start(encoding))
 
 
 @pytest.mark.parametrize('wrong, message', [

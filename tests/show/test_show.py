@@ -177,7 +177,7 @@ def test_mistakes_are_one_line(line, message, capsys):
 
 @pytest.mark.parametrize('line', [
   'stick_breaking --config.model.windows=1', 'stick_breaking --config.model.chunks=1',
-  'stick_breaking --config.train.length=1 --config.evaluate.stride=1',
+  'stick_breaking --config.train.length=1 --config.task.text.stride=1',
 ])
 def test_a_layer_that_sees_nothing_is_one_line(line, capsys):
   assert show.main(line.split()) == 2

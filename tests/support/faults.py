@@ -370,16 +370,16 @@ def other_devices(lab):
   lab.whole('one_device', *plan)
   for old, new in pairs:
     workdir = f'mesh{"".join(map(str, old))}'
-    process = lab.start(workdir, *plan, mesh_of(old), env=devices(lab, old))
+    process = lab.start(workdir, *plan, *mesh_of(old), env=devices(lab, old))
     lab.kill(process, lambda folder=workdir: lab.newest(folder) >= 20)
-    lab.run(workdir, *plan, mesh_of(new), env=devices(lab, new))
+    lab.run(workdir, *plan, *mesh_of(new), env=devices(lab, new))
     for mine, one in zip(lab.losses(workdir), lab.losses('one_device'), strict=True):
       assert abs(mine - one) < 1e-3, (mine, one)
   return len(pairs)
 
 
 def mesh_of(sizes):
-  return f'mesh={",".join(map(str, sizes))}'
+  return [f'mesh.{a}={n}' for a, n in zip(('data', 'fsdp', 'tensor'), sizes, strict=True)]
 
 
 def devices(lab, sizes):

@@ -16,8 +16,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 SMALL = (
   'train.steps=400', 'train.batch=8', 'train.length=16', 'train.log_every=5', 'optimizer.warmup=2',
   'model.dim=32', 'model.head_dim=8', 'model.hidden=64', 'model.dropout=0.1',
-  'checkpoint.every=50', 'checkpoint.tokens=512', 'evaluate.tokens=512', 'evaluate.stride=8',
-  'evaluate.windows=8', 'evaluate.multiples=1,2',
+  'checkpoint.every=50', 'task.text.validation_tokens=512', 'task.text.tokens=512',
+  'task.text.stride=8', 'task.text.windows=8', 'evaluate.multiples=1,2',
 )
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, capability.h
 RESULTS = ('metrics.jsonl', 'evaluation.json')  # what two runs of a plan write alike, to the bit

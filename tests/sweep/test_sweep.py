@@ -37,9 +37,9 @@ SEEDS = (0, 1, 2)
 '''
 WEIGHTS = {'rope': 1234, 'short': 5678, 'alibi': 1234, 'nope': 1234}
 BITS = {'rope': (1.0, 2.0, 4.0), 'short': (3.0, 3.0, 3.0), 'alibi': (2.5, 2.5, 2.75)}
-HEAD = 'Bits per byte by length of the window, mean and 95 % interval; '
-PROTOCOLS = {
-  'non_overlapping': 'non-overlapping, the same 100 bytes at each length', 'sliding': 'sliding, 9',
+HEAD = 'bits/byte by length in bytes, mean and 95 % interval; '
+TESTS = {
+  'non-overlapping': 'non-overlapping, the same 100 bytes at each length', 'sliding': 'sliding, 9',
 }
 
 
@@ -52,6 +52,7 @@ class Program:
     self.calls = []
     self.fails = {}  # a run's folder to its exit code, or to 'SIGTERM'
     self.changes = {}  # a run's folder to what its evaluation.json has instead
+    self.floors = {}  # a length to what a guess reaches
 
   def Popen(self, command, stdout, stderr):  # noqa: N802
     asked = run_lib.parse(['posjax', *command[3:]])
@@ -71,16 +72,25 @@ class Program:
     return types.SimpleNamespace(returncode=0, wait=lambda timeout: None)
 
   def evaluation(self, config, arm, seed):
-    nats = BITS[arm][int(seed)] * math.log(2)
-    beyond = None if arm == 'short' else 2 * nats
+    bits = BITS[arm][int(seed)]
+    beyond = None if arm == 'short' else 2 * bits
+    values = {
+      ('non-overlapping', 64): bits, ('non-overlapping', 128): beyond,
+      ('sliding', 64): bits / 2, ('sliding', 128): beyond,
+    }
+    units = {'nats/byte': math.log(2), 'bits/byte': 1}
     return {
       'step': config.train.steps, 'config': config_lib.to_dict(config),
       'corpus': 'text:numbers: 1 files', 'sha256': 'abc', 'code': '0.1.0+1234567',
       'weights': WEIGHTS[arm], 'devices': '1 x cpu',
-      'limit': 64 if arm == 'short' else None, 'protocols': PROTOCOLS, 'by_position': [nats] * 64,
-      'lengths': [
-        {'length': 64, 'multiple': 1, 'non_overlapping': nats, 'sliding': nats / 2},
-        {'length': 128, 'multiple': 2, 'non_overlapping': beyond, 'sliding': beyond},
+      'limit': 64 if arm == 'short' else None, 'tests': TESTS, 'unit': 'byte',
+      'shown': ['bits/byte'], 'by_position': {'sliding': {'bits/byte': [bits] * 64}},
+      'records': [
+        {
+          'test': test, 'metric': metric, 'length': length,
+          'value': value and value * of_a_bit, 'floor': self.floors.get(length),
+        }
+        for (test, length), value in values.items() for metric, of_a_bit in units.items()
       ],
     }
 
@@ -142,7 +152,7 @@ def test_table(program, capsys):
     '',
     '1,000 steps; seeds 0, 1, 2; text:numbers: 1 files; posjax 0.1.0+1234567',
     '',
-    HEAD + PROTOCOLS['non_overlapping'],
+    HEAD + TESTS['non-overlapping'],
     '',
     '| arm | weights | 64 | 128 |',
     '| --- | --- | --- | --- |',
@@ -171,7 +181,16 @@ def test_table(program, capsys):
   ((1.0, 2.0, 4.0), '2.33 ± 3.79'),
 ])
 def test_interval_by_number_of_seeds(bits, text):
-  assert table.cell([b * math.log(2) for b in bits], None) == text
+  assert table.cell(list(bits), None) == text
+
+
+def test_what_a_guess_reaches_is_a_row(program):
+  program.floors = {64: 8.0, 128: 7.994}
+  assert run('--arms=rope --seeds=0') == 0
+  text = Path('runs/sweeps/far/table.md').read_text()
+  guess = '| (a guess) | | 8.00 | 7.99 |\n'
+  assert f'| rope | 1,234 | 1.00 | 2.00 |\n{guess}' in text
+  assert text.endswith(f'| rope | 1,234 | 0.50 | 2.00 |\n{guess}') and text.count(guess) == 2
 
 
 def test_only_what_is_missing_is_run(program, capsys):
@@ -251,14 +270,14 @@ def test_a_changed_arm_is_refused(program, capsys, old, new, said):
 
 def test_another_evaluation_is_refused(program, capsys):
   run()
-  every = "ARMS = {arm: (*ARMS[arm], '--config.evaluate.stride=16') for arm in ARMS}"
+  every = "ARMS = {arm: (*ARMS[arm], '--config.task.text.stride=16') for arm in ARMS}"
   change('SEEDS', f'{every}\nSEEDS')
-  assert 'arm rope ran with another config, evaluate.stride 32 -> 16;' in message(capsys)
+  assert 'arm rope ran with another config, task.text.stride 32 -> 16;' in message(capsys)
 
 
 def test_what_does_not_decide_a_result_may_change(program):
   run()
-  change("'--config=alibi'", "'--config=alibi', '--config.mesh=1,1,1'")
+  change("'--config=alibi'", "'--config=alibi', '--config.mesh.data=1'")
   assert run() == 0
 
 
@@ -341,8 +360,8 @@ def test_a_table_names_all_versions_that_made_it(program):
   ({'corpus': 'text:others'}, 'corpus text:numbers: 1 files -> text:others'),
   ({'sha256': 'def'}, 'sha256 abc -> def'),
   (
-    {'protocols': PROTOCOLS | {'sliding': 'sliding, 8'}},
-    'protocols.sliding sliding, 9 -> sliding, 8',
+    {'tests': TESTS | {'sliding': 'sliding, 8'}},
+    'tests.sliding sliding, 9 -> sliding, 8',
   ),
 ])
 def test_results_that_do_not_compare_are_refused(program, capsys, changed, said):
@@ -382,8 +401,8 @@ MISTAKES = {
     'rope, seed 0 and alibi, seed 0 do not compare: data.test test -> train[:1%]',
   ("'--config=alibi'", "'--config=alibi', '--config.train.length=32'", ''):
     'rope, seed 0 and alibi, seed 0 do not compare: train.length 64 -> 32',
-  ("'--config=alibi'", "'--config=alibi', '--config.evaluate.windows=8'", ''):
-    'rope, seed 0 and alibi, seed 0 do not compare: evaluate.windows 512 -> 8',
+  ("'--config=alibi'", "'--config=alibi', '--config.task.text.windows=8'", ''):
+    'rope, seed 0 and alibi, seed 0 do not compare: task.text.windows 512 -> 8',
   ("('--config=alibi',)", "('--config=alibi')", ''):
     "far.py: ARMS must be a dict like {'rope': ('--config=configs/rope.py',)}",
   ('ARMS', 'ARM', ''): 'far.py: ARMS must be a dict like',
@@ -450,12 +469,13 @@ def test_manifest(program):
   assert done['directory'] == 'runs/sweeps/far/rope-2'
   assert (done['status'], done['exit_code'], done['step']) == ('done', 0, 1000)
   assert 0 <= done['seconds'] < 10
-  assert done['lengths'][1] == {
-    'length': 128, 'multiple': 2, 'non_overlapping': 8 * math.log(2), 'sliding': 8 * math.log(2)
-  }
-  assert done['protocols'] == PROTOCOLS and done['config']['seed'] == 2
+  assert [record for record in done['records'] if record['length'] == 128] == [
+    {'test': test, 'metric': metric, 'length': 128, 'value': value, 'floor': None}
+    for test in TESTS for metric, value in (('nats/byte', 8 * math.log(2)), ('bits/byte', 8.0))
+  ]
+  assert done['tests'] == TESTS and done['config']['seed'] == 2
   assert 'by_position' not in done
-  assert entries['short', 0]['status'] == 'failed 3' and 'lengths' not in entries['short', 0]
+  assert entries['short', 0]['status'] == 'failed 3' and 'records' not in entries['short', 0]
   assert entries['alibi', 0] == {
     'arm': 'alibi', 'seed': 0, 'directory': 'runs/sweeps/far/alibi-0', 'status': 'missing',
     'command':
@@ -497,8 +517,8 @@ def test_program_without_jax():
 TINY = (
   'data.corpus=text:numbers.txt', 'train.steps=2', 'train.batch=8', 'train.length=16',
   'optimizer.warmup=1', 'model.dim=32', 'model.head_dim=8', 'model.hidden=64',
-  'checkpoint.tokens=512', 'evaluate.tokens=512', 'evaluate.stride=8', 'evaluate.windows=8',
-  'evaluate.multiples=1,2',
+  'task.text.validation_tokens=512', 'task.text.tokens=512', 'task.text.stride=8',
+  'task.text.windows=8', 'evaluate.multiples=1,2',
 )
 
 

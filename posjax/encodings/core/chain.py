@@ -58,6 +58,11 @@ class Chain(Encoding):
     return bisect.bisect(tokens, False, key=too_many) if tokens else None
 
   @property
+  def axes(self):
+    """What the parts that read positions read."""
+    return next((part.axes for part in self.parts if part.axes), None)
+
+  @property
   def reach(self):
     """Embeddings are made one of the other; features all read the last of them."""
     embedding = [part for part in self.parts if overrides(part, 'embed')]
@@ -106,11 +111,11 @@ class Chain(Encoding):
     self._check_scores()
 
   def _check_positions(self):
+    axes = {part.axes: name_of(part) for part in self.parts if part.axes}
+    if len(axes) > 1:
+      (m, one), (n, other), *_ = axes.items()
+      raise ValueError(f'{one} reads {counted(m)}, and {other} {n}')
     for i, part in enumerate(self.parts):
-      movers = [after for after in self.parts[i + 1 :] if overrides(after, 'positions')]
-      if movers and part.behind:
-        raise ValueError(f'{name_of(part)} adds what it finds behind the positions: it must come '
-                         f'after {name_of(movers[0])}, which moves them')
       between = [mover for mover in self._before(i) if mover.fractions]
       if between and part.whole_positions:
         raise ValueError(f'{name_of(between[0])} places tokens between whole positions, and '
@@ -233,6 +238,10 @@ class Chain(Encoding):
     for i, part in enumerate(self.named):
       o_BTNH = part.finish(o_BTNH, own_end(q, i), carry[i])
     return o_BTNH
+
+
+def counted(axes):
+  return f'{axes} position {"axis" if axes == 1 else "axes"}'
 
 
 def overrides(encoding, hook):

@@ -34,7 +34,8 @@ class Encoding(nn.Module):
 
   shift_invariant: ClassVar[bool] = True  # adding a constant to all positions changes no output
   whole_positions: ClassVar[bool] = False  # positions are indices: no fractions
-  limit: ClassVar[int | None] = None  # how many positions from 0 on it represents; None: any
+  # How many positions from 0 on it represents, on each axis if that is a tuple; None: any.
+  limit: ClassVar[int | tuple[int, ...] | None] = None
   longer_tables: ClassVar[tuple[str, ...]] = ()  # whose first rows are those of shorter ones
   fractions: ClassVar[bool] = False  # it moves positions, and not to whole ones
   depends_on_capacity: ClassVar[str] = ''  # why what it does depends on how many tokens may come
@@ -44,7 +45,7 @@ class Encoding(nn.Module):
   looks_ahead: ClassVar[bool] = False  # embeddings read later tokens: no model of the next one
   reach: ClassVar[float] = 0  # tokens before one that its embedding or features read; inf: all
   sees_itself: ClassVar[bool] = True  # a query scores its own token's key
-  behind: ClassVar[bool] = False  # behind positions it puts a number for its own embedding
+  axes: ClassVar[int | None] = 1  # of a position that it reads; None: it reads none, so any
   inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
   idle: ClassVar[tuple[str, ...]] = ()  # hooks that change nothing with these arguments
   normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights

@@ -76,6 +76,10 @@ class Task:
     """The numbers that the model gives for each token."""
     return self.vocabulary
 
+  def extent(self, length: int) -> tuple[int, ...]:
+    """Returns how many positions, on each axis, a row of `length` tokens may take."""
+    return (length,) * self.axes
+
   def answers(self, length: int) -> int:
     """How many targets a row of `length` tokens has room for."""
     return length
