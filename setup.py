@@ -8,18 +8,24 @@ setup(
   description='Positional encodings in Transformers, implemented once and compared fairly, in JAX.',
   license='Apache-2.0',
   python_requires='>=3.11,<3.14',
-  packages=find_packages(include=['posjax', 'posjax.*']),
+  packages=[
+    *find_packages(include=['posjax', 'posjax.*']), 'posjax.configs', 'posjax.configs.tasks',
+  ],
+  package_dir={'posjax.configs': 'configs', 'posjax.configs.tasks': 'configs/tasks'},
+  package_data={'posjax': ['py.typed']},
   install_requires=[
     'absl-py>=2.1',
     'array_record>=0.8',
     'flax>=0.12.8,<0.13',
     'grain>=0.2.18,<0.3',
     'importlib_resources>=6',  # undeclared by tensorflow-datasets, which needs it to prepare
-    'jax>=0.10.2,<0.13',  # pins its jaxlib
+    'jax>=0.10.2,<0.13',
+    'jaxlib',  # jax pins its version
     'matplotlib>=3.8',
     'ml_collections>=1.1',
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12.8,<0.13',
+    'packaging',  # for posjax.doctor
     'scipy>=1.11',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.10',  # without TensorFlow: datasets are read as array_record

@@ -13,6 +13,7 @@ from posjax import config
 
 MEASURED = runpy.run_path(str(Path(__file__).with_name('extrapolation.py')))['ARMS']
 ARMS = {
-  name: (f'--config=configs/{name}.py',) for name in config.available() if name not in MEASURED
+  name: (f'--config=configs/{name}.py',) for name in config.available()
+  if name not in MEASURED and (config.ROOT / 'configs' / f'{name}.py').exists()  # no other task's
 }
 SEEDS = (0,)

@@ -71,7 +71,7 @@ def of_run(workdir, overrides):
   from posjax import state
 
   record = state.record(workdir, 'newest')
-  config, path = config_lib.from_record(record['config']), config_lib.ROOT / 'configs/base.py'
+  config, path = config_lib.from_record(record['config']), config_lib.CONFIGS / 'base.py'
   config_lib.override(config, overrides, path)
   drop_unread(config)
   validation.validate(config)

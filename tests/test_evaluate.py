@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, report, sharding
+from posjax import data, evaluate, report, sharding, state
+from posjax.data.windows import non_overlapping, sliding
 from posjax.encodings import At, Chain
 from posjax.encodings.learned import Learned
 from posjax.encodings.randomize import Randomize
@@ -17,6 +18,8 @@ from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.models.pattern import Pattern
 from posjax.models.transformer import Transformer
+from posjax.tasks import text as text_task
+from posjax.tasks.text import Text
 from tests import test_train
 
 STREAM = np.random.default_rng(0).integers(0, 257, 200).astype(np.int32)
@@ -24,9 +27,17 @@ STREAM = np.random.default_rng(0).integers(0, 257, 200).astype(np.int32)
 
 def make_model(encoding):
   sizes = dict(dim=16, layers=1, heads=2, kv_heads=1, head_dim=8, hidden=16)
-  model = Transformer(pattern=Pattern((encoding,)), vocabulary=data.VOCABULARY, **sizes)
+  model = Transformer(pattern=Pattern((encoding,)), vocabulary=data.TEXT, **sizes)
   model = model.clone(pattern=Pattern((encoding.with_dims(model.dims),)))
   return model, transformer.init(model, jax.random.key(0))
+
+
+def make_mesh():
+  return sharding.make_mesh(data=-1, fsdp=1, tensor=1)
+
+
+def scorer_of(model, mesh, **settings):
+  return evaluate.Scorer(Text(), model, mesh, **{'seed': 0} | settings)
 
 
 def nats_by_hand(model, params, tokens, rng=None):
@@ -43,7 +54,7 @@ def nats_by_hand(model, params, tokens, rng=None):
 @pytest.mark.parametrize('length', [1, 7, 16, 49])
 def test_non_overlapping_windows_have_each_target_once_in_order(length):
   texts = [STREAM[:50], STREAM[50:52], STREAM[52:200]]
-  windows, weights = evaluate.non_overlapping(texts, length)
+  windows, weights = non_overlapping(texts, length)
   expected = [
     text[start : start + length + 1]
     for text in texts for start in range(0, len(text) - length, length)
@@ -56,7 +67,7 @@ def test_non_overlapping_windows_have_each_target_once_in_order(length):
 @pytest.mark.parametrize('length', [8, 16, 64])
 def test_sliding_windows_score_the_same_bytes_at_each_length(length):
   texts = [STREAM[:145], STREAM[10:79], STREAM[100:200]]  # the second is too short
-  windows, weights = evaluate.sliding(texts, length, stride=8, first=64, count=14)
+  windows, weights = sliding(texts, length, stride=8, first=64, count=14)
   assert windows.shape == (14, length + 1)
   scored = np.r_[STREAM[65 : 65 + 80], STREAM[165 : 165 + 32]]
   np.testing.assert_array_equal(windows[:, 1:][weights], scored)
@@ -67,35 +78,44 @@ def test_sliding_windows_score_the_same_bytes_at_each_length(length):
 
 def test_a_part_of_the_sliding_windows_is_spread_over_all():
   texts = [STREAM[:120], STREAM[:150]]
-  every, _ = evaluate.sliding(texts, 16, stride=8, first=64, count=16)
-  part, _ = evaluate.sliding(texts, 16, stride=8, first=64, count=6)
+  every, _ = sliding(texts, 16, stride=8, first=64, count=16)
+  part, _ = sliding(texts, 16, stride=8, first=64, count=6)
   np.testing.assert_array_equal(part, every[[0, 3, 6, 9, 12, 15]])
 
 
 def test_scores_are_those_of_one_window_after_the_other():
   model, params = make_model(Rope())
-  mesh = sharding.make_mesh((-1, 1, 1))
-  windows, weights = evaluate.non_overlapping([STREAM], 16)
+  mesh = make_mesh()
+  windows, weights = non_overlapping([STREAM], 16)
   with jax.set_mesh(mesh):
-    scored = evaluate.Scorer(model, mesh, tokens_per_call=40, seed=0)(params, windows)
+    batch = text_task.batch(windows, weights)
+    found = scorer_of(model, mesh, tokens_per_call=40)(params, batch)
+  assert [*found] == ['nats/byte']
+  scored, counted = found['nats/byte']
   by_hand = np.stack([nats_by_hand(model, params, window) for window in windows])
   np.testing.assert_allclose(scored, by_hand, rtol=1e-4, atol=1e-5)
   is_byte = windows[:, 1:] != data.BOS
   assert not is_byte.all()  # the stream holds a BOS, else the next line shows nothing
-  assert evaluate.mean(by_hand, weights & is_byte) == pytest.approx(by_hand[is_byte].mean())
+  np.testing.assert_array_equal(counted, weights & is_byte)
+  assert evaluate.mean(by_hand, counted) == pytest.approx(by_hand[is_byte].mean())
   position = np.array([by_hand[is_byte[:, t], t].mean() for t in range(16)])
-  np.testing.assert_allclose(evaluate.by_position(by_hand, is_byte), position)
+  by_position = evaluate.by_position(Text(), {'nats/byte': (by_hand, is_byte)})
+  assert [*by_position] == ['nats/byte', 'bits/byte']
+  np.testing.assert_allclose(by_position['nats/byte'], position)
+  np.testing.assert_allclose(by_position['bits/byte'], position / np.log(2))
   none_at_3 = is_byte & (np.arange(16) != 3)
-  assert evaluate.by_position(by_hand, none_at_3)[3] is None
+  by_position = evaluate.by_position(Text(), {'nats/byte': (by_hand, none_at_3)})
+  assert by_position['nats/byte'][3] is by_position['bits/byte'][3] is None
 
 
 @pytest.mark.slow
 def test_each_call_draws_the_positions_of_its_rows():
   model, params = make_model(Chain((Randomize(places=64), Rope())))
-  mesh = sharding.make_mesh((-1, 1, 1))
+  mesh = make_mesh()
   windows = np.stack([STREAM[:9]] * 20)
+  batch = text_task.batch(windows, np.ones((20, 8), bool))
   with jax.set_mesh(mesh):
-    scored = evaluate.Scorer(model, mesh, tokens_per_call=16, seed=3)(params, windows)
+    scored, _ = scorer_of(model, mesh, tokens_per_call=16, seed=3)(params, batch)['nats/byte']
   parts = sharding.row_parts(mesh)
   rows = -(-2 // parts) * parts  # 16 tokens are two rows, and each device has as many
   for start in range(0, 20, rows):
@@ -106,17 +126,16 @@ def test_each_call_draws_the_positions_of_its_rows():
       np.testing.assert_allclose(nats, by_hand, rtol=1e-4, atol=1e-5)
 
 
-def held_out_of(folder, *overrides, texts, encoding='learned'):
-  """A corpus of text files and what is held out of it."""
+def opened_of(folder, *overrides, texts, encoding='learned'):
+  """A corpus of text files, and the data that the task opens of it."""
   for number, text in enumerate(texts):
     (folder / f'{number}.txt').write_bytes(text)
   settings = (
-    f'data.corpus=text:{folder}/*.txt', 'train.length=16', 'evaluate.stride=8',
-    'evaluate.windows=4', 'evaluate.tokens=512', 'checkpoint.tokens=100',
+    f'data.corpus=text:{folder}/*.txt', 'train.length=16', 'task.text.stride=8',
+    'task.text.windows=4', 'task.text.tokens=512', 'task.text.validation_tokens=100',
   )
   config, _, _ = config_lib.load(encoding, [f'--config.{o}' for o in (*settings, *overrides)])
-  corpus = data.load(**config.data)
-  return corpus, evaluate.hold_out(config, corpus)
+  return data.load(**config.data), state.setup(config).open()
 
 
 def random_texts(*sizes):
@@ -128,24 +147,30 @@ def random_texts(*sizes):
 TEXTS = random_texts(30_000, 16_000, 16_000, 900, 16_000, 500)
 
 
-def targets(windows, weights):
-  return [bytes(row[w].astype(np.uint8)) for row, w in zip(windows[:, 1:], weights, strict=True)]
+def targets(batch):
+  """What is scored of each row, as bytes."""
+  rows = zip(batch.targets, batch.weights, strict=True)
+  return [bytes(row[weights].astype(np.uint8)) for row, weights in rows]
 
 
 @pytest.mark.parametrize('multiples, scored', [('1,2,4,8', 512), ('1,2,3,5', 480)])
 def test_all_lengths_score_the_same_bytes_of_the_test_split(tmp_path, multiples, scored):
   texts = random_texts(30_000, 16_000, 16_000)
-  corpus, held_out = held_out_of(tmp_path, f'evaluate.multiples={multiples}', texts=texts)
+  corpus, opened = opened_of(tmp_path, f'evaluate.multiples={multiples}', texts=texts)
   documents = corpus.documents('test')
-  for protocol, windows_of in held_out.test.items():
-    assert [*windows_of] == [16 * int(multiple) for multiple in multiples.split(',')]
-    together = {b''.join(targets(*windows)) for windows in windows_of.values()}
+  assert [*opened.tests] == ['non-overlapping', 'sliding']
+  for protocol, test in opened.tests.items():
+    assert [*test.rows] == [16 * int(multiple) for multiple in multiples.split(',')]
+    together = {b''.join(targets(rows)) for rows in test.rows.values()}
     [text] = together
-    assert len(text) == {'non_overlapping': scored, 'sliding': 4 * 8}[protocol]
-    assert f'the same {len(text)} bytes at each length' in held_out.protocols[protocol]
-    for length, (windows, weights) in windows_of.items():
-      assert windows.shape == (len(windows), length + 1)
-      for window, last in zip(windows, targets(windows, weights), strict=True):
+    assert len(text) == {'non-overlapping': scored, 'sliding': 4 * 8}[protocol]
+    assert f'the same {len(text)} bytes at each length' in test.title
+    for length, rows in test.rows.items():
+      inputs = rows.stream.x
+      assert inputs.shape == rows.targets.shape == rows.weights.shape == (len(inputs), length)
+      np.testing.assert_array_equal(inputs[:, 1:], rows.targets[:, :-1])
+      windows = np.c_[inputs, rows.targets[:, -1]]
+      for window, last in zip(windows, targets(rows), strict=True):
         # The whole context is of one document, and what is scored is the end of it.
         inside = bytes(window[window != data.BOS].astype(np.uint8))
         assert sum(inside in document for document in documents) == 1
@@ -153,100 +178,124 @@ def test_all_lengths_score_the_same_bytes_of_the_test_split(tmp_path, multiples,
 
 
 def test_each_document_is_scored_alike(tmp_path):
-  settings = ('evaluate.multiples=1,2', 'checkpoint.tokens=96')
-  corpus, held_out = held_out_of(tmp_path, *settings, texts=TEXTS)
-  windows = targets(*held_out.test['non_overlapping'][16])
+  settings = ('evaluate.multiples=1,2', 'task.text.validation_tokens=96')
+  corpus, opened = opened_of(tmp_path, *settings, texts=TEXTS)
+  windows = targets(opened.tests['non-overlapping'].rows[16])
   counts = [sum(text in document for text in windows) for document in corpus.documents('test')]
   # 512 bytes, 64 in turn: 45 and 25 of the short ones, and 128, 128, 122 and 64, cut to 32s.
   assert sorted(counts[i] for i in (0, 1, 2, 4)) == [4, 6, 8, 8]
   assert sum(map(len, windows)) == 128 + 128 + 96 + 64 + 64 - 1
-  assert held_out.scored == {'documents': 6, 'of': 6}
+  assert opened.scored == 'scored: 6 of 6 documents'
 
-  validation = targets(*held_out.validation)
+  validation = targets(opened.validation)
   documents = corpus.documents('validation')
   assert [sum(text in document for text in validation) for document in documents] == [1] * 6
 
 
 def test_no_window_slides_twice(tmp_path):
-  settings = ('evaluate.windows=999', 'evaluate.multiples=1,2')
-  _, held_out = held_out_of(tmp_path, *settings, texts=random_texts(40_000))
-  windows = held_out.test['sliding'][16]
-  assert len({*targets(*windows)}) == len(windows[0]) == (512 - 32) // 8
-  assert held_out.protocols['sliding'].endswith('(60 of 60 windows)')
+  settings = ('task.text.windows=999', 'evaluate.multiples=1,2')
+  _, opened = opened_of(tmp_path, *settings, texts=random_texts(40_000))
+  sliding = opened.tests['sliding']
+  windows = targets(sliding.rows[16])
+  assert len({*windows}) == len(windows) == (512 - 32) // 8
+  assert sliding.title.endswith('(60 of 60 windows)')
 
 
 def test_of_many_documents_some_are_scored(tmp_path):
-  _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,2', texts=random_texts(*[2000] * 12))
-  assert held_out.scored == {'documents': 8, 'of': 12}  # 512 bytes of 64 each
+  _, opened = opened_of(tmp_path, 'evaluate.multiples=1,2', texts=random_texts(*[2000] * 12))
+  assert opened.scored == 'scored: 8 of 12 documents'  # 512 bytes of 64 each
   # Of short ones at the end, those that no window reaches do not count: 8 x 20 bytes, 7 after 128.
   short = random_texts(*[400] * 8)
-  _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,4', texts=[*short, *[b''] * 4])
-  assert held_out.scored == {'documents': 7, 'of': 8}
+  _, opened = opened_of(tmp_path, 'evaluate.multiples=1,4', texts=[*short, *[b''] * 4])
+  assert opened.scored == 'scored: 7 of 8 documents'
   few = [*random_texts(4000, 500), *[b''] * 10]
-  _, held_out = held_out_of(tmp_path, 'evaluate.multiples=1,4', texts=few)
-  assert held_out.scored == {'documents': 1, 'of': 2}  # 25 bytes are no window of 64
+  _, opened = opened_of(tmp_path, 'evaluate.multiples=1,4', texts=few)
+  assert opened.scored == 'scored: 1 of 2 documents'  # 25 bytes are no window of 64
 
 
 def test_all_runs_score_the_same_text(tmp_path):
-  _, one = held_out_of(tmp_path, texts=TEXTS)
-  _, two = held_out_of(tmp_path, 'seed=1', 'model.dim=32', texts=TEXTS, encoding='rope')
-  assert one.protocols == two.protocols
-  jax.tree.map(np.testing.assert_array_equal, one.test, two.test)
+  _, one = opened_of(tmp_path, texts=TEXTS)
+  _, two = opened_of(tmp_path, 'seed=1', 'model.dim=32', texts=TEXTS, encoding='rope')
+  for name, test in one.tests.items():
+    assert (test.title, test.floors) == (two.tests[name].title, two.tests[name].floors)
+    jax.tree.map(np.testing.assert_array_equal, test.rows, two.tests[name].rows)
+  assert one.tests.keys() == two.tests.keys() and one.sha256 == two.sha256
   jax.tree.map(np.testing.assert_array_equal, one.validation, two.validation)
 
 
 @pytest.mark.parametrize(
   ('overrides', 'size', 'message'),
   [
-    (('evaluate.tokens=100',), 16_000, 'evaluate.tokens: the test split gives 100 bytes and 136 '
-     'are needed; raise evaluate.tokens, lower evaluate.multiples'),
+    (('task.text.tokens=100',), 16_000, 'task.text.tokens: the test split gives 100 bytes and 136 '
+     'are needed; raise task.text.tokens, lower evaluate.multiples'),
     # More tokens would not help.
-    (('evaluate.multiples=1,16',), 3000, 'evaluate.tokens: the test split gives 150 bytes and 264 '
+    (('evaluate.multiples=1,16',), 3000, 'task.text.tokens: the test split gives 150 bytes and 264 '
      'are needed; lower evaluate.multiples or train.length, or take a larger corpus'),
-    (('checkpoint.tokens=15',), 16_000, 'checkpoint.tokens: the validation split gives 15 bytes'),
+    (('task.text.validation_tokens=15',), 16_000,
+     'task.text.validation_tokens: the validation split gives 15 bytes'),
   ],
 )
 def test_too_little_text_is_refused_before_anything_is_compiled(tmp_path, overrides, size, message):
   with pytest.raises(UserError, match=message):
-    held_out_of(tmp_path, *overrides, texts=random_texts(size))
+    opened_of(tmp_path, *overrides, texts=random_texts(size))
 
 
 def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
   settings = ('encoding.learned.length=32',)
-  _, held_out = held_out_of(tmp_path, *settings, texts=TEXTS)
+  _, opened = opened_of(tmp_path, *settings, texts=TEXTS)
   model, params = make_model(Learned(length=32))
-  mesh = sharding.make_mesh((-1, 1, 1))
+  mesh = make_mesh()
   with jax.set_mesh(mesh):
-    scorer = evaluate.Scorer(model, mesh, tokens_per_call=128, seed=0)
-    result = evaluate.evaluate(scorer, params, held_out, model.pattern.limit)
-    scores = {
-      protocol: (scorer(params, windows_of[32][0]), windows_of[32][1])  # the longest it can read
-      for protocol, windows_of in held_out.test.items()
+    scorer = scorer_of(model, mesh, tokens_per_call=128)
+    result = evaluate.evaluate(scorer, params, opened)
+    scores = {  # at the longest length that it can read
+      name: scorer(params, test.rows[32])['nats/byte'] for name, test in opened.tests.items()
     }
     # Validation counts bytes alone, where short documents are joined by BOS.
     (tmp_path / 'short').mkdir()
     settings = ('evaluate.multiples=1', 'encoding.learned.length=32')
-    _, short = held_out_of(tmp_path / 'short', *settings, texts=random_texts(*[200] * 40))
-    windows, counts = short.validation
-    assert np.count_nonzero(~counts) == np.count_nonzero(windows[:, 1:] == data.BOS) > 5
-    nats = scorer(params, windows)
-    assert evaluate.validate(scorer, params, short) == pytest.approx(nats[counts].mean(), rel=1e-12)
-  numbers = [(row['length'], row['non_overlapping'] is None) for row in result['lengths']]
-  assert numbers == [(16, False), (32, False), (64, True), (128, True)]
-  assert [row['sliding'] is None for row in result['lengths']] == [False, False, True, True]
-  for protocol, (nats, counts) in scores.items():
-    assert result['lengths'][1][protocol] == pytest.approx(nats[counts].mean())
-  nats, counts = scores['non_overlapping']
-  by_position = [nats[counts[:, t], t].mean() for t in range(32)]
-  np.testing.assert_allclose(result['by_position'], by_position)
+    _, short = opened_of(tmp_path / 'short', *settings, texts=random_texts(*[200] * 40))
+    rows, counts = short.validation, short.validation.weights
+    assert np.count_nonzero(~counts) == np.count_nonzero(rows.targets == data.BOS) > 5
+    nats, _ = scorer(params, rows)['nats/byte']
+    assert evaluate.validate(scorer, params, rows) == pytest.approx(nats[counts].mean(), rel=1e-12)
+  assert (result['limit'], result['unit'], result['shown']) == (32, 'byte', ['bits/byte'])
+  values = {
+    (record['test'], record['metric'], record['length']): record['value']
+    for record in result['records']
+  }
+  metrics = ('nats/byte', 'bits/byte')
+  assert [*values] == [
+    (test, metric, length)
+    for test in opened.tests for length in (16, 32, 64, 128) for metric in metrics
+  ]
+  for (_, _, length), value in values.items():
+    assert (value is None) == (length > 32)
+  assert [record['floor'] for record in result['records']] == [None] * len(values)
+  for test, (nats, weights) in scores.items():
+    counts = weights == 1
+    mean = nats[counts].mean()
+    assert values[test, 'nats/byte', 32] == pytest.approx(mean)
+    assert values[test, 'bits/byte', 32] == pytest.approx(mean / np.log(2))
+  nats, weights = scores['non-overlapping']
+  by_position = np.array([nats[weights[:, t] == 1, t].mean() for t in range(32)])
+  found = result['by_position']['non-overlapping']
+  np.testing.assert_allclose(found['nats/byte'], by_position)
+  np.testing.assert_allclose(found['bits/byte'], by_position / np.log(2))
+  # Where windows slide, no byte but the last ones counts.
+  counted = [value is not None for value in result['by_position']['sliding']['nats/byte']]
+  assert counted == [False] * 24 + [True] * 8
   table = report.table(result).splitlines()
-  assert table[4].split() == '64 4x beyond 32 positions beyond 32 positions'.split()
-  bits = result['lengths'][0]['sliding'] / np.log(2)
+  assert table[0].split() == ['non-overlapping', 'sliding']
+  assert table[1].split() == ['length', *metrics, *metrics]
+  assert table[4].split() == ['64', '4x', *4 * ['beyond', '32']]
+  bits = values['sliding', 'nats/byte', 16] / np.log(2)
   assert f'{bits:.3f}' == table[2].split()[-1]
-  assert result['protocols']['sliding'] == (
+  assert result['tests']['sliding'] == (
     'sliding, stride 8, the same 32 bytes at each length (4 of 32 windows)'
   )
-  assert table[-1] == f'scored: {held_out.scored["documents"]} of 6 documents'
+  assert table[6:] == [*result['tests'].values(), opened.scored]
+  assert result['scored'] == opened.scored
 
 
 @pytest.mark.slow
@@ -262,7 +311,14 @@ def test_a_checkpoint_is_evaluated_as_it_was_when_it_was_made(tmp_path):
   test_train.run(config, tmp_path / 'run')
   evaluation = tmp_path / 'run/evaluation.json'
   made = json.loads(evaluation.read_text())
-  assert [row['non_overlapping'] is None for row in made['lengths']] == [False, True]
+
+  def nats_of(evaluated):
+    return {
+      record['length']: record['value'] for record in evaluated['records']
+      if (record['test'], record['metric']) == ('non-overlapping', 'nats/byte')
+    }
+
+  assert [value is None for value in nats_of(made).values()] == [False, True]
 
   def again(checkpoint):
     arguments = dict(name='small', checkpoint=checkpoint, command='command')
@@ -275,4 +331,4 @@ def test_a_checkpoint_is_evaluated_as_it_was_when_it_was_made(tmp_path):
   earlier = again('2')
   assert (earlier['step'], earlier['trained_on']) == (2, made['corpus'])
   assert earlier['corpus'] == str(data.load(**config.data))
-  assert earlier['lengths'][0]['non_overlapping'] > made['lengths'][0]['non_overlapping']
+  assert nats_of(earlier)[16] > nats_of(made)[16]

@@ -14,20 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posjax import config as config_lib
-from posjax import data, generate, sharding, state
+from posjax import data, generate, state
 from posjax.encodings import At, find
 from posjax.encodings.randomize import Randomize
 from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.models.pattern import Pattern
 from posjax.models.transformer import Transformer
+from tests.support.meshes import mesh_of
 
-GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0)
+GREEDY = dict(temperature=0.0, top_k=0, top_p=1.0, never=(data.BOS,))
 
 
 def make_model(name, **fields):
   sizes = dict(dim=16, layers=2, heads=2, kv_heads=1, head_dim=8, hidden=16)
-  model = Transformer(pattern=Pattern(()), vocabulary=data.VOCABULARY, **sizes, **fields)
+  model = Transformer(pattern=Pattern(()), vocabulary=data.TEXT, **sizes, **fields)
   model = model.clone(pattern=Pattern((find(name)().with_dims(model.dims),)))
   # Larger weights than a new model's, so that the likeliest token is clear and varies.
   params = jax.tree.map(lambda x: 2 * x, transformer.init(model, jax.random.key(1)))
@@ -83,7 +84,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
   longer = ['--config.encoding.learned.length=512'] if name == 'learned' else []
   # With a tied table a new model repeats what it read.
   config, _, _ = config_lib.load(name, ['--config.model.tied=false', *longer])
-  model = transformer.from_config(config)
+  _, model = state.build(config)
   params = transformer.init(model, jax.random.key(1))
   rng = np.random.default_rng(2)
   draw = lambda x: jnp.asarray(rng.normal(scale=0.3, size=x.shape), x.dtype)
@@ -165,7 +166,7 @@ def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
 def types(name):
   """Shapes and dtypes of the tokens of one call, for a model that is not there."""
   config, _, _ = config_lib.load(name)
-  model = transformer.from_config(config)
+  _, model = state.build(config)
   key, sampling = jax.random.key(0), dict(temperature=0.5, top_k=3, top_p=0.9)
   start = functools.partial(generate.prefill, model, capacity=128, slots=128, **sampling)
   go_on = functools.partial(generate.decode, model, **sampling)
@@ -221,6 +222,11 @@ P = np.array([0.1, 0.4, 0.2, 0.3])
     ({'top_p': 0.5, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
     # The temperature comes first: then the likeliest holds 16 / 30.
     ({'top_p': 0.5, 'temperature': 0.5}, [0, 1, 0, 0]),
+    ({'never': (1,)}, [1 / 6, 0, 2 / 6, 3 / 6]),
+    ({'never': (1, 3), 'temperature': 0.0}, [0, 0, 1, 0]),
+    # It is no part of what top-k and top-p look at.
+    ({'never': (1,), 'top_k': 2}, [0, 0, 0.4, 0.6]),
+    ({'never': (1,), 'top_p': 0.45}, [0, 0, 0, 1]),
     # Beyond what float32 can divide by.
     ({'temperature': 1e-40}, [0, 1, 0, 0]),
     ({'temperature': 1e-38, 'top_p': 0.9}, [0, 1, 0, 0]),
@@ -247,8 +253,8 @@ def test_each_token_is_drawn_for_itself():
   """From a model of constant logits: frequencies, and how often two tokens of a row are alike."""
   model, params = make_model('nope', norm='layernorm', tied=False)
   p = np.array([0.5, 0.3, 0.2])
-  logits = jnp.full(data.VOCABULARY, -1e9).at[:3].set(jnp.log(p))
-  head_DV = jnp.zeros((16, data.VOCABULARY)).at[0].set(logits)
+  logits = jnp.full(data.TEXT, -1e9).at[:3].set(jnp.log(p))
+  head_DV = jnp.zeros((16, data.TEXT)).at[0].set(logits)
   norm = {'scale': jnp.zeros(16), 'bias': jnp.zeros(16).at[0].set(1)}
   chunks = generate.generate(
     model, params | {'norm': norm, 'head_DV': head_DV}, [data.encode(b'a')] * 64, tokens=33,
@@ -269,7 +275,7 @@ def test_the_document_mark_is_never_generated():
   params = params | {'table_VD': params['table_VD'] * 0.01 + towards_bos}
   chunks = generate.generate(
     model, params, [data.encode(b'a')], tokens=30, rng=jax.random.key(0), temperature=1.0,
-    top_k=0, top_p=1.0,
+    top_k=0, top_p=1.0, never=(data.BOS,),
   )
   assert np.concatenate(list(chunks), axis=1).max() < data.BOS
 
@@ -277,13 +283,21 @@ def test_the_document_mark_is_never_generated():
 # Prompts, as they come from the command line and from standard input.
 
 
+def load_instead(patch, saved):
+  """Makes `generate.run` take these weights, on one device; the list of what it was to load."""
+  loaded = []
+  patch.setattr(state, 'load', lambda *arguments: loaded.append(arguments) or saved)
+  setup = lambda config: state.Setup(config, *state.build(config), mesh_of(1, 1, 1))
+  patch.setattr(state, 'setup', setup)
+  return loaded
+
+
 @pytest.fixture(scope='module')
 def run():
   """Runs `generate.run` on a new model: what it prints, as bytes, and the bytes it generated."""
   config, _, _ = config_lib.load('rope', ['--config.generate.tokens=20'])
   model, params = make_model('rope')
-  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
-  saved = state.Saved(model, mesh, params, step=1, record={})
+  saved = state.Saved(model, params, step=1, record={})
 
   def run(prompt=None, stdin=b'', encoding='utf-8'):
     generated = []
@@ -295,7 +309,7 @@ def run():
 
     out = io.TextIOWrapper(io.BytesIO(), encoding, errors='replace')  # as main.answer sets it
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-      patch.setattr(state, 'load', lambda config, workdir, which: saved)
+      load_instead(patch, saved)
       patch.setattr(generate, 'generate', spy)
       patch.setattr(sys, 'stdin', stdin if stdin is None else io.TextIOWrapper(io.BytesIO(stdin)))
       generate.run(config, 'workdir', checkpoint='newest', prompt=prompt)
@@ -350,26 +364,21 @@ def test_it_generates_as_the_config_says(monkeypatch, capsys):
   settings = dict(tokens=7, temperature=0.5, top_k=3, top_p=0.25)
   overrides = [f'--config.generate.{key}={value}' for key, value in settings.items()]
   config, _, _ = config_lib.load('rope', ['--config.generate.seed=5', *overrides])
-  model = transformer.from_config(config)
-  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
-  saved = state.Saved(model, mesh, 'params', step=1, record={})
-  loaded, asked = [], []
-
-  def load(*arguments):
-    loaded.append(arguments)
-    return saved
+  _, model = state.build(config)
+  saved = state.Saved(model, 'params', step=1, record={})
+  loaded, asked = load_instead(monkeypatch, saved), []
 
   def generated(model, params, prompts, *, rng, **sampling):
     asked.append((model, params, *map(list, prompts), int(jax.random.bits(rng)), sampling))
     yield np.array([[98, 99]])
 
-  monkeypatch.setattr(state, 'load', load)
   monkeypatch.setattr(generate, 'generate', generated)
   generate.run(config, 'workdir', checkpoint='best', prompt='a')
   assert capsys.readouterr().out == 'abc\n'
-  assert loaded == [(config, 'workdir', 'best')]
-  number = int(jax.random.bits(jax.random.key(5)))
-  assert asked == [(model, 'params', [*data.encode(b'a')], number, settings)]
+  [(setup, *rest)] = loaded
+  assert setup.config is config and rest == ['workdir', 'best']
+  number, sampling = int(jax.random.bits(jax.random.key(5))), settings | {'never': (data.BOS,)}
+  assert asked == [(model, 'params', [*data.encode(b'a')], number, sampling)]
 
 
 def test_closed_standard_input(run):
@@ -379,9 +388,9 @@ def test_closed_standard_input(run):
 
 def test_a_prompt_beyond_the_context(monkeypatch):
   config, _, _ = config_lib.load('learned', ['--config.encoding.learned.length=64'])
-  model = transformer.from_config(config)
-  saved = state.Saved(model, mesh=None, params=None, step=1, record={})
-  monkeypatch.setattr(state, 'load', lambda config, workdir, which: saved)
+  _, model = state.build(config)
+  saved = state.Saved(model, params=None, step=1, record={})
+  load_instead(monkeypatch, saved)
   with pytest.raises(UserError) as error:
     generate.run(config, 'workdir', checkpoint='newest', prompt='x' * 9)
   assert str(error.value) == (
@@ -439,8 +448,7 @@ def test_nothing_of_a_stop_is_shown_before_it_is_known():
 def sampled(monkeypatch, chunks, *overrides):
   """Runs `generate.run` with a stand-in for the model: how many chunks it read, and of what."""
   config, _, _ = config_lib.load('rope', [f'--config.generate.{o}' for o in overrides])
-  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
-  saved = state.Saved(transformer.from_config(config), mesh, 'params', step=1, record={})
+  saved = state.Saved(state.build(config)[1], 'params', step=1, record={})
   read = []
 
   def generated(model, params, prompts, **settings):
@@ -448,7 +456,7 @@ def sampled(monkeypatch, chunks, *overrides):
       read.append(len(prompts))
       yield np.array([[*text.encode()] for text in chunk])
 
-  monkeypatch.setattr(state, 'load', lambda *_: saved)
+  load_instead(monkeypatch, saved)
   monkeypatch.setattr(generate, 'generate', generated)
   generate.run(config, 'workdir', checkpoint='newest', prompt='>')
   return read

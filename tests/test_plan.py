@@ -104,8 +104,8 @@ def dry_run(monkeypatch, capsys):
     temporaries = 2**32 if config.model.remat else 2**33
     return 2**30 // config.mesh.fsdp, temporaries // config.train.accumulate
 
-  def run(*overrides, device='', memory=memory, data=types.SimpleNamespace(name='a corpus')):
-    load = mock.Mock(side_effect=[data])
+  def run(*overrides, device='', memory=memory, data=None):
+    load = mock.Mock(side_effect=[data or types.SimpleNamespace(name='a corpus')])
     monkeypatch.setattr(plan, 'bytes_of_step', memory)
     monkeypatch.setattr(state.Setup, 'open', load)
     config, _, _ = config_lib.load('nope', [f'--config.{setting}' for setting in overrides])

@@ -24,7 +24,7 @@ from posjax.config import validation
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
 from posjax.models import transformer
-from posjax.tasks.text import Pieces
+from tests.support import text
 from tests.support.meshes import mesh_of
 
 SMALL = (
@@ -85,11 +85,8 @@ def run(config, workdir):
 
 
 def first_batches(config):
-  corpus, length = data.load(**config.data), config.train.length
-  return data.batches(
-    Pieces.of_all(corpus.documents('train'), length), name=str(corpus), length=length,
-    answers=length, batch=config.train.batch, seed=0,
-  )
+  corpus, train = data.load(**config.data), config.train
+  return text.batches(corpus, length=train.length, batch=train.batch, seed=0)
 
 
 def gradients(config, params, batch):
@@ -287,8 +284,8 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
     metrics.Log.write = write
   assert [line['step'] for line in lines(tmp_path / 'cut')] == [1, 2, 3, 4, 5, 6]
   assert run(config, tmp_path / 'cut') == lines(whole)
-  text = (tmp_path / 'cut/speed.jsonl').read_text()
-  speeds = [json.loads(line) for line in text.splitlines()]
+  written = (tmp_path / 'cut/speed.jsonl').read_text()
+  speeds = [json.loads(line) for line in written.splitlines()]
   assert [line['step'] for line in speeds] == [1, 2, 3, 4, 5, 6, 7, 8]
   seconds = [line['seconds'] for line in speeds]
   assert 0 < seconds[0] and all(a < b for a, b in itertools.pairwise(seconds))

@@ -14,6 +14,7 @@ from posjax import config as config_lib
 from posjax import run as run_lib
 from posjax.config import identity
 from posjax.errors import UserError
+from tests.support import text
 from tests.test_train import SMALL, lines, small
 
 
@@ -29,18 +30,18 @@ def whole(corpus, tmp_path_factory):
   """The folder of a run of RoPE after step 8, as train.run leaves it; not to be written to."""
   workdir = tmp_path_factory.mktemp('runs') / 'whole'
   config = small(corpus)
-  model, mesh = state.setup(config)
-  abstract = state.abstract(config, model, mesh)
-  text = data.load(**config.data)
-  order = dict(length=16, batch=8, seed=0)
-  record = report.record(config, text, abstract.params)
-  record |= {'name': 'small', 'data': data.fingerprint(text, **order)}
-  with jax.set_mesh(mesh), contextlib.closing(
+  setup, order = state.setup(config), dict(length=16, batch=8, seed=0)
+  opened, batches = setup.open(), text.batches(data.load(**config.data), **order)
+  record = report.record(config, opened, setup.shapes.params) | {
+    'name': 'small',
+    'data': data.fingerprint(sha256=opened.sha256, split=opened.split, **order),
+  }
+  with jax.set_mesh(setup.mesh), contextlib.closing(
     checkpoint.Checkpoints(workdir, 2, create=True)
   ) as checkpoints:
-    last = train.first_state(config, model, abstract).replace(step=np.int32(8))
-    checkpoints.save(8, last, data.batches(text, **order), record, 2.0)
-  (workdir / 'evaluation.json').write_text('{"lengths": []}')
+    last = train.first_state(setup).replace(step=np.int32(8))
+    checkpoints.save(8, last, batches, record, 2.0)
+  (workdir / 'evaluation.json').write_text('{"records": []}')
   return workdir
 
 
@@ -57,17 +58,21 @@ def parse(*arguments):
 
 
 def params(workdir):
-  mesh = state.setup(parse(f'--workdir={workdir}').config)[1]
-  return state.read(workdir, 'newest', mesh).params
+  setup = state.setup(parse(f'--workdir={workdir}').config)
+  return state.read(workdir, 'newest', setup.mesh).params
+
+
+def load(config, workdir):
+  return state.load(state.setup(config), workdir, 'newest')
 
 
 def test_the_folder_of_a_run_knows_its_config(corpus, whole):
   run, want = parse(f'--workdir={whole}'), small(corpus)
   assert run.config.to_dict() == want.to_dict() and run.config.is_locked
   assert (run.name, run.workdir) == ('small', str(whole))
-  assert parse(f'--workdir={whole}', '--config.evaluate.stride=4').config.evaluate.stride == 4
-  with pytest.raises(UserError, match=r'^--config.evaluate.strid: no such key; did you mean'):
-    parse(f'--workdir={whole}', '--config.evaluate.strid=4')
+  assert parse(f'--workdir={whole}', '--config.task.text.stride=4').config.task.text.stride == 4
+  with pytest.raises(UserError, match=r'^--config.task.text.strid: no such key; did you mean'):
+    parse(f'--workdir={whole}', '--config.task.text.strid=4')
   with pytest.raises(UserError, match=f'^{whole.parent}: no checkpoint is here; '):
     parse(f'--workdir={whole.parent}')
 
@@ -121,28 +126,26 @@ def test_read_under_another_scaling(corpus, whole, tmp_path, capsys):
     '-rope.scaling.original_max_position_embeddings=16'
   )
   found = json.loads((folder / f'evaluation{name}.json').read_text())
-  assert (folder / f'loss_by_length{name}.png').exists()
+  assert (folder / f'by_length{name}.png').exists()
   assert found['read_with'] == {
     'encoding.rope.scaling.factor': 4, 'encoding.rope.scaling.rope_type': 'yarn',
     'encoding.rope.scaling.original_max_position_embeddings': 16,
   }
   # The same from the weights, under a config that has it from the start.
-  config = small(corpus, *YARN)
-  mesh = state.setup(config)[1]
-  held_out = evaluate.hold_out(config, data.load(**config.data))
-  with jax.set_mesh(mesh):
-    scorer = evaluate.Scorer(state.setup(config)[0], mesh, 8 * 16, 0)
-    want = evaluate.evaluate(scorer, params(whole), held_out, None)
-  assert found['lengths'] == want['lengths'] != json.loads(own)['lengths']
+  setup = state.setup(small(corpus, *YARN))
+  with jax.set_mesh(setup.mesh):
+    scorer = evaluate.Scorer(setup.task, setup.model, setup.mesh, 8 * 16, 0)
+    want = evaluate.evaluate(scorer, params(whole), setup.open())
+  assert found['records'] == want['records'] != json.loads(own)['records']
   chain = parse(f'--workdir={folder}', '--config.encoding.layers=temperature+rope').config
-  saved = state.load(chain, folder, 'newest')
+  saved = load(chain, folder)
   assert jax.tree.all(jax.tree.map(np.array_equal, saved.params['layers'], params(whole)['layers']))
   assert saved.params['encoding'] == {'temperature+rope': {}}
 
 
 def test_windows_of_another_pattern(corpus, whole):
   """Two kinds of layers instead of one: each has the weights of its place in the depth."""
-  saved = state.load(small(corpus, 'model.windows=8,0'), whole, 'newest')
+  saved = load(small(corpus, 'model.windows=8,0'), whole)
   assert saved.read_with == {'model.windows': ((0,), (8, 0))}
   for name, block in params(whole)['layers']['block_0'].items():
     for i in range(2):
@@ -158,7 +161,7 @@ def test_what_changes_a_weight_is_not_read(corpus, whole):
     (('seed=1',), 'made with another config: seed 0 -> 1; set that back, or '),
   ):
     with pytest.raises(UserError, match=f'{said}.*--config.init.run='):
-      state.load(small(corpus, *settings), whole, 'newest')
+      load(small(corpus, *settings), whole)
 
 
 def test_a_long_override_names_a_file():
@@ -222,8 +225,8 @@ def test_frozen_weights_stay_and_have_no_moments(corpus, whole, tmp_path):
     lambda path, _: path[0].key == 'table_VD' or 'mlp' in [key.key for key in path], old
   )
   assert same == named
-  shapes = state.abstract(config, *state.setup(config))
-  assert sum(x.size for x in jax.tree.leaves(shapes.moments)) < 1.2 * sum(
+  moments = state.setup(config).shapes.moments
+  assert sum(x.size for x in jax.tree.leaves(moments)) < 1.2 * sum(
     2 * x.size for x, kept in zip(
       jax.tree.leaves(old), jax.tree.leaves(named), strict=True
     ) if not kept
@@ -239,8 +242,8 @@ def test_what_is_wrong_with_a_start(corpus, whole, tmp_path):
   with pytest.raises(UserError, match='no checkpoint is here'):
     check(f'init.run={tmp_path}')
   config = check(f'init.run={whole}', 'init.fresh=table_VDD').config
-  model, mesh = state.setup(config)
-  weights = state.abstract(config, model, mesh).params
+  setup = state.setup(config)
+  model, mesh, weights = setup.model, setup.mesh, setup.shapes.params
   with pytest.raises(UserError, match='no weight is called table_VDD; did you mean table_VD?'):
     warm_start.check(config.init, model, weights)
   config = check(f'init.run={whole}', 'init.frozen=*').config

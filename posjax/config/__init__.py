@@ -1,6 +1,6 @@
 """A run's config: found, loaded, changed by a command line, named and printed."""
 
-from posjax.config.comments import ROOT, documented, nearby
+from posjax.config.comments import CONFIGS, ROOT, documented, nearby
 from posjax.config.describe import describe
 from posjax.config.files import available, base, blaming, find, from_record
 from posjax.config.keys import (
@@ -16,7 +16,7 @@ from posjax.config.keys import (
 from posjax.config.overrides import load, override
 
 __all__ = [
-  'ROOT', 'available', 'base', 'blaming', 'changes', 'check_types', 'describe', 'difference',
-  'documented', 'find', 'flatten', 'from_record', 'load', 'mistyped', 'nearby', 'nearest_key',
-  'no_key', 'override', 'to_dict',
+  'CONFIGS', 'ROOT', 'available', 'base', 'blaming', 'changes', 'check_types', 'describe',
+  'difference', 'documented', 'find', 'flatten', 'from_record', 'load', 'mistyped', 'nearby',
+  'nearest_key', 'no_key', 'override', 'to_dict',
 ]

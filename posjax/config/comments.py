@@ -5,6 +5,8 @@ import itertools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Of an installed package, or of a checkout.
+CONFIGS = next(p for p in (ROOT / 'posjax/configs', ROOT / 'configs') if p.is_dir())
 
 
 def nearby(path):
@@ -16,7 +18,7 @@ def nearby(path):
 def documented(path=None):
   """{key: (file:line, comment)} of what configs/base.py and the config at `path` assign."""
   found = {}
-  for file in filter(None, (path, ROOT / 'configs' / 'base.py')):
+  for file in filter(None, (path, CONFIGS / 'base.py')):
     source = file.read_text()
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):

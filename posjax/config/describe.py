@@ -1,6 +1,6 @@
 """Every key of a config with its value and its meaning: --print_config."""
 
-from posjax.config.comments import ROOT, documented
+from posjax.config.comments import CONFIGS, documented
 from posjax.config.keys import flatten
 from posjax.errors import show
 
@@ -36,7 +36,7 @@ def arguments_of(config):
   given = flatten(config.encoding)
   for section in encodings.sections_of(config.encoding.layers):
     name = encodings.unlabelled(section)
-    own = ROOT / 'configs' / f'{name}.py'
+    own = CONFIGS / f'{name}.py'
     found = documented(own if own.exists() else None)
     for key, default in encodings.arguments(encodings.find(name)).items():
       if not any(k.startswith(f'{section}.{key}.') for k in given):  # else its keys are shown

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from posjax.config.comments import ROOT, nearby
+from posjax.config.comments import CONFIGS, nearby
 from posjax.config.keys import check_types, flatten
 from posjax.errors import UserError, one_line, one_of
 
-FOLDERS = ROOT / 'configs', ROOT / 'configs/tasks'  # where a config is found by its name
+FOLDERS = CONFIGS, CONFIGS / 'tasks'  # where a config is found by its name
 OPEN = 'encoding.', 'task.'  # sections whose parts judge their own arguments
 
 
@@ -86,9 +86,9 @@ def _tuples(value):
 
 
 def find(name):
-  """The path of a config, from here, from the repository, or from its folder configs."""
+  """The path of a config, from here, or of one that comes with posjax."""
   file = name if name.endswith('.py') else f'{name}.py'
-  for folder in (Path(), ROOT, *FOLDERS):
+  for folder in (Path(), CONFIGS.parent, *FOLDERS):
     path = folder / os.path.expanduser(file)
     if os.path.isfile(path):  # unlike Path's, for which some names are errors
       return path
@@ -104,9 +104,11 @@ def available():
 
 def base():
   """The module configs/base.py; from here on, config files can import it wherever they are."""
-  if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-  with blaming(ROOT / 'configs' / 'base.py'):
+  if 'configs' not in sys.modules:
+    places = dict(submodule_search_locations=[str(CONFIGS)])
+    spec = importlib.util.spec_from_file_location('configs', CONFIGS / '__init__.py', **places)
+    sys.modules['configs'] = importlib.util.module_from_spec(spec)
+  with blaming(CONFIGS / 'base.py'):
     return importlib.import_module('configs.base')
 
 

@@ -84,7 +84,7 @@ def load(name, overrides=()):
   else:
     for section in sections:
       encodings.find(encodings.unlabelled(section))
-    base = config_lib.ROOT / 'configs' / 'base.py'
+    base = config_lib.CONFIGS / 'base.py'
     config, path, _ = config_lib.load(f'{base}:{size}' if size else str(base))
     config.encoding.layers = layers
   config_lib.override(config, overrides, path)

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 import posjax
 from posjax import config as config_lib
-from posjax import main
+from posjax import main, state, tasks
 from posjax import run as run_lib
 from posjax.config import ROOT, flags, identity, validation
 from posjax.encodings import Chain
@@ -55,7 +55,8 @@ MISTAKES = {
     '--config.model.layrs: no such key; did you mean model.layers (configs/base.py:LINE)?',
   '--config=rope --config.modell.dim=3': 'did you mean model.dim (configs/base.py:LINE)?',
   '--config=rope --config.model.batch=3': 'did you mean train.batch (configs/base.py:LINE)?',
-  '--config=rope --config.evalute.tokens=3': 'did you mean evaluate.tokens (configs/base.py:LINE)?',
+  '--config=rope --config.evalute.multiples=3':
+    'did you mean evaluate.multiples (configs/base.py:LINE)?',
   '--config=rope --config.encoding.rope.bse=3':
     'rope.bse: no such key; did you mean encoding.rope.base (configs/rope.py:LINE)?',
   '--config=rope --config.mesh[0]=2': '--config.mesh[0]: no such key; did you mean mesh (',
@@ -80,12 +81,17 @@ MISTAKES = {
   '--config=rope --noconfig.model.remat=1': '--noconfig.model.remat=1 does not take an argument',
   "--config=rope --config.model.remat='\n'": r'model.remat = \n: must be true or false',
   "--config=rope --config.seed='\x1b[31m'": r'seed = \x1b[31m: must be an integer, such as 0',
-  '--config=rope --config.mesh=2,x,2': 'mesh = 2,x,2: each must be an integer, such as -1,1,1',
-  '--config=rope --config.mesh=2,,2': 'mesh = 2,,2: each must be an integer, such as -1,1,1',
-  '--config=rope --config.mesh=2.0,1,1': 'mesh = 2.0,1,1: each must be an integer',
+  '--config=rope --config.evaluate.multiples=1,x,2':
+    'evaluate.multiples = 1,x,2: each must be an integer, such as 1,2,4,8',
+  '--config=rope --config.evaluate.multiples=1,,2':
+    'evaluate.multiples = 1,,2: each must be an integer, such as 1,2,4,8',
+  '--config=rope --config.evaluate.multiples=1.0,2,4':
+    'evaluate.multiples = 1.0,2,4: each must be an integer',
+  '--config=rope --config.mesh.fsdp=x': 'mesh.fsdp = x: must be an integer, such as 1',
   '--config=rope --config.encoding.layers=3':
     'encoding.layers = 3: each must be a word, such as rope',
-  '--config=rope --config.mesh=2,1,1 --config.mesh=1,2,1': '--config.mesh: given 2 times',
+  '--config=rope --config.evaluate.multiples=1,2 --config.evaluate.multiples=1,4':
+    '--config.evaluate.multiples: given 2 times',
   # Flags.
   '--config=rope --workdirr=x': '--workdirr: no such flag; did you mean --workdir?',
   '--confg=rope': '--confg: no such flag; did you mean --config?',
@@ -110,7 +116,7 @@ MISTAKES = {
   '--config=rope --profile': 'Missing value for flag --profile',
   '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
   '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
-  '--config=rope --config.mesh=1, 1, 1': '1,: not a flag;',
+  '--config=rope --config.evaluate.multiples=1, 2, 4': '2,: not a flag;',
   # Buckets.
   '--config=rope --workdir=gs://b/run':
     '--workdir=gs://b/run: must be a folder of this machine; mount it, or choose another',
@@ -172,16 +178,42 @@ MISTAKES = {
   '--config=rope --config.optimizer.schedule=wsd --config.train.steps=100'
   ' --config.optimizer.decay=0.29 --config.optimizer.warmup=72':
     'must be at most 71, as train.steps = 100 and optimizer.decay = 0.29 takes 29',
-  '--config=rope --config.mesh=2,1': 'mesh = 2,1: must be 3 positive numbers of devices',
-  '--config=rope --config.mesh=-1,-1,1': 'mesh = -1,-1,1: must be 3 positive numbers',
-  '--config=rope --config.mesh=2,0,1': 'one of them may be -1',
+  '--config=rope --config.mesh=2,1,1':
+    '--config.mesh: is a section; set its keys one by one: data, fsdp, tensor',
+  '--config=rope --config.mesh.fsdp=-1':
+    'mesh.fsdp = -1: only one axis takes all that are left; data does',
+  '--config=rope --config.mesh.data=2 --config.mesh.fsdp=-1 --config.mesh.tensor=-1':
+    'mesh.tensor = -1: only one axis takes all that are left; fsdp does',
+  '--config=rope --config.mesh.fsdp=0': 'mesh.fsdp = 0: must be positive, or -1, all that are left',
+  '--config=rope --config.mesh.data=-2': 'mesh.data = -2: must be positive, or -1',
   '--config=rope --config.evaluate.multiples=2,4':
     'evaluate.multiples = 2,4: must begin with 1 and increase, such as 1,2,4,8',
   '--config=rope --config.evaluate.multiples=1,4,2': 'must begin with 1 and increase',
   '--config=rope --config.evaluate.multiples=1,2,2': 'must begin with 1 and increase',
   '--config=rope --config.evaluate.multiples=()': 'must begin with 1 and increase',
-  '--config=rope --config.evaluate.stride=65':
-    'evaluate.stride = 65: must be at most train.length = 64',
+  '--config=rope --config.model.form=encodr':
+    'model.form = encodr: did you mean encoder? It must be one of auto, decoder, encoder',
+}
+
+# The same of tasks, which are built before the model.
+TASK_MISTAKES = {
+  '--config=rope --config.task.name=txt':
+    'task.name = txt: did you mean text? It must be one of copy, ',
+  '--config=rope --config.task.text.strid=3':
+    '--config.task.text.strid: no such key; did you mean task.text.stride?',
+  '--config=rope --config.task.stride=3': '--config.task.stride: no such key; did you mean',
+  '--config=rope --config.task.text.stride=x': 'task.text.stride = x: must be an integer, such as 32',
+  '--config=rope --config.task.text.stride=65':
+    'task.text.stride = 65: must be at most train.length = 64',
+  '--config=rope --config.task.text.stride=0': 'task.text.stride = 0: must be in [1, 2147483647]',
+  '--config=rope --config.task.text.validation_tokens=2147483648':
+    'task.text.validation_tokens = 2147483648: must be in [1, 2147483647]',
+  '--config=rope --config.task.copy.rows=3':
+    '--config.task.copy.rows: task.name is text, so that nothing would read it; set '
+    '--config.task.name=copy',
+  '--config=copy --config.train.length=3': 'task.copy.train.length = 3: must be at least 4',
+  '--config=copy --config.task.copy.rows=0': 'task.copy.rows = 0: must be positive',
+  '--config=rope --config.model.form=encoder': 'model.form = encoder: task.name is text, whose mode',
 }
 
 # The same of encodings, which are looked at when the model is made.
@@ -312,7 +344,9 @@ BROKEN_CONFIGS = {
   'config.model.dim = 2.5': 'TypeError: ',
   'config.checkpoint = dict(every=2.5, keep=2)':
     'FILE: checkpoint.every = 2.5: must be an integer, such as 250',
-  'config.mesh = (1, "2", 1)': 'FILE: mesh = 1,2,1: each must be an integer, such as -1,1,1',
+  'config.evaluate.multiples = (1, "2")':
+    'FILE: evaluate.multiples = 1,2: each must be an integer, such as 1,2,4,8',
+  'config.mesh.fsdp = "2"': 'TypeError: ',
   'del config.seed': 'FILE: seed: missing; start from base.get_config(size) of configs/base.py',
   'config.train.batch = -1': 'train.batch = -1: must be in [1, 1048576]',
   'config.encoding = dict(layers=("rope_a", "nope"), rope_a=dict(bse=5.0))':
@@ -323,6 +357,12 @@ BROKEN_CONFIGS = {
     'encoding.nope.base: nope has no such argument (arguments: none)',
   'config.encoding = dict(layers=("nope",), dims=dict(base=5.0))':
     'encoding.dims: encoding.layers is nope, so no layer would read it',
+  'config.task = dict(name="text", text=dict(strid=3))':
+    'task.text.strid: no such argument; did you mean stride? It must be one of tokens, stride, ',
+  'config.task = dict(name="text", text=dict(stride=3.5))':
+    'task.text.stride: 3.5 is not of type int',
+  'config.task = dict(name="copy", text=dict(stride=3))':
+    'task.text: task.name is copy, so that nothing would read it',
 }
 
 
@@ -352,6 +392,11 @@ def test_mistake_is_one_line(line, capsys):
 @pytest.mark.parametrize('line', ENCODING_MISTAKES)
 def test_mistake_of_an_encoding_is_one_line(line, capsys):
   assert ENCODING_MISTAKES[line] in message(f'{line} --dry_run', capsys)
+
+
+@pytest.mark.parametrize('line', TASK_MISTAKES)
+def test_mistake_of_a_task_is_one_line(line, capsys):
+  assert TASK_MISTAKES[line] in message(f'{line} --dry_run', capsys)
 
 
 @pytest.mark.parametrize('body', BROKEN_FILES)
@@ -463,16 +508,18 @@ def test_print_config_has_arguments_that_the_config_does_not_set(capsys):
   ('model.tied=false', False),
   ('data.corpus=text:a b/*.txt', 'text:a b/*.txt'),
   ('data.corpus=12', '12'),
-  ('mesh=2,-1,2', (2, -1, 2)),
+  ('mesh.data=-1', -1),
   ('writers=()', ()),
   ('writers=wandb,tensorboard', ('wandb', 'tensorboard')),
-  ('mesh=(2, 1, 1)', (2, 1, 1)),
+  ('evaluate.multiples=(1, 2, 4)', (1, 2, 4)),
   ('evaluate.multiples=1', (1,)),
   ('encoding.layers=nope', ('nope',)),
   ('encoding.layers=rope,nope', ('rope', 'nope')),
   ("encoding.layers=('nope', 'rope')", ('nope', 'rope')),
   ('encoding.layers=randomize+rope', ('randomize+rope',)),
   ('encoding.rope.base=5e5', 5e5),
+  ('task.text.tokens=1e3', 1000),
+  ('task.name=copy', 'copy'),
 ])
 def test_override_is_typed(override, value):
   key = re.match(r'[\w.]+', override)[0]
@@ -511,7 +558,7 @@ def test_a_warmup_that_does_not_fit_the_steps_is_shortened(settings, warmup):
 def test_layers_are_built_as_named(line):
   """And the weights of each are under its name."""
   layers, leaves = BUILT[line]
-  model = transformer.from_config(parse(line).config)
+  _, model = state.build(parse(line).config)
   assert model.pattern.by_name == {
     name: encoding.with_dims(model.dims) for name, encoding in layers.items()
   }
@@ -620,7 +667,8 @@ def test_tables_match_the_schema():
     key for key, value in schema.items()
     if {type(v) for v in (value if isinstance(value, tuple) else (value,))} <= {int, float}
   }
-  assert numbers - set(bounded) == {'mesh', 'evaluate.multiples'}  # these have rules of their own
+  own_rules = {'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'evaluate.multiples'}
+  assert numbers - set(bounded) == own_rules
   for key, choices in validation.CHOICES.items():
     assert {schema[key]} <= {*choices, choices[:1]}
 
@@ -642,15 +690,24 @@ def test_run_name_depends_on_what_decides_the_weights():
       without_effect.add(key)
     assert (identity.difference(config, other) == {}) == (key in without_effect)
   assert without_effect == {
-    'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh',
-    'writers',
+    'attention.implementation', 'attention.block', 'data.directory', 'train.log_every',
+    'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'writers',
     'model.remat', 'train.accumulate', 'train.max_skipped',
-    'checkpoint.every', 'checkpoint.keep', 'checkpoint.tokens', 'evaluate.multiples',
-    'evaluate.tokens',
-    'evaluate.stride', 'evaluate.windows', 'generate.tokens', 'generate.temperature',
-    'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
+    'checkpoint.every', 'checkpoint.keep', 'evaluate.multiples',
+    'generate.tokens', 'generate.temperature', 'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
     'init.run', 'init.checkpoint',
   }
+
+
+def test_run_name_depends_on_what_a_task_learns_and_not_on_its_tests():
+  for task in tasks.names():
+    settings = f'--config=rope --config.task.name={task}'
+    run = parse(settings)
+    for argument, value in tasks.arguments(tasks.find(task)).items():
+      other = parse(f'{settings} --config.task.{task}.{argument}={changed(value)}')
+      of_tests = argument in tasks.find(task).evaluation
+      assert (other.name == run.name) == of_tests, (task, argument)
+      assert (identity.difference(run.config, other.config) == {}) == of_tests
 
 
 def test_difference_survives_json():
@@ -661,18 +718,20 @@ def test_difference_survives_json():
     'encoding.layers rope -> nope, encoding.rope.base 10000.0 -> absent, '
     'encoding.rope.fraction 1.0 -> absent, encoding.rope.layout half -> absent'
   )
-  other = parse('--config=rope --config.seed=3 --config.mesh=1,1,1 --config.model.windows=0,8')
+  other = parse('--config=rope --config.seed=3 --config.mesh.data=1 --config.model.windows=0,8')
   found = identity.difference(saved, other.config)
   assert config_lib.changes(found) == 'seed 0 -> 3, model.windows 0 -> 0,8'
 
 
 @pytest.mark.parametrize('setting', [
-  'evaluate.stride=64', 'optimizer.warmup=999', 'optimizer.warmup=0', 'optimizer.final=1',
+  'task.text.stride=64', 'optimizer.warmup=999', 'optimizer.warmup=0', 'optimizer.final=1',
   'generate.top_p=1', 'generate.temperature=0', 'seed=4294967295', 'model.dropout=0',
-  'optimizer.weight_decay=0', 'optimizer.b1=0', 'evaluate.multiples=1', 'mesh=2,2,2',
+  'optimizer.weight_decay=0', 'optimizer.b1=0', 'evaluate.multiples=1', 'mesh.fsdp=2', 'mesh.data=1',
 ])
 def test_the_least_or_most_that_is_valid(setting):
-  validation.validate(parse(f'--config=rope --config.{setting}').config)
+  config = parse(f'--config=rope --config.{setting}').config
+  validation.validate(config)
+  state.build(config)
 
 
 def test_a_file_of_yours_comes_before_one_of_ours(tmp_path, monkeypatch):

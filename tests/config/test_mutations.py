@@ -57,7 +57,8 @@ FLAGS = (
   '--dry_run=\n', '--help', '--helpp', '--print_config', '--config=rope', '--config=t5', '--nohelp',
   '--config', '--noconfig', '--flagfile=x', '--undefok=x', '--', '-', '---', '', 'x',
   '-config=rope', '--config.', '--config.=1', '--config..=1', '--config.model', '--config.model.',
-  '--config.model=3', '--config.mesh[0]=1', '--config.mesh.0=1', '--noconfig.seed',
+  '--config.model=3', '--config.mesh[0]=1', '--config.mesh.0=1', '--config.mesh=1,1,1',
+  '--noconfig.seed',
   '--noconfig.model.remat', '--config.model.remat', '--config.seed', '--=', '--é',
   '--config.encoding.dims=1', '--config.model.dim.x=1', '--config.seed\n=1', '-h', '--?',
   '---config=rope',
@@ -156,7 +157,8 @@ BODY = (
   '  raise ValueError("a\\nb")', '  raise RecursionError', '  get_config(size)', '  config.lock()',
   '  import sys; sys.exit(0)', '  config.seed = config.get_ref("train").steps',
   '  config.loop = config', '  yield config', '  config.model.dim = config.get_oneway_ref("seed")',
-  '  with config.unlocked(): config.seed = 1', '  config.mesh[0] = 1', '  config["a.b"] = 1',
+  '  with config.unlocked(): config.seed = 1', '  config.mesh["data"] = 1',
+  '  config.mesh[0] = 1', '  config["a.b"] = 1',
   '  config["é"] = 1', '  config["--x"] = 1',
 )
 TOP = (
@@ -224,7 +226,7 @@ class Tally:
       with contextlib.redirect_stdout(io.StringIO()):
         run = run_lib.parse(['posjax', *argv])
         config_lib.describe(run.config, run.path)
-        state_lib.abstract(run.config, *state_lib.setup(run.config))
+        assert state_lib.setup(run.config).shapes
       self.counts['accepted'] += 1
     except SystemExit as stop:
       assert stop.code == 0
@@ -298,7 +300,8 @@ SMALL = {
   'data.train': 'train', 'data.validation': 'validation', 'data.test': 'test', 'train.steps': 2,
   'train.batch': 8, 'train.length': 16, 'optimizer.warmup': 1, 'model.dim': 16, 'model.layers': 2,
   'model.heads': 2, 'model.kv_heads': 2, 'model.head_dim': 8, 'model.hidden': 16,
-  'checkpoint.tokens': 512, 'evaluate.tokens': 512, 'evaluate.stride': 8, 'evaluate.windows': 8,
+  'task.name': 'text', 'task.text.validation_tokens': 512, 'task.text.tokens': 512,
+  'task.text.stride': 8, 'task.text.windows': 8,
 }
 
 

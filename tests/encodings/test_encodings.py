@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from posjax import sharding
 from posjax.encodings import At
 from tests.oracles import attention as oracle
+from tests.support.meshes import mesh_of
 from tests.support.problem import (
   CAPACITY,
   CAUSAL,
@@ -179,7 +180,7 @@ def test_eight_devices_give_the_same_numbers(encoding):
   `fsdp`, XLA's partitioner adds up wrong gradients (jax 0.10.2 to 0.12.0.1, two lines show it).
   """
   inputs, at, r_BTNH, answers = problem(encoding)
-  mesh = sharding.make_mesh((2, 2, 2))
+  mesh = mesh_of(2, 2, 2)
 
   def put(x, *axes):
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec(sharding.AXES['B'], *axes)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import main
+from posjax import main, state
 from posjax import run as run_lib
 from posjax.dims import Dims
 from posjax.encodings import At, Bound, arguments
@@ -488,7 +488,8 @@ def test_the_trained_length_is_added_where_one_is_needed(kind):
 
 def built(*overrides):
   run = run_lib.parse(['posjax', *overrides])
-  (rope,) = transformer.from_config(run.config).pattern.encodings
+  _, model = state.build(run.config)
+  (rope,) = model.pattern.encodings
   return rope
 
 

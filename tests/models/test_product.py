@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from posjax import sharding
 from posjax.models import product as product_lib
 from posjax.models.product import product
+from tests.support.meshes import mesh_of
 from tests.support.problem import close
 
 MANY = product_lib.FEW // 4 + 1  # tokens of each of four rows
@@ -72,7 +73,7 @@ def test_eight_devices_give_the_gradients_of_one(float64, x, w, axes, spec):
   x, w = arrays(x, w)
   run = jax.jit(lambda x, w: pulled(lambda x, w: product(x, w, axes), x, w))
   want = run(x, w)
-  mesh = sharding.make_mesh((2, 2, 2))
+  mesh = mesh_of(2, 2, 2)
   x = jax.device_put(x, sharding.of_batch(mesh))
   w = jax.device_put(w, NamedSharding(mesh, PartitionSpec(*spec)))
   with jax.set_mesh(mesh):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
+from posjax import state
 from posjax.encodings import Bound
 from posjax.encodings.convolution import Convolution
 from posjax.encodings.nope import Nope
@@ -13,7 +14,6 @@ from posjax.encodings.rope import Rope
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
 from posjax.models import block
-from posjax.models.transformer import from_config
 from tests.models.test_transformer import make, text
 from tests.support.problem import FIVES, REFERENCE
 
@@ -58,7 +58,7 @@ def test_layers_are_a_multiple_of_the_pattern():
 def test_an_attention_that_an_encoding_cannot_have_is_refused_at_once():
   config, _, _ = config_lib.load('fox', ['--config.attention.implementation=fused'])
   with pytest.raises(UserError, match='^attention.implementation: fused attention has no .* fox'):
-    from_config(config)
+    state.build(config)
 
 
 def test_angles_of_a_bfloat16_model_are_float32(monkeypatch):

@@ -1,0 +1,1 @@
+"""Configs of tasks, each with an encoding that is named there."""
