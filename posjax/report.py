@@ -101,8 +101,13 @@ def table(result):
   """A line for each length, columns for each test and metric, and what the tests are."""
   records, lengths = result['records'], lengths_of(result)
   columns = [*dict.fromkeys((each['test'], each['metric']) for each in records)]
-  cells = {(each['test'], each['metric'], each['length']): each for each in records}
-  widths = {column: max(11, len(column[1]) + 2) for column in columns}
+  cells = {
+    (each['test'], each['metric'], each['length']): cell(each, result['limit']) for each in records
+  }
+  widths = {
+    column: 2 + max(9, len(column[1]), *(len(cells[*column, n]) for n in lengths))
+    for column in columns
+  }
   heads = collections.Counter()
   for test, metric in columns:
     heads[test] += widths[test, metric]
@@ -111,9 +116,7 @@ def table(result):
     f'{"length":>12}' + ''.join(f'{metric:>{widths[test, metric]}}' for test, metric in columns),
   ]
   for n in lengths:
-    row = ''.join(
-      f'{cell(cells[*column, n], result["limit"]):>{widths[column]}}' for column in columns
-    )
+    row = ''.join(f'{cells[*column, n]:>{widths[column]}}' for column in columns)
     lines.append(f'{n:>7,} {n // lengths[0]:>2}x {row}'.rstrip())
   lines += [*result['tests'].values(), *floors(records), *filter(None, [result['scored']])]
   return '\n'.join(lines)

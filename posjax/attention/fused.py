@@ -10,16 +10,18 @@ import jax.numpy as jnp
 from posjax.attention.mask import visible
 from posjax.encodings import name_of, parts_of
 from posjax.encodings.core.chain import overrides
+from posjax.encodings.core.encoding import HOOKS
 from posjax.errors import UserError
 
 NARROW = (jnp.bfloat16, jnp.float16)
-BEYOND = ('key_block', 'position_bias', 'init_carry', 'score', 'output', 'finish')
+BEYOND = 'key block', 'query block', 'pair', 'query'  # what hooks run for that are not there
 
 
 def hindrance(encoding):
   """The hook that this attention knows nothing of; '' where there is none."""
   parts = parts_of(encoding)
-  return next((hook for hook in BEYOND if any(overrides(part, hook) for part in parts)), '')
+  beyond = [name for name, hook in HOOKS.items() if hook.per in BEYOND]
+  return next((name for name in beyond if any(overrides(part, name) for part in parts)), '')
 
 
 def check_fused(encoding):

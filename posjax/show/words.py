@@ -9,20 +9,10 @@ import numpy as np
 from posjax import report
 from posjax.encodings import Encoding, name_of
 from posjax.encodings.core.chain import overrides
+from posjax.encodings.core.encoding import HOOKS, TRAITS
 from posjax.show import probe
 from posjax.show.facts import EXTENSION
 
-ACTS = {  # hooks, and what an encoding does that has them
-  'positions': 'places tokens',
-  'embed': 'changes embeddings',
-  'features': "reads the layer's input",
-  'query': 'changes queries',
-  'key': 'changes keys',
-  'position_bias': 'adds a bias to logits',
-  'score': 'changes logits',
-  'output': 'adds to outputs',
-  'finish': 'adds to outputs at the end',
-}
 FAMILIES = {  # as on the README's shelf: the first of these hooks that an encoding has says which
   'init_carry': 'content',
   'embed': 'added to embeddings',
@@ -35,29 +25,6 @@ FAMILIES = {  # as on the README's shelf: the first of these hooks that an encod
   'output': 'biases, relative keys and values',
 }
 NOTHING = 'content'  # all that is left
-TRAITS = {  # what a trait says where it is not as in `Encoding`
-  'shift_invariant': 'it matters where a text begins',
-  'whole_positions': 'positions are whole numbers',
-  'limit': '{:,} positions at most',
-  'fractions': 'moves positions to fractions',
-  'depends_on_capacity': 'depends on how many tokens may come: {}',
-  'causal_only': 'causal only',
-  'contiguous': 'needs every key between',
-  'all_heads': 'mixes heads',
-  'looks_ahead': 'reads later tokens',
-  'reach': 'reads tokens before a key: {}',
-  'sees_itself': 'a query does not see its own key',
-  'axes': 'axes of positions: {}',
-  'turns': 'turns {} by positions',
-  'widens': 'makes queries and keys {} times as wide',
-  'inert': 'weights that change no output: {}',
-  'normalizer': 'no softmax: scores are the logarithms of weights',
-  'own_score': 'makes its own scores',
-  'longer_tables': 'longer tables begin with shorter ones: {}',
-  'widest_block': '{} keys at once at most',
-  'tile': 'blocks of queries and keys are {} times as long',
-  'linear_beyond': 'linear in the distance from {} on',
-}
 SHOWN = {  # what curves and pictures hold
   'bias': 'what is added to the logit of any content',
   'mean logit': 'the logit of two equal tokens, which is 1 without the encoding',
@@ -100,19 +67,20 @@ def family(facts):
 
 
 def acts(facts):
-  return ', '.join(words for hook, words in ACTS.items() if has(facts, hook)) or 'nothing'
+  told = (hook.does for name, hook in HOOKS.items() if hook.does and has(facts, name))
+  return ', '.join(told) or 'nothing'
 
 
 def traits(encoding):
   """All class variables that are not as in `Encoding`, in words."""
   found = []
-  for trait, hint in inspect.get_annotations(Encoding).items():
-    value = getattr(encoding, trait, None)
-    if 'ClassVar' in str(hint) and value != getattr(Encoding, trait):
+  for name, trait in TRAITS.items():
+    value = getattr(encoding, name)
+    if value != getattr(Encoding, name):
       shown = 'any' if value is None else 'all' if value == np.inf else value
       if isinstance(value, tuple):
         shown = ', '.join(map(str, value))
-      found.append(TRAITS.get(trait, f'{trait.replace("_", " ")}: {{}}').format(shown))
+      found.append(trait.shown.format(shown))
   return '; '.join(found) or 'none but the defaults'
 
 

@@ -14,6 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from posjax import data
+from posjax.data import __main__ as command_of_data
 from posjax.data.corpus import SPLITS
 from posjax.errors import UserError
 from tests.support.text import batches as batches_of
@@ -322,3 +323,22 @@ def test_one_line_of_50_megabytes_trains(tmp_path):
   )
   assert '1 files, 50.00 MB' in done.stdout
   assert len((tmp_path / 'run/metrics.jsonl').read_text().splitlines()) == 2
+
+
+def test_the_command_says_what_a_corpus_holds(tmp_path, capsys):
+  texts = {'a.txt': b'one\n' * 100, 'b.txt': b'two\n' * 50}
+  for name, text in texts.items():
+    (tmp_path / name).write_bytes(text)
+  assert command_of_data.main([f'text:{tmp_path}/*.txt']) == 0
+  said = capsys.readouterr().out.splitlines()
+  assert said[0].startswith(f'corpus      text:{tmp_path}/*.txt: 2 files, 0.00 MB, SHA-256 ')
+  # 90, 5 and 5 per cent of each text, cut after a newline.
+  assert said[1:4] == [
+    'train       train: 2 documents, 540 bytes',
+    'validation  validation: 2 documents, 28 bytes', 'test        test: 2 documents, 32 bytes',
+  ]
+  assert said[5] == 'one'
+  assert said[-1] == (
+    f"next:       python -m posjax.main --config=rope '--config.data.corpus=text:{tmp_path}/*.txt'"
+  )
+  assert command_of_data.main(['txt:a']) == 2

@@ -9,9 +9,9 @@ a carry or in the state is its own; its weights are the subtree of its name.
 import bisect
 import functools
 import itertools
-import math
 
-from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.declarations import least
+from posjax.encodings.core.encoding import HOOKS, TRAITS, Encoding
 from posjax.encodings.core.tokens import State
 from posjax.errors import UserError
 
@@ -28,32 +28,20 @@ def parts_of(encoding):
   return encoding.parts if isinstance(encoding, Chain) else (encoding,)
 
 
-# Hooks that may count on heads being as wide as they were.
-OF_HEADS = ('query', 'key', 'key_block', 'init_carry', 'score', 'output', 'finish')
-
-
 class Chain(Encoding):
   parts: tuple[Encoding, ...] = ()
 
-  # Traits. A shift must leave every part as it is; what else one part has, the chain has.
-  shift_invariant = property(lambda self: all(part.shift_invariant for part in self.parts))
-  sees_itself = property(lambda self: all(part.sees_itself for part in self.parts))
-  whole_positions = property(lambda self: any(part.whole_positions for part in self.parts))
-  causal_only = property(lambda self: any(part.causal_only for part in self.parts))
-  contiguous = property(lambda self: any(part.contiguous for part in self.parts))
-  all_heads = property(lambda self: any(part.all_heads for part in self.parts))
-  own_score = property(lambda self: any(part.own_score for part in self.parts))
-  widens = property(lambda self: math.prod(part.widens for part in self.parts))
-  looks_ahead = property(lambda self: any(part.looks_ahead for part in self.parts))
-  fractions = property(lambda self: any(part.fractions for part in self.parts))
-  widest_block = property(lambda self: self._least('widest_block'))
-  # That of the first part which has one of its own.
-  tile = property(lambda self: next((p.tile for p in self.parts if p.tile != (1, 1)), (1, 1)))
+  # Traits that are more than a function of those of the parts; the others follow from them.
+
+  @property
+  def tile(self):
+    """That of the first part which has one of its own."""
+    return next((part.tile for part in self.parts if part.tile != Encoding.tile), Encoding.tile)
 
   @property
   def limit(self):
     """The most tokens of which no part is given a position beyond its own limit."""
-    tokens = range(1, (self._least('limit') or 0) + 1)
+    tokens = range(1, (least(part.limit for part in self.parts) or 0) + 1)
     too_many = lambda n: bool(self._beyond(n - 1, train=False))
     return bisect.bisect(tokens, False, key=too_many) if tokens else None
 
@@ -70,19 +58,12 @@ class Chain(Encoding):
     return sum(part.reach for part in embedding) + max(others, default=0)
 
   @property
-  def depends_on_capacity(self):
-    return '; '.join(filter(None, (part.depends_on_capacity for part in self.parts)))
-
-  @property
   def inert(self):
     return tuple(f'{name_of(part)}/{weight}' for part in self.parts for weight in part.inert)
 
   @property
   def normalizer(self):
     return 'none' if any(part.normalizer == 'none' for part in self.parts) else 'softmax'
-
-  def _least(self, trait):
-    return min(filter(None, (getattr(part, trait) for part in self.parts)), default=None)
 
   def farthest(self, last, train):
     return functools.reduce(lambda last, part: part.farthest(last, train), self.parts, last)
@@ -124,8 +105,9 @@ class Chain(Encoding):
       raise ValueError(beyond)
 
   def _check_heads(self):
+    given_heads = [name for name, hook in HOOKS.items() if hook.heads]
     for part, other in itertools.permutations(self.parts, 2):
-      if part.widens > 1 and any(overrides(other, hook) for hook in OF_HEADS):
+      if part.widens > 1 and any(overrides(other, hook) for hook in given_heads):
         raise ValueError(f'{name_of(part)} widens the heads of queries and keys: it goes with posi'
                          f'tions that are added, moved or a bias, not with {name_of(other)}')
       if part.own_score and part.turns == other.turns == 'queries and keys':
@@ -238,6 +220,15 @@ class Chain(Encoding):
     for i, part in enumerate(self.named):
       o_BTNH = part.finish(o_BTNH, own_end(q, i), carry[i])
     return o_BTNH
+
+
+def _of_parts(name, trait):
+  return property(lambda self: trait.chain([getattr(part, name) for part in self.parts]))
+
+
+for _name, _trait in TRAITS.items():
+  if _trait.chain:
+    setattr(Chain, _name, _of_parts(_name, _trait))
 
 
 def counted(axes):

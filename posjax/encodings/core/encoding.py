@@ -13,11 +13,13 @@ Linen scope: it passes through `scan`, `remat`, `vmap` and `shard_map` like an a
 """
 
 import dataclasses
-from typing import ClassVar
+import math
+from typing import Annotated, ClassVar
 
 from flax import linen as nn
 
 from posjax import dims as dims_lib
+from posjax.encodings.core.declarations import Trait, hook, hooks_of, joined, least, traits_of
 from posjax.encodings.core.toeplitz import unfold
 from posjax.encodings.core.tokens import State
 
@@ -28,34 +30,103 @@ class Encoding(nn.Module):
   Arguments are dataclass fields: numbers, strings, tuples and mappings of them. Weights are made in
   `setup` with `self.weight`. What stands here as a class variable is a trait: it tells the rest of
   the program and the reader what to expect, and the tests hold each encoding to what it declares.
+  A trait is declared here alone: its meaning, what pages say, and what a chain makes of its parts'.
   """
 
   dims: dims_lib.Dims | None = dataclasses.field(default=None, kw_only=True)  # from with_dims
 
-  shift_invariant: ClassVar[bool] = True  # adding a constant to all positions changes no output
-  whole_positions: ClassVar[bool] = False  # positions are indices: no fractions
-  # How many positions from 0 on it represents, on each axis if that is a tuple; None: any.
-  limit: ClassVar[int | tuple[int, ...] | None] = None
-  longer_tables: ClassVar[tuple[str, ...]] = ()  # whose first rows are those of shorter ones
-  fractions: ClassVar[bool] = False  # it moves positions, and not to whole ones
-  depends_on_capacity: ClassVar[str] = ''  # why what it does depends on how many tokens may come
-  causal_only: ClassVar[bool] = False  # a query must not see keys of later order
-  contiguous: ClassVar[bool] = False  # needs every key between a query and a key that it sees
-  all_heads: ClassVar[bool] = False  # mixes heads: all of a pair's scores must be at one place
-  looks_ahead: ClassVar[bool] = False  # embeddings read later tokens: no model of the next one
-  reach: ClassVar[float] = 0  # tokens before one that its embedding or features read; inf: all
-  sees_itself: ClassVar[bool] = True  # a query scores its own token's key
-  axes: ClassVar[int | None] = 1  # of a position that it reads; None: it reads none, so any
-  inert: ClassVar[tuple[str, ...]] = ()  # weights that provably change no output
-  idle: ClassVar[tuple[str, ...]] = ()  # hooks that change nothing with these arguments
-  normalizer: ClassVar[str] = 'softmax'  # 'none': `score` returns the logarithms of the weights
-  own_score: ClassVar[bool] = False  # `score` makes its own and ignores the one it is given
-  widest_block: ClassVar[int | None] = None  # keys in a block beyond which `key_block` is too dear
-  tile: ClassVar[tuple[float, float]] = (1, 1)  # queries and keys in a block, times its size
-  turns: ClassVar[str] = ''  # what it rotates by positions: 'queries and keys', 'values'
-  widens: ClassVar[int] = 1  # times H: the width of q.h and k.h as the hooks leave them
-  # Distance, on either side, from which on `by_distance` is linear: constant, if of the query too.
-  linear_beyond: ClassVar[int | None] = None
+  shift_invariant: ClassVar[Annotated[bool, Trait(
+    'adding a constant to all positions changes no output',
+    'it matters where a text begins', all,
+  )]] = True
+  whole_positions: ClassVar[Annotated[bool, Trait(
+    'positions are indices: no fractions',
+    'positions are whole numbers', any,
+  )]] = False
+  limit: ClassVar[Annotated[int | tuple[int, ...] | None, Trait(
+    'how many positions from 0 on it represents, on each axis if that is a tuple; None: any',
+    '{:,} positions at most',
+  )]] = None
+  axes: ClassVar[Annotated[int | None, Trait(
+    'how many axes of a position it reads; None: it reads none, and takes any',
+    'axes of positions: {}',
+  )]] = 1
+  fractions: ClassVar[Annotated[bool, Trait(
+    'it moves positions, and not to whole ones',
+    'moves positions to fractions', any,
+  )]] = False
+  depends_on_capacity: ClassVar[Annotated[str, Trait(
+    'why it matters how many tokens may come',
+    'depends on how many tokens may come: {}', joined,
+  )]] = ''
+  causal_only: ClassVar[Annotated[bool, Trait(
+    'it has no meaning where later keys are seen; `attend` refuses',
+    'causal only', any,
+  )]] = False
+  contiguous: ClassVar[Annotated[bool, Trait(
+    'it needs every key between: a key may not be dropped from the middle of a cache',
+    'needs every key between', any,
+  )]] = False
+  all_heads: ClassVar[Annotated[bool, Trait(
+    'it mixes heads: all scores of a pair must be at one place',
+    'mixes heads', any,
+  )]] = False
+  reach: ClassVar[Annotated[float, Trait(
+    'tokens before one whose inputs its embedding or features read; infinite: all',
+    'reads tokens before a key: {}',
+  )]] = 0
+  looks_ahead: ClassVar[Annotated[bool, Trait(
+    'embeddings read later tokens: not for a model of the next one',
+    'reads later tokens', any,
+  )]] = False
+  sees_itself: ClassVar[Annotated[bool, Trait(
+    'a query scores the key of its own token',
+    'a query does not see its own key', all,
+  )]] = True
+  inert: ClassVar[Annotated[tuple[str, ...], Trait(
+    'weights that provably change no output',
+    'weights that change no output: {}',
+  )]] = ()
+  idle: ClassVar[Annotated[tuple[str, ...], Trait(
+    'hooks that change nothing with these arguments, so that other attention may do without'
+    ' them',
+    'hooks that do nothing here: {}',
+  )]] = ()
+  normalizer: ClassVar[Annotated[str, Trait(
+    "`'none'`: `score` returns the logarithms of the weights",
+    'no softmax: scores are the logarithms of weights',
+  )]] = 'softmax'
+  own_score: ClassVar[Annotated[bool, Trait(
+    '`score` makes its own and ignores the one that it is given',
+    'makes its own scores', any,
+  )]] = False
+  turns: ClassVar[Annotated[str, Trait(
+    'what it rotates by positions, queries and keys, or values; a chain refuses what would '
+    'not be rotated, or twice',
+    'turns {} by positions',
+  )]] = ''
+  widens: ClassVar[Annotated[int, Trait(
+    'how many times H the width of `q.h` and `k.h` is, as the hooks leave them',
+    'makes queries and keys {} times as wide', math.prod,
+  )]] = 1
+  longer_tables: ClassVar[Annotated[tuple[str, ...], Trait(
+    'tables whose first rows are those of a shorter one: a run that starts from the weights'
+    ' of another takes them',
+    'longer tables begin with shorter ones: {}',
+  )]] = ()
+  widest_block: ClassVar[Annotated[int | None, Trait(
+    'the most keys for which `key_block` is worth its price',
+    '{} keys at once at most', least,
+  )]] = None
+  tile: ClassVar[Annotated[tuple[float, float], Trait(
+    'how many queries and keys are in a block, times `attention.block`',
+    'blocks of queries and keys are {} times as long',
+  )]] = (1, 1)
+  linear_beyond: ClassVar[Annotated[int | None, Trait(
+    'distance, on either side, from which on `by_distance` is linear; constant, if it is of'
+    ' the query too',
+    'linear in the distance from {} on',
+  )]] = None
 
   def check(self, dims):
     """Raises ValueError, one line, if an argument is invalid or does not fit `dims`."""
@@ -68,7 +139,7 @@ class Encoding(nn.Module):
     """The farthest position that `positions` makes of those from 0 to `last`."""
     return last
 
-  # once per sequence
+  @hook('sequence', weights=False)
   def init_state(self, batch, capacity, train, rng):
     """The `State` before the first token; it needs no weights.
 
@@ -80,10 +151,12 @@ class Encoding(nn.Module):
     """
     return State()
 
+  @hook('sequence', 'places tokens')
   def positions(self, at, state):
     """The places that the other hooks see, [B or 1, T, P], and the sequence's state after `at`."""
     return at.pos, state
 
+  @hook('sequence')
   def waves(self, at, dtype):
     """What `query` and `key` read of positions in all layers alike: leaves [B or 1, T, ...].
 
@@ -91,27 +164,32 @@ class Encoding(nn.Module):
     """
     return ()
 
+  @hook('sequence', 'changes embeddings')
   def embed(self, x_BTD, at, state):
     """The embeddings with positions in them, and the sequence's state after them."""
     return x_BTD, state
 
-  # once per token in every layer; a key is cached as this leaves it
+  # A key is cached as these three leave it.
+  @hook('token', "reads the layer's input")
   def features(self, x_BTD, at, state):
     """What queries and keys take along from the layer's input, and the layer's state after it."""
     return (), state
 
+  @hook('token', 'changes queries', heads=True)
   def query(self, q):
     return q
 
+  @hook('token', 'changes keys', heads=True)
   def key(self, k):
     return k
 
-  # once per block of keys
+  @hook('key block', heads=True)
   def key_block(self, k):
     """What does not depend on the query. The block's order ascends along S where it is visible."""
     return k
 
-  # once per pair of blocks, for all rows at once if they share positions
+  # For all rows at once if they share positions.
+  @hook('pair', 'adds a bias to logits')
   def position_bias(self, q, k):
     """What `score` adds before anything else, [B or 1, N, T, S]; None: nothing.
 
@@ -119,7 +197,8 @@ class Encoding(nn.Module):
     """
     return None
 
-  # instead, where positions count tokens: once per distance, then once per pair of blocks
+  # Instead, where positions count tokens.
+  @hook('distance')
   def distances(self, distance_R):
     """What `position_bias` is made of, leaves [N or 1, ..., R] for distances, query less key.
 
@@ -127,10 +206,12 @@ class Encoding(nn.Module):
     """
     return None
 
+  @hook('distance')
   def by_distance(self, q, r):
     """The bias of each query at the distances of `r`: [B or 1, N, T or 1, R]."""
 
-  # once per block of queries, then once per pair of blocks, key blocks in descending order
+  # Then pair after pair, key blocks in descending order.
+  @hook('query block', heads=True)
   def init_carry(self, q):
     """What `score` hands from one key block to the next one, leaves [B, N, T, ...].
 
@@ -139,14 +220,17 @@ class Encoding(nn.Module):
     """
     return ()
 
+  @hook('pair', 'changes logits', heads=True)
   def score(self, s_BNTS, pair, carry):
     return s_BNTS if pair.bias is None else s_BNTS + pair.bias, carry
 
+  @hook('pair', 'adds to outputs', heads=True)
   def output(self, o_BTNH, p_BNTS, pair):
     """Adds to what the block's weights gather; linear in (o, p), as they are normalised later."""
     return o_BTNH
 
-  # once per query, after the last block
+  # After the last block.
+  @hook('query', 'adds to outputs at the end', heads=True)
   def finish(self, o_BTNH, q, carry):
     return o_BTNH
 
@@ -169,3 +253,7 @@ class Encoding(nn.Module):
 
   def init_weights(self, rng):
     return self.init(rng, method='weights').get('params', {})
+
+
+TRAITS = traits_of(Encoding)
+HOOKS = hooks_of(Encoding)

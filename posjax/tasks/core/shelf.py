@@ -72,5 +72,6 @@ def build(name: str, length: int, **sections: Any) -> Task:
   try:
     task.check(length)
   except ValueError as error:
-    raise UserError(f'task.{name}.{error}') from error
+    own = str(error).partition(' ')[0] in valid  # an argument, not a key of another section
+    raise UserError(f'task.{name}.{error}' if own else str(error)) from error
   return task
