@@ -17,7 +17,7 @@ from posjax import run as run_lib
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import At, Bound
-from posjax.models import transformer
+from posjax.encodings.core.encoding import TRAITS
 from tests.oracles import attention, kerple, rope
 from tests.support.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
 from tests.support.problem import attention as attention_of
@@ -31,14 +31,17 @@ def blocks(page, heading):
   return re.findall(r'```python\n(.*?)```', section[1], re.DOTALL)
 
 
-@pytest.mark.parametrize('page', ['README.md', 'docs/encodings.md'])
+PAGES = ['README.md', *sorted(f'docs/{path.name}' for path in (ROOT / 'docs').glob('*.md'))]
+
+
+@pytest.mark.parametrize('page', PAGES)
 def test_files_that_are_named_exist(page):
   text = (ROOT / page).read_text()
   links = [(ROOT / page).parent / link for link in re.findall(r'\]\((?!http)([^)#]+)', text)]
   named = re.findall(r'(?:configs|experiments|tests|posjax|docs)/[\w/]+\.(?:py|md)', text)
-  yours = ('power.py', 'fade.py')
+  yours = ('power.py', 'fade.py', 'reverse.py')
   paths = links + [ROOT / name for name in named if not name.endswith(yours)]
-  assert len(paths) > 5 and not [str(path) for path in paths if not path.exists()]
+  assert not [str(path) for path in paths if not path.exists()]
 
 
 def test_command_lines_are_right(monkeypatch):
@@ -53,22 +56,23 @@ def test_command_lines_are_right(monkeypatch):
     return {'config': config.to_dict(rope.config), 'checkpoint': 1000}
 
   monkeypatch.setattr(state, 'record', record)
-  lines = re.findall(r'python -m posjax\.main (--[^`\n]*)', (ROOT / 'README.md').read_text())
+  text = '\n'.join((ROOT / page).read_text() for page in PAGES)
+  lines = re.findall(r'python -m posjax\.main (--[^`\n]*)', text)
   parsed = [run_lib.parse(['posjax', *shlex.split(line, comments=True)]) for line in lines
-            if 'power' not in line]
-  assert len(parsed) > 9
+            if not re.search('power|fade|reverse|init.run', line)]
+  assert len(parsed) > 20
   for run in parsed:
-    transformer.from_config(run.config)
+    state.build(run.config)
 
 
 def random(*shape):
   return np.random.default_rng(sum(shape)).normal(size=shape)
 
 
-def of_another_model(number):
+def of_another_model(page, heading):
   """The names that a block defines; heads, positions, documents, and who sees whom."""
   names = {}
-  exec(blocks('README.md', 'In your own Flax model')[number], names)
+  exec(blocks(page, heading)[0], names)
   q, k, v = random(2, 9, 4, 8), random(2, 9, 2, 8), 2 * random(2, 9, 2, 8)
   documents = np.array([[0, 0, 0, 0, 1, 1, 1, -1, -1], [0] * 9])
   positions = np.array([[0, 1, 2, 3, 0, 1, 2, 0, 0], [5, 6, 7, 8, 9, 10, 11, 12, 13]])
@@ -78,7 +82,8 @@ def of_another_model(number):
 
 
 def test_attention_of_another_model():
-  names, (q, k, v), positions, documents, seen = of_another_model(0)
+  model = of_another_model('README.md', 'In your own Flax model')
+  names, (q, k, v), positions, documents, seen = model
   with jax.enable_x64(True):
     arrays = map(jnp.asarray, (q, k, v, positions, documents))
     result = names['attention'](*arrays)
@@ -91,7 +96,7 @@ def test_attention_of_another_model():
 
 def test_attention_in_an_nnx_module():
   """Its values are the oracle's, and its weights are trained."""
-  names, (q, k, v), positions, documents, seen = of_another_model(1)
+  names, (q, k, v), positions, documents, seen = of_another_model('docs/attention.md', 'In NNX')
   weights = {'r1_N': random(4), 'r2_N': 2 * random(4)}
   with jax.enable_x64(True):
     module = names['Attention'](4, 2, 8, nnx.Rngs(0))
@@ -168,3 +173,18 @@ def test_the_encoding_of_the_page_is_its_oracle(monkeypatch):
   )
   for got in found:
     np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_a_task_of_your_own():
+  names = {}
+  exec(blocks('docs/tasks.md', 'Write one')[0], names)
+  task = names['Reverse'](rows=2)
+  x, targets, weights, _ = task.example(np.random.default_rng(0), 5)
+  assert x[1:6].tolist() == x[:6:-1].tolist() and weights.sum() == 6
+  assert task.chance() == 1 / 16
+
+
+def test_the_table_of_traits_is_what_is_declared():
+  rows = [f'| `{name}` | {trait.says} |' for name, trait in TRAITS.items()]
+  page = (ROOT / 'docs/encodings.md').read_text()
+  assert '\n'.join(['| trait | says |', '| --- | --- |', *rows, '']) in page

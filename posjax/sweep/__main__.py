@@ -23,8 +23,8 @@ from pathlib import Path
 
 from posjax.errors import UserError, one_of
 from posjax.runtime import files
+from posjax.sweep import figure, table
 from posjax.sweep import runs as runs_lib
-from posjax.sweep import table
 
 PROGRAM = 'python -m posjax.sweep'
 
@@ -39,11 +39,10 @@ def parse(argv):
   )
   parser.add_argument('--arms', help='run only these, such as nope,rope')
   parser.add_argument('--seeds', help='run only these, such as 0,1')
-  parser.add_argument('--table', action='store_true', help='run nothing, print what is there')
-  options = parser.parse_args(argv)
-  if options.table and (options.arms or options.seeds):
-    raise UserError('--table runs nothing, so that --arms and --seeds mean nothing')
-  return options
+  parser.add_argument(
+    '--table', action='store_true', help='run nothing, print and draw what is there of these'
+  )
+  return parser.parse_args(argv)
 
 
 def sweep(options):
@@ -57,16 +56,17 @@ def sweep(options):
   # What is there must fit before hours go into the rest.
   if not table.finished(runs) and options.table:
     raise UserError(f'{workdir}: no run is done yet')
-  wanted = [
-    run for run in runs if run.arm in arms and str(run.seed) in seeds and not options.table
-  ]
+  chosen = [run for run in runs if run.arm in arms and str(run.seed) in seeds]
+  wanted = [] if options.table else chosen
   save = lambda: files.replace(workdir / 'manifest.json', runs_lib.manifest(path, claim, runs))
   runs_lib.execute_all(wanted, save)
   save()
-  if done := table.finished(runs):
-    text = table.tables(claim, runs, done)
+  shown = [run for run in runs if run in chosen or not options.table]
+  if done := table.finished(shown):
+    text = table.tables(claim, shown, done)
     files.replace(workdir / 'table.md', text)
-    print(f'\n{text}\ntable:    {workdir / "table.md"}')
+    figure.draw(done, claim, workdir / 'by_length.png')
+    print(f'\n{text}\ntable:    {workdir / "table.md"}\nfigure:   {workdir / "by_length.png"}')
   print(f'manifest: {workdir / "manifest.json"}')
   again = shlex.join([str(path), f'--workdir={workdir}'])
   print(f'next:     {PROGRAM} {again}  # runs only what is missing, such as an arm you add')
