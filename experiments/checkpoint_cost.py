@@ -29,14 +29,13 @@ def seconds(function):
 def measure(size, workdir):
   """Prints a row for the state of RoPE at `size`."""
   config, _, _ = config_lib.load(f'rope:{size}')
-  model, mesh = state_lib.setup(config)
-  abstract = state_lib.abstract(config, model, mesh)
-  state = train.first_state(config, model, abstract)
+  setup = state_lib.setup(config)
+  state = train.first_state(setup)
   sums = lambda: jax.device_get(checksum.of_arrays(state))
   first = seconds(sums)
   rows = []
   for step in range(1, 6):
-    rows.append((*save_and_restore(workdir, step, state, abstract), seconds(sums)))
+    rows.append((*save_and_restore(workdir, step, state, setup.shapes), seconds(sums)))
   medians = ' | '.join(f'{statistics.median(column):.4f}' for column in zip(*rows, strict=True))
   print(f'| {size} | {report.count(state) * 4e-6:,.1f} | {medians} | {first:.2f} |', flush=True)
 

@@ -21,7 +21,7 @@ from posjax import report
 from posjax import run as run_lib
 from posjax.config import identity
 from posjax.runtime import files
-from posjax.sweep.table import cell
+from posjax.sweep.table import by_length, cell
 
 TRAINED, FACTOR, SEEDS = 256, 4, (0, 1, 2)
 FOLDER = Path('runs/extension')
@@ -77,7 +77,7 @@ def run(*flags):
 
 
 def measured(seed):
-  """{way: {protocol: {length: nats per byte}}} of one model, which is trained first."""
+  """{way: {protocol: {length: bits per byte}}} of one model, which is trained first."""
   folder = FOLDER / str(seed)
   if not (folder / 'evaluation.json').exists():
     run(*TRAIN, f'--config.seed={seed}', f'--workdir={folder}')
@@ -91,8 +91,8 @@ def measured(seed):
       run(*flags)
     result = json.loads(path.read_text())
     found[name] = {
-      text: {row['length']: row[protocol] for row in result['lengths']}
-      for protocol, text in result['protocols'].items()
+      title: {n: record['value'] for n, record in by_length(result, test, 'bits/byte').items()}
+      for test, title in result['tests'].items()
     }
   return found
 
