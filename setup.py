@@ -32,7 +32,10 @@ setup(
     'tqdm>=4.66',
   ],
   extras_require={
-    'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6', 'zstandard>=0.22'],
+    'test': [
+      'hypothesis>=6', 'mypy>=1.11', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6',
+      'zstandard>=0.22',
+    ],
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],

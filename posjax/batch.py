@@ -1,13 +1,23 @@
 """Batches: what a model reads and what it is to predict, rows first."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import flax
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from posjax.encodings import At
+
+Array = Any  # jax's; numpy's where a host makes it; or shape and dtype alone
+Item = TypeVar('Item', covariant=True)
+
+
+class Indexed(Protocol[Item]):
+  """What Grain reads: items with random access."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, index: int, /) -> Item: ...
 
 
 @flax.struct.dataclass
@@ -19,9 +29,9 @@ class Stream:
   segment_ids  [B, T] only tokens of one segment see each other; -1: padding; None: a row is one
   """
 
-  x: jax.Array
-  pos: jax.Array | None = None
-  segment_ids: jax.Array | None = None
+  x: Array
+  pos: Array | None = None
+  segment_ids: Array | None = None
 
   def at(self, relative: bool = False) -> At:
     """Returns the positions.
@@ -31,13 +41,10 @@ class Stream:
         matter. Then all rows share the positions 0, 1, …, which makes biases cheaper.
     """
     order_BT = jnp.arange(self.x.shape[1], dtype=jnp.int32)[None]
-    consecutive = relative or self.pos is None
-    return At(
-      pos=order_BT[..., None] if consecutive else self.pos,
-      order=order_BT,
-      segment_ids=jnp.zeros_like(order_BT) if self.segment_ids is None else self.segment_ids,
-      consecutive=consecutive,
-    )
+    segment_ids = jnp.zeros_like(order_BT) if self.segment_ids is None else self.segment_ids
+    if relative or self.pos is None:
+      return At(order_BT[..., None], order_BT, segment_ids, consecutive=True)
+    return At(self.pos, order_BT, segment_ids)
 
 
 @flax.struct.dataclass
@@ -51,7 +58,7 @@ class Batch:
 
   stream: Stream
   targets: Any
-  weights: jax.Array
+  weights: Array
 
 
 class Example(NamedTuple):

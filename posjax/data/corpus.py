@@ -23,18 +23,18 @@ def check_splits(name: str, expressions: Mapping[str, str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Documents(Sequence):
-  """A sequence of bytes, read when indexed: one document for every key."""
+  """A sequence of documents, which are read when they are indexed: one for every key."""
 
   keys: Sequence[Any]
-  read: Callable[[Any], bytes]
+  read: Callable[[Any], Any]
 
   def __len__(self) -> int:
     return len(self.keys)
 
-  def __getitem__(self, index: int) -> bytes:
+  def __getitem__(self, index: int) -> Any:
     return self.read(self.keys[index])
 
-  def __iter__(self) -> Iterator[bytes]:
+  def __iter__(self) -> Iterator[Any]:
     # Sequence's own waits for an IndexError, which array_record does not raise.
     return (self[index] for index in range(len(self)))
 
@@ -57,7 +57,7 @@ class Corpus:
   files: int
   bytes: int
   sha256: str
-  splits: tuple[str, str, str]
+  splits: tuple[str, ...]
   documents_by_split: Mapping[str, Sequence[bytes]] = dataclasses.field(repr=False, compare=False)
   unit: str = 'files'
 

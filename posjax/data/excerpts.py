@@ -63,7 +63,7 @@ def excerpts(corpus: Corpus, split: str, *, tokens: int, excerpt: int) -> list[n
 
 def _shares(sizes: list[int], tokens: int, excerpt: int) -> list[int]:
   """How many bytes documents of these sizes give in turn, `tokens` together at most."""
-  shares, waiting = [0] * len(sizes), range(len(sizes))
+  shares, waiting = [0] * len(sizes), [*range(len(sizes))]
   while waiting and tokens:
     for i in waiting:
       given = min(sizes[i], excerpt, tokens)

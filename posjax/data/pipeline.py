@@ -9,11 +9,11 @@ hundreds of times to fill the first window.
 """
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from posjax.batch import Batch, Example, Stream
+from posjax.batch import Batch, Example, Indexed, Stream
 from posjax.errors import UserError
 
 VERSION = 1  # of the order of batches: raise it with every change that moves a token
@@ -24,7 +24,7 @@ WINDOW = 128
 
 
 def batches(
-  documents: Sequence[Sequence[Example]], *, name: str, length: int, answers: int, batch: int,
+  documents: Indexed[Indexed[Example]], *, name: str, length: int, answers: int, batch: int,
   seed: int, shard: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
   """This host's training batches, without end.
@@ -82,8 +82,8 @@ def batches(
 
 
 def _shuffled(
-  documents: list[Sequence[Example]], rng: np.random.Generator
-) -> list[tuple[Sequence[Example], int]]:
+  documents: list[Indexed[Example]], rng: np.random.Generator
+) -> list[tuple[Indexed[Example], int]]:
   """All examples in random order, each as its document and its index there.
 
   They are made when they are packed: those of a huge document would take four times its memory.
@@ -92,7 +92,7 @@ def _shuffled(
   return [pieces[index] for index in rng.permutation(len(pieces))]
 
 
-def _features(piece: tuple[Sequence[Example], int]) -> dict[str, np.ndarray]:
+def _features(piece: tuple[Indexed[Example], int]) -> dict[str, np.ndarray]:
   document, index = piece
   return {k: v for k, v in document[index]._asdict().items() if v is not None}
 

@@ -7,7 +7,10 @@ from posjax.data.corpus import Corpus
 from posjax.errors import UserError, one_of, show
 
 
-def tfds(name, splits, directory, fields):
+def tfds(
+  name: str, splits: dict[str, str], directory: str, fields: tuple[str, ...]
+) -> Corpus:
+  """Returns a TFDS dataset, see prepared.py."""
   from posjax.data import prepared  # slow to import
 
   return prepared.load(name, os.path.expanduser(directory), splits)

@@ -63,7 +63,9 @@ def load(pattern: str, expressions: Mapping[str, str]) -> Corpus:
   """
   name = f'text:{pattern}'
   check_splits(name, expressions)
-  parts, sizes, doubtful = {split: [] for split in SPLITS}, [], {}
+  parts: dict[str, list[Part]] = {split: [] for split in SPLITS}
+  sizes: list[int] = []
+  doubtful: dict[str, list[pathlib.Path]] = {}
 
   def texts() -> Iterator[tuple[str, bytes]]:
     for path in files.find(name, pattern):

@@ -11,18 +11,19 @@ windows are joined.
 import numpy as np
 
 
-def non_overlapping(texts, length):
+def non_overlapping(texts: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
   """Windows of length + 1 tokens that share one, [rows, length + 1], and weights, all 1."""
   windows = []
   for text in texts:
     rows = (len(text) - 1) // length
     following = text[length : rows * length + 1 : length]
     windows.append(np.c_[text[: rows * length].reshape(rows, length), following])
-  windows = np.concatenate(windows)
-  return windows, np.ones((len(windows), length), bool)
+  return np.concatenate(windows), np.ones((sum(map(len, windows)), length), bool)
 
 
-def sliding(texts, length, *, stride, first, count):
+def sliding(
+  texts: list[np.ndarray], length: int, *, stride: int, first: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Windows whose last `stride` targets count, one stride after the other from token `first` on.
 
   Of all that the texts have, `count` are taken, evenly spaced.
@@ -33,7 +34,7 @@ def sliding(texts, length, *, stride, first, count):
   return windows, np.broadcast_to(np.arange(length) >= length - stride, (len(ends), length))
 
 
-def slides(texts, stride, first):
+def slides(texts: list[np.ndarray], stride: int, first: int) -> list[tuple[int, int]]:
   """(index of a text, index of the last token in it) of each window that slides."""
   return [
     (index, end) for index, text in enumerate(texts)

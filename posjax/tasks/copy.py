@@ -6,6 +6,8 @@ read lengths beyond those of training by positional encoding.
 
 import dataclasses
 
+import numpy as np
+
 from posjax.tasks.core.strings import Strings
 
 
@@ -13,14 +15,14 @@ from posjax.tasks.core.strings import Strings
 class Copy(Strings):
   symbols: int = 16  # letters to draw from
 
-  def check(self, length):
+  def check(self, length: int) -> None:
     super().check(length)
     if not 2 <= self.symbols <= 26:
       raise ValueError(f'symbols = {self.symbols}: must be in [2, 26], letters')
 
-  def make(self, rng, size):
+  def make(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     letters = ord('a') + rng.integers(self.symbols, size=size)
     return letters, letters
 
-  def chance(self):
+  def chance(self) -> float:
     return 1 / self.symbols

@@ -11,12 +11,15 @@ the order answers what most writes so far had: what it reaches stands beside eac
 
 import dataclasses
 import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from posjax import data
-from posjax.batch import Example
+from posjax.batch import Batch, Example
 from posjax.tasks.core.strings import Generated, identity
 from posjax.tasks.core.task import Data, Task, Test
 
@@ -34,7 +37,7 @@ class FlipFlop(Task):
   shown = ('reads right',)
   evaluation = ('dense', 'sparse', 'rows')
 
-  def check(self, length):
+  def check(self, length: int) -> None:
     for name in ('ignore', 'dense', 'sparse'):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f'{name} = {getattr(self, name)}: must be in [0, 1)')
@@ -43,7 +46,7 @@ class FlipFlop(Task):
     if length < 4:
       raise ValueError(f'train.length = {length}: must be at least 4, a write and a read')
 
-  def open(self, corpus, length, lengths):
+  def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
     make = lambda n, ignore: functools.partial(make_example, pairs=n // 2, ignore=ignore)
     tests = {}
     for name, ignore in (
@@ -51,9 +54,10 @@ class FlipFlop(Task):
     ):
       made = {n: Generated(make(n, ignore), 'test', self.rows) for n in lengths}
       title = f'{name}: {self.rows:,} rows, a share of {ignore} to ignore'
+      guesses = {n: floor(rows[i][0] for i in range(self.rows)) for n, rows in made.items()}
       tests[name] = Test(
         title, {n: rows.rows(n) for n, rows in made.items()},
-        {n: {'reads right': floor(example for (example,) in rows)} for n, rows in made.items()},
+        {n: {'reads right': guess} for n, guess in guesses.items()},
       )
     train = make(length, self.ignore)
     return Data(
@@ -61,7 +65,7 @@ class FlipFlop(Task):
       validation=Generated(train, 'validation', 1024).rows(length), tests=tests,
     )
 
-  def metrics(self, outputs, batch):
+  def metrics(self, outputs: jax.Array, batch: Batch) -> dict[str, tuple[jax.Array, jax.Array]]:
     right_BT = jnp.argmax(outputs, axis=-1) == batch.targets
     return {
       'reads right': (right_BT, batch.weights),
@@ -81,7 +85,7 @@ def make_example(rng: np.random.Generator, *, pairs: int, ignore: float) -> Exam
   return Example(tokens[:-1], tokens[1:], tokens[:-1] == READ)
 
 
-def floor(examples) -> float:
+def floor(examples: Iterable[Example]) -> float:
   """Returns the share of reads that the majority of the writes so far answers, ties by halves."""
   right = reads = 0
   for example in examples:

@@ -7,13 +7,14 @@ BOS, which begins each document, is no byte, and never scored.
 import dataclasses
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from posjax import data
-from posjax.batch import Batch, Example, Stream
+from posjax.batch import Batch, Example, Indexed, Stream
 from posjax.data.corpus import Documents
 from posjax.data.windows import non_overlapping, slides, sliding
 from posjax.errors import UserError
@@ -33,15 +34,18 @@ class Text(Task):
   evaluation = ('tokens', 'stride', 'windows', 'validation_tokens')
   never = (data.BOS,)  # documents begin with it, so it never follows anything
 
-  def check(self, length):
+  def check(self, length: int) -> None:
     for name in self.evaluation:
       if not 1 <= getattr(self, name) < 2**31:
         raise ValueError(f'{name} = {getattr(self, name)}: must be in [1, 2147483647]')
     if self.stride > length:
       raise ValueError(f'stride = {self.stride}: must be at most train.length = {length}')
 
-  def open(self, corpus, length, lengths):
-    corpus = data.load(**corpus)
+  def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
+    return self.of_corpus(data.load(**corpus), length, lengths)
+
+  def of_corpus(self, corpus: data.Corpus, length: int, lengths: Sequence[int]) -> Data:
+    """Returns the examples of a corpus, see `open`."""
     texts = data.excerpts(
       corpus, 'validation', tokens=self.validation_tokens, excerpt=length
     )
@@ -78,7 +82,7 @@ class Text(Task):
         f'({slide["count"]:,} of {steps:,} windows)'
       ),
     }
-    documents = sum(max(1, np.count_nonzero(text[:-1] == data.BOS)) for text in cut)
+    documents = sum(max(1, int(np.count_nonzero(text[:-1] == data.BOS))) for text in cut)
     scored = f'scored: {documents:,} of {len(corpus.documents("test")):,} documents'
     return {name: Test(titles[name], rows[name]) for name in rows}, scored
 
@@ -88,21 +92,21 @@ class Text(Task):
   def summary(self, means: dict[str, float]) -> dict[str, float]:
     return means | {'bits/byte': means['nats/byte'] / math.log(2)}
 
-  def hint(self, data, limit, tokens):
+  def hint(self, data: Data, limit: float, tokens: int) -> str:
     beginning = cut(data.prompt, int(min(20, limit / 2)))
     most = limit - len(beginning.encode()) - 1  # BOS
     fewer = '' if most >= tokens else f'--config.generate.tokens={most} '
     return f'{fewer}--mode=generate --prompt={shlex.quote(beginning)}'
 
-  def encode(self, text):
+  def encode(self, text: bytes) -> np.ndarray:
     return data.encode(text)
 
-  def decode(self, tokens):
+  def decode(self, tokens: np.ndarray) -> bytes:
     return data.decode(tokens)
 
 
 @dataclasses.dataclass(frozen=True)
-class Pieces(Sequence):
+class Pieces:
   """A document in pieces of at most `length` targets.
 
   The first input is the last target of the piece before, or BOS: every byte is a target exactly
@@ -113,7 +117,7 @@ class Pieces(Sequence):
   length: int
 
   @classmethod
-  def of_all(cls, documents: Sequence[bytes], length: int) -> Sequence[Sequence[Example]]:
+  def of_all(cls, documents: Sequence[bytes], length: int) -> Indexed[Indexed[Example]]:
     """Returns the pieces of each document, which is read when it is indexed."""
     return Documents(documents, lambda text: cls(text, length))
 
@@ -131,7 +135,10 @@ def batch(windows: np.ndarray, weights: np.ndarray) -> Batch:
   return Batch(Stream(windows[:, :-1]), targets, weights & (targets != data.BOS))
 
 
-def check_length(texts, least, split, key, tokens):
+def check_length(
+  texts: list[np.ndarray], least: int, split: str, key: str, tokens: int
+) -> None:
+  """Raises UserError if no text of a split has `least` bytes."""
   longest = max(map(len, texts)) - 1
   if longest < least:
     more = f'raise task.text.{key}, ' if tokens < least else ''  # useless for a small corpus

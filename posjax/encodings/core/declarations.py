@@ -61,7 +61,7 @@ def hook(per: str, does: str = '', **others: bool) -> Callable[[Callable], Calla
   """Returns a decorator that declares a method a hook, see `Hook`."""
 
   def declare(method: Callable) -> Callable:
-    method.hook = Hook(per, does, **others)
+    vars(method)['hook'] = Hook(per, does, **others)
     return method
 
   return declare

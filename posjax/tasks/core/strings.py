@@ -7,8 +7,10 @@ run's data is an index, and it resumes to the bit.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,24 +24,22 @@ VERSION = 1  # of what is drawn: raise it with every change of a generator
 
 
 @dataclasses.dataclass(frozen=True)
-class Generated(Sequence):
+class Generated:
   """Documents of one example each, made when they are indexed by make(rng)."""
 
   make: Callable[[np.random.Generator], Example]
   split: str
-  count: int = COUNT
+  size: int = COUNT
 
   def __len__(self) -> int:
-    return self.count
+    return self.size
 
   def __getitem__(self, index: int) -> tuple[Example]:
-    if index >= self.count:
-      raise IndexError(index)
     return (self.make(np.random.default_rng((SPLITS.index(self.split), index))),)
 
   def rows(self, length: int) -> Batch:
     """Returns all of them, one in a row of `length` tokens."""
-    return padded([example for (example,) in self], length, length)
+    return padded([self[i][0] for i in range(self.size)], length, length)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Strings(Task):
     """Returns the token accuracy of a guess."""
     raise NotImplementedError
 
-  def check(self, length):
+  def check(self, length: int) -> None:
     if self.rows < 1:
       raise ValueError(f'rows = {self.rows}: must be positive')
     if self.room(1) > length:
@@ -86,7 +86,7 @@ class Strings(Task):
     learned = np.arange(len(tokens) - 1) > len(question)
     return Example(tokens[:-1], tokens[1:], learned)
 
-  def open(self, corpus, length, lengths):
+  def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
     largest = {n: self.largest(n) for n in lengths}
     train = lambda rng: self.example(rng, int(rng.integers(1, self.largest(length) + 1)))
     test = lambda size: lambda rng: self.example(rng, size)
@@ -102,7 +102,7 @@ class Strings(Task):
       )},
     )
 
-  def metrics(self, outputs, batch):
+  def metrics(self, outputs: jax.Array, batch: Batch) -> dict[str, tuple[jax.Array, jax.Array]]:
     right_BT = jnp.argmax(outputs, axis=-1) == batch.targets
     asked_B = jnp.any(batch.weights, axis=-1)
     return {

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from posjax.batch import Batch, Example, Stream
+from posjax.batch import Batch, Example, Indexed, Stream
 from posjax.errors import UserError
 
 
@@ -49,7 +49,7 @@ class Data:
 
   name: str
   sha256: str
-  train: Sequence[Sequence[Example]]
+  train: Indexed[Indexed[Example]]
   validation: Batch
   tests: Mapping[str, Test]
   split: str = ''
