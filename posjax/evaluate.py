@@ -95,7 +95,8 @@ def evaluate(scorer, params, data):
   task, limit, records, positions = scorer.task, scorer.limit, [], {}
   for name, test in data.tests.items():
     for length, rows in test.rows.items():
-      floors, within = test.floors.get(length, {}), limit is None or length <= limit
+      floors = test.floors.get(length, {})
+      within = limit is None or max(task.extent(length)) <= limit
       if within:
         found = scorer(params, rows)
         values = task.summary({metric: mean(*pair) for metric, pair in found.items()})

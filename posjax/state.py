@@ -81,14 +81,11 @@ def build(config):
 def check_limit(model, extent, what):
   """Raises UserError if an encoding of `model` cannot represent so many positions on each axis."""
   for name, encoding in model.pattern.by_name.items():
-    limit = encoding.limit
-    limits = limit if isinstance(limit, tuple) else (limit,)
-    for positions, most in zip(extent, limits, strict=False):
-      if most is not None and positions > most:
-        raise UserError(
-          f'{what} is {positions}, and encoding.{name} represents {most} positions; train it with '
-          f'more of them, or lower {what}'
-        )
+    if encoding.limit is not None and max(extent) > encoding.limit:
+      raise UserError(
+        f'{what} is {max(extent)}, and encoding.{name} represents {encoding.limit} positions; '
+        f'train it with more of them, or lower {what}'
+      )
 
 
 def first(config, model):

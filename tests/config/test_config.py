@@ -59,10 +59,11 @@ MISTAKES = {
     'did you mean evaluate.multiples (configs/base.py:LINE)?',
   '--config=rope --config.encoding.rope.bse=3':
     'rope.bse: no such key; did you mean encoding.rope.base (configs/rope.py:LINE)?',
-  '--config=rope --config.mesh[0]=2': '--config.mesh[0]: no such key; did you mean mesh (',
+  '--config=rope --config.evaluate.multiples[0]=2':
+    '--config.evaluate.multiples[0]: no such key; did you mean evaluate.multiples (',
   '--config=rope --config.checkpoint.zzz=2':
     '--config.checkpoint.zzz: no such key; checkpoint has every, keep',
-  '--config=rope --config.zzz=2': 'no such key; the config has seed, encoding, model, attention, ',
+  '--config=rope --config.zzz=2': 'no such key; the config has seed, encoding, model, task, ',
   '--config=rope --config.checkpoint={}':
     '--config.checkpoint: is a section; set its keys one by one: every, keep',
   # Types.
@@ -202,7 +203,7 @@ TASK_MISTAKES = {
   '--config=rope --config.task.text.strid=3':
     '--config.task.text.strid: no such key; did you mean task.text.stride?',
   '--config=rope --config.task.stride=3': '--config.task.stride: no such key; did you mean',
-  '--config=rope --config.task.text.stride=x': 'task.text.stride = x: must be an integer, such as 32',
+  '--config=rope --config.task.text.stride=x': 'task.text.stride = x: must be an integer',
   '--config=rope --config.task.text.stride=65':
     'task.text.stride = 65: must be at most train.length = 64',
   '--config=rope --config.task.text.stride=0': 'task.text.stride = 0: must be in [1, 2147483647]',
@@ -211,9 +212,10 @@ TASK_MISTAKES = {
   '--config=rope --config.task.copy.rows=3':
     '--config.task.copy.rows: task.name is text, so that nothing would read it; set '
     '--config.task.name=copy',
-  '--config=copy --config.train.length=3': 'task.copy.train.length = 3: must be at least 4',
+  '--config=copy --config.train.length=3': 'train.length = 3: must be at least 4',
   '--config=copy --config.task.copy.rows=0': 'task.copy.rows = 0: must be positive',
-  '--config=rope --config.model.form=encoder': 'model.form = encoder: task.name is text, whose mode',
+  '--config=rope --config.model.form=encoder':
+    'model.form = encoder: task.name is text, whose models are decoder; auto takes that',
 }
 
 # The same of encodings, which are looked at when the model is made.
@@ -690,11 +692,12 @@ def test_run_name_depends_on_what_decides_the_weights():
       without_effect.add(key)
     assert (identity.difference(config, other) == {}) == (key in without_effect)
   assert without_effect == {
-    'attention.implementation', 'attention.block', 'data.directory', 'train.log_every',
-    'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'writers',
+    'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh.data',
+    'mesh.fsdp', 'mesh.tensor', 'writers',
     'model.remat', 'train.accumulate', 'train.max_skipped',
     'checkpoint.every', 'checkpoint.keep', 'evaluate.multiples',
-    'generate.tokens', 'generate.temperature', 'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
+    'generate.tokens', 'generate.temperature',
+    'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
     'init.run', 'init.checkpoint',
   }
 
@@ -726,7 +729,8 @@ def test_difference_survives_json():
 @pytest.mark.parametrize('setting', [
   'task.text.stride=64', 'optimizer.warmup=999', 'optimizer.warmup=0', 'optimizer.final=1',
   'generate.top_p=1', 'generate.temperature=0', 'seed=4294967295', 'model.dropout=0',
-  'optimizer.weight_decay=0', 'optimizer.b1=0', 'evaluate.multiples=1', 'mesh.fsdp=2', 'mesh.data=1',
+  'optimizer.weight_decay=0', 'optimizer.b1=0', 'evaluate.multiples=1', 'mesh.fsdp=2',
+  'mesh.data=8',
 ])
 def test_the_least_or_most_that_is_valid(setting):
   config = parse(f'--config=rope --config.{setting}').config

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from posjax import config as config_lib
-from posjax import encodings, train
+from posjax import encodings, tasks, train
 from posjax import run as run_lib
 from posjax import state as state_lib
 from posjax.config import ROOT, validation
@@ -71,6 +71,8 @@ def words(key, value):
     return st.sampled_from(validation.CHOICES[key])
   if key == 'encoding.layers':
     return patterns(value)
+  if key == 'task.name':
+    return st.sampled_from([value, value, *tasks.names(), 'txt'])
   if isinstance(value, bool):
     return st.sampled_from(['true', 'false', '0', '1', 'True'])
   if isinstance(value, int):
@@ -123,11 +125,16 @@ def edited(draw, text, pieces):
   return text
 
 
+def arguments_of_task(name):
+  return {f'task.{name}.{key}': v for key, v in tasks.arguments(tasks.find(name)).items()}
+
+
 @st.composite
 def command_lines(draw, names=NAMES, fixed=()):
   """`fixed` are the keys that are left alone."""
   name = draw(st.sampled_from(names))
-  keys = {key: value for key, value in KEYS[name].items() if key not in fixed}
+  known = KEYS[name] | arguments_of_task(KEYS[name]['task.name'])
+  keys = {key: value for key, value in known.items() if key not in fixed}
   size = draw(st.sampled_from(['', '', ':tiny', ':small', ':large']))
   spec = draw(st.sampled_from(SPECS)) if draw(rarely) else f'{name}{size}'
   argv = [f'--config={spec}', *draw(st.lists(overrides(keys), max_size=4, unique_by=key_of))]

@@ -18,7 +18,6 @@ from posjax.encodings.parts.scaling import TYPES, scale, table
 from posjax.encodings.parts.scaling_check import VALUES, keys, of_trained_length
 from posjax.encodings.rope import Rope
 from posjax.hub.rope_parameters import read
-from posjax.models import transformer
 from posjax.runtime import program as program_lib
 from tests.encodings.test_oracles import close
 from tests.oracles import rope as oracle

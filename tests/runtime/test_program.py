@@ -144,16 +144,18 @@ def hold(workdir):
 
 def save(workdir):
   contents = {
-    'name': 'rope', 'step': 3, 'corpus': 'text', 'by_position': [2.0] * 8,
-    'lengths': [{'length': 8, 'non_overlapping': 2.0, 'sliding': 2.0}],
-    'protocols': {'non_overlapping': 'a', 'sliding': 'b'},
+    'name': 'rope', 'step': 3, 'corpus': 'text', 'unit': 'byte', 'shown': ['bits/byte'],
+    'tests': {'sliding': 'a'}, 'by_position': {'sliding': {'bits/byte': [2.0] * 8}},
+    'records': [
+      {'test': 'sliding', 'metric': 'bits/byte', 'length': 8, 'value': 2.0, 'floor': None},
+    ],
   }
   report.save(contents, workdir)
 
 
 @pytest.mark.parametrize('name, function', [
   ('lock', hold), ('metrics.jsonl', log), ('speed.jsonl', log), ('tensorboard', board),
-  ('evaluation.json', save), ('loss_by_length.png', save),
+  ('evaluation.json', save), ('by_length.png', save),
   ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
 ])
 def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_path, capsys):

@@ -43,8 +43,8 @@ class Encoding(nn.Module):
     'positions are indices: no fractions',
     'positions are whole numbers', any,
   )]] = False
-  limit: ClassVar[Annotated[int | tuple[int, ...] | None, Trait(
-    'how many positions from 0 on it represents, on each axis if that is a tuple; None: any',
+  limit: ClassVar[Annotated[int | None, Trait(
+    'how many positions from 0 on it represents, on each axis; None: any',
     '{:,} positions at most',
   )]] = None
   axes: ClassVar[Annotated[int | None, Trait(
