@@ -171,7 +171,10 @@ def test_table(program, capsys):
   ])
   out = capsys.readouterr().out
   assert text in out
-  assert 'table:    runs/sweeps/far/table.md\nmanifest: runs/sweeps/far/manifest.json\n' in out
+  written = {'table': 'table.md', 'figure': 'by_length.png', 'manifest': 'manifest.json'}
+  lines = (f'{what + ":":<10}runs/sweeps/far/{file}\n' for what, file in written.items())
+  assert ''.join(lines) in out
+  assert Path('runs/sweeps/far/by_length.png').read_bytes().startswith(b'\x89PNG')
   assert 'next:     python -m posjax.sweep far.py --workdir=runs/sweeps/far  #' in out
 
 
@@ -237,6 +240,16 @@ def test_a_run_shows_its_loss_and_step_while_it_runs(program, monkeypatch, capsy
   assert now[0].startswith('0/1 [') and len(now[0]) < 80
   assert any('0/1 [00:00<?] rope, seed 1: compiling the training step' in line for line in shown)
   assert running.looks == 4
+
+
+def test_a_table_of_some(program, capsys):
+  run('--arms=rope,short')
+  capsys.readouterr()
+  assert run('--table --arms=short,alibi --seeds=0,2') == 0
+  assert len(program.calls) == 6
+  out = capsys.readouterr().out
+  assert '; seeds 0, 2; ' in out and 'Not there: alibi, seed 0; alibi, seed 2\n' in out
+  assert '| short | 5,678 | 3.00 ± 0.00 | beyond 64 |' in out and '| rope' not in out
 
 
 def test_an_added_arm_is_all_that_runs(program, monkeypatch):
@@ -387,7 +400,7 @@ MISTAKES = {
   ('', '', '--seeds=0,3'): '--seeds=0,3: each must be one of 0, 1, 2',
   ('', '', '--arms=rope,'): '--arms=rope,: each must be one of rope, short, alibi',
   ('', '', '--table'): 'runs/sweeps/far: no run is done yet',
-  ('', '', '--table --arms=rope'): '--table runs nothing, so that --arms and --seeds mean nothing',
+  ('', '', '--table --arms=rope'): 'runs/sweeps/far: no run is done yet',
   ('', '', '--arm=rope'): 'unrecognized arguments: --arm=rope',
   ("'--config=alibi'", "'--config=alibbi'", ''):
     'far.py: arm alibi: --config=alibbi: no such file',
