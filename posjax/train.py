@@ -41,23 +41,14 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
   writers.check_installed(config.writers)
   clock = Clock(**{'import': import_seconds})
   setup = state_lib.setup(config)
-  length = config.train.length
-  order = dict(
-    length=length, batch=config.train.batch // jax.process_count(), seed=config.seed,
-    shard=(jax.process_index(), jax.process_count()),
-  )
   with clock('data'):
     data = setup.open()
-    batches = pipeline.batches(
-      data.train, name=data.name, answers=setup.task.answers(length), **order
-    )
+    batches, fingerprint = open_batches(setup, data)
   warm_start.check(config.init, setup.model, setup.shapes.params)
-  record = report.record(config, data, setup.shapes.params) | {
-    'name': name,
-    'data': pipeline.fingerprint(sha256=data.sha256, split=data.split, **order),
-  }
+  record = report.record(config, data, setup.shapes.params)
+  record |= {'name': name, 'data': fingerprint}
   scorer = evaluate.Scorer(
-    setup.task, setup.model, setup.mesh, config.train.batch * length, config.seed
+    setup.task, setup.model, setup.mesh, config.train.batch * config.train.length, config.seed
   )
   with lock.held(workdir), jax.set_mesh(setup.mesh):
     print(report.banner(setup, name, data, workdir), flush=True)
@@ -73,6 +64,18 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
       result, record, workdir, name=name, step=int(state.step), command=command, hint=hint
     )
   print(clock)
+
+
+def open_batches(setup, data):
+  """This host's batches, and what decides their order."""
+  config, hosts = setup.config, jax.process_count()
+  order = dict(
+    length=config.train.length, batch=config.train.batch // hosts, seed=config.seed,
+    shard=(jax.process_index(), hosts),
+  )
+  answers = setup.task.answers(config.train.length)
+  batches = pipeline.batches(data.train, name=data.name, answers=answers, **order)
+  return batches, pipeline.fingerprint(sha256=data.sha256, split=data.split, **order)
 
 
 @dataclasses.dataclass(frozen=True)

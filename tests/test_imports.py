@@ -1,9 +1,20 @@
 """What is imported when: a user of the encodings pays for jax and flax, not for data and plots."""
 
+import ast
+import graphlib
+import os
+import pathlib
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
+
+import posjax
+from posjax import attention, config, encodings
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 HEAVY = (
   'array_record', 'grain', 'matplotlib', 'pyarrow', 'tensorboardX', 'tensorflow',
@@ -29,3 +40,74 @@ def test_nothing_heavy_is_imported_before_it_is_used(modules, unwanted):
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
   )
   assert done.stdout.split() == []
+
+
+def imported():
+  """{module: modules of posjax that it imports, at once or when it is used}."""
+  files = {
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
+    for path in (ROOT / 'posjax').rglob('*.py')
+  }
+  found = {module: set() for module in files}
+  for module, path in files.items():
+    tree = ast.parse(path.read_text())
+    typing = {
+      id(node) for block in ast.walk(tree)
+      if isinstance(block, ast.If) and ast.unparse(block.test) == 'TYPE_CHECKING'
+      for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+      if isinstance(node, ast.ImportFrom) and id(node) not in typing:
+        names = [f'{node.module}.{alias.name}' for alias in node.names]
+        found[module] |= {name if name in files else node.module for name in names} & files.keys()
+    found[module].discard(module)
+  return found
+
+
+def test_nothing_imports_in_a_circle():
+  """Neither a module nor a package, and not when it is used, either."""
+  modules, packages = imported(), {}
+  graphlib.TopologicalSorter(modules).prepare()
+  room = lambda module: [*module.split('.'), ''][1]
+  for module, others in modules.items():
+    packages.setdefault(room(module), set()).update({*map(room, others)} - {room(module), ''})
+  graphlib.TopologicalSorter(packages).prepare()
+  assert {'encodings', 'errors'} <= packages['attention'] and not packages['errors']
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_its_configs(tmp_path):
+  """It works from an empty folder, without the checkout."""
+  pip = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', tmp_path / 'wheel']
+  copy = tmp_path / 'copy'
+  for name in ('posjax', 'configs'):
+    shutil.copytree(ROOT / name, copy / name)
+  for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
+    shutil.copy(ROOT / name, copy)
+  subprocess.run([*pip, copy], check=True)
+  (wheel,) = (tmp_path / 'wheel').glob('*.whl')
+  zipfile.ZipFile(wheel).extractall(tmp_path / 'site')
+  (tmp_path / 'empty').mkdir()
+  code = (
+    'import posjax; from posjax import run; '
+    "print(posjax.__file__, run.parse(['posjax', '--config=flip_flop']).path)"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=tmp_path / 'empty', capture_output=True, text=True, check=True,
+    env=os.environ | {'PYTHONPATH': str(tmp_path / 'site')},
+  )
+  site = tmp_path / 'site/posjax'
+  assert done.stdout.split() == [
+    f'{site}/__init__.py', f'{site}/configs/tasks/flip_flop.py'
+  ]
+  assert (site / 'py.typed').exists()
+
+
+def test_the_package_offers_its_names():
+  assert posjax.build is encodings.build and posjax.At is encodings.At
+  assert posjax.attend is attention.attend and posjax.load_config is config.load
+  for name in encodings.names():
+    kind = encodings.find(name)
+    assert getattr(posjax, kind.__name__) is kind
+  with pytest.raises(AttributeError, match="^module 'posjax' has no attribute 'Ropee'$"):
+    _ = posjax.Ropee

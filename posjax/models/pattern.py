@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from posjax.dims import letters
-from posjax.encodings import Bound, Encoding, name_of
+from posjax.encodings import Bound, Encoding, find, name_of, names
+from posjax.encodings.core.chain import counted
+from posjax.errors import UserError
 
 
 class Layer(NamedTuple):
@@ -134,3 +136,13 @@ def with_layer(bound, layered):
   merge = lambda shared, own: own if shared is None else shared
   weights = jax.tree.map(merge, bound.weights, layered, is_leaf=lambda x: x is None)
   return bound.replace(weights=weights)
+
+
+def check_axes(name, encoding, axes):
+  """Raises UserError, with those that do, if an encoding does not read positions of `axes` axes."""
+  if encoding.axes not in (None, axes):
+    able = [other for other in names() if find(other).axes in (None, axes)]
+    raise UserError(
+      f'encoding.{name}: it reads {counted(encoding.axes)}, and these positions have {axes}; '
+      f'these take {axes}: {", ".join(able)}'
+    )

@@ -17,13 +17,12 @@ from posjax import dims as dims_lib
 from posjax.attention import check_fused, decode
 from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, build, find, names
+from posjax.encodings import At, Bound, build
 from posjax.encodings.core.arrays import wide
-from posjax.encodings.core.chain import counted
 from posjax.encodings.core.entry import checked
 from posjax.errors import UserError
 from posjax.models.block import Block, Memory, fan_in, make_norm
-from posjax.models.pattern import Pattern, with_layer
+from posjax.models.pattern import Pattern, check_axes, with_layer
 from posjax.sharding import spread_rows, whole
 
 
@@ -247,16 +246,6 @@ class Transformer(nn.Module):
     features, _ = bound.features(jnp.zeros((batch, 1, self.dim), self.dtype), at, layer_state)
     h = jnp.zeros((batch, 1, self.kv_heads, self.head_dim), self.dtype)
     return bound.key(at.tokens(h, h, features))
-
-
-def check_axes(name, encoding, axes):
-  """Raises UserError, with those that do, if an encoding does not read positions of `axes` axes."""
-  if encoding.axes not in (None, axes):
-    able = [other for other in names() if find(other).axes in (None, axes)]
-    raise UserError(
-      f'encoding.{name}: it reads {counted(encoding.axes)}, and these positions have {axes}; '
-      f'these take {axes}: {", ".join(able)}'
-    )
 
 
 def unstacked(tree, groups):

@@ -53,15 +53,14 @@ def sweep(options):
   runs = runs_lib.plan(path, arms, seeds, workdir)
   arms = choose('arms', options.arms, arms)
   seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
-  # What is there must fit before hours go into the rest.
-  if not table.finished(runs) and options.table:
-    raise UserError(f'{workdir}: no run is done yet')
   chosen = [run for run in runs if run.arm in arms and str(run.seed) in seeds]
-  wanted = [] if options.table else chosen
+  wanted, shown = ([], chosen) if options.table else (chosen, runs)
+  # What is there must fit before hours go into the rest.
+  if not table.finished(shown) and options.table:
+    raise UserError(f'{workdir}: no run is done yet')
   save = lambda: files.replace(workdir / 'manifest.json', runs_lib.manifest(path, claim, runs))
   runs_lib.execute_all(wanted, save)
   save()
-  shown = [run for run in runs if run in chosen or not options.table]
   if done := table.finished(shown):
     text = table.tables(claim, shown, done)
     files.replace(workdir / 'table.md', text)

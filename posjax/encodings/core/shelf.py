@@ -5,13 +5,15 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+from pathlib import Path
 
 from flax.core import FrozenDict
 
-from posjax import encodings
 from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.errors import UserError
+
+FOLDER = Path(__file__).parents[1]
 
 # Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
 LARGEST = {int: 2**24, float: 1e38}
@@ -19,7 +21,7 @@ LARGEST = {int: 2**24, float: 1e38}
 
 def names():
   """Names of all encodings on the shelf, sorted."""
-  return sorted(m.name for m in pkgutil.iter_modules(encodings.__path__) if not m.ispkg)
+  return sorted(m.name for m in pkgutil.iter_modules([str(FOLDER)]) if not m.ispkg)
 
 
 def find(name):
@@ -33,7 +35,7 @@ def find(name):
       + (f'; did you mean {near[0]!r}?' if near else '')
       + f' (encodings: {", ".join(names())})'
     )
-  module = importlib.import_module(f'{encodings.__name__}.{name}')
+  module = importlib.import_module(f'posjax.encodings.{name}')
   found = [
     value for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Encoding)

@@ -5,23 +5,25 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
-from posjax import tasks
 from posjax.errors import UserError, one_of
 from posjax.tasks.core.task import Task
+
+FOLDER = Path(__file__).parents[1]
 
 
 def names() -> list[str]:
   """Returns the names of all tasks, sorted."""
-  return sorted(m.name for m in pkgutil.iter_modules(tasks.__path__) if not m.ispkg)
+  return sorted(m.name for m in pkgutil.iter_modules([str(FOLDER)]) if not m.ispkg)
 
 
 def find(name: str) -> type[Task]:
   """Returns the class of the task called `name`. Raises UserError if there is none."""
   if name not in names():
     raise UserError(f'task.name = {name}: {one_of(name, names())}')
-  module = importlib.import_module(f'{tasks.__name__}.{name}')
+  module = importlib.import_module(f'posjax.tasks.{name}')
   (kind,) = (
     value for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
