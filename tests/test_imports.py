@@ -93,8 +93,8 @@ def test_a_wheel_brings_its_configs(tmp_path):
     "print(posjax.__file__, run.parse(['posjax', '--config=flip_flop']).path)"
   )
   done = subprocess.run(
-    [sys.executable, '-c', code], cwd=tmp_path / 'empty', capture_output=True, text=True, check=True,
-    env=os.environ | {'PYTHONPATH': str(tmp_path / 'site')},
+    [sys.executable, '-c', code], cwd=tmp_path / 'empty', capture_output=True, text=True,
+    check=True, env=os.environ | {'PYTHONPATH': str(tmp_path / 'site')},
   )
   site = tmp_path / 'site/posjax'
   assert done.stdout.split() == [
