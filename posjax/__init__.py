@@ -1,6 +1,6 @@
 """Positional encodings in Transformers, implemented once and compared fairly, in JAX.
 
-  from posjax import At, Bound, attend, build        # what a model of your own needs
+  from posjax import Bound, Positions, attend, build  # what a model of your own needs
   posjax.Rope(base=500_000.0)                         # any encoding, as a class
 
 What is named here is imported when it is used: `import posjax` alone imports nothing.
@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
   from posjax.attention import attend
   from posjax.config import load as load_config
-  from posjax.encodings import At, Bound, Chain, Encoding, build
+  from posjax.encodings import Bound, Chain, Encoding, Positions, build
 
-__all__ = ['At', 'Bound', 'Chain', 'Encoding', 'attend', 'build', 'load_config']
+__all__ = ['Bound', 'Chain', 'Encoding', 'Positions', 'attend', 'build', 'load_config']
 
 _PLACES = {
-  'attend': ('posjax.attention', 'attend'),
-  'load_config': ('posjax.config', 'load'),
-  **{name: ('posjax.encodings', name) for name in ('At', 'Bound', 'Chain', 'Encoding', 'build')},
+  'attend': 'posjax.attention.attend', 'load_config': 'posjax.config.load',
+  **{name: f'posjax.encodings.{name}' for name in __all__ if name not in ('attend', 'load_config')},
 }
 
 
 def __getattr__(name: str):
   if name in _PLACES:
-    module, attribute = _PLACES[name]
+    module, _, attribute = _PLACES[name].rpartition('.')
     return getattr(importlib.import_module(module), attribute)
   if re.fullmatch('[A-Z][A-Za-z0-9]*', name):  # RopePlusPlus is in rope_plus_plus.py
     file = re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()

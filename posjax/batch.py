@@ -6,7 +6,7 @@ import flax
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings import At
+from posjax.encodings import Positions
 
 Array = Any  # jax's; numpy's where a host makes it; or shape and dtype alone
 Item = TypeVar('Item', covariant=True)
@@ -33,7 +33,7 @@ class Stream:
   pos: Array | None = None
   segment_ids: Array | None = None
 
-  def at(self, relative: bool = False) -> At:
+  def at(self, relative: bool = False) -> Positions:
     """Returns the positions.
 
     Args:
@@ -43,8 +43,8 @@ class Stream:
     order_BT = jnp.arange(self.x.shape[1], dtype=jnp.int32)[None]
     segment_ids = jnp.zeros_like(order_BT) if self.segment_ids is None else self.segment_ids
     if relative or self.pos is None:
-      return At(order_BT[..., None], order_BT, segment_ids, consecutive=True)
-    return At(self.pos, order_BT, segment_ids)
+      return Positions(order_BT[..., None], order_BT, segment_ids, consecutive=True)
+    return Positions(self.pos, order_BT, segment_ids)
 
 
 @flax.struct.dataclass

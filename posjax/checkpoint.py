@@ -28,10 +28,10 @@ ITEMS = ('state', 'data', 'record')
 SAVED = 'saved'
 
 # What the system says of files that are damaged or gone; None: it says nothing.
-OF_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
+CORRUPTION_ERRNOS = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
-class Damaged(Exception):
+class CorruptCheckpoint(Exception):
   """A checkpoint cannot be read, or is not what was saved: one line saying why."""
 
 
@@ -54,7 +54,7 @@ class Checkpoints:
       check_name(self.directory)
     elif not self.directory.is_dir():
       raise UserError(f'{workdir}: no checkpoint is here; train first, or name its --workdir')
-    self._kept = Kept(keep, losses={})
+    self._kept = KeepNewestAndBest(keep, losses={})
     self._saving = None  # the last step that was given to Orbax
     self._manager = ocp.CheckpointManager(
       self.directory,
@@ -70,7 +70,7 @@ class Checkpoints:
     for step in self.steps():
       try:
         self._kept.losses[step] = self.record(step)['validation_loss']
-      except Damaged:
+      except CorruptCheckpoint:
         pass  # whoever wants to read it says so
 
   def steps(self):
@@ -81,11 +81,11 @@ class Checkpoints:
   def record(self, step):
     """What `save` was given, and `validation_loss`. Raises Damaged."""
     if not (self.directory / str(step) / 'record').is_dir():
-      raise Damaged('it is no checkpoint of a run')
+      raise CorruptCheckpoint('it is no checkpoint of a run')
     record = self._read(step, 'record', ocp.args.JsonRestore(), 'its record')
     whole = isinstance(record, dict) and record.pop('sha256_of_record', None)
     if whole != checksum.of_json(record):
-      raise Damaged('its record is not what was saved')
+      raise CorruptCheckpoint('its record is not what was saved')
     return record
 
   def save(self, step, state, batches, record, validation_loss):
@@ -134,14 +134,14 @@ class Checkpoints:
 
       self._read(step, 'data', grain.checkpoint.CheckpointRestore(batches), 'its place in the data')
       if checksum.of_json(batches.get_state()) != record['batches']:
-        raise Damaged('its place in the data is not what was saved')
+        raise CorruptCheckpoint('its place in the data is not what was saved')
     return Restored(step, state, record)
 
   def weights(self, step, record, shapes):
     """The arrays of the weights `shapes`, a tree, alone. Raises Damaged."""
     for path, _ in jax.tree_util.tree_leaves_with_path(shapes):
       if f'.params{jax.tree_util.keystr(path)}' not in record['checksums']:
-        raise Damaged(f'it has no weight {jax.tree_util.keystr(path)}')
+        raise CorruptCheckpoint(f'it has no weight {jax.tree_util.keystr(path)}')
     with reading('its arrays'), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
       params = reader.restore(self.directory / str(step) / 'state', args=ocp.args.PyTreeRestore(
         item={'params': shapes}, partial_restore=True,
@@ -169,7 +169,7 @@ class Checkpoints:
     for step in reversed(self.steps()):
       try:
         found = read(step)
-      except Damaged as error:
+      except CorruptCheckpoint as error:
         damaged[step] = error
         continue
       for other, why in damaged.items():
@@ -190,12 +190,12 @@ class Checkpoints:
       raise UserError(f'--checkpoint={which}: {self.directory} has none; {there}')
     try:
       return read(step)
-    except Damaged as error:
+    except CorruptCheckpoint as error:
       raise UserError(f'--checkpoint={which}: {step} is damaged: {error}; {there}') from error
 
-  def set_aside(self, newest):
+  def quarantine(self, newest):
     """Moves what is numbered above `newest`, the step a run goes on from, out of its way."""
-    place = self.directory.parent / 'set_aside'
+    place = self.directory.parent / 'quarantine'
     for step in self.steps():
       if step > newest:
         place.mkdir(exist_ok=True)
@@ -246,7 +246,7 @@ class Checkpoints:
 
 
 @dataclasses.dataclass
-class Kept(policies.PreservationPolicy):
+class KeepNewestAndBest(policies.PreservationPolicy):
   """The newest checkpoints and the best; and whatever is not known to be a checkpoint of ours.
 
   Not Orbax's `max_to_keep` with a `best_fn`: that deletes the newest, and a run's progress with it.
@@ -271,7 +271,7 @@ def check_sums(arrays, record, under=''):
   sums = jax.device_get(checksum.of_arrays(arrays))
   changed = [name for name in sums if record['checksums'][under + name] != sums[name]]
   if changed:
-    raise Damaged(f'its array {under}{changed[0]} is not what was saved')
+    raise CorruptCheckpoint(f'its array {under}{changed[0]} is not what was saved')
 
 
 def check_name(directory):
@@ -301,7 +301,7 @@ def reading(what):
     raise
   except Exception as error:
     cause = error.__cause__ or error  # Orbax tells where, and TensorStore why
-    if (number := system_error(cause)) not in OF_DAMAGE:
+    if (number := system_error(cause)) not in CORRUPTION_ERRNOS:
       raise OSError(number, os.strerror(number), what) from error
     why = f'{type(cause).__name__}: {one_line(cause)[:120]}'
-    raise Damaged(f'{what} cannot be read ({why})') from error
+    raise CorruptCheckpoint(f'{what} cannot be read ({why})') from error

@@ -112,7 +112,7 @@ def main(argv: list[str]) -> int:
     python = Finding('python', f'{platform.python_version()} at {sys.executable}')
     return report([python, *packages(), *devices(), *folders()])
 
-  return program.answer(check)
+  return program.run_program(check)
 
 
 if __name__ == '__main__':

@@ -43,7 +43,7 @@ class Scorer:
     pieces = []
     for start in range(0, count, rows):
       piece = jax.tree.map(lambda x, start=start: padded(x[start : start + rows], rows), batch)
-      placed = jax.device_put(piece, sharding.of_batch(self._mesh))
+      placed = jax.device_put(piece, sharding.batch_sharding(self._mesh))
       # A key for encodings that draw positions here too.
       made = self._metrics(params, placed, jax.random.fold_in(self._rng, start))
       pieces.append(jax.tree.map(lambda x: np.asarray(x)[: count - start], made))  # noqa: B023

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax import report, state
-from posjax.encodings import At
+from posjax.encodings import Positions
 from posjax.errors import UserError
 from posjax.models.transformer import Cache, unstacked
 
@@ -34,7 +34,7 @@ class Decoding:
   """What one step hands to the next: the newest tokens, where they stand, and all keys so far."""
 
   tokens_B: jax.Array
-  at: At  # of the newest tokens, T = 1
+  at: Positions  # of the newest tokens, T = 1
   cache: Cache
 
 
@@ -89,7 +89,7 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
   tokens_BT, padding_B = pad_left(prompts)
   length, chunks = tokens_BT.shape[1], -(-tokens // CHUNK)
   capacity, slots = bucket(length + chunks * CHUNK), 2 * length
-  params = apart(model, params)
+  params = unstack_layers(model, params)
   decoding = prefill(
     model, params, tokens_BT, padding_B, rng, capacity=capacity, slots=slots, **sampling
   )
@@ -103,7 +103,7 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def apart(model, params):
+def unstack_layers(model, params):
   """The weights, those of each group of layers in arrays of their own, as decoding reads them."""
   return params | {'layers': unstacked(params['layers'], model.groups)}
 
@@ -114,7 +114,7 @@ def prefill(model, params, tokens_BT, padding_B, rng, *, capacity, slots, **samp
   B, T = tokens_BT.shape
   order_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
   pos_BT = order_BT - padding_B[:, None]
-  at = At(
+  at = Positions(
     pos=jnp.maximum(pos_BT, 0)[..., None],
     order=order_BT,
     segment_ids=jnp.where(pos_BT >= 0, 0, jnp.int32(-1)),

@@ -29,7 +29,7 @@ def start(run):
   from posjax.runtime import compile_cache, memory
 
   compile_cache.keep(workdir if trains else None)
-  with memory.explained():
+  with memory.memory_as_user_error():
     if trains:
       from posjax import train
 
@@ -61,7 +61,7 @@ def main(argv):
   allocator.keep_freed_memory()
   gc.set_threshold(100_000)  # else it looks again and again at modules and programs, which all stay
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
-  return program.answer(lambda: start(parse(argv)))
+  return program.run_program(lambda: start(parse(argv)))
 
 
 def keep_argv(argv):

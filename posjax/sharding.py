@@ -57,7 +57,7 @@ def check(mesh, dims, rows):
       )
 
 
-def of_state(tree, mesh):
+def state_sharding(tree, mesh):
   """The sharding of each leaf of a tree of weights, or of anything that holds such trees."""
 
   def sharding(path, leaf):
@@ -77,11 +77,11 @@ def row_parts(mesh):
   return math.prod(mesh.shape[axis] for axis in AXES['B'])
 
 
-def of_batch(mesh):
+def batch_sharding(mesh):
   return NamedSharding(mesh, PartitionSpec(AXES['B']))
 
 
-def spread_rows(x_B):
+def constrain_batch(x_B):
   """Keeps the leading axis spread like a batch's rows, if there is such a mesh and it divides them.
 
   Without it the compiler may rather keep activations sharded by the weights' D.
@@ -92,14 +92,14 @@ def spread_rows(x_B):
   return jax.lax.with_sharding_constraint(x_B, PartitionSpec(AXES['B']))
 
 
-def whole(table):
+def replicated(table):
   """All of a table on every device: rows looked up in a part of one would be moved twice."""
   if jax.sharding.get_abstract_mesh().axis_names != MESH_AXES:
     return table
   return jax.lax.with_sharding_constraint(table, PartitionSpec())
 
 
-def place(batch, mesh):
+def shard_batch(batch, mesh):
   """This host's rows of numpy arrays as part of global arrays."""
-  sharding = of_batch(mesh)
+  sharding = batch_sharding(mesh)
   return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

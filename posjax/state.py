@@ -29,14 +29,14 @@ class State:
       nothing else, int32 [].
     gave_up: the step in which they became more than the run allows, int32 []; 0: none.
     params: the weights.
-    moments: of AdamW.
+    opt_state: the moments of AdamW.
   """
 
   step: jax.Array
   skipped: jax.Array
   gave_up: jax.Array
   params: dict
-  moments: optax.OptState
+  opt_state: optax.OptState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def abstract(config, model, mesh):
   shapes = jax.eval_shape(first(config, model))
   return jax.tree.map(
     lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-    shapes, sharding.of_state(shapes, mesh),
+    shapes, sharding.state_sharding(shapes, mesh),
   )
 
 
@@ -144,7 +144,7 @@ def load(setup, workdir, which):
     shapes = setup.shapes.params
     source = transfer.leaves(saved.model, saved.params)
     taken = transfer.plan(source, transfer.leaves(setup.model, shapes))
-    misfits = [f'{each.leaf} is {each}' for each in taken if not each.whole]
+    misfits = [f'{each.leaf} is {each}' for each in taken if not each.complete]
     misfits += [f'{leaf} is {text}' for leaf, text in transfer.dropped(source, taken)]
     if misfits:
       raise UserError(

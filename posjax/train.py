@@ -145,7 +145,7 @@ def resume(context):
         'choose another --workdir'
       )
     return None
-  checkpoints.set_aside(restored.step)
+  checkpoints.quarantine(restored.step)
   written = restored.record.get('metrics', 0)  # older checkpoints do not say
   metrics.check_kept(workdir, step=restored.step, written=written)
   print(f'resuming after step {restored.step}', flush=True)
@@ -186,9 +186,9 @@ def loop(context, state, step):
     writers=opened,
   )
   pending = None
-  with contextlib.closing(log), signals.noted() as came:
+  with contextlib.closing(log), signals.defer_signals() as came:
     for number in range(first, config.train.steps + 1):
-      state, values = step(state, sharding.place(next(context.batches), setup.mesh))
+      state, values = step(state, sharding.shard_batch(next(context.batches), setup.mesh))
       # A step's metrics are fetched while the next one runs: the device never waits for the host.
       if pending:
         log.write(*pending)

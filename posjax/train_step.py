@@ -66,10 +66,10 @@ def train_step(
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
   def updated():
-    updates, moments = update(grads, state.moments, state.params)
-    return optax.apply_updates(state.params, updates), moments
+    updates, opt_state = update(grads, state.opt_state, state.params)
+    return optax.apply_updates(state.params, updates), opt_state
 
-  params, moments = jax.lax.cond(finite, updated, lambda: (state.params, state.moments))
+  params, opt_state = jax.lax.cond(finite, updated, lambda: (state.params, state.opt_state))
   step, skipped = state.step + 1, state.skipped + ~finite
   first_too_many = ~finite & (state.gave_up == 0) & (skipped > max_skipped)
   gave_up = jnp.where(first_too_many, step, state.gave_up)
@@ -80,7 +80,7 @@ def train_step(
     'skipped': skipped,
     'gave_up': gave_up,
   }
-  return State(step, skipped, gave_up, params, moments), metrics
+  return State(step, skipped, gave_up, params, opt_state), metrics
 
 
 def make_step(setup):
@@ -101,7 +101,7 @@ def make_step(setup):
 
 def example(setup):
   """Shapes and places of a batch."""
-  train, place = setup.config.train, sharding.of_batch(setup.mesh)
+  train, place = setup.config.train, sharding.batch_sharding(setup.mesh)
   B, T = train.batch, train.length
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((B, *x.shape[1:]), x.dtype, sharding=place),

@@ -64,7 +64,7 @@ class Taken(NamedTuple):
   why: str
 
   @property
-  def whole(self):
+  def complete(self):
     return all(row and row.leaf.shape == self.leaf.shape for row in self.rows)
 
   def __str__(self):

@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from posjax import checkpoint
-from posjax.checkpoint import Checkpoints, Damaged
+from posjax.checkpoint import Checkpoints, CorruptCheckpoint
 from posjax.errors import UserError
 from posjax.runtime import checksum
 from tests.support.meshes import mesh_of
@@ -52,7 +52,7 @@ def put(state, mesh_shape=(1, 1, 1)):
   return {name: jax.device_put(x, places[name].sharding) for name, x in state.items()}
 
 
-def later(state, step):
+def suffix_sum(state, step):
   """The state after `step`: every number another one."""
   return {name: x + np.asarray(step, x.dtype) for name, x in state.items()}
 
@@ -65,7 +65,7 @@ def saved(tmp_path_factory):
   with contextlib.closing(Checkpoints(workdir, 2, create=True)) as checkpoints:
     for step in (4, 8):
       next(iterator)
-      checkpoints.save(step, put(later(first_state(), step)), iterator, RECORD, 1 / step)
+      checkpoints.save(step, put(suffix_sum(first_state(), step)), iterator, RECORD, 1 / step)
   return workdir
 
 
@@ -84,7 +84,7 @@ def restore(workdir, mesh=(1, 1, 1), check=lambda record: None):
 
 def assert_whole(restored, numbers):
   """`restored` is what was saved after its step, to the bit."""
-  for name, x in later(first_state(), restored.step).items():
+  for name, x in suffix_sum(first_state(), restored.step).items():
     np.testing.assert_array_equal(np.asarray(restored.state[name]), x)
   assert restored.record['validation_loss'] == 1 / restored.step
   assert {key: restored.record[key] for key in RECORD} == RECORD
@@ -146,17 +146,17 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
   assert restored.step == (4 if name == '8' else 8)
   assert ('passed over' in capsys.readouterr().err) == name.isdecimal()
   with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
-    checkpoints.set_aside(restored.step)
+    checkpoints.quarantine(restored.step)
     assert checkpoints.steps() == ([4] if name == '8' else [4, 8])
     for step in (12, 16, 20, 24):
-      checkpoints.save(step, put(later(first_state(), step)), batches(), RECORD, 1.0)
+      checkpoints.save(step, put(suffix_sum(first_state(), step)), batches(), RECORD, 1.0)
   kept = {path.name for path in (tmp_path / 'run/checkpoints').iterdir()}
   best = '4' if name == '8' else '8'
   assert kept == {'20', '24', best} | ({name} if name == 'notes' else set())
   if name.isdecimal():
-    assert {*(tmp_path / 'run/set_aside').iterdir()} == {tmp_path / 'run/set_aside' / name}
+    assert {*(tmp_path / 'run/quarantine').iterdir()} == {tmp_path / 'run/quarantine' / name}
   if name in ('8', 'notes'):
-    place = 'set_aside' if name == '8' else 'checkpoints'
+    place = 'quarantine' if name == '8' else 'checkpoints'
     assert (tmp_path / 'run' / place / name / 'mine.txt').read_text() == 'mine'
 
 
@@ -178,10 +178,10 @@ def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
   with contextlib.closing(Checkpoints(tmp_path / 'run', keep, create=True)) as checkpoints:
     assert find(checkpoints, 'newest', target, check=anything).step == 4
     gc.collect()
-    checkpoints.set_aside(4)
+    checkpoints.quarantine(4)
     assert checkpoints.newest() == 4
     for step in (5, 9, 10):
-      checkpoints.save(step, put(later(first_state(), step)), batches(), RECORD, 1.0)
+      checkpoints.save(step, put(suffix_sum(first_state(), step)), batches(), RECORD, 1.0)
     checkpoints.wait()
     assert checkpoints.newest() == 10
     assert find(checkpoints, 'best', target, check=anything).step == 4
@@ -195,7 +195,7 @@ def test_a_passing_trouble_is_no_damage():
   text = "UNAVAILABLE: Error reading: Too many open files [os_error_code='24' source locations=…"
   with pytest.raises(OSError, match='Too many open files'), checkpoint.reading('its arrays'):
     raise ValueError(text)
-  with pytest.raises(Damaged), checkpoint.reading('its arrays'):
+  with pytest.raises(CorruptCheckpoint), checkpoint.reading('its arrays'):
     raise FileNotFoundError(errno.ENOENT, 'No such file or directory')
 
 
@@ -298,8 +298,8 @@ def test_set_aside_again(saved, tmp_path):
     (tmp_path / 'run/checkpoints/9').mkdir()
     (tmp_path / 'run/checkpoints/9' / str(number)).touch()
     with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
-      checkpoints.set_aside(8)
-  aside = tmp_path / 'run/set_aside'
+      checkpoints.quarantine(8)
+  aside = tmp_path / 'run/quarantine'
   assert {path.name: [*path.iterdir()][0].name for path in aside.iterdir()} == {
     '9': '0', '9.1': '1', '9.2': '2',
   }
@@ -351,7 +351,7 @@ def test_restores_on_another_mesh(tmp_path, old, new):
   iterator = batches()
   next(iterator)
   with contextlib.closing(Checkpoints(tmp_path, 2, create=True)) as checkpoints:
-    checkpoints.save(4, put(later(first_state(), 4), old), iterator, RECORD, 1 / 4)
+    checkpoints.save(4, put(suffix_sum(first_state(), 4), old), iterator, RECORD, 1 / 4)
   restored, numbers = restore(tmp_path, new)
   assert_whole(restored, numbers)
   for name, target in like(first_state(), new).items():
@@ -388,7 +388,7 @@ def test_memory_that_gives_out_is_no_damage():
   with pytest.raises(jax.errors.JaxRuntimeError), checkpoint.reading('its arrays'):
     raise error
   with (
-    pytest.raises(Damaged, match=r'^its arrays cannot be read \(ValueError: one line\)$'),
+    pytest.raises(CorruptCheckpoint, match=r'^its arrays cannot be read \(ValueError: one line\)$'),
     checkpoint.reading('its arrays'),
   ):
     raise ValueError('one\n  line')

@@ -10,7 +10,7 @@ import pytest
 from posjax import config as config_lib
 from posjax import data, evaluate, report, sharding, state
 from posjax.data.windows import non_overlapping, sliding
-from posjax.encodings import At, Chain
+from posjax.encodings import Chain, Positions
 from posjax.encodings.learned import Learned
 from posjax.encodings.randomize import Randomize
 from posjax.encodings.rope import Rope
@@ -45,7 +45,8 @@ def nats_by_hand(model, params, tokens, rng=None):
   T = len(tokens) - 1
   row = jnp.arange(T)[None]
   logits, _ = model.apply(
-    {'params': params}, tokens[None, :-1], At(row[..., None], row, jnp.zeros_like(row)), rng=rng
+    {'params': params}, tokens[None, :-1],
+    Positions(row[..., None], row, jnp.zeros_like(row)), rng=rng,
   )
   p = np.asarray(jax.nn.softmax(logits[0].astype(jnp.float32)), np.float64)
   return -np.log(p[np.arange(T), tokens[1:]])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from posjax import config as config_lib
 from posjax import data, generate, state
-from posjax.encodings import At, find
+from posjax.encodings import Positions, find
 from posjax.encodings.randomize import Randomize
 from posjax.errors import UserError
 from posjax.models import transformer
@@ -45,7 +45,7 @@ def greedy_by_hand(model, params, prompt, tokens):
   text = np.zeros(len(prompt) + tokens, np.int32)
   text[: len(prompt)] = prompt
   row = jnp.arange(len(text))[None]
-  at = At(row[..., None], row, jnp.zeros_like(row))
+  at = Positions(row[..., None], row, jnp.zeros_like(row))
   for t in range(len(prompt), len(text)):
     text[t] = np.argmax(logits(text[None], at)[0, t - 1, : data.BOS])
   return text[len(prompt) :]
@@ -98,7 +98,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
   if any(encoding.depends_on_capacity for encoding in model.pattern.by_name.values()):
     # What is drawn depends on how many tokens may come: a bucket of them.
     cache = model.init_cache(2, 512, rng=jax.random.fold_in(key, 0))
-  at = At(order[..., None], order, jnp.zeros_like(order))
+  at = Positions(order[..., None], order, jnp.zeros_like(order))
   logits, _ = jax.jit(model.apply)({'params': params}, text, at, cache)
 
   before = np.asarray(logits[:, config.train.length - 1 : -1, : data.BOS])

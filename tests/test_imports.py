@@ -104,7 +104,7 @@ def test_a_wheel_brings_its_configs(tmp_path):
 
 
 def test_the_package_offers_its_names():
-  assert posjax.build is encodings.build and posjax.At is encodings.At
+  assert posjax.build is encodings.build and posjax.Positions is encodings.Positions
   assert posjax.attend is attention.attend and posjax.load_config is config.load
   for name in encodings.names():
     kind = encodings.find(name)

@@ -41,7 +41,7 @@ class Checkpoints:
     assert which == 'newest'
     return self.restored
 
-  def set_aside(self, newest):
+  def quarantine(self, newest):
     self.goes_on_from = newest
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from posjax import config as config_lib
 from posjax import plan, report, state, train_step
-from posjax.encodings import At
+from posjax.encodings import Positions
 from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.runtime import memory
@@ -58,7 +58,7 @@ def test_flops_are_three_forward_passes(overrides):
   row = jnp.zeros((1, T), jnp.int32)
 
   def forward(params, tokens):
-    return model.apply({'params': params}, tokens, At(row[..., None], row, row))[0]
+    return model.apply({'params': params}, tokens, Positions(row[..., None], row, row))[0]
 
   jaxpr = jax.make_jaxpr(forward)(params, jax.ShapeDtypeStruct((B, T), jnp.int32))
   pair = 4 * model.heads * model.head_dim  # its score, and what is read by it

@@ -16,7 +16,7 @@ from posjax import config, encodings, state
 from posjax import run as run_lib
 from posjax.attention import attend
 from posjax.dims import Dims
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.core.encoding import TRAITS
 from tests.oracles import attention, kerple, rope
 from tests.support.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
@@ -136,11 +136,11 @@ def test_an_encoding_of_your_own(power):
   order = np.arange(6)[None]
   with jax.enable_x64(True):
     row = jnp.arange(6)[None]
-    at = At(row[..., None], row, jnp.zeros_like(row))
+    at = Positions(row[..., None], row, jnp.zeros_like(row))
     bound = Bound(encoding, {'slope_N': jnp.asarray(slopes)})
     results = [
       attend(
-        at.tokens(jnp.asarray(q)), at.tokens(jnp.asarray(k), jnp.asarray(v)), bound,
+        at.attach(jnp.asarray(q)), at.attach(jnp.asarray(k), jnp.asarray(v)), bound,
         implementation=implementation, block=4,
       )
       for implementation in ('reference', 'blockwise')

@@ -59,10 +59,10 @@ def check_specs(params, shardings, mesh):
 def test_weights_and_moments_lie_by_their_letters():
   mesh = mesh_of(2, 2, 2)
   params = abstract_params()
-  check_specs(params, sharding.of_state(params, mesh), mesh)
+  check_specs(params, sharding.state_sharding(params, mesh), mesh)
   adamw = make_optimizer(1e-3, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1, clip=1.0)
   state = jax.eval_shape(adamw.init, params)
-  places = sharding.of_state(state, mesh)
+  places = sharding.state_sharding(state, mesh)
   for moment in ('mu', 'nu'):
     check_specs(params, optax.tree_utils.tree_get(places, moment), mesh)
   counts = [x for x in jax.tree.leaves(state) if not x.ndim]
@@ -74,7 +74,7 @@ def test_a_mesh_axis_serves_the_first_of_a_weights_letters():
   """And within one layer a weight has no L."""
   mesh = mesh_of(2, 2, 2)
   tree = {'pair_NK': jnp.zeros((4, 2)), 'gate_LDN': jnp.zeros((32, 4))}
-  specs = jax.tree.map(lambda x: x.spec, sharding.of_state(tree, mesh))
+  specs = jax.tree.map(lambda x: x.spec, sharding.state_sharding(tree, mesh))
   assert specs == {
     'pair_NK': PartitionSpec('tensor', None), 'gate_LDN': PartitionSpec('fsdp', 'tensor')
   }
@@ -83,7 +83,7 @@ def test_a_mesh_axis_serves_the_first_of_a_weights_letters():
 def test_rows_of_a_batch_are_spread_over_data_and_fsdp():
   mesh = mesh_of(2, 2, 2)
   rows = np.arange(24).reshape(8, 3)
-  placed = sharding.place(Batch(Stream(rows), 2 * rows, rows > 2), mesh)
+  placed = sharding.shard_batch(Batch(Stream(rows), 2 * rows, rows > 2), mesh)
   for x, want in ((placed.stream.x, rows), (placed.targets, 2 * rows), (placed.weights, rows > 2)):
     assert x.sharding.spec == PartitionSpec(('data', 'fsdp'))
     for (data, fsdp, _), device in np.ndenumerate(mesh.devices):
@@ -97,12 +97,12 @@ def test_activations_lie_as_the_rows_and_a_table_is_whole():
   by_width = NamedSharding(mesh, PartitionSpec(None, 'fsdp'))
   x, odd = (jax.device_put(jnp.zeros((rows, 4)), by_width) for rows in (8, 6))
   with jax.set_mesh(mesh):
-    solve = jax.jit(lambda *x: [*map(sharding.spread_rows, x), sharding.whole(x[0])])
+    solve = jax.jit(lambda *x: [*map(sharding.constrain_batch, x), sharding.whole(x[0])])
     spread, left, whole = solve(x, odd)
-  assert spread.sharding.is_equivalent_to(sharding.of_batch(mesh), 2)
+  assert spread.sharding.is_equivalent_to(sharding.batch_sharding(mesh), 2)
   assert left.sharding.is_equivalent_to(by_width, 2)  # six rows on four devices
   assert whole.sharding.is_fully_replicated
-  assert sharding.spread_rows(x) is sharding.whole(x) is x  # without a mesh
+  assert sharding.constrain_batch(x) is sharding.whole(x) is x  # without a mesh
 
 
 def by_axis(sizes):

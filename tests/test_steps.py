@@ -101,15 +101,15 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (coun
   )
   params = {'w_DF': jnp.float32([1, 2])}
   counts = {k: jnp.int32(n) for k, n in (dict(step=0, skipped=0, gave_up=0) | state).items()}
-  before = State(params=params, moments=adamw.init(params), **counts)
+  before = State(params=params, opt_state=adamw.init(params), **counts)
   after, values = train_step.train_step(
     before, {}, task=None, model=None, update=adamw.update, schedule=schedule, seed=3,
     accumulate=1, max_skipped=2,
   )
   if np.isfinite([loss, *gradient]).all():
-    updates, moments = adamw.update({'w_DF': jnp.float32(gradient)}, before.moments, params)
-    want = jax.tree.map(jnp.add, params, updates), moments
-    jax.tree.map(np.testing.assert_array_equal, (after.params, after.moments), want)
+    updates, opt_state = adamw.update({'w_DF': jnp.float32(gradient)}, before.opt_state, params)
+    want = jax.tree.map(jnp.add, params, updates), opt_state
+    jax.tree.map(np.testing.assert_array_equal, (after.params, after.opt_state), want)
     assert not (after.params['w_DF'] == params['w_DF']).any()
   return before, after, values, keys[0]
 
@@ -130,7 +130,8 @@ def test_a_step_after_some_were_skipped(monkeypatch):
 def test_a_step_that_is_no_number(monkeypatch, loss, gradient, skipped, gave_up):
   before, after, values, _ = take_step(monkeypatch, loss, gradient, step=7, skipped=skipped)
   jax.tree.map(
-    np.testing.assert_array_equal, (before.params, before.moments), (after.params, after.moments)
+    np.testing.assert_array_equal, (before.params, before.opt_state),
+    (after.params, after.opt_state),
   )
   assert (after.step, after.skipped, after.gave_up) == (8, skipped + 1, gave_up)
   assert (values['skipped'], values['gave_up']) == (skipped + 1, gave_up)

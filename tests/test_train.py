@@ -110,13 +110,13 @@ def steps_on(mesh_shape, config):
   with jax.set_mesh(mesh):
     state = train.first_state(setup)
     step = train_step.make_step(setup)
-    batch = sharding.place(next(batches), mesh)
+    batch = sharding.shard_batch(next(batches), mesh)
     first = jax.tree.map(np.asarray, gradients(config, state.params, batch)[1])
     losses = []
     for _ in range(5):
       state, values = step(state, batch)
       losses.append(float(values['loss']))
-      batch = sharding.place(next(batches), mesh)
+      batch = sharding.shard_batch(next(batches), mesh)
   return losses, first
 
 
@@ -225,12 +225,12 @@ def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
     poisoned.stream.x[0, 0] = 255
     seen = []
     for batch in (good, good, poisoned, good, poisoned, good):
-      before = jax.tree.map(np.array, (state.params, state.moments))
+      before = jax.tree.map(np.array, (state.params, state.opt_state))
       state, values = step(state, batch)
       changed = [
         not np.array_equal(x, y)
         for x, y in zip(
-          jax.tree.leaves(before), jax.tree.leaves((state.params, state.moments)), strict=True
+          jax.tree.leaves(before), jax.tree.leaves((state.params, state.opt_state)), strict=True
         )
       ]
       seen.append((all(changed), any(changed), int(values['skipped']), int(values['gave_up'])))

@@ -204,7 +204,7 @@ def test_a_run_starts_from_another(corpus, whole, tmp_path, capsys):
   old, new = params(whole), seen['state']
   for name in ('layers', 'table_VD', 'norm'):
     assert jax.tree.all(jax.tree.map(np.array_equal, new.params[name], old[name]))
-  assert int(new.step) == 0 and not any(np.any(x) for x in jax.tree.leaves(new.moments))
+  assert int(new.step) == 0 and not any(np.any(x) for x in jax.tree.leaves(new.opt_state))
   shutil.rmtree(source)
   shutil.rmtree(tmp_path / 'new/checkpoints/2')
   before = lines(tmp_path / 'new')
@@ -225,8 +225,8 @@ def test_frozen_weights_stay_and_have_no_moments(corpus, whole, tmp_path):
     lambda path, _: path[0].key == 'table_VD' or 'mlp' in [key.key for key in path], old
   )
   assert same == named
-  moments = state.setup(config).shapes.moments
-  assert sum(x.size for x in jax.tree.leaves(moments)) < 1.2 * sum(
+  opt_state = state.setup(config).shapes.opt_state
+  assert sum(x.size for x in jax.tree.leaves(opt_state)) < 1.2 * sum(
     2 * x.size for x, kept in zip(
       jax.tree.leaves(old), jax.tree.leaves(named), strict=True
     ) if not kept

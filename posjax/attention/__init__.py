@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from posjax.attention.blockwise import blockwise
-from posjax.attention.fused import check_fused, fused, has_cudnn, hindrance
+from posjax.attention.fused import check_fused, fused, has_cudnn, unsupported_hook
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
 from posjax.encodings import name_of
@@ -21,9 +21,10 @@ def attend(q, k, encoding, **how):
   """What the queries `q` gather from the keys and values `k`: [B, T, N, H].
 
   Args:
-    q: `Tokens`, h [B, T, N, H], scaled, as the encoding's hook `query` left them.
-    k: `Tokens`, h and v [B, S, K, H], as the hook `key` left them; K divides N. Those that a query
-      sees ascend in order along S, unless they lie in a ring; empty slots may lie anywhere.
+    q: `AttentionInput`, h [B, T, N, H], scaled, as the encoding's hook `query` left them.
+    k: `AttentionInput`, h and v [B, S, K, H], as the hook `key` left them; K divides N. The keys
+      that a query sees ascend in order along S, unless they lie in a ring; empty slots may lie
+      anywhere.
     encoding: a `Bound` encoding.
     **how: see `attend_emptied`.
 
@@ -72,7 +73,8 @@ def choose(T, S, encoding, dtype='float32'):
   """What 'auto' takes for T queries and S keys in `dtype`, and why."""
   if encoding.widest_block and S > encoding.widest_block:
     return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys at once'
-  if not hindrance(encoding) and has_cudnn(T, S, encoding.dims.H * encoding.widens, dtype):
+  width = encoding.dims.H * encoding.head_width_factor
+  if not unsupported_hook(encoding) and has_cudnn(T, S, width, dtype):
     return 'fused', f'{name_of(encoding)} adds nothing to scores, and cuDNN takes {dtype}'
   if T * S <= REFERENCE_UP_TO:
     return 'reference', f'{T} x {S} scores are few enough to be held at once'

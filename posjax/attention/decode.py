@@ -10,23 +10,23 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention import attend_emptied
-from posjax.attention.products import turned
+from posjax.attention.products import swap_axes
 from posjax.encodings.core.entry import without_padding
 
 
 def empty(one, batch, slots):
-  """Keys without a token, each of the shape and dtype of `one`, as `Memory` stores them."""
+  """Keys without a token, each of the shape and dtype of `one`, as `LayerCache` stores them."""
   keys = jax.tree.map(lambda x: jnp.zeros((batch, slots, *x.shape[2:]), x.dtype), one)
-  return turned(keys.replace(segment_ids=keys.segment_ids - 1))
+  return swap_axes(keys.replace(segment_ids=keys.segment_ids - 1))
 
 
 def grow(keys, slots):
   """The same keys with more slots. Their ring, if they are one, has not come round yet."""
   more = slots - keys.order.shape[1]
   pad = lambda x: jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2))
-  keys = turned(keys)
+  keys = swap_axes(keys)
   empty_ids = jnp.pad(keys.segment_ids, [(0, 0), (0, more)], constant_values=-1)
-  return turned(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
+  return swap_axes(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
 
 
 def attend_stored(q, k, keys, length, encoding, **how):
@@ -34,17 +34,17 @@ def attend_stored(q, k, keys, length, encoding, **how):
 
   Args:
     q, k, encoding, **how: as of `attend`.
-    keys: `Tokens` as `Memory` has them.
+    keys: `AttentionInput` as `LayerCache` has them.
     length: how many tokens came before.
   """
   slots = keys.order.shape[1]
   # Keys of several calls do not count up by one together, and were turned when they were made.
-  q, k = without_padding(q), without_padding(k.replace(consecutive=False, waves=()))
+  q, k = without_padding(q), without_padding(k.replace(consecutive=False, position_features=()))
   if q.h.shape[1] == 1:
     keys = write(keys, k, length % slots)
-    return attend_emptied(q, turned(keys), encoding, **how), keys
-  both = jax.tree.map(beside, turned(keys), k)
-  return attend_emptied(q, both, encoding, **how), turned(newest(both, length, slots))
+    return attend_emptied(q, swap_axes(keys), encoding, **how), keys
+  both = jax.tree.map(beside, swap_axes(keys), k)
+  return attend_emptied(q, both, encoding, **how), swap_axes(newest(both, length, slots))
 
 
 def write(keys, new, slot):
@@ -57,7 +57,7 @@ def write(keys, new, slot):
 
   # A loop of one turn, since XLA moves nothing out of it: a write for each product that reads the
   # keys would copy them all.
-  write_all = lambda _, keys: jax.tree.map(put, keys, turned(new), axes)
+  write_all = lambda _, keys: jax.tree.map(put, keys, swap_axes(new), axes)
   return lax.fori_loop(slot, slot + 1, write_all, keys)
 
 

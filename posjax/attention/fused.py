@@ -17,7 +17,7 @@ NARROW = (jnp.bfloat16, jnp.float16)
 BEYOND = 'key block', 'query block', 'pair', 'query'  # what hooks run for that are not there
 
 
-def hindrance(encoding):
+def unsupported_hook(encoding):
   """The hook that this attention knows nothing of; '' where there is none."""
   parts = parts_of(encoding)
   beyond = [name for name, hook in HOOKS.items() if hook.per in BEYOND]
@@ -26,7 +26,7 @@ def hindrance(encoding):
 
 def check_fused(encoding):
   """Raises UserError for an encoding that this attention cannot have."""
-  if hook := hindrance(encoding):
+  if hook := unsupported_hook(encoding):
     raise UserError(
       f'attention.implementation: fused attention has no {hook}, which {name_of(encoding)} needs; '
       'take blockwise, or an encoding of queries and keys alone, such as rope'

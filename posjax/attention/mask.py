@@ -67,7 +67,7 @@ def reachable(q, k, *, causal, window):
   return reach
 
 
-def whole(q, k, *, causal, window):
+def fully_visible(q, k, *, causal, window):
   """Whether every query within the extent `q` sees every key within `k`; extents broadcast.
 
   It may be false of a pair of blocks in which all see all, never true of another one.

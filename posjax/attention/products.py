@@ -6,41 +6,43 @@ Hooks see the heads of a token side by side, [B, T, N, H]; products want the tok
 
 import jax.numpy as jnp
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 
 
-def turned(tokens):
+def swap_axes(tokens):
   """Tokens with h and v in the other form: [..., T, N, H] to [..., N, T, H], and back."""
   v = None if tokens.v is None else tokens.v.swapaxes(-2, -3)
   return tokens.replace(h=tokens.h.swapaxes(-2, -3), v=v)
 
 
-def content(q_BNTH, k_BKSH):
+def qk_logits(q_BNTH, k_BKSH):
   """q . k of N query heads and K key heads: [B, N, T, S]."""
   s = jnp.einsum(
-    'BKTH,BKSH->BKTS', _share(q_BNTH, k_BKSH), k_BKSH, preferred_element_type=wide(q_BNTH)
+    'BKTH,BKSH->BKTS', _group_heads(q_BNTH, k_BKSH), k_BKSH,
+    preferred_element_type=at_least_float32(q_BNTH),
   )
-  return _apart(s, q_BNTH)
+  return _ungroup_heads(s, q_BNTH)
 
 
-def mix(p_BNTS, v_BKSH):
+def weighted_values(p_BNTS, v_BKSH):
   """Values weighted by p, in the dtype of p: [B, N, T, H]."""
   # The weights are narrowed to the values: a product of bfloat16 numbers, summed in float32.
-  p = _share(p_BNTS.astype(v_BKSH.dtype), v_BKSH)
+  p = _group_heads(p_BNTS.astype(v_BKSH.dtype), v_BKSH)
   o = jnp.einsum('BKTS,BKSH->BKTH', p, v_BKSH, preferred_element_type=p_BNTS.dtype)
-  return _apart(o, p_BNTS)
+  return _ungroup_heads(o, p_BNTS)
 
 
-def gather(x_BNTH, p_BNTS, k_BKSH):
+def weighted_queries(x_BNTH, p_BNTS, k_BKSH):
   """What the queries' x, weighted by p, comes to at each key, heads summed: [B, K, H, S].
 
   Transposed, so that the large matrix is the right one of the product and lies as it is.
   """
-  x_BKHT, p_BKTS = _share(x_BNTH, k_BKSH).mT, _share(p_BNTS.astype(x_BNTH.dtype), k_BKSH)
+  x_BKHT = _group_heads(x_BNTH, k_BKSH).mT
+  p_BKTS = _group_heads(p_BNTS.astype(x_BNTH.dtype), k_BKSH)
   return jnp.einsum('BKHT,BKTS->BKHS', x_BKHT, p_BKTS, preferred_element_type=p_BNTS.dtype)
 
 
-def _share(x_BNT, k_BK):
+def _group_heads(x_BNT, k_BK):
   """[B, N, T, ...] to [B, K, N / K T, ...]."""
   # In two steps, here and back: where heads are spread over devices, one cannot be followed.
   B, K = k_BK.shape[:2]
@@ -48,7 +50,7 @@ def _share(x_BNT, k_BK):
   return apart.reshape(B, K, -1, x_BNT.shape[-1])
 
 
-def _apart(x_BKT, q_BNT):
+def _ungroup_heads(x_BKT, q_BNT):
   """[B, K, N / K T, ...] to [B, N, T, ...]."""
   B, N, T = q_BNT.shape[:3]
   return x_BKT.reshape(B, x_BKT.shape[1], -1, T, x_BKT.shape[-1]).reshape(B, N, T, -1)

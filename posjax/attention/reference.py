@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from posjax.attention.mask import visible
-from posjax.attention.products import mix
-from posjax.encodings.core.arrays import scores
+from posjax.attention.products import weighted_values
+from posjax.encodings.core.arrays import qk_logits
 from posjax.encodings.core.tokens import Pair
 
 
@@ -24,7 +24,7 @@ def reference(q, k, encoding, *, causal, window):
   """softmax(score) v; see `attend`."""
   mask, k = visible(q, k, causal=causal, window=window), encoding.key_block(k)
   pair = Pair(q, k, mask, encoding.position_bias(q, k))
-  s_BNTS, carry = encoding.score(scores(q.h, k.h), pair, encoding.init_carry(q))
+  s_BNTS, carry = encoding.score(qk_logits(q.h, k.h), pair, encoding.init_carry(q))
   if encoding.module.normalizer == 'softmax':
     p_BNTS = weigh(s_BNTS, mask, largest(s_BNTS, mask))
     total_BNT = nonzero(jnp.sum(p_BNTS, axis=-1))
@@ -32,7 +32,7 @@ def reference(q, k, encoding, *, causal, window):
     p_BNTS = weigh(s_BNTS, mask, jnp.zeros_like(s_BNTS[..., 0]))
     total_BNT = jnp.ones_like(s_BNTS[..., 0])
   # Heads before tokens, as a cache has them: else XLA may turn all values round for one query.
-  o_BTNH = mix(p_BNTS, k.v.swapaxes(1, 2)).swapaxes(1, 2)
+  o_BTNH = weighted_values(p_BNTS, k.v.swapaxes(1, 2)).swapaxes(1, 2)
   o_BTNH = encoding.output(o_BTNH, p_BNTS, pair) / per_query(total_BNT)
   return encoding.finish(o_BTNH, q, carry).astype(q.h.dtype)
 

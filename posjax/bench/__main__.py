@@ -208,7 +208,7 @@ def draw(rows, clock, out):
 
 
 def main(argv):
-  return program.answer(lambda: bench(argv))
+  return program.run_program(lambda: bench(argv))
 
 
 if __name__ == '__main__':

@@ -69,7 +69,7 @@ def step(subject):
     now = train.first_state(setup)
     stream = Stream(row_BT[:, :-1], order_BT[..., None], np.zeros_like(order_BT))
     batch = Batch(stream, row_BT[:, 1:], np.ones(order_BT.shape, bool))
-    batch = sharding.place(batch, setup.mesh)
+    batch = sharding.shard_batch(batch, setup.mesh)
 
   def call():
     nonlocal now
@@ -86,23 +86,23 @@ def layer(subject):
 
   from posjax.attention import attend
   from posjax.dims import Dims
-  from posjax.encodings import At, Bound, build
+  from posjax.encodings import Bound, Positions, build
 
   N, H, T = shapes.LAYER_N, shapes.LAYER_H, subject.length
   dims = Dims(D=N * H, N=N, K=N, H=H)
   (encoding,) = build(dims, (subject.name,), **sections(subject))
   rngs = jax.random.split(jax.random.key(0), 6)
   row = jnp.arange(T, dtype=jnp.int32)[None]
-  at = At(row[..., None], row, jnp.zeros_like(row), consecutive=True, ids=row % 256)
+  at = Positions(row[..., None], row, jnp.zeros_like(row), consecutive=True, ids=row % 256)
   state = encoding.init_state(1, T, True, rngs[0])
   weights = encoding.init_weights(rngs[1])
-  there, _ = Bound(encoding, weights).place(at, state.sequence, jnp.float32)  # for all layers
+  there, _ = Bound(encoding, weights).locate(at, state.sequence, jnp.float32)  # for all layers
 
   def loss(weights, x_BTD, q_BTNH, k_BTNH, v_BTNH, there):
     bound = Bound(encoding, weights)
     features, _ = bound.features(x_BTD, there, state.layer)
-    q = bound.query(there.tokens(q_BTNH * dims.scale, v_BTNH, features))
-    k = bound.key(there.tokens(k_BTNH, v_BTNH, features))
+    q = bound.query(there.attach(q_BTNH * dims.scale, v_BTNH, features))
+    k = bound.key(there.attach(k_BTNH, v_BTNH, features))
     o_BTNH = attend(q, k, bound, implementation=subject.implementation)
     return jnp.sum(o_BTNH.astype(jnp.float32) ** 2)
 

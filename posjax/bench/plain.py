@@ -16,18 +16,18 @@ def build(subject):
   """(a function that takes a training step and waits for its loss, None)."""
   adamw = optax.adamw(1e-3, b2=0.95, weight_decay=0.1)
   weights = init(jax.random.key(0))
-  moments = adamw.init(weights)
+  opt_state = adamw.init(weights)
   rows_BT = np.random.default_rng(0).integers(0, 256, (subject.batch, subject.length + 1), np.int32)
 
   @jax.jit
-  def step(weights, moments, rows_BT):
+  def step(weights, opt_state, rows_BT):
     loss, grads = jax.value_and_grad(mean_loss)(weights, rows_BT)
-    updates, moments = adamw.update(grads, moments, weights)
-    return optax.apply_updates(weights, updates), moments, loss
+    updates, opt_state = adamw.update(grads, opt_state, weights)
+    return optax.apply_updates(weights, updates), opt_state, loss
 
   def call():
-    nonlocal weights, moments
-    weights, moments, loss = step(weights, moments, rows_BT)
+    nonlocal weights, opt_state
+    weights, opt_state, loss = step(weights, opt_state, rows_BT)
     float(loss)
 
   return call, None

@@ -2,7 +2,7 @@
 
 from posjax.config.comments import CONFIGS, ROOT, documented, nearby
 from posjax.config.describe import describe
-from posjax.config.files import available, base, blaming, find, from_record
+from posjax.config.files import available, base, blame_file, find, from_record
 from posjax.config.keys import (
   changes,
   check_types,
@@ -16,7 +16,7 @@ from posjax.config.keys import (
 from posjax.config.overrides import load, override
 
 __all__ = [
-  'CONFIGS', 'ROOT', 'available', 'base', 'blaming', 'changes', 'check_types', 'describe',
+  'CONFIGS', 'ROOT', 'available', 'base', 'blame_file', 'changes', 'check_types', 'describe',
   'difference', 'documented', 'find', 'flatten', 'from_record', 'load', 'mistyped', 'nearby',
   'nearest_key', 'no_key', 'override', 'to_dict',
 ]

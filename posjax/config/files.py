@@ -37,14 +37,14 @@ def load(spec):
   name, _, size = spec.partition(':')
   path = find(name)
   schema = base()
-  with blaming(path):
+  with blame_file(path):
     module_spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
     sizes = [*map(str, getattr(module, 'SIZES', schema.SIZES))]
   if size and size not in sizes:
     raise UserError(f'--config={spec}: {one_of(size, sizes, "the size")}')
-  with blaming(path):
+  with blame_file(path):
     call = inspect.signature(module.get_config).bind(*filter(None, [size]))
     call.apply_defaults()
     config = module.get_config(*call.args)
@@ -108,12 +108,12 @@ def base():
     places = dict(submodule_search_locations=[str(CONFIGS)])
     spec = importlib.util.spec_from_file_location('configs', CONFIGS / '__init__.py', **places)
     sys.modules['configs'] = importlib.util.module_from_spec(spec)
-  with blaming(CONFIGS / 'base.py'):
+  with blame_file(CONFIGS / 'base.py'):
     return importlib.import_module('configs.base')
 
 
 @contextlib.contextmanager
-def blaming(path):
+def blame_file(path):
   """Turns whatever the code of the config file at `path` raises into a UserError with its line."""
   try:
     yield

@@ -54,7 +54,7 @@ def describe(options: argparse.Namespace) -> int:
 
 def main(argv: list[str]) -> int:
   """Returns the exit code."""
-  return program.answer(lambda: describe(parse(argv)))
+  return program.run_program(lambda: describe(parse(argv)))
 
 
 if __name__ == '__main__':

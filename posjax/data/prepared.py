@@ -40,7 +40,7 @@ def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
   """
   with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a lot, and of downloads always
     builder = _builder(name, directory)
-    with _blaming(name, builder.data_dir):
+    with _blame_section(name, builder.data_dir):
       feature = _text_feature(name, builder.info.features)
       builder = _prepare(builder, name, directory)
       info = builder.info
@@ -50,7 +50,7 @@ def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
 
   def documents(source: Sequence[Mapping[str, Any]]) -> Documents:
     def read(index: int) -> bytes:
-      with _blaming(name, builder.data_dir):
+      with _blame_section(name, builder.data_dir):
         text = source[index][feature]  # bytes in array_record, but not in every source
         return text.encode() if isinstance(text, str) else bytes(text)
 
@@ -65,7 +65,7 @@ def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
 
 
 @contextlib.contextmanager
-def _blaming(name: str, folder: str) -> Iterator[None]:
+def _blame_section(name: str, folder: str) -> Iterator[None]:
   """Turns whatever reading a prepared dataset raises into a UserError that names its folder."""
   try:
     yield

@@ -4,9 +4,9 @@ from posjax.encodings.core.bound import Bound
 from posjax.encodings.core.chain import Chain, name_of, parts_of
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.shelf import arguments, build, find, names, sections_of, unlabelled
-from posjax.encodings.core.tokens import At, Pair, State, Tokens
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions, State
 
 __all__ = [
-  'At', 'Bound', 'Chain', 'Encoding', 'Pair', 'State', 'Tokens', 'arguments', 'build', 'find',
-  'name_of', 'names', 'parts_of', 'sections_of', 'unlabelled',
+  'AttentionInput', 'Bound', 'Chain', 'Encoding', 'Pair', 'Positions', 'State', 'arguments',
+  'build', 'find', 'name_of', 'names', 'parts_of', 'sections_of', 'unlabelled',
 ]

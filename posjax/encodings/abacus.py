@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
@@ -62,7 +62,7 @@ class Abacus(Encoding):
   def embed(self, x_BTD, at, state):
     place_BT, last = places(at, self.digits, state.last)
     row_BT = jnp.where(place_BT > 0, jnp.minimum(place_BT + state.offset, self.length - 1), 0)
-    x = x_BTD.astype(wide(x_BTD)) + self.table_RD[row_BT]
+    x = x_BTD.astype(at_least_float32(x_BTD)) + self.table_RD[row_BT]
     return x.astype(x_BTD.dtype), Rows(state.offset, last)
 
 

@@ -53,7 +53,7 @@ class Alibi(DistanceBias):
       start = lambda rng, shape, dtype: jnp.full(shape, log_N, dtype)
       self.log_slope_RN = self.weight('log_slope_RN', start, R=rows)
 
-  def of(self, distance):
+  def bias(self, distance):
     if self.learned == 'no':
       slope_N = jnp.asarray(self.factor * slopes(self.dims.N, self.bias_max), distance.dtype)
     else:

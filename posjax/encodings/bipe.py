@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax.encodings.alibi import Alibi
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
@@ -79,7 +79,7 @@ class Bipe(Encoding):
   def embed(self, x_BTD, at, state):
     _, place_BT, state = bilevel(at, self.separators, state)
     row_BTD = self.table_RD[jnp.minimum(place_BT, self.length - 1)]
-    return (x_BTD.astype(wide(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
+    return (x_BTD.astype(at_least_float32(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
 
 
 def examples():

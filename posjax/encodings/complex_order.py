@@ -17,9 +17,9 @@ Frequencies are learned, and begin alike for all words: omega_wk = base^(-2 floo
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import turn, waves
+from posjax.encodings.parts.rotation import cos_sin, rotate_by
 
 
 class ComplexOrder(Encoding):
@@ -42,13 +42,13 @@ class ComplexOrder(Encoding):
     self.omega_VC = self.weight('omega_C' if self.shared else 'omega_VC', init, C=len(k))
 
   def embed(self, x_BTD, at, state):
-    omega = self.omega_VC.astype(wide(x_BTD))
+    omega = self.omega_VC.astype(at_least_float32(x_BTD))
     if not self.shared:
       if isinstance(at.ids, tuple):
         raise ValueError('complex_order turns each word by its own frequencies: give At(…, ids=…)')
       omega = omega[at.ids]
-    turned = waves(at.pos[..., 0], omega, omega.dtype)
-    return turn(x_BTD[:, :, None], *turned)[:, :, 0], state
+    turned = cos_sin(at.pos[..., 0], omega, omega.dtype)
+    return rotate_by(x_BTD[:, :, None], *turned)[:, :, 0], state
 
 
 def examples():

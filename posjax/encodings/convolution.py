@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 
@@ -94,7 +94,7 @@ class Convolution(Encoding):
     return State(Recent(x_BRD, jnp.full((batch, self._before), -1, jnp.int32)))
 
   def embed(self, x_BTD, at, state):
-    dtype, before, after = wide(x_BTD), self._before, self.kernel - 1 - self._before
+    dtype, before, after = at_least_float32(x_BTD), self._before, self.kernel - 1 - self._before
     segment_ids = jnp.broadcast_to(at.segment_ids, x_BTD.shape[:2])
     x_BSD = jnp.concatenate([state.x_BRD.astype(dtype), x_BTD.astype(dtype)], axis=1)
     segment_ids = jnp.concatenate([state.segment_ids, segment_ids], axis=1)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.core.arrays import no_sum, wide
+from posjax.encodings.core.arrays import at_least_float32, zero_carry
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -44,12 +44,12 @@ class Cope(Encoding):
     self.table_LHR = self.weight('table_LHR', nn.initializers.zeros, R=self.rows)
 
   def query(self, q):
-    dtype = wide(q.h)
+    dtype = at_least_float32(q.h)
     z_BNTR = jnp.einsum('BTNH,HR->BTNR', q.h.astype(dtype), self.table_LHR.astype(dtype))
     return q.replace(features=z_BNTR if self.scaled else z_BNTR / self.dims.scale)
 
   def init_carry(self, q):
-    return no_sum(q)
+    return zero_carry(q)
 
   def score(self, s_BNTS, pair, carry):
     gate_BNTS = jnp.where(pair.mask, jax.nn.sigmoid(s_BNTS), 0)

@@ -10,8 +10,8 @@ with the least significant digit (`reverse_input` and `reverse_output` of the re
   s ~ U{1 .. starts} in training, one for each sequence, 1 outside of it
 
 In the paper's main form the operands begin with the most significant digit. Then only a number's
-last digit tells where its first one stands, and nothing here looks ahead: who wants that gives
-positions with the tokens, `At.pos`, and needs no encoding for it. Here positions that come with the
+last digit tells where its first one stands, and nothing here looks ahead: for that form, give
+positions with the tokens, `Positions.pos`, without this encoding. Here positions that come with the
 tokens are not read. Chain it with an encoding that reads its own: the paper's is
 'coupling+learned'.
 """

@@ -71,11 +71,11 @@ class Dape(Encoding):
   def position_bias(self, q, k):
     return self.static.position_bias(q, k)
 
-  def distances(self, distance_R):
-    return self.static.distances(distance_R)
+  def distance_table(self, distance_R):
+    return self.static.distance_table(distance_R)
 
-  def by_distance(self, q, r):
-    return self.static.by_distance(q, r)
+  def bias_from_table(self, q, r):
+    return self.static.bias_from_table(q, r)
 
   def score(self, s_BNTS, pair, carry):
     B, N, T, S = s_BNTS.shape

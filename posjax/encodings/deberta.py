@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.distance import distances
+from posjax.encodings.parts.distance import pair_distances
 from posjax.encodings.parts.relative import of_keys, of_queries
 
 TERMS = ('c2p', 'p2c', 'c2p+p2c')
@@ -66,42 +66,42 @@ class Deberta(Encoding):
       self.query_bias_LNH = self.weight('query_bias_LNH', nn.initializers.zeros)
 
   @property
-  def _share(self):
+  def _group_heads(self):
     """1 / sqrt(3), or 1 / sqrt(2): what is in all terms' scale beside 1 / sqrt(H)."""
     return (2 + self.terms.count('+')) ** -0.5
 
   def query(self, q):
-    return q.replace(h=self._share * q.h)
+    return q.replace(h=self._group_heads * q.h)
 
   # Not for each pair of blocks: there may be more rows than keys in one.
   def key_block(self, k):
-    dtype, keys, queries = wide(k.h), None, None
+    dtype, keys, queries = at_least_float32(k.h), None, None
     if 'c2p' in self.terms:
       keys = project(self.table_RD, self.key_LDKH, dtype)[None]
     if 'p2c' in self.terms:
       queries = project(self.table_RD, self.query_LDNH, dtype)[None] + self.query_bias_LNH
-      queries *= self._share * self.dims.scale
+      queries *= self._group_heads * self.dims.scale
     return k.replace(features=Tables(keys, queries))
 
   def position_bias(self, q, k):
     if 'c2p' not in self.terms:
       return None
-    z_BNTR = self.by_distance(q, self._of_heads(k.features.keys))
-    return jnp.take_along_axis(z_BNTR, self._row(distances(q, k))[:, None], axis=-1)
+    z_BNTR = self.bias_from_table(q, self._of_heads(k.features.keys))
+    return jnp.take_along_axis(z_BNTR, self._row(pair_distances(q, k))[:, None], axis=-1)
 
-  def distances(self, distance_R):
+  def distance_table(self, distance_R):
     if 'c2p' not in self.terms:
       return None
     keys_RKH = project(self.table_RD, self.key_LDKH, distance_R.dtype)
     return self._of_heads(keys_RKH[None, self._row(distance_R)])
 
-  def by_distance(self, q, r_NHR):
+  def bias_from_table(self, q, r_NHR):
     return of_queries(q, r_NHR)
 
   def score(self, s_BNTS, pair, carry):
     s_BNTS, carry = super().score(s_BNTS, pair, carry)
     if 'p2c' in self.terms:
-      distance_BTS = distances(pair.q, pair.k)
+      distance_BTS = pair_distances(pair.q, pair.k)
       row_BTS = self._row(-distance_BTS if self.mirrored else distance_BTS)
       k_BSNH = per_head(pair.k.h, self.dims.N)
       s_BNTS += of_keys(pair, k_BSNH, pair.k.features.queries[0], row_BTS)

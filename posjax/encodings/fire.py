@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax import lax
 
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.distance import distances
+from posjax.encodings.parts.distance import pair_distances
 from posjax.encodings.parts.initializers import torch_linear
 
 
@@ -101,7 +101,7 @@ class Fire(Encoding):
     self.multiplier = weight('multiplier_L', nn.initializers.ones)
 
   def position_bias(self, q, k):
-    distance_BTS = distances(q, k)
+    distance_BTS = pair_distances(q, k)
     dtype = distance_BTS.dtype
     least = jnp.abs(self.multiplier.astype(dtype) * self.length)
     x_BTS = share(distance_BTS, q.pos[..., :1].astype(dtype), self.c.astype(dtype), least)

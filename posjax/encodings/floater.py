@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -82,7 +82,7 @@ class Floater(Encoding):
 
   def features(self, x_BTD, at, state):
     """What is added to q, k and v: three, [B or 1, T, N H] each."""
-    cast = lambda w: w.astype(wide(x_BTD))
+    cast = lambda w: w.astype(at_least_float32(x_BTD))
     first, second, start_PH = jax.tree.map(cast, (self.first, self.second, self.start_LPH))
     f = lambda p, t: layer(nn.relu(layer(p, t, *first)), t, *second)
     steps, h = self.length * self.substeps, self.dt / self.substeps

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import frequencies, turn_heads, waves
+from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_heads
 
 RESTS = {'ones': (1, 1), 'identity': (1, 0)}  # cosine and sine of planes without a series
 
@@ -34,7 +34,7 @@ class Fope(Encoding):
   rest: str = 'ones'
   seed: int = 0
   shift_invariant = False
-  turns = 'queries and keys'
+  rotates = 'queries and keys'
 
   def check(self, dims):
     if dims.H % 4:
@@ -49,22 +49,22 @@ class Fope(Encoding):
     if self.length < 7:
       raise ValueError(f'length is {self.length}: no frequency turns once in fewer than 7 tokens')
 
-  def waves(self, at, dtype):
+  def position_features(self, at, dtype):
     theta = kept(frequencies(self.dims.H, self.base), self.length)
     planes = min(len(theta), self.dims.H // 4)
     both = coefficients(self.dims.K, len(theta), planes, self.sigma, self.seed)
     return series(at.pos[..., 0], theta, both, self.dims.H // 2, self.rest, dtype)
 
   def query(self, q):
-    return self._turn(q)
+    return self._rotate(q)
 
   def key(self, k):
-    return self._turn(k)
+    return self._rotate(k)
 
-  def _turn(self, tokens):
-    made = tokens.waves or self.waves(tokens, wide(tokens.h))
+  def _rotate(self, tokens):
+    made = tokens.position_features or self.position_features(tokens, at_least_float32(tokens.h))
     cos, sin = (per_head(x, tokens.h.shape[2]) for x in made)
-    return tokens.replace(h=turn_heads(tokens.h, cos, sin), waves=())
+    return tokens.replace(h=rotate_heads(tokens.h, cos, sin), position_features=())
 
 
 def kept(theta, length):
@@ -85,7 +85,7 @@ def coefficients(heads, frequencies, planes, sigma, seed):
 def series(pos_BT, theta, both, planes, rest, dtype):
   """cos_c(p) and sin_c(p) of each key head, for all planes: [B, T, K, planes] each."""
   made = []
-  for wave, a, fill in zip(waves(pos_BT, theta, dtype), both, RESTS[rest], strict=True):
+  for wave, a, fill in zip(cos_sin(pos_BT, theta, dtype), both, RESTS[rest], strict=True):
     a_KRC = jnp.asarray(a, dtype)
     # In full precision: accelerators would round waves and coefficients to bfloat16.
     x_BTKC = jnp.einsum('BTR,KRC->BTKC', wave, a_KRC, precision=jax.lax.Precision.HIGHEST)

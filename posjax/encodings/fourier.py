@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import waves
+from posjax.encodings.parts.rotation import cos_sin
 
 
 class Fourier(Encoding):
@@ -44,8 +44,8 @@ class Fourier(Encoding):
     self.second_bias_D = self.weight('second_bias_D', zeros)
 
   def embed(self, x_BTD, at, state):
-    dtype = wide(x_BTD)
-    r_BTR = jnp.concatenate(waves(at.pos[..., 0], self.frequency_R, dtype), axis=-1)
+    dtype = at_least_float32(x_BTD)
+    r_BTR = jnp.concatenate(cos_sin(at.pos[..., 0], self.frequency_R, dtype), axis=-1)
     h_BTC = r_BTR * self.size**-0.5 @ self.first_RC.astype(dtype) + self.first_bias_C
     pe_BTD = jax.nn.gelu(h_BTC, approximate=False) @ self.second_CD.astype(dtype)
     return (x_BTD.astype(dtype) + pe_BTD + self.second_bias_D).astype(x_BTD.dtype), state

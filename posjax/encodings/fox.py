@@ -16,7 +16,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from posjax.encodings.core.arrays import later, no_sum, wide
+from posjax.encodings.core.arrays import at_least_float32, suffix_sum, zero_carry
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -36,25 +36,26 @@ class Fox(Encoding):
   def logits(self, x_BTD):
     """What the tokens' gates are made of, [B, T, N]."""
     gate_BTN = jnp.einsum(
-      'BTD,DN->BTN', x_BTD, self.gate_LDN.astype(x_BTD.dtype), preferred_element_type=wide(x_BTD)
+      'BTD,DN->BTN', x_BTD, self.gate_LDN.astype(x_BTD.dtype),
+      preferred_element_type=at_least_float32(x_BTD),
     )
     return gate_BTN + self.gate_bias_LN
 
   def key_block(self, k):
     log_f_BNS = k.features.swapaxes(1, 2)
-    before_BNS = jnp.flip(later(jnp.flip(log_f_BNS, -1)), -1)
-    return k.replace(features=Sums(log_f_BNS, before_BNS + log_f_BNS, later(log_f_BNS)))
+    before_BNS = jnp.flip(suffix_sum(jnp.flip(log_f_BNS, -1)), -1)
+    return k.replace(features=Sums(log_f_BNS, before_BNS + log_f_BNS, suffix_sum(log_f_BNS)))
 
   def init_carry(self, q):
-    return no_sum(q)
+    return zero_carry(q)
 
   def score(self, s_BNTS, pair, carry):
     """Only blocks that the mask cuts anyhow need a sum for each pair; in others the ends have."""
     T, S = s_BNTS.shape[2:]
     if T != S:
-      return lax.cond(pair.whole, _whole, _cut, s_BNTS, pair, carry)
+      return lax.cond(pair.fully_visible, _whole, _cut, s_BNTS, pair, carry)
     triangle = jnp.all(pair.mask == np.tri(T, dtype=bool))
-    kind = jnp.where(pair.whole, 2, triangle.astype(jnp.int32))
+    kind = jnp.where(pair.fully_visible, 2, triangle.astype(jnp.int32))
     return lax.switch(kind, (_cut, _triangle, _whole), s_BNTS, pair, carry)
 
 
@@ -82,7 +83,7 @@ def _triangle(s_BNTS, pair, c_BNT):
 
 def _cut(s_BNTS, pair, c_BNT):
   seen_BNTS = jnp.where(pair.mask, pair.k.features.own[:, :, None], 0)
-  s_BNTS = s_BNTS + c_BNT[..., None] + later(seen_BNTS)
+  s_BNTS = s_BNTS + c_BNT[..., None] + suffix_sum(seen_BNTS)
   return s_BNTS, c_BNT + jnp.sum(seen_BNTS, axis=-1)
 
 

@@ -27,7 +27,7 @@ class HardAlibi(DistanceBias):
         f'windowed must be a number of heads, from 0 to {dims.N}; it is {self.windowed}'
       )
 
-  def of(self, distance):
+  def bias(self, distance):
     head_N, distance = np.arange(self.dims.N), distance[..., None]
     seen = (head_N >= self.windowed) | (distance >= 0) & (distance <= head_N)
     return jnp.where(seen, 0, -jnp.inf).astype(distance.dtype)

@@ -11,7 +11,7 @@ is 'uniform' in temperature.py.
 
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import sharpen, wide
+from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -23,7 +23,7 @@ class HeadScale(Encoding):
     self.scale_LN = self.weight('scale_LN', nn.initializers.constant(self.start))
 
   def query(self, q):
-    return sharpen(q, self.scale_LN.astype(wide(q.h))[None, None])
+    return sharpen(q, self.scale_LN.astype(at_least_float32(q.h))[None, None])
 
 
 def examples():

@@ -64,7 +64,7 @@ class Kerple(DistanceBias):
       for i, high in enumerate(KERNELS[self.kernel], 1)
     ]
 
-  def of(self, distance):
+  def bias(self, distance):
     apart = jnp.abs(distance)[..., None]
     r1_N, r2_N, *more = self._parameters(distance.dtype)
     if self.kernel == 'log':

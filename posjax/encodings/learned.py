@@ -12,7 +12,7 @@ ViT are N(0, 0.02); x-transformers has D^-0.5 times N(0, 1), which is `stddev` =
 import jax
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -42,7 +42,7 @@ class Learned(Encoding):
 
   def embed(self, x_BTD, at, state):
     pe_BTD = self.table_RD[at.pos[..., 0] + self.offset]
-    return (x_BTD.astype(wide(x_BTD)) + pe_BTD).astype(x_BTD.dtype), state
+    return (x_BTD.astype(at_least_float32(x_BTD)) + pe_BTD).astype(x_BTD.dtype), state
 
 
 def resize(table_RD, rows, method='linear'):

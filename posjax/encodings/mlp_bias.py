@@ -44,17 +44,17 @@ class MlpBias(DistanceBias):
   def setup(self):
     # R and C are both the width: a letter occurs once in a weight.
     weight = functools.partial(self.weight, R=self.width, C=self.width)
-    first, later, layers = torch_linear(1), torch_linear(self.width), range(self.depth)
+    first, suffix_sum, layers = torch_linear(1), torch_linear(self.width), range(self.depth)
     self.input_R = weight('input_R', first)
-    self.hidden = [weight(f'hidden{i}_RC', later) for i in layers[1:]]
-    self.biases = [weight(f'bias{i}_R', later if i else first) for i in layers]
-    self.output_RN = weight('output_RN', later)
-    self.output_bias_N = weight('output_bias_N', later)
+    self.hidden = [weight(f'hidden{i}_RC', suffix_sum) for i in layers[1:]]
+    self.biases = [weight(f'bias{i}_R', suffix_sum if i else first) for i in layers]
+    self.output_RN = weight('output_RN', suffix_sum)
+    self.output_bias_N = weight('output_bias_N', suffix_sum)
     if self.norm:
       self.gains = [weight(f'gain{i}_R', nn.initializers.ones) for i in layers]
       self.shifts = [weight(f'shift{i}_R', nn.initializers.zeros) for i in layers[1:]]
 
-  def of(self, distance):
+  def bias(self, distance):
     r = jnp.sign(distance) * jnp.log1p(jnp.abs(distance)) if self.log else distance
     x = self._unit(0, r[..., None] * self.input_R)
     for i, hidden_RC in enumerate(self.hidden, 1):

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 from posjax.encodings.parts.taps import convolve
@@ -80,7 +80,7 @@ class Path(Encoding):
     return State(layer=Recent(u, jnp.full((batch, TAPS - 1), -1, jnp.int32)))
 
   def features(self, x_BTD, at, state):
-    dtype = wide(x_BTD)
+    dtype = at_least_float32(x_BTD)
     cast = lambda weight: weight.astype(x_BTD.dtype)
     u = jnp.einsum('BTR,RKH->BTKH', x_BTD @ cast(self.down_LDR), cast(self.up_LRKH)).astype(dtype)
     segment_ids = jnp.broadcast_to(at.segment_ids, u.shape[:2])
@@ -102,7 +102,7 @@ class Path(Encoding):
     return k.replace(features=Crossing(W, R, A @ (b * W)))
 
   def init_carry(self, q):
-    return q.h.swapaxes(1, 2).astype(wide(q.h))
+    return q.h.swapaxes(1, 2).astype(at_least_float32(q.h))
 
   def score(self, s_BNTS, pair, carry):
     B, N, T, H = carry.shape

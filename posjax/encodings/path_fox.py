@@ -8,7 +8,7 @@ The authors' code divides the gates by sqrt(H) too. Where only the products are 
 in FoX alone, a chain of both is the encoding: 'path+fox'.
 """
 
-from posjax.encodings.core.chain import own_pair
+from posjax.encodings.core.chain import pair_of_part
 from posjax.encodings.fox import Fox
 from posjax.encodings.path import Path
 
@@ -38,8 +38,8 @@ class PathFox(Path):
 
   def score(self, s_BNTS, pair, carry):
     q_BNTH, c_BNT = carry
-    s_BNTS, q_BNTH = super().score(s_BNTS, own_pair(pair, 0), q_BNTH)
-    s_BNTS, c_BNT = self.fox.score(s_BNTS, own_pair(pair, 1), c_BNT)
+    s_BNTS, q_BNTH = super().score(s_BNTS, pair_of_part(pair, 0), q_BNTH)
+    s_BNTS, c_BNT = self.fox.score(s_BNTS, pair_of_part(pair, 1), c_BNT)
     return s_BNTS, (q_BNTH, c_BNT)
 
   def weights(self):

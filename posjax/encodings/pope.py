@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import frequencies, waves
+from posjax.encodings.parts.rotation import cos_sin, frequencies
 
 
 class Pope(Encoding):
   base: float = 10_000.0
   uniform_delta: bool = False
-  widens = 2
-  turns = 'queries and keys'
+  head_width_factor = 2
+  rotates = 'queries and keys'
 
   def check(self, dims):
     if self.base <= 0:
@@ -36,19 +36,20 @@ class Pope(Encoding):
     init = from_below if self.uniform_delta else nn.initializers.zeros
     self.delta_LKH = self.weight('delta_LKH', init)
 
-  def waves(self, at, dtype):
-    return waves(at.pos[..., 0], frequencies(2 * self.dims.H, self.base), dtype)
+  def position_features(self, at, dtype):
+    return cos_sin(at.pos[..., 0], frequencies(2 * self.dims.H, self.base), dtype)
 
   def query(self, q):
-    cos_BTH, sin_BTH = q.waves or self.waves(q, wide(q.h))
+    cos_BTH, sin_BTH = q.position_features or self.position_features(q, at_least_float32(q.h))
     # The scale is no part of the magnitude.
     scale = self.dims.scale
     mu_BTNH = scale * jax.nn.softplus(q.h.astype(cos_BTH.dtype) / scale)
     h = polar(mu_BTNH, cos_BTH[:, :, None], sin_BTH[:, :, None])
-    return q.replace(h=h.astype(q.h.dtype), waves=())
+    return q.replace(h=h.astype(q.h.dtype), position_features=())
 
   def key(self, k):
-    cos_BT1H, sin_BT1H = (x[:, :, None] for x in k.waves or self.waves(k, wide(k.h)))
+    made = k.position_features or self.position_features(k, at_least_float32(k.h))
+    cos_BT1H, sin_BT1H = (x[:, :, None] for x in made)
     delta_KH = jnp.clip(self.delta_LKH.astype(cos_BT1H.dtype), -2 * math.pi, 0)
     cos_KH, sin_KH = jnp.cos(delta_KH), jnp.sin(delta_KH)
     h = polar(
@@ -56,7 +57,7 @@ class Pope(Encoding):
       cos_BT1H * cos_KH - sin_BT1H * sin_KH,
       sin_BT1H * cos_KH + cos_BT1H * sin_KH,
     )
-    return k.replace(h=h.astype(k.h.dtype), waves=())
+    return k.replace(h=h.astype(k.h.dtype), position_features=())
 
 
 def polar(mu_BTNH, cos_BTNH, sin_BTNH):

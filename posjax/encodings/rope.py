@@ -24,11 +24,11 @@ import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
-from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.parts import scaling as scaling_lib
 from posjax.encodings.parts import scaling_check
-from posjax.encodings.parts.rotation import LAYOUTS, frequencies, planes, turn, waves
+from posjax.encodings.parts.rotation import LAYOUTS, cos_sin, frequencies, planes, rotate_by
 
 
 class Rope(Encoding):
@@ -36,7 +36,7 @@ class Rope(Encoding):
   fraction: float = 1.0
   layout: str = 'half'
   scaling: FrozenDict = FrozenDict()
-  turns = 'queries and keys'
+  rotates = 'queries and keys'
 
   def __post_init__(self):
     # A plain dictionary would leave the module without a hash.
@@ -84,19 +84,19 @@ class Rope(Encoding):
     """What `scaling` makes of them for a text of that length; 0: of the trained one."""
     return scaling_lib.scale(self.scaling, self.frequencies(), length)
 
-  def waves(self, at, dtype):
+  def position_features(self, at, dtype):
     theta, factor, _ = self.scaled()
-    return tuple(factor * wave for wave in waves(at.pos[..., 0], theta, dtype))
+    return tuple(factor * wave for wave in cos_sin(at.pos[..., 0], theta, dtype))
 
   def query(self, q):
-    q = self._turn(q)
+    q = self._rotate(q)
     return q.replace(h=q.h * self.scaled().query_factor)
 
   def key(self, k):
-    return k.replace(waves=()) if self.by_length else self._turn(k)
+    return k.replace(position_features=()) if self.by_length else self._rotate(k)
 
   def key_block(self, k):
-    return self._turn(k) if self.by_length else k
+    return self._rotate(k) if self.by_length else k
 
   def score(self, s_BNTS, pair, carry):
     s_BNTS, carry = super().score(s_BNTS, pair, carry)
@@ -128,9 +128,9 @@ class Rope(Encoding):
     each = (jnp.moveaxis(x, -1, 0) for x in (a, b, x, y, more_BTC))
     return jax.lax.scan(turn_plane, s_BNTS, tuple(each))[0]
 
-  def _turn(self, tokens):
-    made = tokens.waves or self.waves(tokens, wide(tokens.h))
-    return tokens.replace(h=turn(tokens.h, *made, self.layout), waves=())
+  def _rotate(self, tokens):
+    made = tokens.position_features or self.position_features(tokens, at_least_float32(tokens.h))
+    return tokens.replace(h=rotate_by(tokens.h, *made, self.layout), position_features=())
 
 
 def examples():

@@ -16,14 +16,14 @@ as many. The form with twice as many heads (EC) needs an output projection of tw
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import frequencies, turn, turn_heads, waves
+from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_by, rotate_heads
 
 
 class RopePlusPlus(Encoding):
   base: float = 10_000.0
-  turns = 'queries and keys'
+  rotates = 'queries and keys'
 
   def check(self, dims):
     if dims.H % 2:
@@ -36,21 +36,24 @@ class RopePlusPlus(Encoding):
         f'{max(dims.N // 2, 1)}'
       )
 
-  def waves(self, at, dtype):
-    return waves(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
+  def position_features(self, at, dtype):
+    return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
 
   def query(self, q):
-    cos, sin = (x[:, :, None] for x in q.waves or self.waves(q, wide(q.h)))
+    cos, sin = (x[:, :, None] for x in self._made(q))
     head = np.arange(self.dims.N)
     imaginary_N = head % (self.dims.N // self.dims.K) % 2
     h = q.h[:, :, head - imaginary_N]
     imaginary_N1 = imaginary_N[:, None] == 1
     # The angle less a right angle.
     cos, sin = jnp.where(imaginary_N1, sin, cos), jnp.where(imaginary_N1, -cos, sin)
-    return q.replace(h=turn_heads(h, cos, sin), waves=())
+    return q.replace(h=rotate_heads(h, cos, sin), position_features=())
 
   def key(self, k):
-    return k.replace(h=turn(k.h, *(k.waves or self.waves(k, wide(k.h)))), waves=())
+    return k.replace(h=rotate_by(k.h, *self._made(k)), position_features=())
+
+  def _made(self, tokens):
+    return tokens.position_features or self.position_features(tokens, at_least_float32(tokens.h))
 
 
 def examples():

@@ -10,10 +10,10 @@ It says nothing to the scores: chain it with an encoding that does, 'rope+rotary
 is turned back by the query's own position does not change when all positions are shifted.
 """
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import LAYOUTS, frequencies, rotate, turn, waves
+from posjax.encodings.parts.rotation import LAYOUTS, cos_sin, frequencies, rotate, rotate_by
 from posjax.encodings.rope import Rope
 
 
@@ -21,7 +21,7 @@ class RotaryValues(Encoding):
   base: float = 10_000.0
   layout: str = 'half'
   back: bool = False
-  turns = 'values'
+  rotates = 'values'
   shift_invariant = property(lambda self: self.back)
 
   def check(self, dims):
@@ -32,15 +32,15 @@ class RotaryValues(Encoding):
     if dims.H % 2:
       raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
 
-  def waves(self, at, dtype):
-    return waves(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
+  def position_features(self, at, dtype):
+    return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
 
   def key(self, k):
-    made = k.waves or self.waves(k, wide(k.v))
-    return k.replace(v=turn(k.v, *made, self.layout), waves=())
+    made = k.position_features or self.position_features(k, at_least_float32(k.v))
+    return k.replace(v=rotate_by(k.v, *made, self.layout), position_features=())
 
   def query(self, q):
-    return q.replace(waves=())
+    return q.replace(position_features=())
 
   def finish(self, o_BTNH, q, carry):
     if not self.back:

@@ -37,7 +37,7 @@ class Sandwich(DistanceBias):
     if self.first not in (0, 1):
       raise ValueError(f'first, the first k, must be 0 or 1; it is {self.first}')
 
-  def of(self, distance):
+  def bias(self, distance):
     share_N = self.dims.N / (8 * np.arange(1, self.dims.N + 1))
     common = in_common(distance, self.width, self.base, self.first)
     return common[..., None] * jnp.asarray(share_N, distance.dtype)

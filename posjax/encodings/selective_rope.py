@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import per_head, wide
+from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
-from posjax.encodings.parts.rotation import frequencies, turn_heads
+from posjax.encodings.parts.rotation import frequencies, rotate_heads
 from posjax.encodings.parts.taps import convolve
 
 TAPS = 4
@@ -34,7 +34,7 @@ class Past:
 
   y: jax.Array
   segment_ids: jax.Array
-  turns: jax.Array
+  rotates: jax.Array
 
 
 class SelectiveRope(Encoding):
@@ -44,7 +44,7 @@ class SelectiveRope(Encoding):
   gate: bool = False
   axes = None
   reach = math.inf
-  turns = 'queries and keys'
+  rotates = 'queries and keys'
 
   def check(self, dims):
     if self.rank < 1 or self.base <= 0:
@@ -74,12 +74,12 @@ class SelectiveRope(Encoding):
     return State(layer=Past(
       y=jnp.zeros((batch, TAPS - 1, *shape)),
       segment_ids=jnp.full((batch, TAPS - 1), -1, jnp.int32),
-      turns=jnp.zeros((batch, *shape)),
+      rotates=jnp.zeros((batch, *shape)),
     ))
 
   def features(self, x_BTD, at, state):
     """The phase of each token, in turns: [B, T, K, H/2]."""
-    x_BTD = unit(x_BTD.astype(wide(x_BTD)), self.dims.K)
+    x_BTD = unit(x_BTD.astype(at_least_float32(x_BTD)), self.dims.K)
     y = product('BTR,RKC->BTKC', product('BTD,DR->BTR', x_BTD, self.down_LDR), self.up_LRKC)
     y = jnp.concatenate([state.y.astype(y.dtype), y], axis=1)
     segment_ids = jnp.broadcast_to(at.segment_ids, x_BTD.shape[:2])
@@ -92,19 +92,19 @@ class SelectiveRope(Encoding):
       phi_BTKC *= jax.nn.sigmoid(logit_BTK)[..., None]
     theta = jnp.asarray(frequencies(self.dims.H, self.base) / (2 * math.pi), y.dtype)
     first_BT = segment_ids[:, TAPS - 1 :] != segment_ids[:, TAPS - 2 : -1]
-    turns = wind(state.turns.astype(y.dtype), theta * phi_BTKC, first_BT)
-    past = Past(y[:, 1 - TAPS :], segment_ids[:, 1 - TAPS :], turns[:, -1])
-    return turns, jax.tree.map(lambda new, old: new.astype(old.dtype), past, state)
+    rotates = wind(state.rotates.astype(y.dtype), theta * phi_BTKC, first_BT)
+    past = Past(y[:, 1 - TAPS :], segment_ids[:, 1 - TAPS :], rotates[:, -1])
+    return rotates, jax.tree.map(lambda new, old: new.astype(old.dtype), past, state)
 
   def query(self, q):
-    return self._turn(q)
+    return self._rotate(q)
 
   def key(self, k):
-    return self._turn(k)
+    return self._rotate(k)
 
-  def _turn(self, tokens):
+  def _rotate(self, tokens):
     angle = 2 * math.pi * per_head(tokens.features, tokens.h.shape[2])
-    return tokens.replace(h=turn_heads(tokens.h, jnp.cos(angle), jnp.sin(angle)), features=())
+    return tokens.replace(h=rotate_heads(tokens.h, jnp.cos(angle), jnp.sin(angle)), features=())
 
 
 def unit(x_BTD, parts):
@@ -121,7 +121,7 @@ def product(letters, x, weight):
 
 def wind(before_BKC, steps_BTKC, first_BT):
   """Running sums of steps in turns, less whole turns, from `before` and from 0 at each `first`."""
-  rest = lambda turns: turns - jnp.round(turns)
+  rest = lambda rotates: rotates - jnp.round(rotates)
 
   def join(early, late):
     (early_sum, early_first), (late_sum, late_first) = early, late

@@ -22,7 +22,7 @@ from jax import lax
 
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.toeplitz import unskew
-from posjax.encodings.parts.distance import distances
+from posjax.encodings.parts.distance import pair_distances
 from posjax.encodings.parts.relative import descending, of_keys, of_queries
 
 
@@ -46,21 +46,21 @@ class Shaw(Encoding):
 
   # The query carries the scale, so this term is scaled as the content is.
   def position_bias(self, q, k):
-    z_BNTR = self.by_distance(q, self.keys_LRH.T[None])
-    row_B1TS = self._row(distances(q, k))[:, None]
+    z_BNTR = self.bias_from_table(q, self.keys_LRH.T[None])
+    row_B1TS = self._row(pair_distances(q, k))[:, None]
     return jnp.take_along_axis(z_BNTR, row_B1TS, axis=-1)
 
-  def distances(self, distance_R):
+  def distance_table(self, distance_R):
     return self.keys_LRH[self._row(distance_R)].T[None]
 
-  def by_distance(self, q, r_1HR):
+  def bias_from_table(self, q, r_1HR):
     return of_queries(q, r_1HR)
 
   def score(self, s_BNTS, pair, carry):
     s_BNTS, carry = super().score(s_BNTS, pair, carry)
     if self.with_queries:
       rows_R1H = self.dims.scale * self.keys_LRH[:, None]
-      more_BKTS = of_keys(pair, pair.k.h, rows_R1H, self._row(distances(pair.q, pair.k)))
+      more_BKTS = of_keys(pair, pair.k.h, rows_R1H, self._row(pair_distances(pair.q, pair.k)))
       s_BNTS += jnp.repeat(more_BKTS, self.dims.N // self.dims.K, axis=1)
     return s_BNTS, carry
 
@@ -68,7 +68,7 @@ class Shaw(Encoding):
     if not self.with_values:
       return o_BTNH
     values_RH = self.values_LRH.astype(p_BNTS.dtype)
-    row_BTS = self._row(distances(pair.q, pair.k))
+    row_BTS = self._row(pair_distances(pair.q, pair.k))
     if pair.q.consecutive and pair.k.consecutive:
       return o_BTNH + _consecutive(p_BNTS, row_BTS[0], values_RH)
     return o_BTNH + _any(p_BNTS, row_BTS, values_RH)

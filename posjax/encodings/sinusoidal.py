@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 
 LAYOUTS = ('interleaved', 'half', 'tensor2tensor')
@@ -60,7 +60,7 @@ class Sinusoidal(Encoding):
       self.scale = self.weight('scale', nn.initializers.constant(self.dims.D**-0.5))
 
   def embed(self, x_BTD, at, state):
-    dtype = wide(x_BTD)
+    dtype = at_least_float32(x_BTD)
     pos_BT = at.pos[..., 0] + self.offset
     pe_BTD = sinusoid(pos_BT, self.dims.D, self.base, self.layout, dtype)
     if self.scaled:

@@ -17,7 +17,7 @@ that is moved to before 0 has n = 1 too.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import sharpen, wide
+from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -33,7 +33,7 @@ class Ssmax(Encoding):
       self.bias_LN = self.weight('bias_LN', nn.initializers.zeros)
 
   def query(self, q):
-    dtype = wide(q.h)
+    dtype = at_least_float32(q.h)
     n_BT = jnp.maximum(q.pos[..., 0], 0).astype(dtype) + 1
     factor_BTN = self.scale_LN.astype(dtype) * jnp.log(n_BT)[..., None]
     return sharpen(q, factor_BTN + self.bias_LN.astype(dtype) if self.bias else factor_BTN)

@@ -13,7 +13,7 @@ left is carried from block to block, as ln(1 - sigmoid(s)) = -softplus(s), which
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.arrays import later, no_sum, per_head
+from posjax.encodings.core.arrays import per_head, suffix_sum, zero_carry
 from posjax.encodings.core.encoding import Encoding
 
 
@@ -26,13 +26,13 @@ class StickBreaking(Encoding):
   normalizer = 'none'
 
   def init_carry(self, q):
-    return no_sum(q)
+    return zero_carry(q)
 
   def score(self, s_BNTS, pair, carry):
     earlier = pair.k.order[:, None, None, :] < pair.q.order[:, None, :, None]
     broken = pair.mask & earlier
     left_BNTS = jnp.where(broken, -jax.nn.softplus(s_BNTS), 0)  # ln(1 - b)
-    log_w_BNTS = s_BNTS + left_BNTS + carry[..., None] + later(left_BNTS)
+    log_w_BNTS = s_BNTS + left_BNTS + carry[..., None] + suffix_sum(left_BNTS)
     nothing = jnp.finfo(s_BNTS.dtype).min
     return jnp.where(broken, log_w_BNTS, nothing), carry + jnp.sum(left_BNTS, axis=-1)
 

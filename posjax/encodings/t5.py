@@ -37,7 +37,7 @@ class T5(DistanceBias):
   def query(self, q):
     return q if self.scaled else q.replace(h=q.h / self.dims.scale)
 
-  def of(self, distance):
+  def bias(self, distance):
     index = bucket(distance, self.buckets, self.max_distance, self.bidirectional)
     return self.table_RN.astype(distance.dtype)[index] * self.bias_scale
 

@@ -22,7 +22,7 @@ import math
 
 import jax.numpy as jnp
 
-from posjax.encodings.core.arrays import sharpen, wide
+from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
 
 KINDS = ('log_n', 'llama4', 'ministral', 'drope', 'uniform')
@@ -48,7 +48,7 @@ class Temperature(Encoding):
       raise ValueError(f'target must be positive; it is {self.target}')
 
   def query(self, q):
-    p_BT = q.pos[..., 0].astype(wide(q.h))
+    p_BT = q.pos[..., 0].astype(at_least_float32(q.h))
     return sharpen(q, self.at(p_BT)[..., None])
 
   def at(self, p):

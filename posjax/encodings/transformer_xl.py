@@ -19,7 +19,7 @@ code and, on both sides, in XLNet's.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.parts.rotation import frequencies
 
@@ -47,15 +47,15 @@ class TransformerXl(Encoding):
 
   def key(self, k):
     # Cached: otherwise each new token would make those of all keys again.
-    pos_BS1 = k.pos[..., :1].astype(wide(k.h))
-    return k.replace(features=jnp.concatenate(waves(pos_BS1, self.dims.D), axis=-1))
+    pos_BS1 = k.pos[..., :1].astype(at_least_float32(k.h))
+    return k.replace(features=jnp.concatenate(cos_sin(pos_BS1, self.dims.D), axis=-1))
 
   def position_bias(self, q, k):
-    dtype, key_BSD = wide(k.h), k.features
+    dtype, key_BSD = at_least_float32(k.h), k.features
     position_LDNH = self.position_LDNH.astype(dtype)
     ab_BTND = jnp.einsum('BTNH,DNH->BTND', self._position(q), position_LDNH)
     a, b = jnp.split(ab_BTND, 2, axis=-1)
-    sin, cos = (x[:, :, None] for x in waves(q.pos[..., :1].astype(dtype), self.dims.D))
+    sin, cos = (x[:, :, None] for x in cos_sin(q.pos[..., :1].astype(dtype), self.dims.D))
     query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
     key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
     bias_BNTS = jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
@@ -67,29 +67,29 @@ class TransformerXl(Encoding):
   def _clamped(self, bias_BNTS, ab_BTND, distance_B1TS):
     """The bias at the clamp where distances are beyond it, on either side."""
     for end in (self.clamp_len, -self.clamp_len):
-      wave_D = jnp.concatenate(waves(jnp.full(1, end, ab_BTND.dtype), self.dims.D))
+      wave_D = jnp.concatenate(cos_sin(jnp.full(1, end, ab_BTND.dtype), self.dims.D))
       bias_BNT1 = jnp.einsum('BTND,D->BNT', ab_BTND, wave_D)[..., None]
       beyond = distance_B1TS >= end if end > 0 else distance_B1TS <= end
       bias_BNTS = jnp.where(beyond, bias_BNT1, bias_BNTS)
     return bias_BNTS
 
-  def distances(self, distance_R):
+  def distance_table(self, distance_R):
     if self.clamp_len:
       distance_R = jnp.clip(distance_R, -self.clamp_len, self.clamp_len)
-    wave_RD = jnp.concatenate(waves(distance_R[:, None], self.dims.D), axis=-1)
+    wave_RD = jnp.concatenate(cos_sin(distance_R[:, None], self.dims.D), axis=-1)
     return jnp.einsum('DNH,RD->NHR', self.position_LDNH.astype(wave_RD.dtype), wave_RD)
 
-  def by_distance(self, q, r_NHR):
+  def bias_from_table(self, q, r_NHR):
     r_BNHR = jnp.broadcast_to(r_NHR, (len(q.h), *r_NHR.shape))
     return jnp.einsum('BTNH,BNHR->BNTR', self._position(q), r_BNHR)
 
   def _position(self, q):
     """(q + v) / sqrt(H), as `query` has left (q + u) / sqrt(H)."""
-    dtype = wide(q.h)
+    dtype = at_least_float32(q.h)
     return q.h.astype(dtype) + self.dims.scale * (self.v_NH - self.u_NH).astype(dtype)
 
 
-def waves(pos_1, width):
+def cos_sin(pos_1, width):
   """Sines and cosines of positions [..., 1], [..., width / 2] each."""
   angle = pos_1 * jnp.asarray(frequencies(width), pos_1.dtype)
   return jnp.sin(angle), jnp.cos(angle)

@@ -15,7 +15,7 @@ with variance 1 here; and it gives both projections a bias.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.parts.buckets import check_buckets
 from posjax.encodings.t5 import T5
@@ -50,20 +50,20 @@ class Tupe(Encoding):
     if self.buckets:
       self.relative = T5(self.buckets, self.max_distance, self.bidirectional, dims=self.dims)
 
-  def waves(self, at, dtype):
+  def position_features(self, at, dtype):
     p_BTD = self.table_RD.astype(dtype)[at.pos[..., 0]]
     project = lambda w_DNH: jnp.einsum('BTD,DNH->BTNH', p_BTD, w_DNH.astype(dtype))
     return project(self.query_DNH), project(self.key_DNH)
 
   def query(self, q):
-    place_BTNH, _ = q.waves or self.waves(q, wide(q.h))
+    place_BTNH, _ = q.position_features or self.position_features(q, at_least_float32(q.h))
     share = 2**-0.5  # of 1 / sqrt(2 H); the query carries the rest
     features = share * self.dims.scale * place_BTNH
-    return q.replace(h=share * q.h, features=features, waves=())
+    return q.replace(h=share * q.h, features=features, position_features=())
 
   def key(self, k):
-    _, place_BTNH = k.waves or self.waves(k, wide(k.h))
-    return k.replace(features=place_BTNH, waves=())
+    _, place_BTNH = k.position_features or self.position_features(k, at_least_float32(k.h))
+    return k.replace(features=place_BTNH, position_features=())
 
   def position_bias(self, q, k):
     bias_BNTS = jnp.einsum('BTNH,BSNH->BNTS', q.features, k.features)

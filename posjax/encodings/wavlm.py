@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.parts.buckets import bucket, check_buckets
 from posjax.encodings.parts.distance import DistanceBias
 
@@ -42,7 +42,8 @@ class Wavlm(DistanceBias):
   def features(self, x_BTD, at, state):
     x_BTNH = x_BTD.reshape(*x_BTD.shape[:2], self.dims.N, self.dims.H)
     y_BTNR = jnp.einsum(
-      'BTNH,RH->BTNR', x_BTNH, self.gate_LRH.astype(x_BTD.dtype), preferred_element_type=wide(x_BTD)
+      'BTNH,RH->BTNR', x_BTNH, self.gate_LRH.astype(x_BTD.dtype),
+      preferred_element_type=at_least_float32(x_BTD),
     )
     s_BTNR, t_BTNR = jnp.split(y_BTNR + self.gate_bias_LR, 2, axis=-1)
     s_BTN, t_BTN = (jax.nn.sigmoid(jnp.sum(y, axis=-1)) for y in (s_BTNR, t_BTNR))
@@ -51,15 +52,15 @@ class Wavlm(DistanceBias):
   def key(self, k):
     return k.replace(features=())  # a query's matter: nothing of it is cached
 
-  def of(self, distance):
+  def bias(self, distance):
     index = bucket(distance, self.buckets, self.max_distance, bidirectional=True)
     return self.table_RN.astype(distance.dtype)[index]
 
   def position_bias(self, q, k):
     return gates(q) * super().position_bias(q, k)
 
-  def by_distance(self, q, r_NR):
-    return gates(q) * super().by_distance(q, r_NR)
+  def bias_from_table(self, q, r_NR):
+    return gates(q) * super().bias_from_table(q, r_NR)
 
 
 def gates(q):

@@ -15,9 +15,9 @@ grow with the distance.
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.core.arrays import scores, wide
+from posjax.encodings.core.arrays import at_least_float32, qk_logits
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import frequencies, turn, waves
+from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_by
 
 
 class Xpos(Encoding):
@@ -26,7 +26,7 @@ class Xpos(Encoding):
   gamma: float = 0.4
   causal_only = True
   own_score = True
-  turns = 'queries and keys'
+  rotates = 'queries and keys'
 
   def check(self, dims):
     if dims.H % 2:
@@ -37,14 +37,14 @@ class Xpos(Encoding):
         f'{self.base}, {self.scale_base} and {self.gamma}'
       )
 
-  def waves(self, at, dtype):
-    return waves(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
+  def position_features(self, at, dtype):
+    return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
 
   def query(self, q):
-    return self._turn(q)
+    return self._rotate(q)
 
   def key(self, k):
-    return self._turn(k)
+    return self._rotate(k)
 
   def key_block(self, k):
     same_BSS = k.segment_ids[:, :, None] == k.segment_ids[:, None, :]
@@ -56,15 +56,15 @@ class Xpos(Encoding):
     distance_BT = pair.q.pos[..., 0] - _last(same_BTS, pair.k.features)
     # A query that sees none of the block may lie far before it: what nobody reads stays finite.
     distance_BT = jnp.where(jnp.any(pair.mask[:, 0], axis=-1), distance_BT, 0)
-    return scores(self._grow(pair.q.h, distance_BT), pair.k.h), carry
+    return qk_logits(self._grow(pair.q.h, distance_BT), pair.k.h), carry
 
-  def _turn(self, tokens):
-    made = tokens.waves or self.waves(tokens, wide(tokens.h))
-    return tokens.replace(h=turn(tokens.h, *made, 'interleaved'), waves=())
+  def _rotate(self, tokens):
+    made = tokens.position_features or self.position_features(tokens, at_least_float32(tokens.h))
+    return tokens.replace(h=rotate_by(tokens.h, *made, 'interleaved'), position_features=())
 
   def _grow(self, h_BTNH, distance_BT):
     """h times zeta^(distance / scale_base)."""
-    dtype, width = wide(h_BTNH), self.dims.H
+    dtype, width = at_least_float32(h_BTNH), self.dims.H
     zeta = (np.arange(0, width, 2) / width + self.gamma) / (1 + self.gamma)
     log_zeta = jnp.asarray(np.repeat(np.log(zeta), 2) / self.scale_base, dtype)
     growth = jnp.exp(distance_BT.astype(dtype)[..., None, None] * log_zeta)

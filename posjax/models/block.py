@@ -17,9 +17,9 @@ from posjax import dims as dims_lib
 from posjax.attention import attend
 from posjax.attention.decode import attend_stored
 from posjax.dims import Dims
-from posjax.encodings import Tokens
+from posjax.encodings import AttentionInput
 from posjax.models.product import product
-from posjax.sharding import spread_rows
+from posjax.sharding import constrain_batch
 
 
 def fan_in(inputs, scale=1.0):
@@ -33,16 +33,17 @@ def fan_in(inputs, scale=1.0):
 
 
 @flax.struct.dataclass
-class Memory:
+class LayerCache:
   """What one layer keeps of the tokens so far.
 
-  keys   `Tokens`, leaves [B, S, ...], but h and v [B, K, S, H], as products read them; the t-th
-         token is in slot t % S, and an empty slot has segment -1, so that nothing sees it; or None
+  keys   `AttentionInput`, leaves [B, S, ...], but h and v [B, K, S, H], as products read them; the
+         t-th token is in slot t % S, and an empty slot has segment -1, so that nothing sees it;
+         or None
   state  its encoding's
   ring   whether there are fewer slots than tokens may come, so that new keys overwrite old ones
   """
 
-  keys: Tokens | None
+  keys: AttentionInput | None
   state: Any
   ring: bool = flax.struct.field(pytree_node=False, default=False)
 
@@ -72,8 +73,8 @@ class Attention(Sublayer):
     k_BTKH = product(x_BTD, self.weight('key_DKH', fan_in(1)))
     v_BTKH = product(x_BTD, self.weight('value_DKH', fan_in(1)))
     features, state = encoding.features(x_BTD, at, memory.state)
-    q = encoding.query(at.tokens(q_BTNH * self.dims.scale, v_BTKH, features))
-    k = encoding.key(at.tokens(k_BTKH, v_BTKH, features))
+    q = encoding.query(at.attach(q_BTNH * self.dims.scale, v_BTKH, features))
+    k = encoding.key(at.attach(k_BTKH, v_BTKH, features))
     how = dict(causal=self.causal, window=self.window, **self.attention)
     keys = memory.keys
     if keys is None:
@@ -138,4 +139,4 @@ class Block(nn.Module):
     x_BTD = x_BTD + drop(o_BTD)
     h_BTD = make_norm(self.norm, self.dtype, 'mlp_norm')(x_BTD)
     x_BTD = x_BTD + drop(mlp(h_BTD))
-    return spread_rows(x_BTD), memory
+    return constrain_batch(x_BTD), memory

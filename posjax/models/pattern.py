@@ -72,7 +72,7 @@ class Pattern:
     tiled = (values * (len(self) // len(values)) for values in (names, self.windows, self.chunks))
     return [*map(Layer, *tiled)]
 
-  def whole(self, groups):
+  def all_layers(self, groups):
     """{name: encoding} as the sequence sees them: with the weights of all its layers."""
     names = [layer.encoding for layer in self.layers()]
     return {
@@ -84,7 +84,7 @@ class Pattern:
   def init_weights(self, rng, groups):
     return {
       name: encoding.init_weights(jax.random.fold_in(rng, i))
-      for i, (name, encoding) in enumerate(self.whole(groups).items())
+      for i, (name, encoding) in enumerate(self.all_layers(groups).items())
     }
 
   def init_states(self, batch, capacity, groups, *, train, rng):

@@ -17,25 +17,25 @@ from posjax import dims as dims_lib
 from posjax.attention import check_fused, decode
 from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, build
-from posjax.encodings.core.arrays import wide
+from posjax.encodings import Bound, Positions, build
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.entry import checked
 from posjax.errors import UserError
-from posjax.models.block import Block, Memory, fan_in, make_norm
+from posjax.models.block import Block, LayerCache, fan_in, make_norm
 from posjax.models.pattern import Pattern, check_axes, with_layer
-from posjax.sharding import spread_rows, whole
+from posjax.sharding import constrain_batch, replicated
 
 
 @flax.struct.dataclass
 class Cache:
   """What a text so far has left behind.
 
-  layers  a `Memory` of each layer: groups of those of the pattern
+  layers  a `LayerCache` of each layer: groups of those of the pattern
   states  of the encodings, by name: what their hook `positions` needs
   length  how many tokens there are
   """
 
-  layers: tuple[tuple[Memory, ...], ...]
+  layers: tuple[tuple[LayerCache, ...], ...]
   states: dict[str, Any]
   length: jax.Array
 
@@ -47,13 +47,13 @@ class Group(nn.Module):
   block: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, memories, weights, length, ats, encodings):
-    memories = list(memories)
+  def __call__(self, x_BTD, caches, weights, length, ats, encodings):
+    caches = list(caches)
     for i, window in enumerate(self.windows):
       block = Block(window=window, **self.block, name=f'block_{i}')
       encoding = with_layer(encodings[i], weights[i])
-      x_BTD, memories[i] = block(x_BTD, memories[i], length, ats[i], encoding)
-    return x_BTD, tuple(memories)
+      x_BTD, caches[i] = block(x_BTD, caches[i], length, ats[i], encoding)
+    return x_BTD, tuple(caches)
 
 
 class Transformer(nn.Module):
@@ -103,7 +103,7 @@ class Transformer(nn.Module):
 
     Args:
       tokens_BT: the tokens' numbers.
-      at: `At`, where they are.
+      at: `Positions`, where they are.
       cache: from `init_cache`, or a former call; None: the tokens see each other only.
       train: whether to drop out; needs an rng named 'dropout' then.
       rng: a key, if an encoding draws positions and there is no cache, which holds the draw.
@@ -120,9 +120,9 @@ class Transformer(nn.Module):
     else:
       states = cache.states
     # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
-    x_BTD = whole(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
+    x_BTD = replicated(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
     x_BTD, ats, states = self._embed(x_BTD, at.replace(ids=tokens_BT), weights, states)
-    x_BTD = nn.Dropout(self.dropout, deterministic=not train)(spread_rows(x_BTD))
+    x_BTD = nn.Dropout(self.dropout, deterministic=not train)(constrain_batch(x_BTD))
 
     kinds = self.pattern.layers()
     bound, own_weights = self.pattern.in_layers(weights, self.groups)
@@ -130,8 +130,8 @@ class Transformer(nn.Module):
     windows = tuple(own.window for own in kinds)
     group = functools.partial(Group, windows=windows, block=self._block(train))
     if cache is None:
-      memories = tuple(Memory(None, state) for state in layers)
-      x_BTD = self._scan(group, x_BTD, memories, own_weights, context)
+      caches = tuple(LayerCache(None, state) for state in layers)
+      x_BTD = self._scan(group, x_BTD, caches, own_weights, context)
     else:
       x_BTD, layers = self._unrolled(group(parent=None), x_BTD, cache, own_weights, context)
     x_BTD = make_norm(self.norm, self.dtype, 'norm')(x_BTD)
@@ -142,14 +142,14 @@ class Transformer(nn.Module):
   def _embed(self, x_BTD, at, weights, states):
     """The embedded tokens, where they are in the eyes of each encoding, and the states after."""
     ats, states, dtype = {}, dict(states), jnp.promote_types(self.dtype, jnp.float32)
-    for name, encoding in self.pattern.whole(self.groups).items():
+    for name, encoding in self.pattern.all_layers(self.groups).items():
       if self.causal and encoding.looks_ahead:
         raise UserError(f'encoding.{name}: it reads later tokens, which this model is to predict')
       if encoding.causal_only and not self.causal:
         raise UserError(f'encoding.{name}: it is causal only, and this model sees later tokens')
       check_axes(name, encoding, at.pos.shape[-1])
       encoding = Bound(encoding, weights[name])
-      ats[name], states[name] = encoding.place(at, states[name], dtype)
+      ats[name], states[name] = encoding.locate(at, states[name], dtype)
       x_BTD, states[name] = encoding.embed(x_BTD, ats[name], states[name])
       ats[name] = ats[name].replace(ids=())
     return x_BTD, ats, states
@@ -161,7 +161,7 @@ class Transformer(nn.Module):
       attention=self.attention,
     )
 
-  def _scan(self, group, x_BTD, memories, weights, context):
+  def _scan(self, group, x_BTD, caches, weights, context):
     """All groups, compiled as one."""
     stack = nn.scan(
       nn.remat(Group, prevent_cse=False) if self.remat else Group,
@@ -170,17 +170,17 @@ class Transformer(nn.Module):
       in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
       length=self.groups,
     )
-    return stack(**group.keywords, name='layers')(x_BTD, memories, weights, None, *context)[0]
+    return stack(**group.keywords, name='layers')(x_BTD, caches, weights, None, *context)[0]
 
   def _unrolled(self, group, x_BTD, cache, weights, context):
     """Group after group: a scan would copy each one's weights and keys, for every token anew."""
     layers, params = [], unstacked(self.get_variable('params', 'layers'), self.groups)
     weights = unstacked(weights, self.groups)
-    for own, memories, weight in zip(params, cache.layers, weights, strict=True):
-      x_BTD, memories = group.apply(
-        {'params': own}, x_BTD, memories, weight, cache.length, *context
+    for own, caches, weight in zip(params, cache.layers, weights, strict=True):
+      x_BTD, caches = group.apply(
+        {'params': own}, x_BTD, caches, weight, cache.length, *context
       )
-      layers.append(memories)
+      layers.append(caches)
     return x_BTD, tuple(layers)
 
   def _logits(self, x_BTD, table_VD):
@@ -191,7 +191,8 @@ class Transformer(nn.Module):
       width = self.outputs or self.vocabulary
       head = dims_lib.weight(self, 'head_DV', fan_in(1), self.dims, V=width)
       product = 'BTD,DV->BTV'
-    return jnp.einsum(product, x_BTD, head.astype(self.dtype), preferred_element_type=wide(x_BTD))
+    dtype = at_least_float32(x_BTD)
+    return jnp.einsum(product, x_BTD, head.astype(self.dtype), preferred_element_type=dtype)
 
   def init_cache(self, batch, capacity, *, slots=None, pos_dtype='int32', rng=None):
     """A cache without a token in each of `batch` rows.
@@ -202,7 +203,7 @@ class Transformer(nn.Module):
       slots: how many there is room for, until it is grown; None: all. A layer with a window or
         chunks has no more slots than that. Whoever fills them counts: later tokens overwrite the
         first.
-      pos_dtype: that of `At.pos`.
+      pos_dtype: that of `Positions.pos`.
       rng: a key, needed if an encoding draws positions: it draws once for all that will come.
     """
     states, layers = self.pattern.init_states(
@@ -211,13 +212,13 @@ class Transformer(nn.Module):
     room = self._slots(slots or capacity)
 
     def group(layers):
-      memories = []
+      caches = []
       for own, state, slots in zip(self.pattern.layers(), layers, room, strict=True):
         keys = functools.partial(self._keys, self.pattern.by_name[own.encoding], pos_dtype)
         one = jax.eval_shape(keys, states[own.encoding], state)
         ring = bool(own.window or own.chunk)
-        memories.append(Memory(decode.empty(one, batch, slots), state, ring))
-      return tuple(memories)
+        caches.append(LayerCache(decode.empty(one, batch, slots), state, ring))
+      return tuple(caches)
 
     return Cache(tuple(map(group, unstacked(layers, self.groups))), states, jnp.int32(0))
 
@@ -227,8 +228,8 @@ class Transformer(nn.Module):
     return cache.replace(layers=tuple(
       tuple(
         memory.replace(keys=decode.grow(memory.keys, n))
-        for memory, n in zip(memories, room, strict=True)
-      ) for memories in cache.layers
+        for memory, n in zip(caches, room, strict=True)
+      ) for caches in cache.layers
     ))
 
   def _slots(self, slots):
@@ -240,12 +241,12 @@ class Transformer(nn.Module):
     bound = Bound(encoding, encoding.init_weights(jax.random.key(0)))
     batch = max((len(x) for x in jax.tree.leaves((state, layer_state))), default=1)
     one = jnp.zeros((batch, 1), jnp.int32)
-    at = At(jnp.zeros((batch, 1, self.axes), pos_dtype), one, one, ids=one)
+    at = Positions(jnp.zeros((batch, 1, self.axes), pos_dtype), one, one, ids=one)
     pos, _ = bound.positions(at, state)
-    at = At(pos, one, one)
+    at = Positions(pos, one, one)
     features, _ = bound.features(jnp.zeros((batch, 1, self.dim), self.dtype), at, layer_state)
     h = jnp.zeros((batch, 1, self.kv_heads, self.head_dim), self.dtype)
-    return bound.key(at.tokens(h, h, features))
+    return bound.key(at.attach(h, h, features))
 
 
 def unstacked(tree, groups):
@@ -286,5 +287,5 @@ def from_config(config, task):
 def init(model, rng):
   """The first weights."""
   one = jnp.zeros((1, 1), jnp.int32)
-  at = At(jnp.zeros((1, 1, model.axes), jnp.int32), one, one)
+  at = Positions(jnp.zeros((1, 1, model.axes), jnp.int32), one, one)
   return model.init(rng, one, at, rng=rng)['params']

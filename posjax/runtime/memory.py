@@ -14,7 +14,7 @@ LESS = (
   'or lower train.batch or evaluate.multiples'
 )
 EXTRAS = {'cuda': 'cuda', 'gpu': 'cuda', 'tpu': 'tpu'}  # of setup.py, by JAX's name of a platform
-OF_A_CONTAINER = pathlib.Path('/sys/fs/cgroup/memory.max')
+CGROUP_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
 def check_devices():
@@ -41,7 +41,7 @@ def planned(compiled):
 def host_memory():
   """Bytes of this machine that the program may take."""
   machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-  limit = OF_A_CONTAINER.read_text().strip() if OF_A_CONTAINER.exists() else 'max'
+  limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.exists() else 'max'
   return machine if limit == 'max' else min(machine, int(limit))
 
 
@@ -68,7 +68,7 @@ def check_memory(compiled):
 
 
 @contextlib.contextmanager
-def explained():
+def memory_as_user_error():
   """Raises UserError if a device is missing, or if memory is exhausted inside."""
   check_devices()
   try:

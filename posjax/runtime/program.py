@@ -37,7 +37,7 @@ REMEDIES = {
 def begin():
   """From here on a signal or a package that is missing ends the process in one line."""
   for number in SIGNALS:
-    signal.signal(number, lambda number, frame: leave(Interrupted(number)))
+    signal.signal(number, lambda number, frame: hard_exit(Interrupted(number)))
   sys.excepthook = _excepthook
   # A file that is opened later must not take the place of a stream that is closed.
   while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -53,7 +53,7 @@ def _excepthook(kind, error, trace):
   os._exit(fail(*known))
 
 
-def answer(program):
+def run_program(program):
   """The exit code of a function that is a whole program, the rest of the process's life."""
   sys.stdout.reconfigure(errors='replace')  # names and texts have characters that terminals lack
   try:
@@ -63,7 +63,7 @@ def answer(program):
       print(end='', flush=True)
       return code
   except Interrupted as error:
-    return leave(error)
+    return hard_exit(error)
   except BrokenPipeError:  # the reader of the output has gone, as in `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at the end
     return 141  # as after SIGPIPE
@@ -105,7 +105,7 @@ def warn(message, *where, **how):
   fail(0, f'warning: {" ".join(str(message).split())}')
 
 
-def leave(error):
+def hard_exit(error):
   """Ends the process after a signal, and says how to go on; it may be called by a handler.
 
   It does not clean up: that would crash, where XLA and Orbax are in the middle of things.

@@ -24,7 +24,7 @@ class Interrupted(BaseException):
 
 
 @contextlib.contextmanager
-def noted(then=lambda: None):
+def defer_signals(then=lambda: None):
   """Inside, signals wait: gives the list of those that came. Each calls `then`.
 
   A second Ctrl-C does what it did before.

@@ -123,7 +123,7 @@ def show(argv):
   from posjax.runtime import compile_cache, memory
 
   compile_cache.keep(options.out)
-  with memory.explained():
+  with memory.memory_as_user_error():
     return gallery(options, overrides, argv) if options.all else one(options, overrides)
 
 
@@ -190,7 +190,7 @@ def made_with(argv):
 
 
 def main(argv):
-  return program.answer(lambda: show(argv))
+  return program.run_program(lambda: show(argv))
 
 
 if __name__ == '__main__':

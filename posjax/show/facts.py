@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from posjax.attention import choose
-from posjax.attention.fused import hindrance
+from posjax.attention.fused import unsupported_hook
 from posjax.dims import letters
 from posjax.encodings import arguments
 from posjax.encodings.core.encoding import Encoding
@@ -113,8 +113,8 @@ class Facts:
     return {T: choose(T, T, self.encoding, self.dtype) for T in lengths}
 
   @property
-  def hindrance(self):
-    return hindrance(self.encoding)
+  def unsupported_hook(self):
+    return unsupported_hook(self.encoding)
 
 
 def gather(model, layer, *, length, seed, values='initial'):
@@ -150,7 +150,7 @@ def gather(model, layer, *, length, seed, values='initial'):
     theta=probe.frequencies(encoding, weights, longer if fits else length),
     unscaled=unscaled(encoding, weights, kind, longer, here),
     reads=probe.reads(encoding), adds=probe.adds(encoding),
-    weights=tuple(weights_of(model.pattern.whole(model.groups)[layer.encoding])),
+    weights=tuple(weights_of(model.pattern.all_layers(model.groups)[layer.encoding])),
     flops=own_flops(encoding, weights, length), plain_flops=plain_flops(model.dims, length)[0],
     drawn=probe.draws(encoding, length), dtype=model.dtype, values=values,
   )

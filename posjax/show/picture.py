@@ -116,7 +116,7 @@ def inks(count):
 
 def curves(ax, facts, curve):
   """A line for each head, with its name and its last number at its end; dots are in the table."""
-  dots, ends = words.distances(curve), {}
+  dots, ends = words.distance_table(curve), {}
   for (label, n), ink in zip(facts.heads.items(), inks(len(facts.heads)), strict=True):
     y = curve.by_head[n]
     ax.plot(y, color=ink, linewidth=1.6 if curve.length < 400 else 0.9, label=label)
@@ -203,13 +203,15 @@ def pair(ax, facts, n, low, high):
 
 def frequencies(ax, facts):
   """A dot for each wavelength: full where it comes round within the trained length."""
-  T, waves = facts.trained.length, 2 * np.pi / facts.theta
-  index = np.arange(len(waves)) + 1
+  T, wavelengths = facts.trained.length, 2 * np.pi / facts.theta
+  index = np.arange(len(wavelengths)) + 1
   if facts.unscaled:
     before = 2 * np.pi / facts.unscaled.theta
     ax.plot(before, np.arange(len(before)) + 1, '|', color=FAINT, markersize=7)
-  for within, face in ((waves <= T, HEADS[0]), (waves > T, 'white')):
-    ax.plot(waves[within], index[within], 'o', color=HEADS[0], markerfacecolor=face, markersize=4)
+  for within, face in ((wavelengths <= T, HEADS[0]), (wavelengths > T, 'white')):
+    ax.plot(
+      wavelengths[within], index[within], 'o', color=HEADS[0], markerfacecolor=face, markersize=4
+    )
   ax.set_xscale('log')
   ax.xaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=6))
   ax.xaxis.set_major_formatter(lambda x, _: words.figure(x))
@@ -220,8 +222,8 @@ def frequencies(ax, facts):
   ax.set_title(f'wavelengths; hollow: beyond the trained length{thin(facts)}', size=8.5)
   mark(ax, T, 'trained length', height=0.15)
   mark(ax, EXTENSION * T, '', linestyle=':', height=0.07)
-  for i in (0, len(waves) - 1):
+  for i in (0, len(wavelengths) - 1):
     ax.annotate(
-      words.figure(waves[i]), (waves[i], index[i]), xytext=(6, 0), textcoords='offset points',
-      va='center', size=8, color=HEADS[0],
+      words.figure(wavelengths[i]), (wavelengths[i], index[i]), xytext=(6, 0),
+      textcoords='offset points', va='center', size=8, color=HEADS[0],
     )

@@ -20,8 +20,8 @@ from jax import lax
 from posjax.attention import attend
 from posjax.attention.blockwise.blocks import split
 from posjax.attention.mask import in_chunks, visible
-from posjax.encodings import At, Bound, Chain, name_of, parts_of
-from posjax.encodings.core.arrays import per_head, scores
+from posjax.encodings import Bound, Chain, Positions, name_of, parts_of
+from posjax.encodings.core.arrays import per_head, qk_logits
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.tokens import Pair
 
@@ -38,7 +38,7 @@ def at_start(length):
   """A text of `length` tokens, as training sees it."""
   order = jnp.arange(length, dtype=jnp.int32)[None]
   ids = jnp.asarray(np.resize(np.frombuffer(TEXT, np.uint8), length), jnp.int32)[None]
-  return At(order[..., None], order, jnp.zeros_like(order), ids=ids)
+  return Positions(order[..., None], order, jnp.zeros_like(order), ids=ids)
 
 
 def first_weights(encoding, seed, drawn='initial'):
@@ -59,7 +59,7 @@ def streams(bound, at, state, content, sign, shift):
   return [jnp.roll(c * own + sign * added, shift, axis=-1) for c in (1, content)]
 
 
-def turns(encoding):
+def rotates(encoding):
   """(sign of what is added, shift of the channels) of the cases whose mean is shown."""
   if not any(overrides(part, 'embed') for part in parts_of(encoding)):
     return [(1, 0)]
@@ -70,14 +70,14 @@ def turns(encoding):
 def ends(bound, at, state, chunk, content, sign, shift):
   """All queries and all keys, after every hook that runs once for a token."""
   dims, pos = bound.module.dims, at.pos
-  at, sequence = bound.place(at, state.sequence, jnp.float64)
+  at, sequence = bound.locate(at, state.sequence, jnp.float64)
   x_BTD, h_BTD = streams(bound, at, sequence, content, sign, shift)
   at = in_chunks(at.replace(ids=()), pos, chunk)
   features, _ = bound.features(x_BTD, at, state.layer)
   channels = np.arange(dims.K * dims.H) % dims.D
   h_BTKH = h_BTD[..., channels].reshape(*h_BTD.shape[:2], dims.K, dims.H) * dims.H**-0.25
-  q = bound.query(at.tokens(per_head(h_BTKH, dims.N) * dims.scale, h_BTKH, features))
-  return q, bound.key(at.tokens(h_BTKH, h_BTKH, features))
+  q = bound.query(at.attach(per_head(h_BTKH, dims.N) * dims.scale, h_BTKH, features))
+  return q, bound.key(at.attach(h_BTKH, h_BTKH, features))
 
 
 def met(bound, q, k, window):
@@ -88,7 +88,7 @@ def met(bound, q, k, window):
     k = bound.key_block(k)
     mask = visible(q, k, causal=True, window=window)
     pair = Pair(q, k, mask, bound.position_bias(q, k))
-    s_BNTS, carry = bound.score(scores(q.h, k.h), pair, carry)
+    s_BNTS, carry = bound.score(qk_logits(q.h, k.h), pair, carry)
     return carry, jnp.where(mask & (s_BNTS > NOTHING), s_BNTS, jnp.nan)
 
   blocks = split(k, min(S, BLOCK, bound.module.widest_block or S))
@@ -125,7 +125,7 @@ def logits(encoding, weights, rows, length, *, window=0, chunk=0, train=True, se
 
     return jnp.mean(lax.map(one, cases), axis=0)
 
-  signs, shifts = map(jnp.asarray, zip(*turns(encoding), strict=True))
+  signs, shifts = map(jnp.asarray, zip(*rotates(encoding), strict=True))
   rngs = jax.random.split(jax.random.key(seed), number)
   cases = jnp.repeat(rngs, len(signs)), jnp.tile(signs, number), jnp.tile(shifts, number)
   return tuple(np.asarray(run(weights, content, cases)) for content in (0.0, 1.0))
@@ -162,9 +162,9 @@ def adds(encoding):
   @jit
   def key(weights, h_BTKH):
     bound = Bound(encoding, weights)
-    there, _ = bound.place(at, state.sequence, jnp.float64)
+    there, _ = bound.locate(at, state.sequence, jnp.float64)
     features, _ = bound.features(jnp.ones((1, 4, encoding.dims.D)), there, state.layer)
-    return bound.key(there.replace(ids=()).tokens(h_BTKH, h_BTKH, features)).h
+    return bound.key(there.replace(ids=()).attach(h_BTKH, h_BTKH, features)).h
 
   one_BTKH = np.ones((1, 4, encoding.dims.K, encoding.dims.H))
   of_none, of_one, of_two = (np.asarray(key(weights, c * one_BTKH)) for c in range(3))
@@ -186,14 +186,14 @@ def frequencies(encoding, weights, length):
   def channels(weights, pos_R):
     bound, zeros = Bound(encoding, weights), jnp.zeros_like(pos_R)[None]
     state = encoding.init_state(1, length, False, rng)
-    at = At(pos_R[None, :, None], zeros, zeros, ids=zeros)
-    at, sequence = bound.place(at, state.sequence, jnp.float64)
+    at = Positions(pos_R[None, :, None], zeros, zeros, ids=zeros)
+    at, sequence = bound.locate(at, state.sequence, jnp.float64)
     none_BTD = jnp.zeros((1, len(pos_R), dims.D))
     added = bound.embed(none_BTD, at, sequence)[0]
     own = bound.embed(none_BTD + 1, at, sequence)[0] - added
     features, _ = bound.features(none_BTD + 1, at, state.layer)
     h_BTKH = jnp.ones((1, len(pos_R), dims.K, dims.H))
-    k = bound.key(at.replace(ids=()).tokens(h_BTKH, h_BTKH, features))
+    k = bound.key(at.replace(ids=()).attach(h_BTKH, h_BTKH, features))
     block = bound.key_block(k)
     made = k.h, k.features, block.h, block.features, own, added
     leaves = [x for x in jax.tree.leaves(made) if x.dtype == jnp.float64]
@@ -233,17 +233,19 @@ def flops(encoding, weights, length):
 
   def once(weights, x_BTD):
     bound, at = Bound(encoding, weights), at_start(length)
-    at, sequence = bound.place(at, state.sequence, jnp.float32)
-    return bound.embed(x_BTD, at, sequence)[0], at.pos, at.waves
+    at, sequence = bound.locate(at, state.sequence, jnp.float32)
+    return bound.embed(x_BTD, at, sequence)[0], at.pos, at.position_features
 
-  def layer(weights, x_BTD, pos, waves):
-    bound, at = Bound(encoding, weights), at_start(length).replace(pos=pos, waves=waves, ids=())
+  def layer(weights, x_BTD, pos, position_features):
+    bound = Bound(encoding, weights)
+    at = at_start(length).replace(pos=pos, position_features=position_features, ids=())
     features, _ = bound.features(x_BTD, at, state.layer)
     h_BTKH = jnp.zeros((1, length, dims.K, dims.H))
-    q = bound.query(at.tokens(jnp.zeros((1, length, dims.N, dims.H)), h_BTKH, features))
-    k = bound.key(at.tokens(h_BTKH, h_BTKH, features))
+    q = bound.query(at.attach(jnp.zeros((1, length, dims.N, dims.H)), h_BTKH, features))
+    k = bound.key(at.attach(h_BTKH, h_BTKH, features))
     return attend(q, k, bound, implementation='reference')
 
-  x, pos, waves = jax.eval_shape(once, weights, x_BTD)
-  counts = jax.jit(layer).lower(weights, x, pos, waves), jax.jit(once).lower(weights, x_BTD)
+  x, pos, position_features = jax.eval_shape(once, weights, x_BTD)
+  made = jax.jit(layer).lower(weights, x, pos, position_features)
+  counts = made, jax.jit(once).lower(weights, x_BTD)
   return tuple((lowered.cost_analysis() or {}).get('flops', 0) / length for lowered in counts)

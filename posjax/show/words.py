@@ -166,11 +166,12 @@ def frequencies(facts):
   theta, T = facts.theta, facts.trained.length
   if not len(theta):
     return None
-  waves = 2 * np.pi / theta
+  wavelengths = 2 * np.pi / theta
   text = (
-    f'{len(theta)}, wavelengths {figure(waves.min())} to {figure(waves.max())} tokens, of which '
-    f'{np.sum(waves <= T)} within the {T:,} tokens of training and '
-    f'{np.sum(waves <= EXTENSION * T)} within {EXTENSION * T:,}'
+    f'{len(theta)}, wavelengths {figure(wavelengths.min())} to {figure(wavelengths.max())} tokens, '
+    'of which '
+    f'{np.sum(wavelengths <= T)} within the {T:,} tokens of training and '
+    f'{np.sum(wavelengths <= EXTENSION * T)} within {EXTENSION * T:,}'
   )
   if facts.unscaled:
     before = 2 * np.pi / facts.unscaled.theta
@@ -202,7 +203,7 @@ def attention(facts):
   widest = facts.encoding.widest_block
   taken = '; '.join(f'{T:,} tokens: {name}, {why}' for T, (name, why) in facts.choices.items())
   blocks = f'blockwise ({widest} keys at once at most)' if widest else 'blockwise'
-  fused = f'not fused, which has no {facts.hindrance}' if facts.hindrance else 'fused'
+  fused = f'not fused, which has no {facts.unsupported_hook}' if facts.unsupported_hook else 'fused'
   return f'reference, {blocks}, {fused}. auto at {taken}'
 
 
@@ -229,10 +230,10 @@ def text(facts):
 
 def numbers(facts):
   """The table of the curves, and that of the frequencies, if there are any."""
-  return '\n\n'.join([aligned(table(facts)), *([waves(facts)] if len(facts.theta) else [])])
+  return '\n\n'.join([aligned(table(facts)), *([wavelengths(facts)] if len(facts.theta) else [])])
 
 
-def waves(facts, most=32):
+def wavelengths(facts, most=32):
   """Frequencies with wavelengths, and what they would be unscaled: all, or `most` among them."""
   heading = ['frequency', 'radians per token', 'wavelength', f'turns in {facts.trained.length:,}']
   paired = facts.unscaled and len(facts.unscaled.theta) == len(facts.theta)

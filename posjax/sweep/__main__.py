@@ -87,7 +87,7 @@ def choose(flag, text, names):
 
 
 def main(argv):
-  return program.answer(lambda: sweep(parse(argv)))
+  return program.run_program(lambda: sweep(parse(argv)))
 
 
 if __name__ == '__main__':

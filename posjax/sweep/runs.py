@@ -82,7 +82,7 @@ def load(path):
   """
   if not path.is_file():
     raise UserError(f'{path}: no such file; an example is experiments/extrapolation.py')
-  with config_lib.blaming(path):
+  with config_lib.blame_file(path):
     names = runpy.run_path(str(path))
   claim, arms, seeds = (names.get(name) for name in ('__doc__', 'ARMS', 'SEEDS'))
   if not claim:
@@ -131,7 +131,7 @@ def execute(run, show):
   before, start = run.note().get('seconds', 0), time.perf_counter()
   process = None
   # A batch system may have told the sweep alone.
-  with signals.noted(then=lambda: process and process.terminate()) as came:
+  with signals.defer_signals(then=lambda: process and process.terminate()) as came:
     with (run.folder / 'output.txt').open('a') as output:
       print(f'$ {run.command}', file=output, flush=True)
       command = [sys.executable, '-m', 'posjax.main', *run.arguments]

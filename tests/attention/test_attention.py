@@ -11,9 +11,9 @@ from jax.sharding import AxisType
 
 from posjax import attention
 from posjax.attention import REFERENCE_UP_TO, attend, check_fused, choose
-from posjax.attention.mask import extent, in_chunks, reachable, visible, whole
+from posjax.attention.mask import extent, fully_visible, in_chunks, reachable, visible
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Chain, Encoding
+from posjax.encodings import Bound, Chain, Encoding, Positions
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.nope import Nope
 from posjax.encodings.path import Path
@@ -36,12 +36,12 @@ WAYS = pytest.mark.parametrize('way', [REFERENCE, FIVES], ids=['reference', 'blo
 def at_order(order, segment_ids):
   """Positions that are the order."""
   order = jnp.broadcast_to(jnp.int32(order), jnp.shape(segment_ids))
-  return At(order[..., None], order, jnp.int32(segment_ids))
+  return Positions(order[..., None], order, jnp.int32(segment_ids))
 
 
 def tokens(order, segment_ids, h, v=None):
   """One end of attention there."""
-  return at_order(order, segment_ids).tokens(h, v)
+  return at_order(order, segment_ids).attach(h, v)
 
 
 def draw_ends(queries, keys, rows=('0', '0')):
@@ -90,7 +90,7 @@ def test_reachable_never_misses_a_visible_pair(causal, window):
   sees = jax.vmap(functools.partial(visible, **how))(q, k).any(axis=(1, 2, 3, 4))
   assert not (sees & ~reach).any()
   assert 100 < sees.sum() < reach.sum() < 2900
-  every = jax.vmap(lambda q, k: whole(extent(q), extent(k), **how))(q, k)
+  every = jax.vmap(lambda q, k: fully_visible(extent(q), extent(k), **how))(q, k)
   sees_every = jax.vmap(functools.partial(visible, **how))(q, k).all(axis=(1, 2, 3, 4))
   assert not (every & ~sees_every).any()
 
@@ -138,7 +138,7 @@ def test_reachable_skips_what_nothing_sees(q, k, window, expected):
   ],
 )
 def test_whole_is_where_all_see_all(q, k, window, expected):
-  assert bool(whole(extent(q), extent(k), causal=True, window=window)) is expected
+  assert bool(fully_visible(extent(q), extent(k), causal=True, window=window)) is expected
   assert bool(visible(q, k, causal=True, window=window).all()) is expected
 
 
@@ -152,7 +152,7 @@ def test_a_window_has_two_sides(q, k, any_seen, all_seen):
   how = dict(causal=False, window=5)
   seen = visible(q, k, **how)
   assert bool(reachable(extent(q), extent(k), **how)) is bool(seen.any()) is any_seen
-  assert bool(whole(extent(q), extent(k), **how)) is bool(seen.all()) is all_seen
+  assert bool(fully_visible(extent(q), extent(k), **how)) is bool(seen.all()) is all_seen
 
 
 def chunked(pos, row, chunk):
@@ -387,11 +387,11 @@ def test_fused_equals_reference(causal, window):
 
   @jax.jit
   def both(q, k):
-    wide = q.replace(h=twice(q.h)), k.replace(h=twice(k.h))
+    at_least_float32 = q.replace(h=twice(q.h)), k.replace(h=twice(k.h))
     return [
       [solve(*ends, Bound(Nope()), causal=causal, window=window, implementation=way)
        for way in ('fused', 'reference')]
-      for ends in ((q, k), wide)
+      for ends in ((q, k), at_least_float32)
     ]
 
   for got, want in both(q, k):
@@ -410,7 +410,7 @@ def test_fused_is_refused_what_happens_within_attention(hook):
   for encoding in (with_hook(hook), Chain((Rope(), with_hook(hook)))):
     with pytest.raises(UserError, match=f'^attention.implementation: .* has no {hook}, which '):
       attend(q, k, Bound(encoding), implementation='fused')
-  for hook in ('init_state', 'positions', 'waves', 'embed', 'features', 'query', 'key'):
+  for hook in ('init_state', 'positions', 'position_features', 'embed', 'features', 'query', 'key'):
     check_fused(with_hook(hook))
 
 

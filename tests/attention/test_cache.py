@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.encodings import At, Chain
+from posjax.encodings import Chain, Positions
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.cable import Cable
 from posjax.encodings.cope import Cope
@@ -71,7 +71,7 @@ def text(pos_BT):
   tokens_BT = jnp.asarray(np.random.default_rng(9).integers(17, size=(2, LENGTH)))
   order = jnp.int32(np.arange(LENGTH)[None].repeat(2, 0))
   segment_ids = segments('0' * LENGTH, '0' * (LENGTH - PADDING) + '.' * PADDING)
-  return tokens_BT, At(jnp.asarray(pos_BT)[..., None], order, jnp.asarray(segment_ids))
+  return tokens_BT, Positions(jnp.asarray(pos_BT)[..., None], order, jnp.asarray(segment_ids))
 
 
 def shift_second(x):
@@ -89,7 +89,7 @@ def decode(model, params, tokens_BT, at):
   starts = [0, 8, *range(16, LENGTH)]
   for start, stop in zip(starts, [*starts[1:], LENGTH], strict=True):
     part = slice(start, stop)
-    now = At(at.pos[:, part], at.order[:, part], at.segment_ids[:, part])
+    now = Positions(at.pos[:, part], at.order[:, part], at.segment_ids[:, part])
     call = prefill if stop - start == 8 else step
     new, cache = call({'params': params}, tokens_BT[:, part], now, cache)
     logits.append(new)
@@ -105,7 +105,7 @@ def check_decoding(pos_BT, encodings, *layers):
   model = transformer(encodings, REFERENCE, *layers)
   params = draw_params(model, tokens_BT, at)
   want, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
-  at = At(shift_second(at.pos), at.order, shift_second(at.segment_ids))
+  at = Positions(shift_second(at.pos), at.order, shift_second(at.segment_ids))
   got = decode(transformer(encodings, FIVES, *layers), params, shift_second(tokens_BT), at)
   close(got[0], want[0], rtol=1e-10, atol=1e-10)
   close(got[1, PADDING:], want[1, :-PADDING], rtol=1e-10, atol=1e-10)

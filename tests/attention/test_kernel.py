@@ -15,8 +15,8 @@ import pytest
 
 from posjax.attention import attend, blockwise, reference
 from posjax.attention.blockwise import trees
-from posjax.attention.blockwise.meeting import distances
-from posjax.encodings import At, Bound, Chain, Encoding
+from posjax.attention.blockwise.tile import distance_tables
+from posjax.encodings import Bound, Chain, Encoding, Positions
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.fire import network
@@ -88,7 +88,7 @@ def test_all_hooks_equal_autodiff_of_a_scan():
 def consecutive(first, length):
   """Positions that all rows share and that count up by one."""
   order = jnp.arange(first, first + length, dtype=jnp.int32)[None]
-  return At(
+  return Positions(
     order[..., None], order, jnp.zeros_like(order), consecutive=True, ids=order % DIMS.V
   )
 
@@ -126,7 +126,7 @@ def structured(encoding, mask, queries=27, keys=94):
 
 def declares(encoding):
   bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
-  return jax.eval_shape(bound.distances, jnp.arange(3.0)) is not None
+  return jax.eval_shape(bound.distance_table, jnp.arange(3.0)) is not None
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_consecutive_positions_give_the_same_numbers(encoding):
 
 DECLARED = [
   pytest.param(encoding, SIDES[side], id=f'{title(encoding)}-{side}')
-  for encoding, core, _ in shelf() if core and overrides(encoding, 'distances')
+  for encoding, core, _ in shelf() if core and overrides(encoding, 'distance_table')
   for side in SIDES if SIDES[side]['causal'] or not encoding.causal_only
 ]
 
@@ -171,10 +171,10 @@ def test_blocks_that_divide_the_lengths_are_where_others_are():
 @pytest.mark.parametrize('declared', [(True, True), (True, False), (False, True), (False, False)])
 def test_distances_are_made_where_both_ends_are_declared(declared):
   q, k = (
-    at.replace(consecutive=one).tokens(jnp.zeros((2, at.order.shape[1], DIMS.N, DIMS.H)))
+    at.replace(consecutive=one).attach(jnp.zeros((2, at.order.shape[1], DIMS.N, DIMS.H)))
     for at, one in zip((QUERIES, KEYS), declared, strict=True)
   )
-  made = distances(q, k, Bound(Alibi().with_dims(DIMS)), 8, 8)
+  made = distance_tables(q, k, Bound(Alibi().with_dims(DIMS)), 8, 8)
   if all(declared):  # from the end of 4 blocks of queries, from 40 on, to 12 of keys, from 6 on
     distance = 40 + 31 - 6 - np.arange(32 + 96)
     close(made, -slopes(DIMS.N)[:, None] * jnp.abs(distance))
@@ -207,9 +207,9 @@ class Counted(DistanceBias):
     jax.debug.callback(note, distance.reshape(-1)[0])
     return -jnp.abs(distance)[..., None]
 
-  def by_distance(self, q, r_NR):
+  def bias_from_table(self, q, r_NR):
     jax.debug.callback(lambda: self.made.append('block'))
-    return super().by_distance(q, r_NR)
+    return super().bias_from_table(q, r_NR)
 
 
 @pytest.mark.parametrize('declared', [False, True], ids=['by pairs', 'by distances'])
@@ -231,7 +231,7 @@ def test_a_bias_is_made_once_for_all_rows(declared):
       assert sorted(Counted.made) == sorted(times * [((1, 4, 4), first) for first in firsts])
 
 
-def test_waves_given_or_made_inside_are_the_same_bits(encoding):
+def test_position_features_given_or_made_inside_are_the_same_bits(encoding):
   """And nothing of them stays with queries and keys: a cache would store it."""
   at = place(encoding, segments(*ROWS))
   inputs = draw(encoding)
@@ -240,9 +240,10 @@ def test_waves_given_or_made_inside_are_the_same_bits(encoding):
   at = at.replace(pos=bound.positions(at, state.sequence)[0])
   features, _ = bound.features(inputs['q'], at, state.layer)
   for hook, number in ((bound.query, DIMS.N), (bound.key, DIMS.K)):
-    tokens = at.tokens(heads(inputs['q'], number), inputs['v'], features)
-    want, got = hook(tokens), hook(tokens.replace(waves=bound.waves(at, jnp.float64)))
-    assert not jax.tree.leaves(got.waves)
+    tokens = at.attach(heads(inputs['q'], number), inputs['v'], features)
+    made = bound.position_features(at, jnp.float64)
+    want, got = hook(tokens), hook(tokens.replace(position_features=made))
+    assert not jax.tree.leaves(got.position_features)
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 

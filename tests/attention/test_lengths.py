@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from posjax import generate
-from posjax.encodings import At
+from posjax.encodings import Positions
 from posjax.encodings.rope import Rope
 from posjax.models.pattern import Pattern
 from posjax.models.transformer import Transformer
@@ -43,7 +43,7 @@ def make_model(scaling, dtype='float64', layers=1):
 
 def counted(length, rows=1):
   order = jnp.arange(length, dtype=jnp.int32)[None].repeat(rows, 0)
-  return At(order[..., None], order, jnp.zeros_like(order))
+  return Positions(order[..., None], order, jnp.zeros_like(order))
 
 
 @kinds

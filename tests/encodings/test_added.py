@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from posjax.dims import Dims, letters
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.complex_order import ComplexOrder
 from posjax.encodings.convolution import Convolution
 from posjax.encodings.floater import Floater, integrate
@@ -49,7 +49,7 @@ def counted(batch, length):
 def embed(encoding, weights, x_BTD, pos_BT, ids=()):
   zeros = jnp.zeros(pos_BT.shape, jnp.int32)
   bound = Bound(encoding.with_dims(dims(x_BTD.shape[-1])), jax.tree.map(jnp.float64, weights))
-  at = At(jnp.asarray(pos_BT)[..., None], zeros, zeros, ids=ids)
+  at = Positions(jnp.asarray(pos_BT)[..., None], zeros, zeros, ids=ids)
   return bound.embed(jnp.float64(x_BTD), at, ())[0]
 
 
@@ -242,11 +242,11 @@ def test_floater_at_rest_adds_a_constant_to_queries_keys_and_values():
   weights = jax.tree.map(jnp.zeros_like, start) | {'start_LPH': normal(8, 3, 6)}
   bound = Bound(encoding, jax.tree.map(jnp.float64, weights))
   zeros = jnp.zeros((1, 4), jnp.int32)
-  at = At(jnp.asarray([[[0], [8], [3], [3]]]), zeros, zeros)
+  at = Positions(jnp.asarray([[[0], [8], [3], [3]]]), zeros, zeros)
   features, _ = bound.features(jnp.ones((1, 4, 6)), at, ())
   q, k, v = normal(9, 1, 4, 2, 3), normal(10, 1, 4, 1, 3), normal(11, 1, 4, 1, 3)
   own = weights['start_LPH'].reshape(3, 2, 3)
-  query, key = bound.query(at.tokens(q, v, features)), bound.key(at.tokens(k, v, features))
+  query, key = bound.query(at.attach(q, v, features)), bound.key(at.attach(k, v, features))
   close(query.h, q + own[0] / 3**0.5, 1e-14, 1e-14)
   close((key.h, key.v, query.v), (k + own[1, :1], v + own[2, :1], v + own[2, :1]), 1e-14, 1e-14)
 
@@ -316,7 +316,7 @@ def mixed(encoding, weights, x_BTD, segment_ids, state=None):
   bound = Bound(module, jax.tree.map(jnp.float64, weights))
   state = module.init_state(len(x_BTD), 0, False, None).sequence if state is None else state
   segment_ids = jnp.asarray(segment_ids, jnp.int32)
-  at = At(segment_ids[..., None], segment_ids, segment_ids)
+  at = Positions(segment_ids[..., None], segment_ids, segment_ids)
   return bound.embed(jnp.float64(x_BTD), at, state)
 
 
@@ -343,11 +343,11 @@ def test_convolution_of_tokens_before_is_the_centred_one_moved():
   """After two tokens of nothing, the centred kernel of 5 has moved on by two."""
   weights, x, zeros = taps(20, 5, 2, 6), normal(23, 2, 9, 6), np.zeros((2, 9))
   causal, _ = mixed(Convolution(kernel=5, groups=2), weights, x, zeros)
-  later = jnp.pad(x, [(0, 0), (2, 0), (0, 0)])
+  suffix_sum = jnp.pad(x, [(0, 0), (2, 0), (0, 0)])
   centred, _ = mixed(
-    Convolution(kernel=5, groups=2, causal=False), weights, later, np.zeros((2, 11))
+    Convolution(kernel=5, groups=2, causal=False), weights, suffix_sum, np.zeros((2, 11))
   )
-  close(causal - x, (centred - later)[:, :9], 1e-13, 1e-13)
+  close(causal - x, (centred - suffix_sum)[:, :9], 1e-13, 1e-13)
 
 
 @pytest.mark.parametrize('kernel, causal', [(5, True), (4, False), (5, False), (40, True)])
@@ -384,7 +384,7 @@ def test_convolution_that_reads_later_tokens_is_not_for_a_causal_model():
   )
   encoding = Convolution(kernel=4, groups=2, causal=False).with_dims(model.dims)
   pattern, zeros = Pattern((encoding,)), jnp.zeros((1, 3), jnp.int32)
-  args = jax.random.key(0), zeros, At(zeros[..., None], zeros, zeros)
+  args = jax.random.key(0), zeros, Positions(zeros[..., None], zeros, zeros)
   with pytest.raises(UserError, match='encoding.convolution: it reads later tokens'):
     jax.eval_shape(model.clone(pattern=pattern).init, *args)
   jax.eval_shape(model.clone(pattern=pattern, causal=False).init, *args)

@@ -60,18 +60,18 @@ def biases(encoding, weights, queries, keys, heads=3, **features):
   """The same of an encoding, pair by pair and by distances."""
   bound = Bound(encoding.with_dims(Dims(N=heads, K=heads, H=4, D=4 * heads)), weights)
   q, k = (
-    consecutive(keys - count, count).tokens(jnp.zeros((1, count, heads, 4)), **features)
+    consecutive(keys - count, count).attach(jnp.zeros((1, count, heads, 4)), **features)
     for count in (queries, keys)
   )
 
   @jax.jit
   def both(bound, q, k):
     # As in blocks: the largest distance first, and room for one more.
-    r = bound.distances(keys - 1.0 - jnp.arange(queries + keys))
+    r = bound.distance_table(keys - 1.0 - jnp.arange(queries + keys))
     return bound.position_bias(q, k), bound.block_bias(q, k, r, nearest=-queries)
 
-  by_pair, by_distance = both(bound, q, k)
-  close(by_distance, by_pair)
+  by_pair, bias_from_table = both(bound, q, k)
+  close(bias_from_table, by_pair)
   return np.asarray(by_pair[0])
 
 
@@ -404,7 +404,7 @@ def test_wavlm_layer():
   @jax.jit
   def layer(bound, x, q, k, v):
     features, _ = bound.features(x, at, ())
-    ends = bound.query(at.tokens(q / 2, v, features)), bound.key(at.tokens(k, v, features))
+    ends = bound.query(at.attach(q / 2, v, features)), bound.key(at.attach(k, v, features))
     return [attend(*ends, bound, causal=False, **way) for way in (REFERENCE, FIVES)]
 
   for o_BTNH in found + layer(bound, x, q, k, v):
@@ -415,7 +415,7 @@ def test_wavlm_keeps_no_gate_with_the_keys():
   encoding, at = Wavlm(buckets=12, max_distance=40), consecutive(0, 3)
   bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
   h, gates = jnp.ones((1, 3, DIMS.K, DIMS.H)), jnp.ones((1, 3, DIMS.N))
-  assert bound.key(at.tokens(h, h, gates)).features == ()
+  assert bound.key(at.attach(h, h, gates)).features == ()
 
 
 # What is refused.

@@ -10,7 +10,7 @@ from posjax.attention import visible
 from posjax.encodings import Bound, Chain, Encoding, Pair, name_of
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.cope import Cope
-from posjax.encodings.core.arrays import per_head, scores
+from posjax.encodings.core.arrays import per_head, qk_logits
 from posjax.encodings.dape import Dape
 from posjax.encodings.fope import Fope
 from posjax.encodings.fox import Fox
@@ -69,10 +69,11 @@ def test_a_chain_adds_up_the_other_traits():
     assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (2, 7, 64, 'none')
   embedding = [stub(reach=n, embed=lambda self, x_BTD, at, state: (x_BTD, state)) for n in (2, 3)]
   assert Chain((one, *embedding, other)).reach == 2 + 3 + 2
-  assert Chain((stub(widens=2), Nope(), stub(widens=3))).widens == 6
+  wide = Chain((stub(head_width_factor=2), Nope(), stub(head_width_factor=3)))
+  assert wide.head_width_factor == 6
   assert Chain((Nope(), stub(tile=(1, 2)), Rope())).tile == (1, 2)
   chain = Chain((Nope(), Rope()))
-  assert chain.widens == 1 and chain.tile == (1, 1)
+  assert chain.head_width_factor == 1 and chain.tile == (1, 1)
   assert (chain.reach, chain.limit, chain.widest_block, chain.normalizer) == (
     0, None, None, 'softmax'
   )
@@ -142,15 +143,15 @@ def alone(encoding, weights, inputs, at, s_BNTS):
   bound = Bound(encoding.with_dims(DIMS), weights)
   state = first_state(encoding, len(inputs['q'])).layer
   q_features, k_features = (bound.features(inputs[part], at, state)[0] for part in 'qk')
-  q = bound.query(at.tokens(heads(inputs['q'], DIMS.N) * DIMS.scale, inputs['v'], q_features))
-  k = bound.key(at.tokens(heads(inputs['k'], DIMS.K), inputs['v'], k_features))
+  q = bound.query(at.attach(heads(inputs['q'], DIMS.N) * DIMS.scale, inputs['v'], q_features))
+  k = bound.key(at.attach(heads(inputs['k'], DIMS.K), inputs['v'], k_features))
   k = bound.key_block(k)
   pair = Pair(q, k, visible(q, k, **CAUSAL), bound.position_bias(q, k))
   return bound.score(s_BNTS, pair, bound.init_carry(q))[0], pair.mask
 
 
 def one_after_the_other(parts, inputs, at):
-  s_BNTS = scores(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
+  s_BNTS = qk_logits(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
   for part in parts:
     weights = inputs['weights'].get(name_of(part), {})
     s_BNTS, mask_B1TS = alone(part, weights, inputs, at, s_BNTS)

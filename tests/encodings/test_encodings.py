@@ -15,7 +15,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from posjax import sharding
-from posjax.encodings import At
+from posjax.encodings import Positions
 from tests.oracles import attention as oracle
 from tests.support.meshes import mesh_of
 from tests.support.problem import (
@@ -188,7 +188,7 @@ def test_eight_devices_give_the_same_numbers(encoding):
   spread = {part: put(inputs[part]) for part in 'qk'}
   spread['v'] = put(inputs['v'], None, 'tensor')
   weights = inputs['weights']
-  spread['weights'] = jax.device_put(weights, sharding.of_state(weights, mesh))
+  spread['weights'] = jax.device_put(weights, sharding.state_sharding(weights, mesh))
 
   @jax.jit
   def solve(inputs, at, r_BTNH):
@@ -208,7 +208,7 @@ def far(last):
   """Queries up to position `last`; half of the keys among them, half from 0 on."""
   q_pos = last - np.arange(12)[::-1]
   k_pos = np.concatenate([np.linspace(0, last - 12, 6).round(), q_pos[::2]])
-  at = lambda pos: At(
+  at = lambda pos: Positions(
     jnp.asarray(pos[None, :, None], jnp.int64), jnp.int64(pos)[None], jnp.zeros((1, 12), jnp.int64),
     ids=jnp.int64(pos)[None] % DIMS.V,
   )

@@ -8,7 +8,7 @@ import pytest
 from posjax.attention import attend
 from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.core.entry import checked
 from posjax.encodings.nope import Nope
@@ -25,14 +25,14 @@ def run(encoding, at, **how):
   q, k, v = (jnp.asarray(rng.normal(size=(1, 12, 32, 64)), jnp.float32) for _ in range(3))
   encoding = encoding.with_dims(DIMS)
   bound = Bound(encoding, encoding.init_weights(jax.random.key(0)))
-  queries = bound.query(at.tokens(q * DIMS.scale, v))
-  return attend(queries, bound.key(at.tokens(k, v)), bound, **how)
+  queries = bound.query(at.attach(q * DIMS.scale, v))
+  return attend(queries, bound.key(at.attach(k, v)), bound, **how)
 
 
 def places(**changed):
   order = np.arange(12, dtype=np.int32)[None]
   arrays = dict(pos=order[..., None], order=order, segment_ids=np.zeros_like(order))
-  return At(**{name: jnp.asarray(x) for name, x in (arrays | changed).items()})
+  return Positions(**{name: jnp.asarray(x) for name, x in (arrays | changed).items()})
 
 
 SHAPES = {
@@ -96,5 +96,5 @@ def test_a_position_for_each_token_is_not_one_for_each_head():
 def test_narrow_segments_of_chunks_do_not_overflow():
   """A model with chunks makes segments of segments and chunks: more than 16 bits of them."""
   at = places(segment_ids=np.repeat(np.arange(2, dtype='int8'), 6)[None])
-  wide = in_chunks(checked(at, 1, 12), at.pos, 4).segment_ids
-  assert (wide == np.array([[0, 0, 0, 0, 1, 1, 65_537, 65_537, *[65_538] * 4]])).all()
+  at_least_float32 = in_chunks(checked(at, 1, 12), at.pos, 4).segment_ids
+  assert (at_least_float32 == np.array([[0, 0, 0, 0, 1, 1, 65_537, 65_537, *[65_538] * 4]])).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posjax.attention import attend
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.nope import Nope
 from posjax.encodings.parts.rotation import frequencies, rotate
@@ -113,8 +113,8 @@ class Counting(Alibi):
   def score(self, s_BNTS, pair, carry):
     slope = jnp.asarray(slopes(self.dims.N, self.bias_max))[:, None, None]
     seen = pair.mask.astype(s_BNTS.dtype)
-    later = jax.lax.cumsum(seen, axis=3, reverse=True) - seen
-    return s_BNTS - slope * (carry[..., None] + later), carry + seen.sum(axis=-1)
+    suffix_sum = jax.lax.cumsum(seen, axis=3, reverse=True) - seen
+    return s_BNTS - slope * (carry[..., None] + suffix_sum), carry + seen.sum(axis=-1)
 
 
 def solve(encoding, inputs, at_q, at_k, **how):
@@ -122,8 +122,8 @@ def solve(encoding, inputs, at_q, at_k, **how):
   bound = Bound(encoding.with_dims(DIMS))
 
   def loss(inputs):
-    q = at_q.tokens(heads(inputs['q'], DIMS.N) * DIMS.scale)
-    k = at_k.tokens(heads(inputs['k'], DIMS.K), inputs['v'])
+    q = at_q.attach(heads(inputs['q'], DIMS.N) * DIMS.scale)
+    k = at_k.attach(heads(inputs['k'], DIMS.K), inputs['v'])
     o = attend(q, k, bound, **how)
     return jnp.sum(jnp.sin(o)), o
 
@@ -136,7 +136,7 @@ def count_places(segment_ids):
   order = np.arange(segment_ids.shape[1])[None].repeat(len(segment_ids), 0)
   starts = np.diff(segment_ids, prepend=-2) != 0
   pos = order - np.maximum.accumulate(np.where(starts, order, 0), axis=1)
-  return At(jnp.asarray(pos[..., None]), jnp.asarray(order), jnp.asarray(segment_ids))
+  return Positions(jnp.asarray(pos[..., None]), jnp.asarray(order), jnp.asarray(segment_ids))
 
 
 def test_alibi_slopes_equal_the_oracle_for_every_number_of_heads():

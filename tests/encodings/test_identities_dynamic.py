@@ -10,7 +10,7 @@ import pytest
 
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.cope import Cope
-from posjax.encodings.core.arrays import scores
+from posjax.encodings.core.arrays import qk_logits
 from posjax.encodings.dape import BASES, Dape
 from posjax.encodings.fox import Fox
 from posjax.encodings.nope import Nope
@@ -113,7 +113,7 @@ def test_stick_breaking_gives_away_the_whole_stick_or_all_but_the_remainder():
   # What is left is the product of 1 - sigmoid(s) = sigmoid(-s) over all earlier keys.
   seen = oracle.visible(at.order, at.order, at.segment_ids, at.segment_ids, **CAUSAL)
   earlier_B1TS = (seen & ~np.eye(12, dtype=bool))[:, None]
-  s_BNTS = scores(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
+  s_BNTS = qk_logits(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
   left_BNT = jnp.prod(jnp.where(earlier_B1TS, jax.nn.sigmoid(-s_BNTS), 1), axis=-1)
   (o, _), by_blocks = solve(StickBreaking(remainder=False), inputs)
   for got in (o, by_blocks):

@@ -13,7 +13,7 @@ import pytest
 
 from posjax.encodings import Chain
 from posjax.encodings.alibi import Alibi, slopes
-from posjax.encodings.core.arrays import scores
+from posjax.encodings.core.arrays import qk_logits
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.fire import Fire, share
 from posjax.encodings.kerple import Kerple
@@ -70,7 +70,7 @@ class Decayed(Rope):
   """The planes' parts of the product, each times zeta_c^((i - j) / 16)."""
 
   def score(self, s_BNTS, pair, carry):
-    part = lambda c: scores(*(end.h[..., 2 * c : 2 * c + 2] for end in (pair.q, pair.k)))
+    part = lambda c: qk_logits(*(end.h[..., 2 * c : 2 * c + 2] for end in (pair.q, pair.k)))
     zeta = (2 * np.arange(4) / 8 + 0.7) / 1.7
     return sum(zeta[c] ** (pair.distance[..., 0] / 16) * part(c) for c in range(4)), carry
 

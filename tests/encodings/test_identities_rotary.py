@@ -14,7 +14,7 @@ import pytest
 
 from posjax.encodings import Bound, Chain
 from posjax.encodings.cape import Cape
-from posjax.encodings.core.arrays import scores
+from posjax.encodings.core.arrays import qk_logits
 from posjax.encodings.interpolate import Interpolate
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
@@ -115,7 +115,7 @@ def met():
     def one(encoding):
       q, k, bound = ends(encoding, inputs, at, at)
       k = bound.key_block(k)
-      return q.h, k.h, scores(q.h, k.h)
+      return q.h, k.h, qk_logits(q.h, k.h)
 
     return {name: tuple(map(one, pair)) for name, pair in (SAME | SAME_PRODUCTS).items()}
 

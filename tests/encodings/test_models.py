@@ -80,7 +80,7 @@ def gelu_tanh(x):
 @functools.partial(jax.jit, static_argnames=('encoding', 'causal'))
 def solve(q, k, v, encoding, weights, at, causal, at_k):
   bound, (T, S) = Bound(encoding, weights), (q.shape[1], k.shape[1])
-  query, key = bound.query(at.tokens(q)), bound.key(at_k.tokens(k, v))
+  query, key = bound.query(at.attach(q)), bound.key(at_k.attach(k, v))
   take = lambda tokens, start, stop: jax.tree.map(lambda x: x[:, start:stop], tokens)
   return jnp.concatenate([
     attend(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from posjax.encodings.nope import Nope
-from posjax.encodings.parts.rotation import turn
+from posjax.encodings.parts.rotation import rotate_by
 from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.t5 import T5
@@ -90,7 +90,7 @@ def test_roformer(table, tolerance):
   def read_heads(layer, q, k, v):
     if table == 'ours':
       return attention(q, k, v, Rope(layout='interleaved'), {}, at, causal=False)
-    q, k = (np.asarray(turn(jnp.asarray(x), cos, sin, 'interleaved')) for x in (q, k))
+    q, k = (np.asarray(rotate_by(jnp.asarray(x), cos, sin, 'interleaved')) for x in (q, k))
     return attention(q, k, v, Nope(), {}, at, causal=False)
 
   x = summed(w.under('roformer.embeddings'), z)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.encodings import At, Bound, Chain, arguments, find
+from posjax.encodings import Bound, Chain, Positions, arguments, find
 from posjax.encodings.abacus import Abacus
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.bipe import Bipe, bilevel
@@ -37,7 +37,7 @@ def text(*rows):
   """Rows of bytes, or of numbers, at 0, 1, 2, …"""
   ids = jnp.int32([list(row) for row in rows])
   order = jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
-  return At(order[..., None], order, jnp.zeros_like(ids), ids=ids)
+  return Positions(order[..., None], order, jnp.zeros_like(ids), ids=ids)
 
 
 def bind(encoding):
@@ -296,7 +296,7 @@ def test_bipe_alibi_is_the_released_code():
   encoding = Bipe(separators=(869, 13), step=96)
   there = text(*z['bipe/ids'])
   there = there.replace(pos=placed(encoding, there, start(encoding, 3)))
-  ends = there.tokens(jnp.zeros((3, 30, DIMS.N, DIMS.H)))
+  ends = there.attach(jnp.zeros((3, 30, DIMS.N, DIMS.H)))
   bias_BNTS = Bound(Alibi().with_dims(DIMS)).position_bias(ends, ends)
   off = bias_BNTS - jnp.asarray(z['bipe/alibi_bias'])
   causal = np.tri(30, dtype=bool)

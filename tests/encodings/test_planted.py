@@ -36,7 +36,8 @@ DECODING = 'tests/attention/test_cache.py::test_cached_decoding_equals_forward'
 BUGS = {
   # Angles in the model's dtype: positions above 256 collide (transformers #29285 and many others).
   'angles in bfloat16': Bug(
-    'encodings/rope.py', 'self.waves(tokens, wide(tokens.h))', 'self.waves(tokens, tokens.h.dtype)',
+    'encodings/rope.py', 'self.position_features(tokens, at_least_float32(tokens.h))',
+    'self.position_features(tokens, tokens.h.dtype)',
     f'{ENCODINGS}_bfloat16_far_out[rope]',
   ),
   # Interleaved read as half-split: garbage after a conversion (transformers #25199).
@@ -46,8 +47,8 @@ BUGS = {
   ),
   # Positions counted from the block's first token, as if it were the text's.
   'arange inside an encoding': Bug(
-    'encodings/rope.py', 'in waves(at.pos[..., 0], theta',
-    'in waves(jnp.arange(at.pos.shape[1])[None], theta',
+    'encodings/rope.py', 'in cos_sin(at.pos[..., 0], theta',
+    'in cos_sin(jnp.arange(at.pos.shape[1])[None], theta',
     f'{DECODING}[rope]',
   ),
   # Packed documents whose positions run on (torchtitan #2559).
@@ -86,7 +87,7 @@ BUGS = {
     f'{DECODING}[t5-buckets=8-max_distance=40]',
   ),
   'a frozen table': Bug(
-    'encodings/parts/buckets.py', 'return self.table_RN.astype(',
+    'encodings/t5.py', 'return self.table_RN.astype(',
     "return __import__('jax').lax.stop_gradient(self.table_RN).astype(",
     f'{ENCODINGS}_gradients_equal_finite_differences[t5-buckets=8-max_distance=40]',
   ),
@@ -111,11 +112,11 @@ BUGS = {
   ),
   # What a softmax hides: the same number too much for all keys of a query, made of unseen tokens.
   'gates of tokens that are not seen': Bug(
-    'encodings/fox.py', 'jnp.where(pair.whole, 2', 'jnp.where(jnp.any(pair.mask), 2',
+    'encodings/fox.py', 'jnp.where(pair.fully_visible, 2', 'jnp.where(jnp.any(pair.mask), 2',
     f'{ENCODINGS}_gradients_are_zero_exactly_where_nothing_is_seen[fox]',
   ),
   'a carry in the dtype of the inputs': Bug(
-    'encodings/core/arrays.py', 'jnp.where(False, q.h[..., 0], 0).astype(wide(q.h))',
+    'encodings/core/arrays.py', 'jnp.where(False, q.h[..., 0], 0).astype(at_least_float32(q.h))',
     'jnp.where(False, q.h[..., 0], 0)',
     f'{ENCODINGS}_bfloat16_far_out[cope-rows=4]',
   ),
@@ -157,8 +158,8 @@ BUGS = {
   ),
   'key blocks from the farthest to the nearest': Bug(
     'attention/blockwise/__init__.py',
-    'meeting, _ = meet(plan, q, k, r, i, plan.last[i] - 1 - turn)',
-    'meeting, _ = meet(plan, q, k, r, i, plan.first[i] + turn)',
+    'tile, _ = load_tile(plan, q, k, r, i, plan.last[i] - 1 - turn)',
+    'tile, _ = load_tile(plan, q, k, r, i, plan.first[i] + turn)',
     f'{ENCODINGS}_blockwise_equals_reference[path-rank=5]',
   ),
   'the gradient of a carry dropped': Bug(
@@ -170,8 +171,8 @@ BUGS = {
     f'{ENCODINGS}_blockwise_equals_reference[nope]',
   ),
   'the gradient of a shared bias from the last row alone': Bug(
-    'attention/blockwise/__init__.py', 'trees.add(totals, (dencoding, met.r, met.bias))',
-    '(*trees.add(totals[:2], (dencoding, met.r)), met.bias)',
+    'attention/blockwise/__init__.py', 'trees.add(totals, (dencoding, tile.r, tile.bias))',
+    '(*trees.add(totals[:2], (dencoding, tile.r)), tile.bias)',
     f'{CONSECUTIVE}[t5-buckets=8-max_distance=40]',
   ),
   'what pads the last block is seen': Bug(
@@ -179,7 +180,7 @@ BUGS = {
     f'{ENCODINGS}_blockwise_equals_reference[nope]',
   ),
   'distances of another pair of blocks': Bug(
-    'attention/blockwise/meeting.py', 'place, nearest = (blocks - 1 - i) * T',
+    'attention/blockwise/tile.py', 'place, nearest = (blocks - 1 - i) * T',
     'place, nearest = i * T', f'{CONSECUTIVE}[kerple]',
   ),
   'a block taken for far when one distance is near': Bug(

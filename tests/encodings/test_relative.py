@@ -10,7 +10,7 @@ import pytest
 from posjax import encodings
 from posjax.attention import attend
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Chain, Encoding
+from posjax.encodings import Bound, Chain, Encoding, Positions
 from posjax.encodings.deberta import Deberta, bucket, project
 from posjax.encodings.fox import Fox
 from posjax.encodings.path import Path, Reflections
@@ -52,14 +52,14 @@ def check_layer(encoding, weights, q, k, v, y, probs, valid_BT=True):
   weights = jax.tree.map(np.float64, weights)
   segment_ids = np.broadcast_to(valid_BT, (B, T)) - 1
   order = np.arange(T)[None]
-  at = At(jnp.asarray(order[..., None]), order, jnp.asarray(segment_ids), consecutive=True)
+  at = Positions(jnp.asarray(order[..., None]), order, jnp.asarray(segment_ids), consecutive=True)
   # The unit matrix beside the values gathers the softmax.
   v = np.concatenate([v, np.broadcast_to(np.eye(T)[None, :, None], (B, T, N, T))], axis=-1)
 
   @jax.jit
   def solve(weights, q, k, v):
     bound = Bound(encoding.with_dims(dims), weights)
-    ends = bound.query(at.tokens(q * dims.scale, v)), bound.key(at.tokens(k, v))
+    ends = bound.query(at.attach(q * dims.scale, v)), bound.key(at.attach(k, v))
     how = dict(causal=False, window=0, block=5)
     return [attend(*ends, bound, **how, implementation=way) for way in ('reference', 'blockwise')]
 
@@ -187,7 +187,7 @@ def test_path_of_the_authors(kind, name):
   encoding = kind().with_dims(Dims(D=4, N=4, K=2, H=8))
   weights, scale = encoding.init_weights(jax.random.key(0)), encoding.dims.scale
   order = np.arange(37)[None]
-  at = At(jnp.asarray(order[..., None]), order, np.zeros_like(order))
+  at = Positions(jnp.asarray(order[..., None]), order, np.zeros_like(order))
   features = Reflections(w, beta)
   if name == 'o_gated':
     features = features, scale * log_f
@@ -195,7 +195,7 @@ def test_path_of_the_authors(kind, name):
   @jax.jit
   def solve(q, k, v, features):
     bound = Bound(encoding, weights)
-    ends = at.tokens(q * scale, v, features), at.tokens(k, v, features)
+    ends = at.attach(q * scale, v, features), at.attach(k, v, features)
     return [attend(*ends, bound, implementation='blockwise', block=block) for block in (8, 64)]
 
   for o in solve(q, k, v, features):

@@ -7,7 +7,7 @@ import pytest
 
 from posjax.attention import blockwise, reference
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Chain, Pair
+from posjax.encodings import Bound, Chain, Pair, Positions
 from posjax.encodings.dual_chunk import DualChunk
 from posjax.encodings.nope import Nope
 from posjax.encodings.parts import remap as remap_lib
@@ -51,7 +51,7 @@ def relative(encoding, n, m_S):
   def tokens(pos, h_2H):
     order = jnp.zeros((1, len(pos)), jnp.int32)
     h = jnp.broadcast_to(h_2H[:, None, None], (2, len(pos), 1, 4))
-    return At(jnp.asarray(pos)[None, :, None], order, order).tokens(h)
+    return Positions(jnp.asarray(pos)[None, :, None], order, order).attach(h)
 
   @jax.jit
   def run():
@@ -155,7 +155,7 @@ def test_a_temperature_stands_before_or_after():
 
 def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
   inputs = draw(Nope(), batch=1, queries=3, keys=7)
-  row = lambda *pos: At(
+  row = lambda *pos: Positions(
     jnp.asarray(pos)[None, :, None], jnp.arange(len(pos))[None], jnp.zeros((1, len(pos)), jnp.int32)
   )
   at_q = row(30, 31, 32)
@@ -176,7 +176,7 @@ def test_each_row_has_kinds_of_its_own():
   """Those of the first are all within the window."""
   inputs = draw(Nope(), batch=2)
   pos_BT = jnp.arange(12)[None] * jnp.array([[1], [2]])
-  at = At(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
+  at = Positions(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
   run = jax.jit(
     lambda inputs, at: attention(Rerope(window=16), inputs, at, at, **CAUSAL, **REFERENCE)
   )
@@ -189,7 +189,7 @@ def test_each_row_has_kinds_of_its_own():
 
 def consecutive(length):
   order = jnp.arange(length, dtype=jnp.int32)[None]
-  return At(order[..., None], order, jnp.zeros_like(order), consecutive=True)
+  return Positions(order[..., None], order, jnp.zeros_like(order), consecutive=True)
 
 
 @pytest.mark.parametrize('remap', [
@@ -239,7 +239,7 @@ def test_a_cached_key_is_one_array(remap):
   """As it was, or as RoPE has it, at its one place."""
   inputs, at = draw(remap, batch=1), consecutive(12)
   _, k, bound = ends(remap, inputs, at, at)
-  assert not jax.tree.leaves((k.features, k.waves))
+  assert not jax.tree.leaves((k.features, k.position_features))
   if isinstance(remap, Rerope | SelfExtend):
     want = ends(Nope(), inputs, at, at)[1]
   else:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from posjax.dims import Dims
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.fope import Fope, coefficients, kept, series
-from posjax.encodings.parts.rotation import frequencies, rotate, turn, turn_heads
+from posjax.encodings.parts.rotation import frequencies, rotate, rotate_by, rotate_heads
 from posjax.encodings.pope import Pope
 from posjax.encodings.rope import Rope
 from posjax.encodings.rope_plus_plus import RopePlusPlus
@@ -52,7 +52,7 @@ def fractions(seed, *shape):
 def there(pos_BT, segment_ids=None):
   order = jnp.broadcast_to(jnp.arange(pos_BT.shape[1]), pos_BT.shape)
   ids = jnp.zeros_like(order) if segment_ids is None else jnp.asarray(segment_ids)
-  return At(jnp.asarray(pos_BT)[..., None], order, ids)
+  return Positions(jnp.asarray(pos_BT)[..., None], order, ids)
 
 
 def rotated(encoding, q_BTNH, k_BSKH, pos_BT, weights=None, features=()):
@@ -61,8 +61,8 @@ def rotated(encoding, q_BTNH, k_BSKH, pos_BT, weights=None, features=()):
   @jax.jit
   def solve(q_BTNH, k_BSKH, pos_BT, weights, features):
     bound, at = Bound(encoding.with_dims(dims), weights), there(pos_BT)
-    q = bound.query(at.tokens(q_BTNH * dims.scale, None, features)).h / dims.scale
-    return q, bound.key(at.tokens(k_BSKH, k_BSKH, features)).h
+    q = bound.query(at.attach(q_BTNH * dims.scale, None, features)).h / dims.scale
+    return q, bound.key(at.attach(k_BSKH, k_BSKH, features)).h
 
   dims = Dims(N=q_BTNH.shape[2], K=k_BSKH.shape[2], H=q_BTNH.shape[3], D=q_BTNH.shape[3])
   return solve(q_BTNH, k_BSKH, pos_BT, weights or {}, features)
@@ -142,7 +142,7 @@ def test_xpos_of_rows_that_lie_far_apart_is_that_of_each():
     inputs = jax.tree.map(jnp.float32, draw(Xpos(), batch=2, queries=8, keys=8))
     pos_BT = np.array([[0, 1, 2, 3, 40_000, 40_001, 40_002, 40_003], np.arange(8)], np.int32)
     order = np.arange(8, dtype=np.int32) + np.array([[0], [100]], np.int32)
-    at = At(jnp.asarray(pos_BT)[..., None], jnp.asarray(order), jnp.zeros((2, 8), jnp.int32))
+    at = Positions(jnp.asarray(pos_BT)[..., None], jnp.asarray(order), jnp.zeros((2, 8), jnp.int32))
 
     @jax.jit
     def solve(inputs, at):
@@ -169,7 +169,7 @@ def test_fope_equals_the_authors_code(case):
   np.testing.assert_allclose(fope_oracle.frequencies(size, base, length), theta, rtol=1e-14)
   pos = np.tile(np.arange(12.0), (2, 1))
   made = series(jnp.asarray(pos), theta, both, size // 2, 'ones', jnp.float64)
-  close(turn_heads(jnp.asarray(x), *made), tokens(file['x_rot']), **TIGHT)
+  close(rotate_heads(jnp.asarray(x), *made), tokens(file['x_rot']), **TIGHT)
   close(fope_oracle.turn(x, pos, theta, both, 'ones'), tokens(file['x_rot']), **TIGHT)
   # What the coefficients are drawn from.
   heads, rows, columns = both.shape[1:]
@@ -242,11 +242,11 @@ def test_rotary_values_equal_roformer():
   v, want, table = (file[f'roformer/{part}'] for part in ('v', 'v_rot', 'table'))
   v, want, pos = tokens(v), tokens(want), np.arange(5)[None].repeat(2, 0)
   encoding = RotaryValues(layout='interleaved').with_dims(Dims(N=2, K=2, H=8))
-  k = Bound(encoding, {}).key(there(pos).tokens(jnp.asarray(v), jnp.asarray(v)))
+  k = Bound(encoding, {}).key(there(pos).attach(jnp.asarray(v), jnp.asarray(v)))
   close(k.v, want, 3e-6, 3e-7)
   close(k.h, v, **TIGHT)
   sin, cos = np.split(table[None], 2, axis=-1)
-  close(turn(jnp.asarray(v), jnp.asarray(cos), jnp.asarray(sin), 'interleaved'), want, **TIGHT)
+  close(rotate_by(jnp.asarray(v), jnp.asarray(cos), jnp.asarray(sin), 'interleaved'), want, **TIGHT)
   for b, t, n in np.ndindex(*v.shape[:3]):
     one = rotary_values_oracle.turn(v[b, t, n], t, 10_000.0, 'interleaved')
     np.testing.assert_allclose(one, want[b, t, n], 3e-6, 3e-7)
@@ -301,8 +301,9 @@ def test_selective_rope_equals_the_authors_code(form):
   close(frequencies(8, 500_000.0), file['temperature'], **TIGHT)
   at = there(np.zeros((2, 9)))
   state = encoding.init_state(2, 9, False, None).layer
-  turns, _ = jax.jit(bound.features)(jnp.asarray(x), at, state)
-  got = bound.query(at.tokens(jnp.asarray(q), None, turns)).h, bound.key(at.tokens(k, k, turns)).h
+  rotates, _ = jax.jit(bound.features)(jnp.asarray(x), at, state)
+  q = bound.query(at.attach(jnp.asarray(q), None, rotates))
+  got = q.h, bound.key(at.attach(k, k, rotates)).h
   close(got, want, **TIGHT)
   args = dict(rank=5, base=500_000.0, bias='bias' in form, gate='gate' in form)
   phase = selective_rope_oracle.phases(x, np.zeros((2, 9), int), args, bound.weights)
@@ -320,8 +321,8 @@ def test_selective_rope_without_content_is_rope():
   q, k, pos = normal(17, 2, 7, 4, 8), normal(18, 2, 7, 2, 8), np.tile(np.arange(7), (2, 1))
   bound = Bound(encoding.with_dims(dims), weights)
   state = encoding.with_dims(dims).init_state(2, 7, False, None).layer
-  turns, _ = jax.jit(bound.features)(x, there(pos), state)
-  got = rotated(encoding, q, k, pos, weights, turns)
+  rotates, _ = jax.jit(bound.features)(x, there(pos), state)
+  got = rotated(encoding, q, k, pos, weights, rotates)
   want = rotated(Rope(base=500_000.0), q, k, pos + 1)
   close(got, want, **TIGHT)
 
@@ -347,16 +348,16 @@ def test_phases_in_float32_do_not_lose_digits_as_their_sums_grow():
   """100,000 tokens of up to a turn each, all at once and one after the other."""
   steps = np.random.default_rng(20).uniform(-1, 1, size=100_000).astype(np.float32)
   exact = np.cumsum(steps, dtype=np.float64)
-  error = lambda turns: np.abs((np.asarray(turns, np.float64) - exact + 0.5) % 1 - 0.5).max()
+  error = lambda rotates: np.abs((np.asarray(rotates, np.float64) - exact + 0.5) % 1 - 0.5).max()
   assert error(np.cumsum(steps)) > 1e-3
   start = jnp.zeros((1, 1, 1), jnp.float32)
   steps_BTNC = jnp.asarray(steps)[None, :, None, None]
   at_once = jax.jit(wind)(start, steps_BTNC, jnp.zeros((1, 100_000), bool))
   assert at_once.dtype == jnp.float32 and error(at_once[0, :, 0, 0]) < 2e-5
 
-  def token(turns, step):
-    turns = wind(turns, step[None, None, None, None], jnp.zeros((1, 1), bool))[:, 0]
-    return turns, turns[0, 0, 0]
+  def token(rotates, step):
+    rotates = wind(rotates, step[None, None, None, None], jnp.zeros((1, 1), bool))[:, 0]
+    return rotates, rotates[0, 0, 0]
 
   _, one_by_one = jax.lax.scan(token, start, jnp.asarray(steps))
   assert error(one_by_one) < 2e-5

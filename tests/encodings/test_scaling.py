@@ -11,7 +11,7 @@ import pytest
 from posjax import main, state
 from posjax import run as run_lib
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, arguments
+from posjax.encodings import Bound, Positions, arguments
 from posjax.encodings.nope import Nope
 from posjax.encodings.parts.rotation import frequencies
 from posjax.encodings.parts.scaling import TYPES, scale, table
@@ -74,7 +74,7 @@ def of_head(size, **args):
 
 def at_of(batch, length, segment=0):
   pos = jnp.tile(jnp.arange(length), (batch, 1))
-  return At(pos[..., None], pos, jnp.zeros_like(pos) + segment)
+  return Positions(pos[..., None], pos, jnp.zeros_like(pos) + segment)
 
 
 def same(got, want, rtol=1e-12):
@@ -216,9 +216,9 @@ def test_ramps_without_a_width():
     kept = 21 if low == bound else 20
     assert (theta[:kept] == plain[:kept]).all() and (theta[kept:] == plain[kept:] / 8).all()
   paper = {**YARN, 'ramp': 'paper', 'beta_fast': 8.0, 'beta_slow': 8.0}
-  turns = 4096 * frequencies(64) / (2 * np.pi)
+  rotates = 4096 * frequencies(64) / (2 * np.pi)
   theta = of_head(64, scaling=paper).scaled().theta
-  same(theta, frequencies(64) / np.where(turns >= 8, 1, 16))
+  same(theta, frequencies(64) / np.where(rotates >= 8, 1, 16))
 
 
 def test_a_ramp_of_the_code_without_a_width_is_a_thousandth_wide():
@@ -258,9 +258,9 @@ def test_rotation_equals_the_oracle(form, layout, size, fraction):
   rng = np.random.default_rng(0)
   h, pos = rng.normal(size=(2, 5, 2, size)), rng.uniform(-40, 40, size=(2, 5))
   order = jnp.zeros((2, 5), jnp.int32)
-  bound, at = Bound(rope), At(jnp.asarray(pos)[..., None], order, order)
-  at = at.replace(waves=bound.waves(at, jnp.float64))
-  tokens = at.tokens(jnp.asarray(h))
+  bound, at = Bound(rope), Positions(jnp.asarray(pos)[..., None], order, order)
+  at = at.replace(position_features=bound.position_features(at, jnp.float64))
+  tokens = at.attach(jnp.asarray(h))
   args = dict(base=500.0, fraction=fraction, layout=layout, scaling=scaling, length=0)
   want = oracle.rotate(h, pos, **args)
   cached = bound.key(tokens)
@@ -270,7 +270,7 @@ def test_rotation_equals_the_oracle(form, layout, size, fraction):
     (bound.key_block(cached), 1), (bound.query(tokens), oracle.query_factor(scaling))
   ):
     close(got.h, factor * want, 1e-11, 1e-12)
-    assert got.waves == ()
+    assert got.position_features == ()
 
 
 def test_every_type_is_among_these():
@@ -300,7 +300,7 @@ def test_a_factor_of_one_is_rope(scaling):
 
 def test_no_plane_that_turns_is_nope():
   rope = of_head(8, scaling={'rope_type': 'proportional', 'partial_rotary_factor': 0.0})
-  tokens = at_of(1, 6).tokens(jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 2, 8))))
+  tokens = at_of(1, 6).attach(jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 2, 8))))
   for hook in ('query', 'key'):
     got, want = (getattr(Bound(encoding), hook)(tokens).h for encoding in (rope, Nope()))
     assert (got == want).all()
@@ -321,9 +321,9 @@ def test_resonance_repeats_after_a_whole_number_of_tokens(kind):
   own = {'default': {}, 'ntk': {'factor': 4.0}, 'yarn': YARN}[kind]
   theta = of_head(64, scaling={**own, 'rope_type': kind, 'resonance': True}).scaled().theta
   plain = of_head(64, scaling={**own, 'rope_type': kind}).scaled().theta
-  waves = 2 * np.pi / theta
-  close(waves, np.round(waves), 1e-12, 0)
-  assert (np.abs(waves - 2 * np.pi / plain) <= 0.5).all()
+  cos_sin = 2 * np.pi / theta
+  close(cos_sin, np.round(cos_sin), 1e-12, 0)
+  assert (np.abs(cos_sin - 2 * np.pi / plain) <= 0.5).all()
 
 
 def test_dynamic_within_the_trained_length_is_rope():

@@ -9,7 +9,7 @@ import pytest
 
 from posjax.attention import attend
 from posjax.dims import Dims
-from posjax.encodings import At, Bound, Chain, arguments
+from posjax.encodings import Bound, Chain, Positions, arguments
 from posjax.encodings.head_scale import HeadScale
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
@@ -39,7 +39,7 @@ def of_case(case):
   return {k.partition('/')[2]: x for k, x in file.items() if k.startswith(f'{case}/')}
 
 
-def wide(x):
+def at_least_float32(x):
   return jnp.asarray(x, jnp.float64)
 
 
@@ -48,8 +48,8 @@ def factors(encoding, pos_BT, weights=None, heads=1):
   bound = Bound(encoding.with_dims(Dims(N=heads, K=1, H=2)), weights or {})
   pos_BT = jnp.asarray(pos_BT)
   order = jnp.broadcast_to(jnp.arange(pos_BT.shape[1]), pos_BT.shape)
-  at = At(pos_BT[..., None], order, jnp.zeros_like(order))
-  return bound.query(at.tokens(jnp.ones((*pos_BT.shape, heads, 2)))).h[..., 0]
+  at = Positions(pos_BT[..., None], order, jnp.zeros_like(order))
+  return bound.query(at.attach(jnp.ones((*pos_BT.shape, heads, 2)))).h[..., 0]
 
 
 # Public libraries.
@@ -64,15 +64,16 @@ def test_llama4_equals_a_layer_without_rope():
   @jax.jit
   def layer(x_BTD):
     B, T, _ = x_BTD.shape
-    project = lambda name: (x_BTD @ wide(case[f'w:{name}_proj.weight']).T).reshape(B, T, -1, dims.H)
+    weight = lambda name: at_least_float32(case[f'w:{name}_proj.weight'])
+    project = lambda name: (x_BTD @ weight(name).T).reshape(B, T, -1, dims.H)
     row = jnp.arange(T)[None]
-    at = At(row[..., None], row, jnp.zeros_like(row))
-    q = bound.query(at.tokens(project('q') * dims.scale))
-    k = bound.key(at.tokens(project('k'), project('v')))
+    at = Positions(row[..., None], row, jnp.zeros_like(row))
+    q = bound.query(at.attach(project('q') * dims.scale))
+    k = bound.key(at.attach(project('k'), project('v')))
     o_BTNH = attend(q, k, bound, **CAUSAL, **REFERENCE)
-    return o_BTNH.reshape(B, T, -1) @ wide(case['w:o_proj.weight']).T
+    return o_BTNH.reshape(B, T, -1) @ at_least_float32(case['w:o_proj.weight']).T
 
-  got = layer(wide(case['x']))
+  got = layer(at_least_float32(case['x']))
   close(got, case['y'], 1e-12, 1e-13)
 
 
@@ -85,12 +86,12 @@ def test_ministral_equals_transformers(length):
 
 def test_ssmax_with_a_bias_equals_mistral_large_4():
   case = of_case('mistral_large4')
-  weights = dict(scale_LN=wide(case['w:scale']), bias_LN=wide(case['w:bias']))
+  weights = {f'{name}_LN': at_least_float32(case[f'w:{name}']) for name in ('scale', 'bias')}
   bound = Bound(Ssmax(bias=True).with_dims(Dims(N=3, K=1, H=4)), weights)
   pos_BT = jnp.asarray(case['position_ids'])
   order = jnp.broadcast_to(jnp.arange(pos_BT.shape[1]), pos_BT.shape)
-  at = At(pos_BT[..., None], order, jnp.zeros_like(order))
-  close(bound.query(at.tokens(wide(case['q']))).h, case['y'], 1e-13, 1e-14)
+  at = Positions(pos_BT[..., None], order, jnp.zeros_like(order))
+  close(bound.query(at.attach(at_least_float32(case['q']))).h, case['y'], 1e-13, 1e-14)
 
 
 # Numbers by hand.

@@ -52,11 +52,11 @@ def measure(encoding):
       return jnp.linalg.norm(jax.vmap(of_key, out_axes=-2)(jnp.arange(8)), axis=-1)
 
     state = first_state(encoding, 1)
-    there, _ = bound.place(at, state.sequence, jnp.float64)
+    there, _ = bound.locate(at, state.sequence, jnp.float64)
     features, _ = bound.features(inputs['q'], there, state.layer)
 
     def last_head(h_BTNH):
-      q = bound.query(there.tokens(h_BTNH, inputs['v'], features))
+      q = bound.query(there.attach(h_BTNH, inputs['v'], features))
       return jnp.sum(attended(q, k)[:, :, -1])
 
     small = functools.partial(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from posjax.dims import Dims
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.nope import Nope
-from posjax.models.block import Block, Memory
+from posjax.models.block import Block, LayerCache
 from tests.support.problem import REFERENCE, close
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -27,13 +27,13 @@ def solve(block, batch, *, silent, **rngs):
   rng = np.random.default_rng(0)
   x_BTD = jnp.asarray(rng.normal(size=(batch, 12, 32)))
   order = jnp.arange(12)[None]
-  at = At(order[..., None], order, jnp.zeros_like(order))
-  arguments = x_BTD, Memory(None, ()), None, at, Bound(Nope())
+  at = Positions(order[..., None], order, jnp.zeros_like(order))
+  arguments = x_BTD, LayerCache(None, ()), None, at, Bound(Nope())
   shapes = jax.eval_shape(block.init, jax.random.key(0), *arguments)['params']
   draw = lambda path, x: jnp.asarray(rng.normal(size=x.shape) * (path[-1].key != silent))
   params = jax.tree_util.tree_map_with_path(draw, shapes)
   y_BTD, memory = jax.jit(block.apply)({'params': params}, *arguments, rngs=rngs)
-  assert memory == Memory(None, ())
+  assert memory == LayerCache(None, ())
   return x_BTD, y_BTD, params
 
 

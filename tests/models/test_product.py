@@ -74,7 +74,7 @@ def test_eight_devices_give_the_gradients_of_one(float64, x, w, axes, spec):
   run = jax.jit(lambda x, w: pulled(lambda x, w: product(x, w, axes), x, w))
   want = run(x, w)
   mesh = mesh_of(2, 2, 2)
-  x = jax.device_put(x, sharding.of_batch(mesh))
+  x = jax.device_put(x, sharding.batch_sharding(mesh))
   w = jax.device_put(w, NamedSharding(mesh, PartitionSpec(*spec)))
   with jax.set_mesh(mesh):
     close(run(x, w), want, 1e-12, 1e-12)

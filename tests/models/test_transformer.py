@@ -13,13 +13,13 @@ from flax.core import FrozenDict
 
 from posjax import dims
 from posjax.dims import letters
-from posjax.encodings import At, Bound
+from posjax.encodings import Bound, Positions
 from posjax.encodings.fox import Fox
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
-from posjax.models.block import Block, Memory
+from posjax.models.block import Block, LayerCache
 from posjax.models.pattern import Pattern
 from posjax.models.transformer import Transformer, init
 from posjax.optimizer import is_decayed
@@ -41,7 +41,7 @@ def text(batch=2, length=12, vocabulary=17, seed=0):
   """Random tokens, and where they are: one document a row."""
   rng = np.random.default_rng(seed)
   order = jnp.arange(length, dtype=jnp.int32)[None].repeat(batch, 0)
-  at = At(order[..., None], order, jnp.zeros_like(order))
+  at = Positions(order[..., None], order, jnp.zeros_like(order))
   return jnp.asarray(rng.integers(vocabulary, size=(batch, length))), at
 
 
@@ -169,7 +169,7 @@ def stack_by_hand(model, params, tokens_BT, at):
       name: w[row] if letters(name).startswith('L') else w
       for name, w in params['encoding'].get(type(encoding).__name__.lower(), {}).items()
     })
-    memory = Memory(None, encoding.init_state(*tokens_BT.shape, False, None).layer)
+    memory = LayerCache(None, encoding.init_state(*tokens_BT.shape, False, None).layer)
     # One document, so that its chunks are its segments.
     chunk = chunks[layer % len(chunks)] or tokens_BT.shape[1]
     chunked = at.replace(segment_ids=jnp.int32([[t // chunk for t in range(tokens_BT.shape[1])]]))

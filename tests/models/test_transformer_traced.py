@@ -62,8 +62,9 @@ def test_an_attention_that_an_encoding_cannot_have_is_refused_at_once():
 
 
 def test_angles_of_a_bfloat16_model_are_float32(monkeypatch):
-  dtypes, waves = [], Bound.waves
-  monkeypatch.setattr(Bound, 'waves', lambda *args: dtypes.append(args[2]) or waves(*args))
+  dtypes, own = [], Bound.position_features
+  made = lambda *args: dtypes.append(args[2]) or own(*args)
+  monkeypatch.setattr(Bound, 'position_features', made)
   trace(make(layers=1, dtype='bfloat16'))
   assert dtypes == [np.dtype('float32')]
 

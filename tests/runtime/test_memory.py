@@ -49,7 +49,7 @@ with lock.held({str(tmp_path)!r}):
   ),
 ])
 def test_what_gives_out_is_one_line(error, line):
-  with pytest.raises(UserError) as raised, memory.explained():
+  with pytest.raises(UserError) as raised, memory.memory_as_user_error():
     raise error
   assert str(raised.value).startswith(line) and '\n' not in str(raised.value)
 
@@ -58,7 +58,7 @@ def test_what_gives_out_is_one_line(error, line):
   jax.errors.JaxRuntimeError('INTERNAL: a bug'), OSError('a bug'), ValueError('a bug'),
 ])
 def test_a_bug_is_not_explained_away(error):
-  with pytest.raises(type(error)), memory.explained():
+  with pytest.raises(type(error)), memory.memory_as_user_error():
     raise error
 
 
@@ -100,7 +100,7 @@ def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
 def test_a_device_that_is_not_there_is_one_line(platforms, error, said, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', platforms)
   monkeypatch.setattr(jax, 'devices', mock.Mock(side_effect=error))
-  with pytest.raises(UserError) as raised, memory.explained():
+  with pytest.raises(UserError) as raised, memory.memory_as_user_error():
     raise AssertionError('it began')
   assert said in str(raised.value) and '\n' not in str(raised.value)
 

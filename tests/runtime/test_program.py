@@ -105,7 +105,7 @@ def failing(error):
   (metrics.Diverged('step 7: nan'), 3, 'step 7: nan\n'),
 ])
 def test_what_a_user_has_to_know_is_one_line(error, code, line, capsys):
-  assert program.answer(failing(error)) == code
+  assert program.run_program(failing(error)) == code
   said = capsys.readouterr().err
   assert said.startswith(f'posjax: {line}') and said.count('\n') == 1
 
@@ -125,7 +125,7 @@ def test_a_terminal_wraps_a_long_list_between_words(capsys, monkeypatch):
 @pytest.mark.parametrize('error', [FileNotFoundError(errno.ENOENT, 'No such file'), OSError('bug')])
 def test_a_bug_with_files_is_a_bug(error):
   with pytest.raises(type(error)):
-    program.answer(failing(error))
+    program.run_program(failing(error))
 
 
 def log(workdir):
@@ -162,7 +162,7 @@ def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_pa
   """A folder where a file should be, a file where a folder should; nothing half-written is left."""
   place = tmp_path / name
   place.touch() if name in ('tensorboard', 'checkpoints') else place.mkdir()
-  assert program.answer(lambda: function(tmp_path)) == 2
+  assert program.run_program(lambda: function(tmp_path)) == 2
   said = capsys.readouterr().err
   assert said.startswith(f'posjax: {place}: ') and said.count('\n') == 1
   assert said.endswith('; move it away, and run it again\n')
@@ -203,7 +203,7 @@ def test_devices_of_the_processes_to_come(platforms, said, monkeypatch):
 def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
   before, told, after = signal.getsignal(number), [], []
   with pytest.raises(Interrupted, match=f'^{said}$') as raised:
-    with signals.noted(then=lambda: told.append(number)) as came:
+    with signals.defer_signals(then=lambda: told.append(number)) as came:
       os.kill(os.getpid(), number)
       after.append(came[:])
   assert after == [[number]] and told == [number]
@@ -213,10 +213,10 @@ def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
 
 def test_a_signal_that_was_answered_is_not_told_again():
   with pytest.raises(Interrupted, match='^Ctrl-C: saved after step 3$'):
-    with signals.noted() as came:
+    with signals.defer_signals() as came:
       os.kill(os.getpid(), signal.SIGINT)
       raise Interrupted(came[0], saved=3)
-  with signals.noted() as came:
+  with signals.defer_signals() as came:
     pass
   assert came == []
 
@@ -230,7 +230,7 @@ def test_a_second_ctrl_c_does_not_wait():
   """It does what it did before; a second SIGTERM waits."""
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
-    with pytest.raises(KeyboardInterrupt), signals.noted() as came:
+    with pytest.raises(KeyboardInterrupt), signals.defer_signals() as came:
       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
         os.kill(os.getpid(), number)
       assert len(came) == 3
@@ -240,6 +240,6 @@ def test_a_second_ctrl_c_does_not_wait():
 
 
 def test_the_first_signal_counts():
-  with pytest.raises(Interrupted, match='^SIGTERM: stopped$'), signals.noted():
+  with pytest.raises(Interrupted, match='^SIGTERM: stopped$'), signals.defer_signals():
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention.blockwise.blocks import split
-from posjax.attention.mask import extent, reachable, visible, whole
-from posjax.attention.products import mix
+from posjax.attention.mask import extent, fully_visible, reachable, visible
+from posjax.attention.products import weighted_values
 from posjax.attention.reference import largest, nonzero, per_query, weigh
-from posjax.encodings.core.arrays import no_sum, scores
+from posjax.encodings.core.arrays import qk_logits, zero_carry
 from posjax.encodings.core.tokens import Pair
 
 
@@ -29,7 +29,7 @@ def blockwise(q, k, encoding, *, causal, window, block):
     q, q_extent = q_and_extent
     ends = q_extent, k_extents
     reach = reachable(*ends, causal=causal, window=window)
-    all_see_all = whole(*ends, causal=causal, window=window)
+    all_see_all = fully_visible(*ends, causal=causal, window=window)
 
     def key_block(sums, k_and_extents):
       k, reach, all_see_all = k_and_extents
@@ -56,12 +56,12 @@ def _visit(sums, pair, encoding, softmax):
   """Takes one block of keys into the running sums of one block of queries."""
   o_BTNH, m_BNT, l_BNT, carry = sums
   k, mask = pair.k, pair.mask
-  s_BNTS, carry = encoding.score(scores(pair.q.h, k.h), pair, carry)
+  s_BNTS, carry = encoding.score(qk_logits(pair.q.h, k.h), pair, carry)
   m_new = jnp.maximum(m_BNT, largest(s_BNTS, mask)) if softmax else m_BNT
   p_BNTS = weigh(s_BNTS, mask, m_new)
   shrink_BNT = jnp.exp(m_BNT - m_new)
   gathered_BTNH = encoding.output(
-    mix(p_BNTS, k.v.swapaxes(1, 2)).swapaxes(1, 2), p_BNTS, pair
+    weighted_values(p_BNTS, k.v.swapaxes(1, 2)).swapaxes(1, 2), p_BNTS, pair
   )
   o_BTNH = o_BTNH * per_query(shrink_BNT) + gathered_BTNH
   return o_BTNH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
@@ -69,7 +69,7 @@ def _visit(sums, pair, encoding, softmax):
 
 def _empty(q, width, encoding, softmax):
   """The sums before the first block: o, m, l and the carry."""
-  l_BNT = no_sum(q)
+  l_BNT = zero_carry(q)
   o_BTNH = jnp.broadcast_to(per_query(l_BNT), (*q.h.shape[:3], width))
   least = jnp.finfo(l_BNT.dtype).min if softmax else 0
   return o_BTNH, l_BNT + least, l_BNT, encoding.init_carry(q)

@@ -103,7 +103,7 @@ def at_random(lab):
   start = time.perf_counter()
   whole = lab.whole('whole_long', *LONG)
   seconds = time.perf_counter() - start  # of a run from its start to its end, on this machine now
-  moments, kills, runs, resumptions = random.Random(0), 0, 0, 0
+  opt_state, kills, runs, resumptions = random.Random(0), 0, 0, 0
   while kills < RANDOM_KILLS:
     workdir, saved, done = f'random{runs}', [], False
     runs += 1
@@ -111,7 +111,7 @@ def at_random(lab):
       saved.append(lab.newest(workdir))
       process = lab.start(workdir, *LONG)
       try:
-        left = seconds * moments.uniform(0.02, 0.5) if kills < RANDOM_KILLS else None
+        left = seconds * opt_state.uniform(0.02, 0.5) if kills < RANDOM_KILLS else None
         done = process.wait(left) == 0
         assert done
       except subprocess.TimeoutExpired:
@@ -154,7 +154,7 @@ def stop(lab, workdir, number, *, saves, has_nothing_to_save):
   """Stops one run again and again: it saves the very step, and goes on after it."""
   folder, output = lab.root / workdir, lab.root / f'{workdir}.out'
   saving = lambda: any('tmp' in path.name for path in (folder / 'checkpoints').glob('*'))
-  moments = {
+  opt_state = {
     'before jax is imported': lambda: lab.answers(process, signal.SIGTERM),
     'in the compilation': lambda: 'workdir ' in output.read_text()[before:],
     'in a step': lambda: 5 * len(lab.lines(workdir)) >= 85,
@@ -162,7 +162,7 @@ def stop(lab, workdir, number, *, saves, has_nothing_to_save):
     'in a later step': lambda: 5 * len(lab.lines(workdir)) >= 280,
     'in the last evaluation': lambda: lab.newest(workdir) == 400 and not saving(),
   }
-  for name, moment in moments.items():
+  for name, moment in opt_state.items():
     before = len(output.read_text()) if output.exists() else 0
     process = lab.start(workdir)
     code = lab.kill(process, moment, number)
@@ -175,7 +175,7 @@ def stop(lab, workdir, number, *, saves, has_nothing_to_save):
     assert code == (saves if saved else has_nothing_to_save), (name, said)
   lab.run(workdir)
   lab.assert_nothing_lost(workdir)
-  return len(moments)
+  return len(opt_state)
 
 
 def programs(lab):
@@ -258,7 +258,7 @@ def damaged(name, newest_first):
       lines = lab.run(workdir, goes_on_from=350 if '400' in newest_first else 400).splitlines()
       assert [line.split()[1] for line in lines if 'is passed over' in line] == newest_first
       for step, files in before.items():
-        assert contents(folder / 'set_aside' / step) == files
+        assert contents(folder / 'quarantine' / step) == files
       lab.assert_nothing_lost(workdir)
       return 1
 

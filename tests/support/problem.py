@@ -13,8 +13,8 @@ import numpy as np
 
 from posjax.attention import attend
 from posjax.dims import Dims, letters
-from posjax.encodings import At, Bound
-from posjax.sharding import spread_rows
+from posjax.encodings import Bound, Positions
+from posjax.sharding import constrain_batch
 
 # Six heads: no power of two, for ALiBi's slopes. Two of keys, for grouped queries and the mesh.
 DIMS = Dims(D=48, N=6, K=2, H=8, V=17)
@@ -61,7 +61,7 @@ def place(encoding, segment_ids, seed=0):
   # Order is not position: it starts elsewhere in each row.
   order = np.arange(pos.shape[1]) + 100 * np.arange(len(pos))[:, None]
   ids = np.random.default_rng(seed + 50).integers(DIMS.V, size=segment_ids.shape)
-  return At(
+  return Positions(
     jnp.asarray(pos[..., None]), jnp.int32(order), jnp.asarray(segment_ids), ids=jnp.int32(ids)
   )
 
@@ -111,14 +111,14 @@ def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
     pos, sequence = bound.positions(at, state.sequence)
     at = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
     x_BTD, _ = bound.embed(x_BTD, at, sequence)
-    features, _ = bound.features(spread_rows(x_BTD), at, state.layer)
-    return heads(spread_rows(x_BTD), number), features, at
+    features, _ = bound.features(constrain_batch(x_BTD), at, state.layer)
+    return heads(constrain_batch(x_BTD), number), features, at
 
   q_BTNH, q_features, at_q = end(inputs['q'], at_q, DIMS.N)
   k_BSKH, k_features, at_k = end(inputs['k'], at_k, DIMS.K)
   own = inputs.get('own', inputs['v'])
-  q = bound.query(at_q.tokens(q_BTNH * DIMS.scale, own, q_features))
-  return q, bound.key(at_k.tokens(k_BSKH, inputs['v'], k_features)), bound
+  q = bound.query(at_q.attach(q_BTNH * DIMS.scale, own, q_features))
+  return q, bound.key(at_k.attach(k_BSKH, inputs['v'], k_features)), bound
 
 
 def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **how):

@@ -10,7 +10,7 @@ import pytest
 
 from posjax.batch import padded
 from posjax.data import pipeline
-from posjax.encodings import At, Chain
+from posjax.encodings import Chain, Positions
 from posjax.encodings.abacus import Abacus
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
@@ -55,16 +55,16 @@ def test_the_grid_is_learned_and_a_line_is_not():
     own = model(encoding)
     params = transformer.init(own, jax.random.key(0))
     adamw = optax.adamw(1e-2)
-    moments = adamw.init(params)
+    opt_state = adamw.init(params)
 
     @jax.jit
-    def step(params, moments, batch, own=own, adamw=adamw):
+    def step(params, opt_state, batch, own=own, adamw=adamw):
       loss, grads = gradients(task, own, params, batch, rng=jax.random.key(0), accumulate=1)
-      updates, moments = adamw.update(grads, moments, params)
-      return optax.apply_updates(params, updates), moments, loss
+      updates, opt_state = adamw.update(grads, opt_state, params)
+      return optax.apply_updates(params, updates), opt_state, loss
 
     for start in itertools.islice(itertools.cycle(range(0, 64, 16)), 120):
-      params, moments, losses[name] = step(params, moments, row(examples[start : start + 16]))
+      params, opt_state, losses[name] = step(params, opt_state, row(examples[start : start + 16]))
   assert losses['grid'] < 0.5 * losses['nope']
 
 
@@ -73,7 +73,7 @@ def test_cached_decoding_equals_forward():
   params = transformer.init(own, jax.random.key(0))
   example = make(np.random.default_rng(0))
   order_BT = jnp.arange(LENGTH, dtype=jnp.int32)[None]
-  at = At(jnp.asarray(example.pos)[None], order_BT, jnp.zeros_like(order_BT))
+  at = Positions(jnp.asarray(example.pos)[None], order_BT, jnp.zeros_like(order_BT))
   tokens_BT = jnp.asarray(example.x)[None]
   whole, _ = own.apply({'params': params}, tokens_BT, at)
   cache, got = own.init_cache(1, LENGTH), []

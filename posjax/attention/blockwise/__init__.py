@@ -27,21 +27,21 @@ from jax import lax
 
 from posjax.attention.blockwise import trees
 from posjax.attention.blockwise.blocks import join, split
-from posjax.attention.blockwise.meeting import (
-  How,
-  distances,
+from posjax.attention.blockwise.tile import (
+  Static,
+  distance_tables,
+  load_tile,
   make_bias,
   make_plan,
-  meet,
   one_row_at_a_time,
   output,
   over_rows,
   score,
   shares_bias,
 )
-from posjax.attention.products import content, gather, mix, turned
+from posjax.attention.products import qk_logits, swap_axes, weighted_queries, weighted_values
 from posjax.attention.reference import nonzero
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
@@ -49,12 +49,12 @@ def blockwise(q, k, encoding, *, causal, window, block):
   kind, T, S = encoding.module, q.h.shape[1], k.h.shape[1]
   q_block, k_block = (max(1, int(block * factor)) for factor in kind.tile)
   q_block, k_block = min(q_block, T), min(k_block, kind.widest_block or S, S)
-  r = distances(q, k, encoding, q_block, k_block)
+  r = distance_tables(q, k, encoding, q_block, k_block)
   q, k = split(q, q_block), split(k, k_block)
   k = jax.vmap(encoding.key_block)(k)
   carry = jax.vmap(encoding.init_carry)(q)
-  ends = turned(q), turned(k)
-  how = How(
+  ends = swap_axes(q), swap_axes(k)
+  how = Static(
     causal, window, softmax=kind.normalizer == 'softmax',
     shared=shares_bias(encoding, *ends, r), one_row=one_row_at_a_time(),
   )
@@ -75,7 +75,7 @@ def forward(how, encoding, q, k, r, carry):
   plan = make_plan(how, q, k)
 
   def query_block(i):
-    shape, dtype = q.h.shape[1:-1], wide(q.h)
+    shape, dtype = q.h.shape[1:-1], at_least_float32(q.h)
     # Made of the queries, so that under shard_map it lies where they do.
     l_BNT = jnp.where(False, trees.take(q.h, i)[..., 0], 0).astype(dtype)
     o_BNTH = jnp.broadcast_to(l_BNT[..., None], (*shape, k.v.shape[-1]))
@@ -83,11 +83,11 @@ def forward(how, encoding, q, k, r, carry):
     m_BNT = l_BNT + (jnp.finfo(dtype).min / 2 if how.softmax else 0)
 
     def visit(turn, sums):
-      meeting, _ = meet(plan, q, k, r, i, plan.last[i] - 1 - turn)
+      tile, _ = load_tile(plan, q, k, r, i, plan.last[i] - 1 - turn)
       if how.shared:
-        meeting = meeting.replace(bias=make_bias(encoding, meeting))
-      update = lambda meeting, sums, *_: (online(how, encoding, meeting, sums), ())
-      return over_rows(how, update, meeting, sums)[0]
+        tile = tile.replace(bias=make_bias(encoding, tile))
+      update = lambda tile, sums, *_: (online(how, encoding, tile, sums), ())
+      return over_rows(how, update, tile, sums)[0]
 
     sums = o_BNTH, m_BNT, l_BNT, trees.take(carry, i)
     o_BNTH, m_BNT, l_BNT, after = lax.fori_loop(0, plan.last[i] - plan.first[i], visit, sums)
@@ -97,13 +97,13 @@ def forward(how, encoding, q, k, r, carry):
   return lax.map(query_block, jnp.arange(len(q.h)))
 
 
-def online(how, encoding, meeting, sums):
+def online(how, encoding, tile, sums):
   """Takes the keys of a meeting into the running sums of its queries."""
   o_BNTH, m_BNT, l_BNT, carry = sums
-  s_BNTS, carry = score(how, encoding, meeting, content(meeting.q.h, meeting.k.h), carry)
+  s_BNTS, carry = score(how, encoding, tile, qk_logits(tile.q.h, tile.k.h), carry)
   m_new = jnp.maximum(m_BNT, jnp.max(s_BNTS, axis=-1)) if how.softmax else m_BNT
   p_BNTS, shrink_BNT = jnp.exp(s_BNTS - m_new[..., None]), jnp.exp(m_BNT - m_new)
-  new_BNTH = output(how, encoding, meeting, mix(p_BNTS, meeting.k.v), p_BNTS)
+  new_BNTH = output(how, encoding, tile, weighted_values(p_BNTS, tile.k.v), p_BNTS)
   o_BNTH = o_BNTH * shrink_BNT[..., None] + new_BNTH
   return o_BNTH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
 
@@ -127,22 +127,22 @@ def backward(how, kept, cotangents):
     def visit(turn, sums):
       (dq, dcarry), (dencoding, dk, dr) = sums
       j = plan.first[i] + turn
-      meeting, place = meet(plan, q, k, r, i, j)
+      tile, place = load_tile(plan, q, k, r, i, j)
       pull, bias, dbias = None, None, None
       if how.shared:
-        bias, pull = trees.vjp(make_bias, encoding, meeting)
-        meeting, dbias = meeting.replace(bias=bias), trees.zeros(bias)
-      update = lambda meeting, *sums: pull_back(how, encoding, meeting, *sums)
+        bias, pull = trees.vjp(make_bias, encoding, tile)
+        tile, dbias = tile.replace(bias=bias), trees.zeros(bias)
+      update = lambda tile, *sums: pull_back(how, encoding, tile, *sums)
       state, (dencoding, dr_ij, dbias) = over_rows(
-        how, update, meeting, (dq, trees.take(dk, j), dcarry),
+        how, update, tile, (dq, trees.take(dk, j), dcarry),
         rows=(*of_queries, trees.take(entering, j)),
-        totals=(dencoding, trees.zeros(trees.floats(meeting.r)), dbias),
+        totals=(dencoding, trees.zeros(trees.floats(tile.r)), dbias),
       )
       dq, dk_j, dcarry = state
       if how.shared:
-        more, met = pull(trees.like(dbias, bias))
-        dencoding, dr_ij = trees.add((dencoding, dr_ij), (more, met.r))
-        dq, dk_j = trees.add((dq, dk_j), (met.q, columns(met.k)))
+        more, tile = pull(trees.like(dbias, bias))
+        dencoding, dr_ij = trees.add((dencoding, dr_ij), (more, tile.r))
+        dq, dk_j = trees.add((dq, dk_j), (tile.q, columns(tile.k)))
       return (dq, dcarry), (dencoding, trees.put(dk, dk_j, j), trees.add_at(dr, dr_ij, place))
 
     start = trees.zeros(trees.floats(trees.take(q, i))), trees.take(dcarry, i)
@@ -155,28 +155,29 @@ def backward(how, kept, cotangents):
   return trees.like(gradients, trees.floats((encoding, q, k, r, carry)))
 
 
-def pull_back(how, encoding, meeting, state, rows, totals):
+def pull_back(how, encoding, tile, state, rows, totals):
   """Adds the gradients of one meeting to those of its queries and keys, and of what all share."""
   dq, dk, dcarry = state
   do_BNTH, delta_BNT, L_BNT, entering = rows
-  q_BNTH, k_BKSH, v_BKSH = meeting.q.h, meeting.k.h, meeting.k.v
+  q_BNTH, k_BKSH, v_BKSH = tile.q.h, tile.k.h, tile.k.v
   (s_BNTS, _), pull_score = trees.vjp(
-    functools.partial(score, how), encoding, meeting, content(q_BNTH, k_BKSH), entering
+    functools.partial(score, how), encoding, tile, qk_logits(q_BNTH, k_BKSH), entering
   )
   p_BNTS = jnp.exp(s_BNTS - L_BNT[..., None])
   _, pull_output = trees.vjp(
-    functools.partial(output, how), encoding, meeting, mix(p_BNTS, v_BKSH), p_BNTS
+    functools.partial(output, how), encoding, tile, weighted_values(p_BNTS, v_BKSH), p_BNTS
   )
   *first, do_BNTH, dp_BNTS = pull_output(do_BNTH)
   do_BNTH = do_BNTH.astype(v_BKSH.dtype)
-  ds_BNTS = p_BNTS * (dp_BNTS + content(do_BNTH, v_BKSH) - delta_BNT[..., None])
+  ds_BNTS = p_BNTS * (dp_BNTS + qk_logits(do_BNTH, v_BKSH) - delta_BNT[..., None])
   *second, ds_BNTS, dcarry = pull_score((ds_BNTS, dcarry))
-  dencoding, met = trees.add(first, second)
-  totals = trees.add(totals, (dencoding, met.r, met.bias))
-  dq, dk = trees.add((dq, dk), (met.q, columns(met.k)))
-  dq = dq.replace(h=dq.h + mix(ds_BNTS, k_BKSH))
+  dencoding, tile = trees.add(first, second)
+  totals = trees.add(totals, (dencoding, tile.r, tile.bias))
+  dq, dk = trees.add((dq, dk), (tile.q, columns(tile.k)))
+  dq = dq.replace(h=dq.h + weighted_values(ds_BNTS, k_BKSH))
   dk = dk.replace(
-    h=dk.h + gather(q_BNTH, ds_BNTS, k_BKSH), v=dk.v + gather(do_BNTH, p_BNTS, v_BKSH)
+    h=dk.h + weighted_queries(q_BNTH, ds_BNTS, k_BKSH),
+    v=dk.v + weighted_queries(do_BNTH, p_BNTS, v_BKSH),
   )
   return (dq, dk, dcarry), totals
 
@@ -190,14 +191,14 @@ def carries(how, plan, encoding, q, k, r, carry, i):
   def visit(turn, sums):
     carry, entering = sums
     j = plan.last[i] - 1 - turn
-    meeting, _ = meet(plan, q, k, r, i, j)
+    tile, _ = load_tile(plan, q, k, r, i, j)
     if how.shared:
-      meeting = meeting.replace(bias=make_bias(encoding, meeting))
+      tile = tile.replace(bias=make_bias(encoding, tile))
 
-    def update(meeting, carry, *_):
-      return score(how, encoding, meeting, content(meeting.q.h, meeting.k.h), carry)[1], ()
+    def update(tile, carry, *_):
+      return score(how, encoding, tile, qk_logits(tile.q.h, tile.k.h), carry)[1], ()
 
-    return over_rows(how, update, meeting, carry)[0], trees.put(entering, carry, j)
+    return over_rows(how, update, tile, carry)[0], trees.put(entering, carry, j)
 
   room = lambda x: jnp.broadcast_to(jnp.zeros_like(x), (len(k.h), *x.shape))
   entering = jax.tree.map(room, start)

@@ -19,8 +19,8 @@ def merge(floats, tree):
 
 def zeros(tree):
   """Sums of nothing, wide enough to add up many."""
-  wide = lambda x: jnp.promote_types(x.dtype, jnp.float32)
-  return jax.tree.map(lambda x: jnp.zeros_like(x, wide(x)), tree)
+  at_least_float32 = lambda x: jnp.promote_types(x.dtype, jnp.float32)
+  return jax.tree.map(lambda x: jnp.zeros_like(x, at_least_float32(x)), tree)
 
 
 def add(total, part):

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def wide(*arrays):
+def at_least_float32(*arrays):
   """The dtype of angles, biases, carries and logits: float32, or float64 where the input is."""
   return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
-def no_sum(q):
+def zero_carry(q):
   """0 for each query and head, [B, N, T]: a carry, before the first block."""
   # Made of the queries, so that under shard_map or an explicit mesh it lies where they do.
-  return jnp.where(False, q.h[..., 0], 0).astype(wide(q.h)).swapaxes(1, 2)
+  return jnp.where(False, q.h[..., 0], 0).astype(at_least_float32(q.h)).swapaxes(1, 2)
 
 
-def later(x):
+def suffix_sum(x):
   """The sum of all that come after each element along the last axis."""
   S = x.shape[-1]
   side = math.isqrt(S - 1) + 1
@@ -37,14 +37,14 @@ def per_head(x_BTKH, heads):
   return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)
 
 
-def scores(q_BTNH, k_BSKH):
+def qk_logits(q_BTNH, k_BSKH):
   """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
   B, T, N, H = q_BTNH.shape
   K = k_BSKH.shape[2]
   # Heads before tokens, as a cache has them: else XLA may turn all keys round for one query.
   q_BKGTH = q_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)
   q_BKTH, k_BKSH = q_BKGTH.reshape(B, K, -1, H), k_BSKH.swapaxes(1, 2)
-  s = jnp.einsum('BKTH,BKSH->BKTS', q_BKTH, k_BKSH, preferred_element_type=wide(q_BTNH))
+  s = jnp.einsum('BKTH,BKSH->BKTS', q_BKTH, k_BKSH, preferred_element_type=at_least_float32(q_BTNH))
   return s.reshape(B, K, N // K, T, -1).reshape(B, N, T, -1)
 
 

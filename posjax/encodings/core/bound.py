@@ -14,11 +14,11 @@ class Bound:
   module: Encoding = flax.struct.field(pytree_node=False)
   weights: Any = flax.struct.field(default_factory=dict)
 
-  def place(self, at, state, dtype):
-    """The positions that the encoding uses, with its `waves`; and the sequence's state."""
+  def locate(self, at, state, dtype):
+    """The positions that the encoding uses, with their features; and the state of the sequence."""
     pos, state = self.positions(at, state)
     there = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)
-    return there.replace(waves=self.waves(there, dtype)), state
+    return there.replace(position_features=self.position_features(there, dtype)), state
 
 
 def _forwarded(name):

@@ -107,13 +107,13 @@ class Chain(Encoding):
   def _check_heads(self):
     given_heads = [name for name, hook in HOOKS.items() if hook.heads]
     for part, other in itertools.permutations(self.parts, 2):
-      if part.widens > 1 and any(overrides(other, hook) for hook in given_heads):
+      if part.head_width_factor > 1 and any(overrides(other, hook) for hook in given_heads):
         raise ValueError(f'{name_of(part)} widens the heads of queries and keys: it goes with posi'
                          f'tions that are added, moved or a bias, not with {name_of(other)}')
-      if part.own_score and part.turns == other.turns == 'queries and keys':
+      if part.own_score and part.rotates == other.rotates == 'queries and keys':
         raise ValueError(f'{name_of(part)} turns queries and keys for its own score: beside it '
                          f'{name_of(other)} would turn them once more')
-      if part.turns == 'values' and (overrides(other, 'output') or overrides(other, 'finish')):
+      if part.rotates == 'values' and (overrides(other, 'output') or overrides(other, 'finish')):
         raise ValueError(f'{name_of(part)} turns values, and what {name_of(other)} adds to outputs '
                          'would not be turned')
 
@@ -155,8 +155,8 @@ class Chain(Encoding):
       new.append(own)
     return at.pos, tuple(new)
 
-  def waves(self, at, dtype):
-    return tuple(part.waves(at, dtype) for part in self.named)
+  def position_features(self, at, dtype):
+    return tuple(part.position_features(at, dtype) for part in self.named)
 
   def embed(self, x_BTD, at, state):
     new = []
@@ -181,44 +181,45 @@ class Chain(Encoding):
 
   def _tokens(self, hook, tokens):
     none = [()] * len(self.parts)
-    features, waves = list(tokens.features or none), tokens.waves or none
+    features, made = list(tokens.features or none), tokens.position_features or none
     for i, part in enumerate(self.named):
-      tokens = getattr(part, hook)(tokens.replace(features=features[i], waves=waves[i]))
+      tokens = tokens.replace(features=features[i], position_features=made[i])
+      tokens = getattr(part, hook)(tokens)
       features[i] = tokens.features
-    return tokens.replace(features=tuple(features), waves=())
+    return tokens.replace(features=tuple(features), position_features=())
 
   def position_bias(self, q, k):
     return tuple(
-      part.position_bias(own_end(q, i), own_end(k, i)) for i, part in enumerate(self.named)
+      part.position_bias(end_of_part(q, i), end_of_part(k, i)) for i, part in enumerate(self.named)
     )
 
-  def distances(self, distance_R):
-    return tuple(part.distances(distance_R) for part in self.named)
+  def distance_table(self, distance_R):
+    return tuple(part.distance_table(distance_R) for part in self.named)
 
   def block_bias(self, q, k, r, nearest):
     r = r or [None] * len(self.parts)
     return tuple(
-      part.block_bias(own_end(q, i), own_end(k, i), r[i], nearest)
+      part.block_bias(end_of_part(q, i), end_of_part(k, i), r[i], nearest)
       for i, part in enumerate(self.named)
     )
 
   def init_carry(self, q):
-    return tuple(part.init_carry(own_end(q, i)) for i, part in enumerate(self.named))
+    return tuple(part.init_carry(end_of_part(q, i)) for i, part in enumerate(self.named))
 
   def score(self, s_BNTS, pair, carry):
     carry = list(carry)
     for i, part in enumerate(self.named):
-      s_BNTS, carry[i] = part.score(s_BNTS, own_pair(pair, i), carry[i])
+      s_BNTS, carry[i] = part.score(s_BNTS, pair_of_part(pair, i), carry[i])
     return s_BNTS, tuple(carry)
 
   def output(self, o_BTNH, p_BNTS, pair):
     for i, part in enumerate(self.named):
-      o_BTNH = part.output(o_BTNH, p_BNTS, own_pair(pair, i))
+      o_BTNH = part.output(o_BTNH, p_BNTS, pair_of_part(pair, i))
     return o_BTNH
 
   def finish(self, o_BTNH, q, carry):
     for i, part in enumerate(self.named):
-      o_BTNH = part.finish(o_BTNH, own_end(q, i), carry[i])
+      o_BTNH = part.finish(o_BTNH, end_of_part(q, i), carry[i])
     return o_BTNH
 
 
@@ -241,10 +242,10 @@ def overrides(encoding, hook):
   return own and hook not in encoding.idle
 
 
-def own_end(tokens, i):
+def end_of_part(tokens, i):
   return tokens.replace(features=tokens.features[i])
 
 
-def own_pair(pair, i):
+def pair_of_part(pair, i):
   bias = pair.bias[i] if pair.bias else None
-  return pair.replace(q=own_end(pair.q, i), k=own_end(pair.k, i), bias=bias)
+  return pair.replace(q=end_of_part(pair.q, i), k=end_of_part(pair.k, i), bias=bias)

@@ -100,12 +100,12 @@ class Encoding(nn.Module):
     '`score` makes its own and ignores the one that it is given',
     'makes its own scores', any,
   )]] = False
-  turns: ClassVar[Annotated[str, Trait(
+  rotates: ClassVar[Annotated[str, Trait(
     'what it rotates by positions, queries and keys, or values; a chain refuses what would '
     'not be rotated, or twice',
     'turns {} by positions',
   )]] = ''
-  widens: ClassVar[Annotated[int, Trait(
+  head_width_factor: ClassVar[Annotated[int, Trait(
     'how many times H the width of `q.h` and `k.h` is, as the hooks leave them',
     'makes queries and keys {} times as wide', math.prod,
   )]] = 1
@@ -123,7 +123,7 @@ class Encoding(nn.Module):
     'blocks of queries and keys are {} times as long',
   )]] = (1, 1)
   linear_beyond: ClassVar[Annotated[int | None, Trait(
-    'distance, on either side, from which on `by_distance` is linear; constant, if it is of'
+    'distance, on either side, from which on `bias_from_table` is linear; constant, if it is of'
     ' the query too',
     'linear in the distance from {} on',
   )]] = None
@@ -157,7 +157,7 @@ class Encoding(nn.Module):
     return at.pos, state
 
   @hook('sequence')
-  def waves(self, at, dtype):
+  def position_features(self, at, dtype):
     """What `query` and `key` read of positions in all layers alike: leaves [B or 1, T, ...].
 
     They find it in their tokens, or make it where there is none, and leave () behind.
@@ -199,7 +199,7 @@ class Encoding(nn.Module):
 
   # Instead, where positions count tokens.
   @hook('distance')
-  def distances(self, distance_R):
+  def distance_table(self, distance_R):
     """What `position_bias` is made of, leaves [N or 1, ..., R] for distances, query less key.
 
     None, the default: `position_bias` is more than a matter of distances, and is made pair by pair.
@@ -207,7 +207,7 @@ class Encoding(nn.Module):
     return None
 
   @hook('distance')
-  def by_distance(self, q, r):
+  def bias_from_table(self, q, r):
     """The bias of each query at the distances of `r`: [B or 1, N, T or 1, R]."""
 
   # Then pair after pair, key blocks in descending order.
@@ -235,14 +235,15 @@ class Encoding(nn.Module):
     return o_BTNH
 
   def block_bias(self, q, k, r, nearest):
-    """`position_bias` of a pair of blocks; made of `r` = `distances` if given, in descending order.
+    """`position_bias` of a pair of blocks.
 
-    `nearest` is the smallest distance between the blocks on either side, negative if they overlap.
+    Made of `r`, if given: the `distance_table` in descending order. `nearest` is the smallest
+    distance between the blocks on either side, negative if they overlap.
     """
     if r is None:
       return self.position_bias(q, k)
     far = None if self.linear_beyond is None else nearest >= self.linear_beyond
-    return unfold(self.by_distance, q, r, far)
+    return unfold(self.bias_from_table, q, r, far)
 
   def weight(self, name, init, **sizes):
     return dims_lib.weight(self, name, init, self.dims, **sizes)

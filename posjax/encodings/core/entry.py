@@ -10,7 +10,7 @@ def checked(at, batch, length):
   """Returns `at` with integers of 32 bits at least.
 
   Args:
-    at: `At` of `batch` rows of `length` tokens.
+    at: `Positions` of `batch` rows of `length` tokens.
 
   Raises:
     ValueError: one line, for a wrong shape, or numbers that cannot count tokens.
@@ -42,7 +42,7 @@ def widened(name, x):
 
 
 def without_padding(tokens):
-  """Returns `Tokens` with 0 for h, v and features of padding, so that NaN there reaches nobody.
+  """Returns `AttentionInput` with 0 for h, v and features of padding: NaN there reaches nobody.
 
   Features that all rows share are made of positions alone, and stay.
   """

@@ -122,14 +122,14 @@ def _make(section, kind, values):
 def _compose(dims, layer, parts):
   """One encoding of one layer; the parts are checked one by one, so that a message names one."""
   for section, part in zip(layer.split('+'), parts, strict=True):
-    with _blaming(section):
+    with _blame_section(section):
       part.check(dims)
-  with _blaming(layer):
+  with _blame_section(layer):
     return (parts[0] if len(parts) == 1 else Chain(tuple(parts))).with_dims(dims)
 
 
 @contextlib.contextmanager
-def _blaming(section):
+def _blame_section(section):
   try:
     yield
   except ValueError as error:

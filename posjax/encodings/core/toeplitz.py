@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def unfold(by_distance, q, r, far):
-  """The scores [B or 1, N, T, S] of a block of queries; see `Encoding.by_distance`.
+def unfold(bias_from_table, q, r, far):
+  """The scores [B or 1, N, T, S] of a block of queries; see `Encoding.bias_from_table`.
 
   Args:
-    by_distance: the hook.
+    bias_from_table: the hook.
     q: a block of T queries.
     r: leaves [N or 1, ..., T + S], for descending distances.
     far: whether the distances are where the hook is linear in them, or constant if it depends on
@@ -24,15 +24,15 @@ def unfold(by_distance, q, r, far):
   """
   T = q.h.shape[1]
   S = jax.tree.leaves(r)[0].shape[-1] - T
-  of_query = jax.eval_shape(by_distance, q, r).shape[2] > 1
+  of_query = jax.eval_shape(bias_from_table, q, r).shape[2] > 1
 
   def near():
-    return skew(by_distance(q, r), T)
+    return skew(bias_from_table(q, r), T)
 
   def flat():
     if not of_query:
-      return linear(by_distance(q, r), T)
-    one_BNT1 = by_distance(q, jax.tree.map(lambda x: x[..., :1], r))
+      return linear(bias_from_table(q, r), T)
+    one_BNT1 = bias_from_table(q, jax.tree.map(lambda x: x[..., :1], r))
     return jnp.broadcast_to(one_BNT1, (*one_BNT1.shape[:3], S))
 
   return near() if far is None else lax.cond(far, flat, near)

@@ -9,7 +9,7 @@ from posjax.encodings.core.entry import checked
 
 
 @flax.struct.dataclass
-class At:
+class Positions:
   """Where tokens are, and who may see whom.
 
   pos          [B or 1, T, P]  the place an encoding sees; any integers or fractions; P is 1 in text
@@ -17,7 +17,7 @@ class At:
   segment_ids  [B or 1, T]     only tokens of the same segment see each other; -1: padding, empty
   consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: whoever makes the
                positions may declare it, and what depends on the distance alone gets cheaper
-  waves        what the hook of that name made of the positions for all layers, or ()
+  position_features  what the hook of that name made of the positions for all layers, or ()
   ids          [B, T] the tokens' numbers, for the hooks `positions` and `embed`; or ()
   """
 
@@ -25,19 +25,20 @@ class At:
   order: jax.Array
   segment_ids: jax.Array
   consecutive: bool = flax.struct.field(pytree_node=False, default=False, kw_only=True)
-  waves: Any = flax.struct.field(default=(), kw_only=True)
+  position_features: Any = flax.struct.field(default=(), kw_only=True)
   ids: Any = flax.struct.field(default=(), kw_only=True)
 
-  def tokens(self, h, v=None, features=()):
-    """The `Tokens` at these places. Raises ValueError, one line, if the places are none for `h`."""
+  def attach(self, h, v=None, features=()):
+    """The `AttentionInput` here. Raises ValueError, one line, if the positions do not fit `h`."""
     at = checked(self, *h.shape[:2])
-    return Tokens(
-      at.pos, at.order, at.segment_ids, h, v, features, consecutive=at.consecutive, waves=at.waves
+    return AttentionInput(
+      at.pos, at.order, at.segment_ids, h, v, features, consecutive=at.consecutive,
+      position_features=at.position_features,
     )
 
 
 @flax.struct.dataclass
-class Tokens(At):
+class AttentionInput(Positions):
   """One end of attention, and what a cache stores.
 
   h         [B, T, N, H] of queries, which carry the softmax scale already; [B, T, K, H] of keys
@@ -54,11 +55,11 @@ class Tokens(At):
 class Pair:
   """A block of queries, a block of keys, and who sees whom: mask [B or 1, 1, T, S]."""
 
-  q: Tokens
-  k: Tokens
+  q: AttentionInput
+  k: AttentionInput
   mask: jax.Array
   bias: Any = None  # what the hook `position_bias` returned
-  whole: jax.Array | bool = False  # a scalar: all see all for sure; False says nothing
+  fully_visible: jax.Array | bool = False  # a scalar: all see all for sure; False says nothing
 
   @property
   def distance(self):

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 
 
 def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
@@ -14,7 +14,7 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
     buckets //= 2
     offset = jnp.where(distance < 0, buckets, 0)
     distance = jnp.abs(distance)
-  m = jnp.maximum(distance, 0).astype(wide(distance))
+  m = jnp.maximum(distance, 0).astype(at_least_float32(distance))
   exact = buckets // 2
   per_e = (buckets - exact) / math.log(max_distance / exact)  # buckets for each factor of e
   # Whole distances lie on edges of buckets: a rounded logarithm must not fall below its edge.

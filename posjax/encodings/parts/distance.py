@@ -2,28 +2,28 @@
 
 import jax.numpy as jnp
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
 
 
 class DistanceBias(Encoding):
-  """An encoding that adds to each score a number for its head and distance: override `of`."""
+  """An encoding that adds to each score a number for its head and distance: override `bias`."""
 
-  def of(self, distance):
+  def bias(self, distance):
     """[..., N] for distances [...], query less key: what is added to the scores."""
     raise NotImplementedError
 
   def position_bias(self, q, k):
-    return jnp.moveaxis(self.of(distances(q, k)), -1, 1)
+    return jnp.moveaxis(self.bias(pair_distances(q, k)), -1, 1)
 
-  def distances(self, distance_R):
-    return self.of(distance_R).T
+  def distance_table(self, distance_R):
+    return self.bias(distance_R).T
 
-  def by_distance(self, q, r_NR):
+  def bias_from_table(self, q, r_NR):
     return r_NR[None, :, None]
 
 
-def distances(q, k):
+def pair_distances(q, k):
   """q.pos - k.pos of all pairs, [B or 1, T, S], in the dtype that biases have."""
   distance_BTS = q.pos[:, :, None, 0] - k.pos[:, None, :, 0]
-  return distance_BTS.astype(wide(k.h))
+  return distance_BTS.astype(at_least_float32(k.h))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.toeplitz import skew
 
 
@@ -11,7 +11,7 @@ def of_queries(q, r_1HR):
   """q_i . r of R vectors, of each head or of all: [B, N, T, R]."""
   B, _, N, _ = q.h.shape
   r_BNHR = jnp.broadcast_to(r_1HR, (B, N, *r_1HR.shape[1:]))
-  return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=wide(q.h))
+  return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=at_least_float32(q.h))
 
 
 def of_keys(pair, k_BSNH, rows_R1H, row_BTS):
@@ -19,7 +19,8 @@ def of_keys(pair, k_BSNH, rows_R1H, row_BTS):
 
   def product(rows_R1H):
     rows_RNH = jnp.broadcast_to(rows_R1H, (len(rows_R1H), *k_BSNH.shape[2:]))
-    return jnp.einsum('BSNH,RNH->BNSR', k_BSNH, rows_RNH, preferred_element_type=wide(k_BSNH))
+    dtype = at_least_float32(k_BSNH)
+    return jnp.einsum('BSNH,RNH->BNSR', k_BSNH, rows_RNH, preferred_element_type=dtype)
 
   if not (pair.q.consecutive and pair.k.consecutive):
     return jnp.take_along_axis(product(rows_R1H), row_BTS.mT[:, None], axis=-1).mT

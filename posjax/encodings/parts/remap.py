@@ -16,9 +16,9 @@ import itertools
 import jax.numpy as jnp
 from jax import lax
 
-from posjax.encodings.core.arrays import scores, wide
+from posjax.encodings.core.arrays import at_least_float32, qk_logits
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.parts.rotation import frequencies, turn, waves
+from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_by
 from posjax.encodings.rope import Rope
 
 
@@ -30,7 +30,7 @@ class Remap(Encoding):
   layout: str = 'half'
   causal_only = True  # the papers' maps are of keys that lie before
   own_score = True
-  turns = 'queries and keys'
+  rotates = 'queries and keys'
 
   def check(self, dims):
     rope = Rope(base=self.base, fraction=self.fraction, layout=self.layout, parent=None)
@@ -48,7 +48,7 @@ class Remap(Encoding):
     """Which kind the pairs are, 0, 1, …; positions broadcast."""
     raise NotImplementedError
 
-  def waves(self, at, dtype):
+  def position_features(self, at, dtype):
     """Those of queries for each kind, and those of keys, if it is the same for all."""
     pos_BT = at.pos[..., 0]
     places = self.key_places(pos_BT)
@@ -57,21 +57,22 @@ class Remap(Encoding):
 
   def _waves(self, places, dtype):
     theta = frequencies(round(self.dims.H * self.fraction), self.base)
-    return tuple(waves(place_BT, theta, dtype) for place_BT in places)
+    return tuple(cos_sin(place_BT, theta, dtype) for place_BT in places)
 
   def query(self, q):
-    made, _ = q.waves or self.waves(q, wide(q.h))
-    return q.replace(features=made, waves=())
+    made, _ = q.position_features or self.position_features(q, at_least_float32(q.h))
+    return q.replace(features=made, position_features=())
 
   def key(self, k):
-    _, made = k.waves or self.waves(k, wide(k.h))
-    return k.replace(h=turn(k.h, *made[0], self.layout) if made else k.h, waves=())
+    _, made = k.position_features or self.position_features(k, at_least_float32(k.h))
+    return k.replace(h=rotate_by(k.h, *made[0], self.layout) if made else k.h, position_features=())
 
   def key_block(self, k):
     places = self.key_places(k.pos[..., 0])
     if len(places) == 1:
       return k
-    first, *others = (turn(k.h, *w, self.layout) for w in self._waves(places, wide(k.h)))
+    waves = self._waves(places, at_least_float32(k.h))
+    first, *others = (rotate_by(k.h, *wave, self.layout) for wave in waves)
     return k.replace(h=first, features=tuple(others))
 
   def score(self, s_BNTS, pair, carry):
@@ -89,4 +90,4 @@ class Remap(Encoding):
 
   def _take(self, s_BNTS, own_B1TS, q_BTNH, made, k_BSKH):
     """The scores, and new ones for the pairs of one kind."""
-    return jnp.where(own_B1TS, scores(turn(q_BTNH, *made, self.layout), k_BSKH), s_BNTS)
+    return jnp.where(own_B1TS, qk_logits(rotate_by(q_BTNH, *made, self.layout), k_BSKH), s_BNTS)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from posjax.encodings.core.arrays import wide
+from posjax.encodings.core.arrays import at_least_float32
 
 LAYOUTS = ('half', 'interleaved')
 
@@ -14,7 +14,7 @@ def frequencies(width, base=10_000.0):
   return base ** -(np.arange(0, width, 2) / width)
 
 
-def waves(pos_BT, theta, dtype):
+def cos_sin(pos_BT, theta, dtype):
   """Cosines and sines of pos * theta: [B, T, len(theta)] each.
 
   A rounded angle is off by half a unit in its last place: 0.004 in float32 at 100,000 radians.
@@ -30,7 +30,7 @@ def planes(x_BTNH, number, layout='half'):
   return jnp.split(x, 2, axis=-1) if layout == 'half' else (x[..., 0::2], x[..., 1::2])
 
 
-def turn(x_BTNH, cos_BTC, sin_BTC, layout='half'):
+def rotate_by(x_BTNH, cos_BTC, sin_BTC, layout='half'):
   """Turns the first 2 C channels of each head; the rest pass unchanged."""
   cos, sin = cos_BTC[:, :, None], sin_BTC[:, :, None]
   C = cos.shape[-1]
@@ -45,10 +45,10 @@ def turn(x_BTNH, cos_BTC, sin_BTC, layout='half'):
 
 def rotate(x_BTNH, pos_BT, theta, layout='half'):
   """Turns the first 2 len(theta) channels of each head by pos * theta; the rest pass unchanged."""
-  return turn(x_BTNH, *waves(pos_BT, theta, wide(x_BTNH)), layout)
+  return rotate_by(x_BTNH, *cos_sin(pos_BT, theta, at_least_float32(x_BTNH)), layout)
 
 
-def turn_heads(x_BTNH, cos_BTNC, sin_BTNC):
+def rotate_heads(x_BTNH, cos_BTNC, sin_BTNC):
   """As `turn`, with cosines and sines of each head's own."""
-  heads = jax.vmap(turn, in_axes=2, out_axes=2)
+  heads = jax.vmap(rotate_by, in_axes=2, out_axes=2)
   return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]

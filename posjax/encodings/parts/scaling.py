@@ -84,7 +84,7 @@ def yarn(
   if ramp == 'paper':
     kept = _between(_turns(theta, L), beta_slow, beta_fast)
   else:
-    low, high = (_index(theta, L, turns) for turns in (beta_fast, beta_slow))
+    low, high = (_index(theta, L, rotates) for rotates in (beta_fast, beta_slow))
     if truncate:
       low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, 2 * len(theta) - 1)
@@ -124,8 +124,8 @@ def llama3(
 
   Llama 4 Scout has both factors at 1, where the ramp is a step.
   """
-  turns = _turns(theta, original_max_position_embeddings)
-  return Scaled(_by_parts(theta, _between(turns, low_freq_factor, high_freq_factor), factor))
+  rotates = _turns(theta, original_max_position_embeddings)
+  return Scaled(_by_parts(theta, _between(rotates, low_freq_factor, high_freq_factor), factor))
 
 
 def proportional(theta, *, partial_rotary_factor, factor=1.0):
@@ -170,9 +170,9 @@ def _turns(theta, length):
   return length * theta / (2 * np.pi)
 
 
-def _index(theta, length, turns):
+def _index(theta, length, rotates):
   """The index, not whole, of the plane that makes so many turns."""
-  return math.log(length / (turns * 2 * math.pi)) / math.log(theta[0] / theta[1])
+  return math.log(length / (rotates * 2 * math.pi)) / math.log(theta[0] / theta[1])
 
 
 def _between(x, low, high):
@@ -246,8 +246,8 @@ def table(theta, scaled, length):
     scaled: `Scaled`, after.
     length: the tokens of training, for the turns that a plane makes in them.
   """
-  turns = f'turns in {length}'
-  lines = [f'plane   frequency  wavelength  {turns:>13}      scaled  slower by']
+  rotates = f'turns in {length}'
+  lines = [f'plane   frequency  wavelength  {rotates:>13}      scaled  slower by']
   for i, (before, after) in enumerate(zip(theta, scaled.theta, strict=True)):
     slower = f'{before / after:9.4g}' if after else '    still'
     lines.append(

@@ -136,7 +136,7 @@ def _read(own, beside, family, head_dim, unused):
   values = _checked(family, beside | {key: own.pop(key) for key in BESIDE if key in own})
   if 'rope_theta' not in values:
     raise ValueError('rope_theta is missing: if it stands beside the parameters, pass it too')
-  rope = {'base': float(values['rope_theta']), 'fraction': _share(values, head_dim)}
+  rope = {'base': float(values['rope_theta']), 'fraction': _group_heads(values, head_dim)}
   if form.ours == 'proportional':
     own['partial_rotary_factor'] = values.get('partial_rotary_factor', rope['fraction'])
     rope['fraction'] = 1.0
@@ -198,7 +198,7 @@ def _check(values, rules):
       raise ValueError(f'{key} must be {words}; it is {values[key]!r}')
 
 
-def _share(values, head_dim):
+def _group_heads(values, head_dim):
   """The share of a head that turns; as in transformers, a number of channels is rounded down."""
   share, width = values.get('partial_rotary_factor', 1.0), values.get('rotary_dim')
   if width is None:

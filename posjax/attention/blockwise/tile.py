@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention.blockwise import trees
-from posjax.attention.mask import extent, reachable, visible, whole
-from posjax.attention.products import turned
-from posjax.encodings import Pair, Tokens
-from posjax.encodings.core.arrays import wide
+from posjax.attention.mask import extent, fully_visible, reachable, visible
+from posjax.attention.products import swap_axes
+from posjax.encodings import AttentionInput, Pair
+from posjax.encodings.core.arrays import at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
+class Static:
   """What is known before any number is."""
 
   causal: bool
@@ -35,24 +35,24 @@ class Plan:
 
   first: jax.Array
   last: jax.Array
-  whole: jax.Array
+  fully_visible: jax.Array
 
 
 @flax.struct.dataclass
-class Meeting:
+class Tile:
   """Two blocks, h and v as products want them, and what is known of the two.
 
-  r        what the distances between them come to, see `distances`; None if nothing is declared
+  r        `distance_table` of the distances between them; None if the encoding declares nothing
   nearest  their smallest distance on either side, negative where they overlap; only with `r`
   whole    whether all see all
   bias     made before, if all rows share it
   """
 
-  q: Tokens
-  k: Tokens
+  q: AttentionInput
+  k: AttentionInput
   r: Any
   nearest: jax.Array | int
-  whole: jax.Array
+  fully_visible: jax.Array
   bias: Any = None
 
 
@@ -71,10 +71,10 @@ def make_plan(how, q, k):
   reach = pairs(reachable)
   first = jnp.argmax(reach, axis=1)
   last = reach.shape[1] - jnp.argmax(reach[:, ::-1], axis=1)
-  return Plan(first, jnp.where(jnp.any(reach, axis=1), last, first), pairs(whole))
+  return Plan(first, jnp.where(jnp.any(reach, axis=1), last, first), pairs(fully_visible))
 
 
-def distances(q, k, encoding, q_block, k_block):
+def distance_tables(q, k, encoding, q_block, k_block):
   """What the encoding makes of all distances, the largest first; None if it declares nothing.
 
   Those between block i of n blocks of queries and block j of keys begin at the place
@@ -84,7 +84,7 @@ def distances(q, k, encoding, q_block, k_block):
     return None
   T, S = (-(-x.h.shape[1] // block) * block for x, block in ((q, q_block), (k, k_block)))
   largest = q.pos[0, 0, 0] - k.pos[0, 0, 0] + T - 1
-  return encoding.distances((largest - jnp.arange(T + S)).astype(wide(q.h)))
+  return encoding.distance_table((largest - jnp.arange(T + S)).astype(at_least_float32(q.h)))
 
 
 def shares_bias(encoding, q, k, r):
@@ -92,14 +92,14 @@ def shares_bias(encoding, q, k, r):
 
   def bias(q, k, r):
     size = q.h.shape[2] + k.h.shape[2]
-    return make_bias(encoding, Meeting(q, k, jax.tree.map(lambda x: x[..., :size], r), 0, False))
+    return make_bias(encoding, Tile(q, k, jax.tree.map(lambda x: x[..., :size], r), 0, False))
 
   block = lambda tokens: jax.eval_shape(lambda x: trees.take(x, 0), tokens)
   made = jax.eval_shape(bias, block(q), block(k), r)
   return q.h.shape[1] == 1 or all(len(x) == 1 for x in jax.tree.leaves(made))
 
 
-def meet(plan, q, k, r, i, j):
+def load_tile(plan, q, k, r, i, j):
   """Block i of queries and block j of keys: their `Meeting`, and where in `r` its part begins."""
   blocks, T, S = len(q.h), q.h.shape[3], k.h.shape[3]
   q, k = trees.take(q, i), trees.take(k, j)
@@ -108,50 +108,50 @@ def meet(plan, q, k, r, i, j):
     r = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, place, T + S, -1), r)
     apart = q.pos[0, 0, 0] - k.pos[0, 0, 0]
     nearest = jnp.maximum(apart - (S - 1), -(apart + T - 1))
-  return Meeting(q, k, r, nearest, plan.whole[i, j]), place
+  return Tile(q, k, r, nearest, plan.fully_visible[i, j]), place
 
 
-def make_bias(encoding, meeting):
-  q, k = turned(meeting.q), turned(meeting.k)
-  return encoding.block_bias(q, k, meeting.r, meeting.nearest)
+def make_bias(encoding, tile):
+  q, k = swap_axes(tile.q), swap_axes(tile.k)
+  return encoding.block_bias(q, k, tile.r, tile.nearest)
 
 
-def score(how, encoding, meeting, s_BNTS, carry):
+def score(how, encoding, tile, s_BNTS, carry):
   """The encoding's scores, least of all where nothing is seen; and the carry after these keys."""
-  bias = meeting.bias if how.shared else make_bias(encoding, meeting)
-  pair = as_pair(how, meeting, bias)
+  bias = tile.bias if how.shared else make_bias(encoding, tile)
+  pair = as_pair(how, tile, bias)
   s_BNTS, carry = encoding.score(s_BNTS, pair, carry)
   return jnp.where(pair.mask, s_BNTS, jnp.finfo(s_BNTS.dtype).min), carry
 
 
-def output(how, encoding, meeting, o_BNTH, p_BNTS):
+def output(how, encoding, tile, o_BNTH, p_BNTS):
   """What the keys add to the output."""
-  pair = as_pair(how, meeting, None)
+  pair = as_pair(how, tile, None)
   return encoding.output(o_BNTH.swapaxes(1, 2), p_BNTS, pair).swapaxes(1, 2)
 
 
-def as_pair(how, meeting, bias):
-  q, k = turned(meeting.q), turned(meeting.k)
+def as_pair(how, tile, bias):
+  q, k = swap_axes(tile.q), swap_axes(tile.k)
   mask = visible(q, k, causal=how.causal, window=how.window)
-  return Pair(q, k, mask, bias, meeting.whole)
+  return Pair(q, k, mask, bias, tile.fully_visible)
 
 
-def over_rows(how, update, meeting, state, rows=(), totals=()):
+def over_rows(how, update, tile, state, rows=(), totals=()):
   """(state, totals) after `update(meeting, state, rows, totals)`: of all rows, or one by one.
 
   Leaves of state and rows, like those of the meeting's tokens, begin with an axis of rows, or of 1;
   totals have none. The meeting's bias is there only if all rows share it.
   """
-  B = len(meeting.q.h)
+  B = len(tile.q.h)
   if not how.one_row or B == 1:
-    return update(meeting, state, rows, totals)
+    return update(tile, state, rows, totals)
 
   def visit(b, sums):
     state, totals = sums
     own = lambda tree: jax.tree.map(
       lambda x: lax.dynamic_slice_in_dim(x, b, 1) if len(x) == B else x, tree
     )
-    one = meeting.replace(q=own(meeting.q), k=own(meeting.k))
+    one = tile.replace(q=own(tile.q), k=own(tile.k))
     new, totals = update(one, own(state), own(rows), totals)
     write = lambda x, y: lax.dynamic_update_slice_in_dim(x, y, b, 0) if len(x) == B else y
     return jax.tree.map(write, state, new), totals
