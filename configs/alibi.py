@@ -1,7 +1,7 @@
 """ALiBi (Press et al. 2021, arXiv 2108.12409).
 
-`python -m posjax.main --config=configs/alibi.py`, two CPU cores, 2026-11-22: a minute,
-2.50 ± 0.04 bits per byte at 64 bytes, 2.48 ± 0.04 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/alibi.py`, a CPU core, 2026-11-30: 97 s beside other work,
+2.59 ± 0.04 bits per byte at 64 bytes, 2.57 ± 0.04 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """CoPE (Golovneva et al. 2024, arXiv 2405.18719).
 
-`python -m posjax.main --config=configs/cope.py`, two CPU cores, 2026-11-22: a minute,
-2.24 ± 0.05 bits per byte at 64 bytes, 2.91 ± 0.28 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/cope.py`, a CPU core, 2026-11-30: 196 s beside other work,
+2.34 ± 0.06 bits per byte at 64 bytes, 2.90 ± 0.39 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

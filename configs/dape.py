@@ -1,7 +1,7 @@
 """DAPE (Zheng et al. 2024, arXiv 2405.14722).
 
-`python -m posjax.main --config=configs/dape.py`, two CPU cores, 2026-11-22: 3 minutes,
-2.21 ± 0.04 bits per byte at 64 bytes, 2.16 ± 0.04 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/dape.py`, a CPU core, 2026-11-30: 268 s beside other work,
+2.31 ± 0.06 bits per byte at 64 bytes, 2.27 ± 0.06 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """FIRE (Li et al. 2024, arXiv 2310.04418).
 
-`python -m posjax.main --config=configs/fire.py`, two CPU cores, 2026-11-22: a minute,
-2.26 ± 0.03 bits per byte at 64 bytes, 2.38 ± 0.08 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/fire.py`, a CPU core, 2026-11-30: 117 s beside other work,
+2.36 ± 0.04 bits per byte at 64 bytes, 2.49 ± 0.09 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """The forgetting Transformer (Lin et al. 2025, arXiv 2503.02130).
 
-`python -m posjax.main --config=configs/fox.py`, two CPU cores, 2026-11-22: a minute,
-2.21 ± 0.01 bits per byte at 64 bytes, 2.17 ± 0.02 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/fox.py`, a CPU core, 2026-11-30: 81 s beside other work,
+2.31 ± 0.03 bits per byte at 64 bytes, 2.27 ± 0.03 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """KERPLE (Chi et al. 2022, arXiv 2205.09921).
 
-`python -m posjax.main --config=configs/kerple.py`, two CPU cores, 2026-11-22: a minute,
-2.32 ± 0.14 bits per byte at 64 bytes, 2.29 ± 0.17 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/kerple.py`, a CPU core, 2026-11-30: 99 s beside other work,
+2.43 ± 0.11 bits per byte at 64 bytes, 2.39 ± 0.14 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

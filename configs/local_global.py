@@ -4,8 +4,9 @@ Layers that see a window turn fast; those that see everything turn slowly, so th
 stay apart. Two settings of one encoding have a label each: `rope_local`, `rope_global`. Gemma 3 has
 five local layers to one: `--config.encoding.layers=rope_local,…`, where the depth allows.
 
-`python -m posjax.main --config=configs/local_global.py`, two CPU cores, 2026-11-22: a minute,
-2.21 ± 0.02 bits per byte at 64 bytes, 2.81 ± 0.72 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/local_global.py`, a CPU core, 2026-11-30: 61 s
+beside other work, 2.32 ± 0.03 bits per byte at 64 bytes, 2.90 ± 0.69 at 512
+(three seeds, see docs/results.md).
 """
 
 from configs import base

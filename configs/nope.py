@@ -1,7 +1,7 @@
 """NoPE: no positional encoding (Kazemnejad et al. 2023, arXiv 2305.19466).
 
-`python -m posjax.main --config=configs/nope.py`, two CPU cores, 2026-11-22: a minute,
-3.01 ± 0.03 bits per byte at 64 bytes, 3.42 ± 0.01 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/nope.py`, a CPU core, 2026-11-30: 66 s beside other work,
+3.08 ± 0.02 bits per byte at 64 bytes, 3.45 ± 0.01 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

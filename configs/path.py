@@ -1,7 +1,7 @@
 """PaTH (Yang et al. 2025, arXiv 2505.16381).
 
-`python -m posjax.main --config=configs/path.py`, two CPU cores, 2026-11-22: 2 minutes,
-2.25 ± 0.02 bits per byte at 64 bytes, 2.24 ± 0.02 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/path.py`, a CPU core, 2026-11-30: 198 s beside other work,
+2.35 ± 0.03 bits per byte at 64 bytes, 2.34 ± 0.02 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

@@ -4,8 +4,9 @@ Layers without positions see everything and retrieve; those between have RoPE an
 The paper has three of these to one: `--config.encoding.layers=rope,rope,rope,nope` and
 `--config.model.windows=32,32,32,0`, where the depth is a multiple of four.
 
-`python -m posjax.main --config=configs/rnope_swa.py`, two CPU cores, 2026-11-22: a minute,
-2.28 ± 0.03 bits per byte at 64 bytes, 2.30 ± 0.05 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/rnope_swa.py`, a CPU core, 2026-11-30: 72 s
+beside other work, 2.39 ± 0.02 bits per byte at 64 bytes, 2.40 ± 0.04 at 512
+(three seeds, see docs/results.md).
 """
 
 from configs import base

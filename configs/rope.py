@@ -1,7 +1,7 @@
 """RoPE (Su et al. 2021, arXiv 2104.09864).
 
-`python -m posjax.main --config=configs/rope.py`, two CPU cores, 2026-11-22: a minute,
-2.22 ± 0.03 bits per byte at 64 bytes, 4.08 ± 0.35 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/rope.py`, a CPU core, 2026-11-30: 68 s beside other work,
+2.33 ± 0.02 bits per byte at 64 bytes, 4.12 ± 0.35 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

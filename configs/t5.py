@@ -1,7 +1,7 @@
 """T5 bias (Raffel et al. 2020, arXiv 1910.10683).
 
-`python -m posjax.main --config=configs/t5.py`, two CPU cores, 2026-11-22: a minute,
-2.46 ± 0.03 bits per byte at 64 bytes, 3.43 ± 0.08 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/t5.py`, a CPU core, 2026-11-30: 102 s beside other work,
+2.56 ± 0.02 bits per byte at 64 bytes, 3.45 ± 0.10 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base

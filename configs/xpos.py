@@ -1,7 +1,7 @@
 """xPos (Sun et al. 2023, arXiv 2212.10554).
 
-`python -m posjax.main --config=configs/xpos.py`, two CPU cores, 2026-11-22: a minute,
-2.23 ± 0.02 bits per byte at 64 bytes, 3.67 ± 1.20 at 512 (three seeds, see README).
+`python -m posjax.main --config=configs/xpos.py`, a CPU core, 2026-11-30: 70 s beside other work,
+2.34 ± 0.04 bits per byte at 64 bytes, 3.72 ± 1.16 at 512 (three seeds, see docs/results.md).
 """
 
 from configs import base
