@@ -138,7 +138,7 @@ def test_ten_prompts_of_a_bucket_compile_what_one_does():
 def test_a_step_writes_into_the_cache_it_was_given():
   """No number of the keys is copied: XLA reuses the memory, and nothing is left to warn of."""
   model, params = make_model('fox')
-  params = generate.apart(model, params)
+  params = generate.unstack_layers(model, params)
   tokens_BT, padding_B = generate.pad_left([np.arange(9), np.arange(70)])
   key = jax.random.key(0)
   decoding = generate.prefill(
@@ -157,7 +157,7 @@ def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
   prefill = functools.partial(
     generate.prefill, model, capacity=256, slots=128, temperature=1.0, top_k=0, top_p=1.0
   )
-  params = generate.apart(model, params)
+  params = generate.unstack_layers(model, params)
   jax.eval_shape(prefill, params, *generate.pad_left([[1, 2], [3]]), jax.random.key(0))
   [(rows, capacity, train, rng)] = drawn
   assert (rows, capacity, train) == (2, 256, False) and rng is not None
@@ -172,7 +172,7 @@ def types(name):
   go_on = functools.partial(generate.decode, model, **sampling)
 
   def tokens():
-    params = generate.apart(model, transformer.init(model, key))
+    params = generate.unstack_layers(model, transformer.init(model, key))
     decoding = start(params, *generate.pad_left([[1, 2], [3]]), key)
     return go_on(params, decoding, key)[1]
 

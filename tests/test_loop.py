@@ -118,7 +118,7 @@ def loop(monkeypatch, tmp_path):
 
   `sent` says in which steps SIGTERM comes, `saving` that it comes with the last checkpoint.
   """
-  monkeypatch.setattr(sharding, 'place', lambda batch, mesh: batch)
+  monkeypatch.setattr(sharding, 'shard_batch', lambda batch, mesh: batch)
   monkeypatch.setattr(evaluate, 'validate', lambda scorer, params, rows: float(params))
   monkeypatch.setattr(plan, 'flops_per_step', lambda config, model, params: 1e6)
   checkpoints, taken = Checkpoints(tmp_path), []

@@ -97,12 +97,12 @@ def test_activations_lie_as_the_rows_and_a_table_is_whole():
   by_width = NamedSharding(mesh, PartitionSpec(None, 'fsdp'))
   x, odd = (jax.device_put(jnp.zeros((rows, 4)), by_width) for rows in (8, 6))
   with jax.set_mesh(mesh):
-    solve = jax.jit(lambda *x: [*map(sharding.constrain_batch, x), sharding.whole(x[0])])
+    solve = jax.jit(lambda *x: [*map(sharding.constrain_batch, x), sharding.replicated(x[0])])
     spread, left, whole = solve(x, odd)
   assert spread.sharding.is_equivalent_to(sharding.batch_sharding(mesh), 2)
   assert left.sharding.is_equivalent_to(by_width, 2)  # six rows on four devices
   assert whole.sharding.is_fully_replicated
-  assert sharding.constrain_batch(x) is sharding.whole(x) is x  # without a mesh
+  assert sharding.constrain_batch(x) is sharding.replicated(x) is x  # without a mesh
 
 
 def by_axis(sizes):

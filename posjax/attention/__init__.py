@@ -73,8 +73,9 @@ def choose(T, S, encoding, dtype='float32'):
   """What 'auto' takes for T queries and S keys in `dtype`, and why."""
   if encoding.widest_block and S > encoding.widest_block:
     return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys at once'
-  width = encoding.dims.H * encoding.head_width_factor
-  if not unsupported_hook(encoding) and has_cudnn(T, S, width, dtype):
+  if not unsupported_hook(encoding) and has_cudnn(
+    T, S, encoding.dims.H * encoding.head_width_factor, dtype
+  ):
     return 'fused', f'{name_of(encoding)} adds nothing to scores, and cuDNN takes {dtype}'
   if T * S <= REFERENCE_UP_TO:
     return 'reference', f'{T} x {S} scores are few enough to be held at once'

@@ -128,7 +128,10 @@ def check_devices():
   one.
   """
   if os.environ.get('JAX_PLATFORMS') not in (None, '', 'cpu'):
-    ask = 'from posjax.runtime import memory, program; exit(program.answer(memory.check_devices))'
+    ask = (
+      'from posjax.runtime import memory, program; '
+      'exit(program.run_program(memory.check_devices))'
+    )
     asked = subprocess.run(
       [sys.executable, '-c', ask], stderr=subprocess.PIPE, text=True, check=False
     )

@@ -116,7 +116,7 @@ def inks(count):
 
 def curves(ax, facts, curve):
   """A line for each head, with its name and its last number at its end; dots are in the table."""
-  dots, ends = words.distance_table(curve), {}
+  dots, ends = words.distances(curve), {}
   for (label, n), ink in zip(facts.heads.items(), inks(len(facts.heads)), strict=True):
     y = curve.by_head[n]
     ax.plot(y, color=ink, linewidth=1.6 if curve.length < 400 else 0.9, label=label)

@@ -202,7 +202,7 @@ class Counted(DistanceBias):
 
   made = []
 
-  def of(self, distance):
+  def bias(self, distance):
     note = lambda first: self.made.append((distance.shape, int(first)))
     jax.debug.callback(note, distance.reshape(-1)[0])
     return -jnp.abs(distance)[..., None]

@@ -14,6 +14,7 @@ from posjax.encodings.core.entry import checked
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
 from posjax.encodings.t5 import T5
+from posjax.errors import UserError
 from tests.attention.test_lengths import make_model
 
 DIMS = Dims(D=128, N=32, K=32, H=64)  # N = H / 2, where a position for each head once passed
@@ -71,8 +72,9 @@ def test_wrong_places_are_one_line(said):
 
 def test_positions_on_grids_are_refused_by_a_model_of_text():
   at = places(pos=np.zeros((1, 12, 3), np.int32))
-  with pytest.raises(ValueError, match='^pos has 3 axes; .* as of M-RoPE, are not here'):
-    make_model({}).apply({'params': {}}, jnp.zeros((1, 12), jnp.int32), at)
+  params = {'encoding': {'rope': {}}, 'table_VD': jnp.zeros((257, 32))}
+  with pytest.raises(UserError, match=r'^encoding\.rope: it reads 1 position axis, and .* 3;'):
+    make_model({}).apply({'params': params}, jnp.zeros((1, 12), jnp.int32), at)
 
 
 @pytest.mark.parametrize('encoding', [Alibi(), T5(buckets=8, max_distance=10)])

@@ -251,7 +251,7 @@ def test_fox_gates_do_not_overflow():
 def cope_biases(z, seen):
   q, k = tokens(z['cope_p5_L7/q']), tokens(z['cope_p5_L7/k'])
   content = attention.dot(q / math.sqrt(6), k)
-  p = cope.locate(content, positions(2, 7), seen, 5)
+  p = cope.place(content, positions(2, 7), seen, 5)
   bias = cope.bias(q, z['cope_p5_L7/pos_emb'].T, p)
   return np.array(
     [[[[bias(b, n, i, j) for j in range(7)] for i in range(7)] for n in range(2)] for b in range(2)]
@@ -287,7 +287,7 @@ def test_cope_with_open_gates_counts_the_keys():
   table = draw(1, H, 5)
   distance = np.arange(6)[:, None] - np.arange(6) + 1
   bias = np.einsum('btnh,hts->bnts', p['q'], table[:, np.clip(distance, 0, 4)])
-  place = cope.locate(attention.dot(p['q'], p['k']), positions(2, 6), causal(6), 64)
+  place = cope.place(attention.dot(p['q'], p['k']), positions(2, 6), causal(6), 64)
   for i in range(6):
     assert [place(1, 3, i, j) for j in range(i + 1)] == list(range(i + 1, 0, -1))
   got = solve('cope', p, {'table_LHR': table}, args={'rows': 5, 'scaled': True})
@@ -298,7 +298,7 @@ def test_cope_by_hand():
   # k = 0 opens every gate by half: the nearest key is at 1/2, then 1, 3/2, and 2, the last row.
   q, zero = np.array([[[[1.0, 2.0]]]]), np.zeros((1, 5, 1, 2))
   table = np.array([[1.0, 2.0, 4.0], [0.0, 10.0, 30.0]])  # q . table = 1, 22, 64
-  place = cope.locate(attention.dot(q, zero), positions(1, 5), everything(1, 1, 5), 3)
+  place = cope.place(attention.dot(q, zero), positions(1, 5), everything(1, 1, 5), 3)
   bias = cope.bias(q, table, place)
   assert [place(0, 0, 0, j) for j in range(5)] == [2, 2, 1.5, 1, 0.5]
   assert [bias(0, 0, 0, j) for j in range(5)] == [64, 64, 43, 22, 11.5]

@@ -226,8 +226,8 @@ def test_a_block_costs_a_product_for_each_kind_that_it_has(remap, products, monk
     jax.debug.callback(lambda: made.append(k_BSKH.shape))
     return scores(q_BTNH, k_BSKH)
 
-  scores = remap_lib.scores
-  monkeypatch.setattr(remap_lib, 'scores', counted)
+  scores = remap_lib.qk_logits
+  monkeypatch.setattr(remap_lib, 'qk_logits', counted)
   given = ends(remap, draw(remap, batch=1), consecutive(12), consecutive(12))
   jax.block_until_ready(jax.jit(lambda: blockwise(*given, **CAUSAL, block=4))())
   jax.effects_barrier()

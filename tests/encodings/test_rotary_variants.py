@@ -302,8 +302,8 @@ def test_selective_rope_equals_the_authors_code(form):
   at = there(np.zeros((2, 9)))
   state = encoding.init_state(2, 9, False, None).layer
   rotates, _ = jax.jit(bound.features)(jnp.asarray(x), at, state)
-  q = bound.query(at.attach(jnp.asarray(q), None, rotates))
-  got = q.h, bound.key(at.attach(k, k, rotates)).h
+  ends = bound.query(at.attach(jnp.asarray(q), None, rotates)), bound.key(at.attach(k, k, rotates))
+  got = tuple(end.h for end in ends)
   close(got, want, **TIGHT)
   args = dict(rank=5, base=500_000.0, bias='bias' in form, gate='gate' in form)
   phase = selective_rope_oracle.phases(x, np.zeros((2, 9), int), args, bound.weights)

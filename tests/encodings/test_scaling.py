@@ -433,7 +433,7 @@ def test_a_program_warns_in_one_line(capsys):
     return 0
 
   before = warnings.showwarning
-  assert program_lib.answer(program) == 0
+  assert program_lib.run_program(program) == 0
   said = capsys.readouterr().err
   assert said.startswith('posjax: warning: scaling: yarn is close to linear here: no plane turns')
   assert said.endswith('or lower beta_fast\n') and said.count('\n') == 1

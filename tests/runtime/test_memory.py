@@ -85,7 +85,7 @@ def test_a_workdir_that_is_no_folder(tmp_path):
 def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
   sizes = {'SC_PAGE_SIZE': 2**12, 'SC_PHYS_PAGES': 2**28}
   monkeypatch.setattr(os, 'sysconf', sizes.get)
-  monkeypatch.setattr(memory, 'OF_A_CONTAINER', tmp_path / 'memory.max')
+  monkeypatch.setattr(memory, 'CGROUP_LIMIT', tmp_path / 'memory.max')
   if limit:
     (tmp_path / 'memory.max').write_text(f'{limit}\n')
   assert memory.host_memory() == there

@@ -335,7 +335,7 @@ def test_all_may_fail(program, capsys):
 
 
 def test_an_interrupted_sweep_goes_on(program, monkeypatch):
-  monkeypatch.setattr(sweep.program, 'leave', lambda error: (error.exit_code, str(error)))
+  monkeypatch.setattr(sweep.program, 'hard_exit', lambda error: (error.exit_code, str(error)))
   program.fails = {'short-0': 'SIGTERM'}
   assert run() == (42, 'SIGTERM: stopped')
   assert statuses() == {
@@ -499,7 +499,7 @@ def test_manifest(program):
 
 def test_seconds_are_those_of_all_attempts(program, monkeypatch):
   ticks = iter((0.0, 10.0, 100.0, 107.5))
-  monkeypatch.setattr(sweep.program, 'leave', lambda error: error.exit_code)
+  monkeypatch.setattr(sweep.program, 'hard_exit', lambda error: error.exit_code)
   monkeypatch.setattr(runs_lib, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
   program.fails = {'rope-0': 'SIGTERM'}
   assert run('--arms=rope --seeds=0') == 42

@@ -22,8 +22,8 @@ class Bound:
 
 
 def _forwarded(name):
-  def call(self, *args):
-    return self.module.apply({'params': self.weights}, *args, method=name)
+  def call(self, *args, **named):
+    return self.module.apply({'params': self.weights}, *args, method=name, **named)
 
   call.__name__, call.__doc__ = name, getattr(Encoding, name).__doc__
   return call
