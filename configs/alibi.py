@@ -1,6 +1,6 @@
 """ALiBi (Press et al. 2021, arXiv 2108.12409).
 
-`python -m posjax.main --config=configs/alibi.py`, a CPU core, 2026-11-30: 97 s beside other work,
+`python -m posjax.main --config=configs/alibi.py`, a CPU core, 2026-11-30: 97 s on a busy machine,
 2.59 ± 0.04 bits per byte at 64 bytes, 2.57 ± 0.04 at 512 (three seeds, see docs/results.md).
 """
 

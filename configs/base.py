@@ -98,7 +98,7 @@ def get_config(size='tiny'):
     batch=0,  # rows in a step, over all devices and microbatches
     length=0,  # tokens in a row: the training length
     accumulate=1,  # microbatches in a step, in turn: less memory, the same but for random draws
-    max_skipped=0,  # steps with a loss or gradient that is no number, to skip before giving up
+    max_skipped=0,  # non-finite steps to skip before stopping
     log_every=10,  # steps between two lines of metrics.jsonl
   )
 

@@ -1,6 +1,6 @@
 """CoPE (Golovneva et al. 2024, arXiv 2405.18719).
 
-`python -m posjax.main --config=configs/cope.py`, a CPU core, 2026-11-30: 196 s beside other work,
+`python -m posjax.main --config=configs/cope.py`, a CPU core, 2026-11-30: 196 s on a busy machine,
 2.34 ± 0.06 bits per byte at 64 bytes, 2.90 ± 0.39 at 512 (three seeds, see docs/results.md).
 """
 

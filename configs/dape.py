@@ -1,6 +1,6 @@
 """DAPE (Zheng et al. 2024, arXiv 2405.14722).
 
-`python -m posjax.main --config=configs/dape.py`, a CPU core, 2026-11-30: 268 s beside other work,
+`python -m posjax.main --config=configs/dape.py`, a CPU core, 2026-11-30: 268 s on a busy machine,
 2.31 ± 0.06 bits per byte at 64 bytes, 2.27 ± 0.06 at 512 (three seeds, see docs/results.md).
 """
 

@@ -1,6 +1,6 @@
 """FIRE (Li et al. 2024, arXiv 2310.04418).
 
-`python -m posjax.main --config=configs/fire.py`, a CPU core, 2026-11-30: 117 s beside other work,
+`python -m posjax.main --config=configs/fire.py`, a CPU core, 2026-11-30: 117 s on a busy machine,
 2.36 ± 0.04 bits per byte at 64 bytes, 2.49 ± 0.09 at 512 (three seeds, see docs/results.md).
 """
 

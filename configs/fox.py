@@ -1,6 +1,6 @@
 """The forgetting Transformer (Lin et al. 2025, arXiv 2503.02130).
 
-`python -m posjax.main --config=configs/fox.py`, a CPU core, 2026-11-30: 81 s beside other work,
+`python -m posjax.main --config=configs/fox.py`, a CPU core, 2026-11-30: 81 s on a busy machine,
 2.31 ± 0.03 bits per byte at 64 bytes, 2.27 ± 0.03 at 512 (three seeds, see docs/results.md).
 """
 

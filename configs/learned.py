@@ -1,6 +1,6 @@
 """Learned absolute positions (Gehring et al. 2017, arXiv 1705.03122; GPT-2).
 
-`python -m posjax.main --config=configs/learned.py`, a CPU core, 2026-11-30: 59 s beside other work,
+`python -m posjax.main --config=configs/learned.py`, a CPU core, 2026-11-30: 59 s on a busy machine,
 2.71 ± 0.03 bits per byte at 64 bytes, no more positions (three seeds, see docs/results.md).
 """
 

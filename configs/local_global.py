@@ -5,7 +5,7 @@ stay apart. Two settings of one encoding have a label each: `rope_local`, `rope_
 five local layers to one: `--config.encoding.layers=rope_local,…`, where the depth allows.
 
 `python -m posjax.main --config=configs/local_global.py`, a CPU core, 2026-11-30: 61 s
-beside other work, 2.32 ± 0.03 bits per byte at 64 bytes, 2.90 ± 0.69 at 512
+on a busy machine, 2.32 ± 0.03 bits per byte at 64 bytes, 2.90 ± 0.69 at 512
 (three seeds, see docs/results.md).
 """
 

@@ -1,7 +1,7 @@
 """Randomised positions (Ruoss et al. 2023, arXiv 2305.16843) under RoPE.
 
 `python -m posjax.main --config=configs/randomize.py`, a CPU core, 2026-11-30: 76 s
-beside other work, 2.56 ± 0.04 bits per byte at 64 bytes, 3.22 ± 0.15 at 512
+on a busy machine, 2.56 ± 0.04 bits per byte at 64 bytes, 3.22 ± 0.15 at 512
 (three seeds, see docs/results.md).
 """
 

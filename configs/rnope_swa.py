@@ -5,7 +5,7 @@ The paper has three of these to one: `--config.encoding.layers=rope,rope,rope,no
 `--config.model.windows=32,32,32,0`, where the depth is a multiple of four.
 
 `python -m posjax.main --config=configs/rnope_swa.py`, a CPU core, 2026-11-30: 72 s
-beside other work, 2.39 ± 0.02 bits per byte at 64 bytes, 2.40 ± 0.04 at 512
+on a busy machine, 2.39 ± 0.02 bits per byte at 64 bytes, 2.40 ± 0.04 at 512
 (three seeds, see docs/results.md).
 """
 

@@ -1,6 +1,6 @@
 """RoPE (Su et al. 2021, arXiv 2104.09864).
 
-`python -m posjax.main --config=configs/rope.py`, a CPU core, 2026-11-30: 68 s beside other work,
+`python -m posjax.main --config=configs/rope.py`, a CPU core, 2026-11-30: 68 s on a busy machine,
 2.33 ± 0.02 bits per byte at 64 bytes, 4.12 ± 0.35 at 512 (three seeds, see docs/results.md).
 """
 

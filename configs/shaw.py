@@ -1,6 +1,6 @@
 """Relative keys and values (Shaw et al. 2018, arXiv 1803.02155).
 
-`python -m posjax.main --config=configs/shaw.py`, a CPU core, 2026-11-30: 111 s beside other work,
+`python -m posjax.main --config=configs/shaw.py`, a CPU core, 2026-11-30: 111 s on a busy machine,
 2.29 ± 0.02 bits per byte at 64 bytes, 2.27 ± 0.01 at 512 (three seeds, see docs/results.md).
 """
 

@@ -1,7 +1,7 @@
 """Sinusoidal (Vaswani et al. 2017, arXiv 1706.03762).
 
 `python -m posjax.main --config=configs/sinusoidal.py`, a CPU core, 2026-11-30: 71 s
-beside other work, 2.63 ± 0.02 bits per byte at 64 bytes, 4.59 ± 0.35 at 512
+on a busy machine, 2.63 ± 0.02 bits per byte at 64 bytes, 4.59 ± 0.35 at 512
 (three seeds, see docs/results.md).
 """
 

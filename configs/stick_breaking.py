@@ -1,7 +1,7 @@
 """Stick-breaking attention (Tan et al. 2025, arXiv 2410.17980).
 
 `python -m posjax.main --config=configs/stick_breaking.py`, a CPU core, 2026-11-30: 92 s
-beside other work, 2.26 ± 0.06 bits per byte at 64 bytes, 2.21 ± 0.07 at 512
+on a busy machine, 2.26 ± 0.06 bits per byte at 64 bytes, 2.21 ± 0.07 at 512
 (three seeds, see docs/results.md).
 """
 

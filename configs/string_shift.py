@@ -1,7 +1,7 @@
 """STRING (An et al. 2024, arXiv 2410.18745).
 
 `python -m posjax.main --config=configs/string_shift.py`, two CPU cores, 2026-11-22: 63 s
-beside other work, 2.22 bits per byte at 64 bytes, 4.24 at 512 (one seed, see README).
+on a busy machine, 2.22 bits per byte at 64 bytes, 4.24 at 512 (one seed, see README).
 """
 
 from configs import base
@@ -16,8 +16,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('string_shift',),
     string_shift=dict(
-      shift=SHIFTS[size],  # the distance from which on they begin anew
-      window=WINDOWS[size],  # the distance that they begin anew with
+      shift=SHIFTS[size],  # the distance from which on they begin again
+      window=WINDOWS[size],  # the distance that they begin again with
       base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)

@@ -1,6 +1,6 @@
 """T5 bias (Raffel et al. 2020, arXiv 1910.10683).
 
-`python -m posjax.main --config=configs/t5.py`, a CPU core, 2026-11-30: 102 s beside other work,
+`python -m posjax.main --config=configs/t5.py`, a CPU core, 2026-11-30: 102 s on a busy machine,
 2.56 ± 0.02 bits per byte at 64 bytes, 3.45 ± 0.10 at 512 (three seeds, see docs/results.md).
 """
 

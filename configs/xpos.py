@@ -1,6 +1,6 @@
 """xPos (Sun et al. 2023, arXiv 2212.10554).
 
-`python -m posjax.main --config=configs/xpos.py`, a CPU core, 2026-11-30: 70 s beside other work,
+`python -m posjax.main --config=configs/xpos.py`, a CPU core, 2026-11-30: 70 s on a busy machine,
 2.34 ± 0.04 bits per byte at 64 bytes, 3.72 ± 1.16 at 512 (three seeds, see docs/results.md).
 """
 

@@ -71,7 +71,7 @@ class Checkpoints:
       try:
         self._kept.losses[step] = self.record(step)['validation_loss']
       except CorruptCheckpoint:
-        pass  # whoever wants to read it says so
+        pass  # reading it raises the error again
 
   def steps(self):
     """Numbers of what lies in the directory, in order; it may be damaged."""
@@ -173,12 +173,12 @@ class Checkpoints:
         damaged[step] = error
         continue
       for other, why in damaged.items():
-        print(f'checkpoint {other} is passed over: {why}', file=sys.stderr)
+        print(f'skipping checkpoint {other}: {why}', file=sys.stderr)
       return found
     if damaged:
       reasons = '; '.join(f'{step}: {why}' for step, why in damaged.items())
       raise UserError(
-        f'{self.directory}: no checkpoint is whole; choose another --workdir: {reasons}'
+        f'{self.directory}: every checkpoint is corrupt; choose another --workdir: {reasons}'
       )
     return None
 

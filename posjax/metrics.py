@@ -103,7 +103,7 @@ class Log:
   def write(self, step, values):
     """Writes one step's `values`, numbers or scalar arrays by name; waits for them.
 
-    A loss that is no number, of a step that was passed over, is null.
+    A loss that is not finite, of a step that was skipped, is null.
 
     Raises:
       Diverged: see `check`.

@@ -73,7 +73,7 @@ def signature(encoding):
 
 
 def record(config, data, params):
-  """What stands beside every result and in every checkpoint: what it was made with."""
+  """Returns what goes with every result and every checkpoint: what it was made with."""
   return {
     'weights': count(params),
     'devices': devices(),

@@ -25,7 +25,7 @@ class State:
 
   Attributes:
     step: how many steps were taken, int32 [].
-    skipped: in how many of them the loss or its gradient was no number, so that they changed
+    skipped: in how many of them the loss or its gradient was not finite, so that they changed
       nothing else, int32 [].
     gave_up: the step in which they became more than the run allows, int32 []; 0: none.
     params: the weights.

@@ -160,14 +160,14 @@ def first_state(setup):
 
 def last_good(context):
   """What a user can do after a step that is bad."""
-  anew = 'start anew, in another --workdir, with a lower optimizer.learning_rate'
+  again = 'start again, in another --workdir, with a lower optimizer.learning_rate'
   context.checkpoints.wait()
   step, skipped = context.checkpoints.newest(), context.setup.config.train.max_skipped
   if step is None:
-    return f'nothing was saved before it; {anew}'
+    return f'nothing was saved before it; {again}'
   return (
     f'the last good checkpoint is that of step {step} in {context.checkpoints.directory}: go on '
-    f'from there with --config.train.max_skipped={skipped + 10}, or {anew}'
+    f'from there with --config.train.max_skipped={skipped + 10}, or {again}'
   )
 
 

@@ -125,7 +125,7 @@ def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
     said = capsys.readouterr().err
     assert restored.step == (4 if said else 8)
     if said:
-      assert said.startswith('checkpoint 8 is passed over: it') and said.count('\n') == 1
+      assert said.startswith('skipping checkpoint 8: it') and said.count('\n') == 1
       passed_over.append(str(file.relative_to('checkpoints/8')))
   gc.collect()  # what Orbax left unfinished says so here
   assert {'record/metadata', 'data/process_0-of-1.json'} <= {*passed_over}
@@ -144,7 +144,7 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
   restored, numbers = restore(tmp_path / 'run')
   assert_whole(restored, numbers)
   assert restored.step == (4 if name == '8' else 8)
-  assert ('passed over' in capsys.readouterr().err) == name.isdecimal()
+  assert ('skipping' in capsys.readouterr().err) == name.isdecimal()
   with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
     checkpoints.quarantine(restored.step)
     assert checkpoints.steps() == ([4] if name == '8' else [4, 8])
@@ -212,7 +212,7 @@ def test_a_part_of_another_checkpoint_is_damage(saved, tmp_path, item, why, caps
   restored, numbers = restore(tmp_path / 'run')
   assert restored.step == 4
   assert_whole(restored, numbers)
-  assert capsys.readouterr().err == f'checkpoint 8 is passed over: {why}\n'
+  assert capsys.readouterr().err == f'skipping checkpoint 8: {why}\n'
 
 
 def test_a_record_that_was_edited_is_damage(saved, tmp_path, capsys):
@@ -223,7 +223,7 @@ def test_a_record_that_was_edited_is_damage(saved, tmp_path, capsys):
   assert '"seed": 1' in edited
   assert_whole(*restore(tmp_path / 'run'))
   why = 'its record is not what was saved'
-  assert capsys.readouterr().err == f'checkpoint 8 is passed over: {why}\n'
+  assert capsys.readouterr().err == f'skipping checkpoint 8: {why}\n'
 
 
 def test_what_cannot_be_read_is_not_deleted(saved, tmp_path):
@@ -309,7 +309,7 @@ def test_no_checkpoint_is_whole(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   flip(tmp_path / 'run/checkpoints/4/record/metadata')
   remove(tmp_path / 'run/checkpoints/8/record/metadata')
-  with pytest.raises(UserError, match=r'no checkpoint is whole; .*: 8: \w.*; 4: \w') as error:
+  with pytest.raises(UserError, match=r'every checkpoint is corrupt; .*: 8: \w.*; 4: \w') as error:
     restore(tmp_path / 'run')
   assert '\n' not in str(error.value)
   assert {path.name for path in (tmp_path / 'run/checkpoints').iterdir()} == {'4', '8'}

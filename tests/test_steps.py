@@ -87,7 +87,7 @@ def test_each_microbatch_drops_out_by_a_key_of_its_own(monkeypatch):
 def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (count + 1), **state):
   """The state before and after a step with this loss and gradient, its metrics and its key.
 
-  Unless these are no numbers, the weights and moments after it are AdamW's.
+  Unless these are not finite, the weights and moments after it are AdamW's.
   """
   keys = []
 

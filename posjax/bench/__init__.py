@@ -1,4 +1,4 @@
-"""How fast the encodings are, and beside them public programs of the same shapes.
+"""How fast the encodings are, next to public programs of the same shapes.
 
 subjects.py   what a command line measures, the shapes, their FLOPs
 __main__.py   the command line and the rounds

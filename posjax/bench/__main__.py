@@ -1,4 +1,4 @@
-"""Times and memory of encodings, each beside its target, and beside public programs.
+"""Times and memory of encodings, each with its target, next to public programs.
 
   python -m posjax.bench --pin --peers
   python -m posjax.bench step layer --encodings=rope,alibi --lengths=512 --rounds=3
@@ -52,7 +52,7 @@ def parse(argv):
   add('--dtypes', type=words, default=['float32'], help='float32,bfloat16')
   add('--rounds', default='5', help='how often each is visited')
   add('--pin', nargs='?', const='', metavar='CORE', help='one core, one thread, and CPU seconds')
-  add('--peers', action='store_true', help='public programs besides, as far as installed')
+  add('--peers', action='store_true', help='also public programs, as far as installed')
   add('--out', type=program.folder('--out'), default=Path('bench'),
       help='folder of bench.json, .md, .png and .log')
   options = parser.parse_args(argv)
@@ -164,7 +164,7 @@ def take(row, answer):
 
 
 def made_with(argv, core):
-  """What the figures depend on besides the code that is measured."""
+  """What the figures depend on, other than the code that is measured."""
   from posjax import report
 
   found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}

@@ -32,7 +32,7 @@ STEP_MEMORY_LENGTHS = (512, 2048)
 WARM = 'warm compile cache'
 AT_ONCE = 8  # encodings in a group: each keeps about 0.6 GB, and `nope` is never long ago
 AGAINST_PEERS = ('nope', 'rope', 'alibi', 't5')
-LONG_LAYER, LONG_NAMES = 16_384, ('nope', 'alibi', 't5')  # besides, where there are peers
+LONG_LAYER, LONG_NAMES = 16_384, ('nope', 'alibi', 't5')  # also, where there are peers
 BIAS_PEERS_UP_TO = 2048  # a bias of all pairs takes gigabytes beyond
 
 CHAINS = ('randomize+rope', 'rope+fox', 'sinusoidal+t5')

@@ -1,4 +1,4 @@
-"""What the rounds come to: medians and quartiles, ratios beside their targets, Markdown, JSON."""
+"""What the rounds come to: medians and quartiles, ratios with their targets, Markdown, JSON."""
 
 import dataclasses
 from typing import NamedTuple
@@ -195,7 +195,7 @@ def memory(rows, _clock):
 
 
 def judged_plans(plans):
-  """Cells: the exponent of a layer's memory and the ratio of two steps', beside their targets."""
+  """Cells: the exponent of a layer's memory and the ratio of two steps, with their targets."""
   cells, layer, step = {}, plans['layer'], plans['step']
   if len(layer) > 1:
     found = exponent([*layer], [*layer.values()])

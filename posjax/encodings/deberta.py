@@ -67,7 +67,7 @@ class Deberta(Encoding):
 
   @property
   def _group_heads(self):
-    """1 / sqrt(3), or 1 / sqrt(2): what is in all terms' scale beside 1 / sqrt(H)."""
+    """1 / sqrt(3), or 1 / sqrt(2): the part of the scale of all terms that is not 1 / sqrt(H)."""
     return (2 + self.terms.count('+')) ** -0.5
 
   def query(self, q):

@@ -10,7 +10,7 @@ arXiv 2402.17463, section 3, as in the authors' code.
 
 With R of rope.py. The paper has a chunk of 3/4 of the trained length and a window of 1/8. For
 models that were trained with RoPE, unchanged. Its tables are of this form; the factor on cosines
-and sines that the code has besides, of the length of its tables, is not here.
+and sines that the code also has, of the length of its tables, is not here.
 """
 
 import jax.numpy as jnp

@@ -7,7 +7,7 @@ ICML, arXiv 2003.09229.
   q_i = W_q x_i + p_q(i dt)    k_i = W_k x_i + p_k(i dt)    v_i = W_v x_i + p_v(i dt)
 
 All paths share f; those of q, k and v begin at a p(0) of their own in each layer. Each layer and
-call integrates them anew, by the classic Runge-Kutta method, in `substeps` steps per position. The
+call integrates them again, by the classic Runge-Kutta method, in `substeps` steps per position. The
 released code does so in one of 400 updates, and adds what it has kept in the others, without its
 gradient. It keeps the sinusoids at the input too, 'sinusoidal+floater' here, and starts from a
 trained Transformer. Key heads that are fewer than the queries' take the first channels of a path.

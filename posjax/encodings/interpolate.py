@@ -6,7 +6,7 @@ arXiv 2306.15595, equation 4.
   p -> p L / L'        factor = L' / L, of the lengths wanted and trained
 
 It moves positions only: chain it with one that takes fractions. 'interpolate+rope' is the linear
-scaling of RoPE, frequencies theta / factor; whoever scales these too scales twice.
+scaling of RoPE, frequencies theta / factor; scaling these, too, scales twice.
 """
 
 from posjax.encodings.core.chain import Chain

@@ -31,7 +31,7 @@ def log_kernel(distance, r1, r2):
 
 
 def power(distance, exponent):
-  # At distance 0 it is 0, but its derivative, r^p ln r, is no number.
+  # At distance 0 it is 0, but its derivative, r^p ln r, is NaN.
   apart = jnp.where(distance > 0, distance, 1)
   return jnp.where(distance > 0, apart**exponent, 0)
 

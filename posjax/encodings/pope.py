@@ -7,7 +7,7 @@ Gopalakrishnan et al. 2025, arXiv 2509.10534.
 
 In RoPE the phase of a pair of channels is that of its content plus that of its position; here each
 channel is a magnitude, and its phase is the position's. There are twice as many frequencies, and
-queries and keys leave twice as wide, mu cos beside mu sin: the cache of keys doubles, that of
+queries and keys leave twice as wide, mu cos next to mu sin: the cache of keys doubles, that of
 values does not. A norm of queries and keys belongs before mu. There is a delta for each key head.
 """
 
@@ -61,7 +61,7 @@ class Pope(Encoding):
 
 
 def polar(mu_BTNH, cos_BTNH, sin_BTNH):
-  """Numbers of these magnitudes, their real parts beside their imaginary ones: [B, T, N, 2 H]."""
+  """Numbers of these magnitudes, their real parts next to their imaginary ones: [B, T, N, 2 H]."""
   return jnp.concatenate([mu_BTNH * cos_BTNH, mu_BTNH * sin_BTNH], axis=-1)
 
 

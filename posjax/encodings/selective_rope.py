@@ -9,7 +9,7 @@ Movahedi et al. 2025, ICLR 2026, arXiv 2511.17388, as in the authors' code.
 Here x is the layer's input in as many parts as there are key heads, each of length 1; a key head
 and its queries share their angles. With `bias` and no projection it is RoPE. Phases are kept in
 turns, less whole ones, so that they do not grow with the text; both they and the convolution begin
-anew in each document. The state keeps them, so that padding may stand before a text but not within.
+again in each document. The state keeps them: padding may stand before a text, not within.
 """
 
 import math

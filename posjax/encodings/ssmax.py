@@ -5,11 +5,11 @@ Nakanishi 2025, arXiv 2501.19399.
   p_ij = n^(s z_ij) / sum_l n^(s z_il)        z_ij = q_i . k_j / sqrt(H)
 
 which is a softmax of s ln(n) z_ij; s is a head's own in each layer. Without it attention flattens
-as there are more keys. The base may have a learned factor besides, s ln(n) + b with `bias`. In
+as there are more keys. The base may also have a learned offset, s ln(n) + b with `bias`. In
 trained models s is about 0.43 (`start`). Alone this is NoPE; 'ssmax+rope' has positions.
 
 n is 1 more than the query's position: the keys that it sees in causal text, of which all is seen.
-Nothing is counted: where positions begin anew, it is that of the document, and where they jump or
+Nothing is counted: where positions begin again, it is that of the document, and where they jump or
 are drawn, or a window cuts, still the position's. The first query, of n = 1, has one key alone. One
 that is moved to before 0 has n = 1 too.
 """

@@ -1,4 +1,4 @@
-"""STRING: distances from a shift on begin anew at a small window, where training was thorough.
+"""STRING: distances from a shift on begin again at a small window, where training was thorough.
 
 An et al. 2024, "Why Does the Effective Context Length of LLMs Fall Short?", ICLR 2025,
 arXiv 2410.18745.

@@ -13,8 +13,8 @@ RoPE, lost it and was trained a little more; at the length `target` its growth i
 for SmolLM. Alone this is NoPE with a temperature; 'temperature+rope' has both.
 
 log_n is a law of the number of keys that a query sees, and n is that number in causal text of which
-all is seen. It is read off the position, nothing is counted: where positions begin anew, it is that
-of the document, and where they jump or are drawn, or a window cuts, still the position's. One that
+all is seen. It is read off the position, nothing is counted: where positions begin again, it is
+that of the document, and where they jump or are drawn, or a window cuts, still the position's. One that
 is moved to before 0 has the f of 0: n is 1 at least.
 """
 

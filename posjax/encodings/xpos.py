@@ -7,7 +7,7 @@ Sun et al. 2023, ACL, arXiv 2212.10554, algorithm 1.
 
 As factors of either end, zeta^i and zeta^-j, they would overflow float32 beyond 36k positions: here
 both are relative to the last position that the block of keys and the document have in common. Then
-it is the positions of a block and document that may span 70 scale_base; beyond there is no number.
+it is the positions of a block and document that may span 70 scale_base; beyond it is not finite.
 So keys are cached rotated only, and the product is the encoding's own. Causal: later keys would
 grow with the distance.
 """

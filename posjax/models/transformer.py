@@ -173,7 +173,7 @@ class Transformer(nn.Module):
     return stack(**group.keywords, name='layers')(x_BTD, caches, weights, None, *context)[0]
 
   def _unrolled(self, group, x_BTD, cache, weights, context):
-    """Group after group: a scan would copy each one's weights and keys, for every token anew."""
+    """Group after group: a scan would copy the weights and keys of each group for every token."""
     layers, params = [], unstacked(self.get_variable('params', 'layers'), self.groups)
     weights = unstacked(weights, self.groups)
     for own, caches, weight in zip(params, cache.layers, weights, strict=True):
@@ -184,7 +184,7 @@ class Transformer(nn.Module):
     return x_BTD, tuple(layers)
 
   def _logits(self, x_BTD, table_VD):
-    # Not the table's transpose: XLA may write that out, for each token anew.
+    # Not the table's transpose: XLA may write that out for each token.
     if self.shares_table:
       product, head = 'BTD,VD->BTV', table_VD
     else:
@@ -201,7 +201,7 @@ class Transformer(nn.Module):
       batch: rows.
       capacity: how many tokens a row may come to hold, for encodings that it matters to.
       slots: how many there is room for, until it is grown; None: all. A layer with a window or
-        chunks has no more slots than that. Whoever fills them counts: later tokens overwrite the
+        chunks has no more slots than that. The caller counts the tokens: later ones overwrite the
         first.
       pos_dtype: that of `Positions.pos`.
       rng: a key, needed if an encoding draws positions: it draws once for all that will come.

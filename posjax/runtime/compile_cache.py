@@ -51,7 +51,7 @@ def of_user():
   caches = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
   try:
     folder = pathlib.Path(caches).expanduser() / 'posjax' / 'compiled'
-    folder.mkdir(0o700, parents=True, exist_ok=True)  # whoever may write here runs code as us
+    folder.mkdir(0o700, parents=True, exist_ok=True)  # who can write here can run code as this user
   except (OSError, RuntimeError):  # RuntimeError: there is no home
     return None
   return folder if os.access(folder, os.W_OK | os.X_OK) else None

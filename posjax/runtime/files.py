@@ -6,7 +6,7 @@ from posjax.errors import UserError
 
 
 def replace(path, text):
-  """Replaces a file: whoever reads it sees the old text or the new one, whatever goes down."""
+  """Replaces a file: a reader sees the old text or the new one, even if the machine stops."""
   unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   try:
     with unfinished.open('w', encoding='utf-8') as file:

@@ -13,7 +13,7 @@ from posjax.errors import UserError
 def held(workdir):
   """Makes `workdir` and holds it. Raises UserError while another process does.
 
-  The file stays: whoever finds it unlocked may take it.
+  The file stays: a process that finds it unlocked may take it.
   """
   workdir = pathlib.Path(workdir)
   try:

@@ -136,7 +136,7 @@ def at_least_apart(low, high, least=1e-9):
 
 
 def named(ax, ends):
-  """Names {label: (x, y, ink)} beside the ends of lines, moved apart where they are close."""
+  """Names {label: (x, y, ink)} next to the ends of lines, moved apart where they are close."""
   low, high = ax.get_ylim()
   order = sorted(ends, key=lambda label: ends[label][1])
   at = spread_labels([(ends[label][1] - low) / (high - low) for label in order], 0.065)

@@ -48,7 +48,7 @@ def means(results):
 
 
 def label(figure, axes, ends, colors):
-  """Writes each arm's name beside the end {arm: (x, y)} of its line, moved apart where close."""
+  """Writes each arm's name next to the end {arm: (x, y)} of its line, moved apart where close."""
   figure.canvas.draw()  # else the limits of the axes would not be those of the lines
   place = axes.transData + axes.transAxes.inverted()
   names = sorted(ends, key=lambda arm: ends[arm][1])

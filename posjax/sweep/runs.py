@@ -39,7 +39,7 @@ class Run(NamedTuple):
     return f'{self.arm}, seed {self.seed}'
 
   def result(self):
-    """What evaluation.json holds; {} before the run is done, whoever has evaluated it so far."""
+    """What evaluation.json holds; {} before the run is done, even if a checkpoint was evaluated."""
     result = read(self.folder / 'evaluation.json')
     return result if result.get('step') == self.config.train.steps else {}
 

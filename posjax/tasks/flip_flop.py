@@ -6,7 +6,7 @@ bit written. The first instruction is w, the last r; the others are i with proba
 else w or r alike. Bits are random but after r, and those alone are learned and scored.
 
 Tests have the training's density of writes, a dense and a sparse one. A guess that does not know
-the order answers what most writes so far had: what it reaches stands beside each share of reads.
+the order answers what most writes so far had: what it reaches is printed with each share of reads.
 """
 
 import dataclasses

@@ -224,7 +224,7 @@ def test_a_damaged_dataset_names_the_folder_to_delete(passages, damage):
   folder = start.removeprefix('tfds:passages cannot be read from ')
   assert pathlib.Path(folder) in (passages, passages.parent)
   assert said in rest
-  assert rest.endswith('); delete that folder, so that it is prepared anew')
+  assert rest.endswith('); delete that folder, so that it is prepared again')
 
 
 def test_no_flipped_bit_of_a_shard_changes_a_text(passages):
@@ -308,7 +308,7 @@ def test_a_run_whose_dataset_is_damaged_ends_in_one_line(passages, tmp_path):
   )
   line = last_line(process)
   assert line.startswith(f'posjax: tfds:passages cannot be read from {passages} (RuntimeError: ')
-  assert line.endswith('; delete that folder, so that it is prepared anew')
+  assert line.endswith('; delete that folder, so that it is prepared again')
 
 
 @pytest.mark.slow

@@ -119,14 +119,14 @@ def test_weights_are_those_of_the_parts_under_their_names():
    'pope widens the heads of queries and keys: it goes with positions that are added, moved or a '
    'bias, not with path'),
   ((Rope(), SelfExtend()),
-   'self_extend turns queries and keys for its own score: beside it rope would turn them once '
+   'self_extend rotates queries and keys for its own score: next to it rope would rotate them once '
    'more'),
   ((Xpos(), Fope()),
-   'xpos turns queries and keys for its own score: beside it fope would turn them once more'),
+   'xpos rotates queries and keys for its own score: next to it fope would rotate them once more'),
   ((Rope(), RotaryValues(), Shaw()),
-   'rotary_values turns values, and what shaw adds to outputs would not be turned'),
+   'rotary_values rotates values, and what shaw adds to outputs would not be rotated'),
   ((StickBreaking(), RotaryValues(back=True)),
-   'rotary_values turns values, and what stick_breaking adds to outputs would not be turned'),
+   'rotary_values rotates values, and what stick_breaking adds to outputs would not be rotated'),
   ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),
 ])
 def test_what_cannot_be_chained(parts, message):

@@ -1,7 +1,7 @@
 """RoPE said in other ways, and encodings of positions that come to the same, exact in float64.
 
 What queries and keys become says all of attention: they are compared, or their products where only
-these are the same. Places are packed, begin anew in each document, and jump.
+these are the same. Places are packed, begin again in each document, and jump.
 """
 
 import functools

@@ -246,7 +246,7 @@ def sweeping(lab):
 def damaged(name, newest_first):
   """Registers a fault: `injure` is given the folder of checkpoints of a run that is done.
 
-  `newest_first` are the checkpoints that are passed over, and their files are kept.
+  `newest_first` are the checkpoints that are skipped, and their files are kept.
   """
 
   def register(injure):
@@ -256,7 +256,8 @@ def damaged(name, newest_first):
       injure(folder / 'checkpoints')
       before = {step: contents(folder / 'checkpoints' / step) for step in newest_first}
       lines = lab.run(workdir, goes_on_from=350 if '400' in newest_first else 400).splitlines()
-      assert [line.split()[1] for line in lines if 'is passed over' in line] == newest_first
+      skipped = [line.split()[2] for line in lines if line.startswith('skipping')]
+      assert skipped == [f'{step}:' for step in newest_first]
       for step, files in before.items():
         assert contents(folder / 'quarantine' / step) == files
       lab.assert_nothing_lost(workdir)
@@ -319,12 +320,12 @@ def foreign(folder):
     (folder / name / 'mine.txt').write_text('mine')
 
 
-@fault('no checkpoint is whole')
+@fault('every checkpoint is corrupt')
 def none_whole(lab):
   folder = lab.copy('whole', 'none_whole')
   for step in lab.steps('none_whole'):
     largest(folder / f'checkpoints/{step}').unlink()
-  return refused(lab, 'none_whole', 'no checkpoint is whole')
+  return refused(lab, 'none_whole', 'every checkpoint is corrupt')
 
 
 @fault('the checkpoints were deleted, the results were not')

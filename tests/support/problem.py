@@ -50,7 +50,7 @@ def segments(*rows):
 
 
 def place(encoding, segment_ids, seed=0):
-  """Positions that begin anew in each document, and jump; fractions, if they may be."""
+  """Positions that begin again in each document, and jump; fractions, if they may be."""
   rng = np.random.default_rng(seed)
   steps = rng.integers(1, 3, segment_ids.shape)
   if not encoding.whole_positions:

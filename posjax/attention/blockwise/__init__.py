@@ -71,7 +71,7 @@ def gathered(how, encoding, q, k, r, carry):
 
 
 def forward(how, encoding, q, k, r, carry):
-  """Besides, L of each query, [blocks, B, N, T]."""
+  """As `gathered`, and L of each query, [blocks, B, N, T]."""
   plan = make_plan(how, q, k)
 
   def query_block(i):

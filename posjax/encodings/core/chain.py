@@ -1,4 +1,4 @@
-"""A chain: several encodings at once, each hook's parts one after the other.
+"""A chain: several encodings as one, the hooks of its parts one after the other.
 
   Chain((Randomize(places=2048), Rope()))        'randomize+rope' in a config
 
@@ -111,11 +111,11 @@ class Chain(Encoding):
         raise ValueError(f'{name_of(part)} widens the heads of queries and keys: it goes with posi'
                          f'tions that are added, moved or a bias, not with {name_of(other)}')
       if part.own_score and part.rotates == other.rotates == 'queries and keys':
-        raise ValueError(f'{name_of(part)} turns queries and keys for its own score: beside it '
-                         f'{name_of(other)} would turn them once more')
+        raise ValueError(f'{name_of(part)} rotates queries and keys for its own score: next to it '
+                         f'{name_of(other)} would rotate them once more')
       if part.rotates == 'values' and (overrides(other, 'output') or overrides(other, 'finish')):
-        raise ValueError(f'{name_of(part)} turns values, and what {name_of(other)} adds to outputs '
-                         'would not be turned')
+        raise ValueError(f'{name_of(part)} rotates values, and what {name_of(other)} adds to '
+                         'outputs would not be rotated')
 
   def _check_scores(self):
     hooks = 'score', 'position_bias'

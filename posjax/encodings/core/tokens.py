@@ -15,8 +15,8 @@ class Positions:
   pos          [B or 1, T, P]  the place an encoding sees; any integers or fractions; P is 1 in text
   order        [B or 1, T]     attention's own count: causality and windows go by it
   segment_ids  [B or 1, T]     only tokens of the same segment see each other; -1: padding, empty
-  consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: whoever makes the
-               positions may declare it, and what depends on the distance alone gets cheaper
+  consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: then what
+               depends on the distance alone gets cheaper
   position_features  what the hook of that name made of the positions for all layers, or ()
   ids          [B, T] the tokens' numbers, for the hooks `positions` and `embed`; or ()
   """

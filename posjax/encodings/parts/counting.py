@@ -1,7 +1,7 @@
 """What encodings that move positions share: draws, and counts over the tokens so far.
 
 An encoding that places a token by what came before it keeps in its state what the last token left
-behind, so that a text in parts is counted as in one piece. Counts begin anew where the segment
+behind, so that a text in parts is counted as in one piece. Counts begin again where the segment
 changes, and padding counts as no token.
 """
 

@@ -209,7 +209,7 @@ def depends_on_length(scaling):
 def frozen(scaling):
   """Returns the same, hashable and of plain numbers: the one door by which dictionaries come in.
 
-  What is no number, and a `type` that contradicts `rope_type`, stay for `scaling_check` to name.
+  What is not a number, and a `type` that contradicts `rope_type`, stay for `scaling_check` to name.
   """
   plain = {key: _plain(value, key in WHOLE) for key, value in scaling.items()}
   if 'type' in plain and plain['type'] == plain.get('rope_type', plain['type']):

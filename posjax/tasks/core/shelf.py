@@ -37,7 +37,7 @@ def arguments(kind: type[Task]) -> dict[str, Any]:
 
 
 def meanings(name: str) -> dict[str, str]:
-  """Returns what each argument of a task means: the comment beside its field."""
+  """Returns what each argument of a task means: the comment next to its field."""
   found = {}
   for kind in reversed(find(name).__mro__[:-1]):
     for line in inspect.getsource(kind).splitlines():
