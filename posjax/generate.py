@@ -1,9 +1,9 @@
 """Generation: the prompt in one pass, then one token at a time under `lax.scan`, from a cache.
 
 Nothing is compiled again when the length of a prompt or of its continuation changes within a
-bucket: prompts are padded on the left, with tokens that nothing sees, and the cache begins with a bucket's
-slots and doubles when they are full: what a token reads is at most twice what there is. Tokens come
-in chunks, so that text can be shown as it is made.
+bucket: prompts are padded on the left, with tokens that nothing sees. The cache begins with a
+bucket of slots and doubles when they are full: a token reads at most twice what there is. Tokens
+come in chunks, so that text can be shown as it is made.
 """
 
 import codecs

@@ -14,16 +14,13 @@ sigmoid) of the weights, so that none is ever stuck at a bound. Those of a head 
 layers.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from posjax.encodings.parts.distance import DistanceBias
-
-# For each parameter r1, r2, … the end of the range from which it is drawn; None: it is an exponent.
-KERNELS = {
-  'log': (2.0, 1.0), 'power': (1.0, None), 'log3': (2.0, 1.0, None),
-  'weighted': (1.0, None, 1.0, None),
-}
 
 
 def log_kernel(distance, r1, r2):
@@ -34,6 +31,31 @@ def power(distance, exponent):
   # At distance 0 it is 0, but its derivative, r^p ln r, is NaN.
   apart = jnp.where(distance > 0, distance, 1)
   return jnp.where(distance > 0, apart**exponent, 0)
+
+
+class Kernel(NamedTuple):
+  """One of the equations.
+
+  Attributes:
+    ends: for each parameter r1, r2, … the end of the range that it is drawn from; None: an exponent.
+    bias: b of distances |i - j| and the parameters.
+    factor: what q . k is multiplied by, of the same; None: nothing.
+  """
+
+  ends: tuple[float | None, ...]
+  bias: Callable
+  factor: Callable | None = None
+
+
+KERNELS = {
+  'log': Kernel((2.0, 1.0), log_kernel),
+  'power': Kernel((1.0, None), lambda d, r1, r2: -r1 * power(d, r2)),
+  'log3': Kernel((2.0, 1.0, None), lambda d, r1, r2, r3: log_kernel(power(d, r3), r1, r2)),
+  'weighted': Kernel(
+    (1.0, None, 1.0, None), lambda d, r1, r2, *_: -r1 * power(d, r2),
+    lambda d, r1, r2, r3, r4: jnp.exp(-r3 * power(d, r4)),
+  ),
+}
 
 
 def uniform(inverse, high):
@@ -61,28 +83,23 @@ class Kerple(DistanceBias):
     exponent = uniform(lambda r: jnp.log(r / (2 - r)), 1.99)
     self.raw = [
       self.weight(f'r{i}_N', uniform(softplus_inverse, high) if high else exponent)
-      for i, high in enumerate(KERNELS[self.kernel], 1)
+      for i, high in enumerate(KERNELS[self.kernel].ends, 1)
     ]
 
   def bias(self, distance):
-    apart = jnp.abs(distance)[..., None]
-    r1_N, r2_N, *more = self._parameters(distance.dtype)
-    if self.kernel == 'log':
-      return log_kernel(apart, r1_N, r2_N)
-    if self.kernel == 'log3':
-      return log_kernel(power(apart, *more), r1_N, r2_N)
-    return -r1_N * power(apart, r2_N)
+    parameters = self._parameters(distance.dtype)
+    return KERNELS[self.kernel].bias(jnp.abs(distance)[..., None], *parameters)
 
   def score(self, s_BNTS, pair, carry):
-    if self.kernel == 'weighted':
-      r3_N11, r4_N11 = (r[:, None, None] for r in self._parameters(s_BNTS.dtype)[2:])
+    if factor := KERNELS[self.kernel].factor:
+      parameters = (r_N[:, None, None] for r_N in self._parameters(s_BNTS.dtype))
       apart_B1TS = jnp.abs(pair.distance[..., 0]).astype(s_BNTS.dtype)
-      s_BNTS = s_BNTS * jnp.exp(-r3_N11 * power(apart_B1TS, r4_N11))
+      s_BNTS = s_BNTS * factor(apart_B1TS, *parameters)
     return super().score(s_BNTS, pair, carry)
 
   def _parameters(self, dtype):
     """r1, r2, …, [N] each, within their bounds."""
-    bounded = zip(self.raw, KERNELS[self.kernel], strict=True)
+    bounded = zip(self.raw, KERNELS[self.kernel].ends, strict=True)
     return [
       jax.nn.softplus(raw_N.astype(dtype)) if high else 2 * jax.nn.sigmoid(raw_N.astype(dtype))
       for raw_N, high in bounded

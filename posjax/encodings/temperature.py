@@ -13,11 +13,12 @@ RoPE, lost it and was trained a little more; at the length `target` its growth i
 for SmolLM. Alone this is NoPE with a temperature; 'temperature+rope' has both.
 
 log_n is a law of the number of keys that a query sees, and n is that number in causal text of which
-all is seen. It is read off the position, nothing is counted: where positions begin again, it is
-that of the document, and where they jump or are drawn, or a window cuts, still the position's. One that
-is moved to before 0 has the f of 0: n is 1 at least.
+all is seen. It is read off the position, nothing is counted: where positions begin again, n is that
+of the document, and where they jump or are drawn, or a window cuts, still that of the position. A
+position that is moved to before 0 has the f of 0: n is 1 at least.
 """
 
+import inspect
 import math
 
 import jax.numpy as jnp
@@ -25,7 +26,30 @@ import jax.numpy as jnp
 from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
 
-KINDS = ('log_n', 'llama4', 'ministral', 'drope', 'uniform')
+# f of positions p, from 0 on; the other parameters are arguments of the encoding.
+
+
+def log_n(p, length):
+  return jnp.maximum(1, jnp.log(p + 1) / math.log(length))
+
+
+def llama4(p, length, beta):
+  return 1 + beta * jnp.log1p(jnp.floor((p + 1) / length))
+
+
+def ministral(p, length, beta):
+  return 1 + beta * jnp.log1p(jnp.floor(p / length))
+
+
+def drope(p, length, target, growth):
+  return jnp.full_like(p, 1 + growth * math.log(target / length))
+
+
+def uniform(p, factor):
+  return jnp.full_like(p, factor)
+
+
+KINDS = {law.__name__: law for law in (log_n, llama4, ministral, drope, uniform)}
 
 
 class Temperature(Encoding):
@@ -53,16 +77,9 @@ class Temperature(Encoding):
 
   def at(self, p):
     """f of queries at `p`."""
-    p = jnp.maximum(p, 0)
-    if self.kind == 'log_n':
-      return jnp.maximum(1, jnp.log(p + 1) / math.log(self.length))
-    if self.kind == 'llama4':
-      return 1 + self.beta * jnp.log1p(jnp.floor((p + 1) / self.length))
-    if self.kind == 'ministral':
-      return 1 + self.beta * jnp.log1p(jnp.floor(p / self.length))
-    if self.kind == 'drope':
-      return jnp.full_like(p, 1 + self.growth * math.log(self.target / self.length))
-    return jnp.full_like(p, self.factor)
+    law = KINDS[self.kind]
+    _, *arguments = inspect.signature(law).parameters
+    return law(jnp.maximum(p, 0), **{name: getattr(self, name) for name in arguments})
 
 
 def examples():
