@@ -37,7 +37,7 @@ class Kernel(NamedTuple):
   """One of the equations.
 
   Attributes:
-    ends: for each parameter r1, r2, … the end of the range that it is drawn from; None: an exponent.
+    ends: for each parameter r1, r2, … the end of the range of its draw; None: an exponent.
     bias: b of distances |i - j| and the parameters.
     factor: what q . k is multiplied by, of the same; None: nothing.
   """
