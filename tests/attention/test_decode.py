@@ -10,25 +10,28 @@ import pytest
 from posjax.attention import attend, decode
 from posjax.dims import Dims
 from posjax.encodings import Bound, Positions
+from posjax.encodings.alibi import Alibi
 from posjax.encodings.nope import Nope
+from posjax.encodings.stick_breaking import StickBreaking
 
 DIMS = Dims(D=8, N=2, K=1, H=4)
 ENCODING = Bound(Nope().with_dims(DIMS))
 SEED = 3
 
 
-def tokens(start, stop, padding=0, heads=1):
+def tokens(start, stop, padding=0, heads=1, consecutive=False):
   """Keys, or queries, of tokens `start` to `stop`; the first `padding` of a text are none."""
   order = jnp.arange(start, stop, dtype=jnp.int32)[None]
-  at = Positions(order[..., None], order, jnp.where(order < padding, -1, 0))
+  segment_ids = jnp.where(order < padding, -1, 0)
+  at = Positions(order[..., None], order, segment_ids, consecutive=consecutive)
   h = np.random.default_rng(SEED).normal(size=(1, 40, heads, DIMS.H))[:, start:stop]
   v = np.random.default_rng(SEED + 1).normal(size=(1, 40, 1, DIMS.H))[:, start:stop]
   return at.attach(jnp.asarray(h, jnp.float32), jnp.asarray(v, jnp.float32))
 
 
 @functools.partial(jax.jit, static_argnames=('window', 'ring'))
-def stored(q, k, keys, length, window=0, ring=False):
-  return decode.attend_stored(q, k, keys, length, ENCODING, window=window, ring=ring)
+def stored(q, k, keys, length, window=0, ring=False, encoding=ENCODING):
+  return decode.attend_stored(q, k, keys, length, encoding, window=window, ring=ring)
 
 
 def read(parts, slots, padding=0, window=0):
@@ -70,18 +73,33 @@ def test_a_text_in_parts_is_attended_as_in_one_piece(parts, slots, window):
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-def test_padding_is_stored_as_nothing():
+def test_positions_declared_consecutive_are_stored_as_any():
+  """Those of two calls do not count up by one together."""
+  encoding, keys = Bound(Alibi().with_dims(DIMS)), decode.empty(tokens(0, 1), 1, 9)
+  got = []
+  for start, stop in ((0, 4), (4, 5), (5, 9)):
+    ends = (tokens(start, stop, heads=n, consecutive=True) for n in (DIMS.N, 1))
+    o, keys = stored(*ends, keys, jnp.int32(start), encoding=encoding)
+    got.append(o)
+  want = attend(tokens(0, 9, heads=DIMS.N), tokens(0, 9), encoding)
+  np.testing.assert_allclose(jnp.concatenate(got, axis=1), want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('kind', [Nope, StickBreaking])  # the second adds the token's own value
+def test_padding_is_stored_as_nothing(kind):
   """NaN in it reaches no query and no slot."""
+  encoding = Bound(kind().with_dims(DIMS))
   nan = lambda x: x.replace(
     h=jnp.where(x.segment_ids[..., None, None] < 0, jnp.nan, x.h),
     v=jnp.where(x.segment_ids[..., None, None] < 0, jnp.nan, x.v),
   )
   keys = decode.empty(tokens(0, 1), 1, 9)
   q, k = nan(tokens(0, 6, 2, DIMS.N)), nan(tokens(0, 6, 2))
-  first, keys = stored(q, k, keys, jnp.int32(0))
+  first, keys = stored(q, k, keys, jnp.int32(0), encoding=encoding)
   assert jnp.isfinite(first).all() and jnp.isfinite(keys.h).all() and jnp.isfinite(keys.v).all()
-  then, _ = stored(tokens(6, 7, 2, DIMS.N), tokens(6, 7, 2), keys, jnp.int32(6))
-  want = attend(tokens(2, 7, heads=DIMS.N), tokens(2, 7), ENCODING)
+  ends = tokens(6, 7, 2, DIMS.N), tokens(6, 7, 2)
+  then, _ = stored(*ends, keys, jnp.int32(6), encoding=encoding)
+  want = attend(tokens(2, 7, heads=DIMS.N), tokens(2, 7), encoding)
   got = jnp.concatenate([first[:, 2:], then], axis=1)
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
