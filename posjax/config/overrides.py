@@ -4,6 +4,7 @@ ml_collections parses the overrides; what it lets pass is caught here.
 """
 
 import ast
+import functools
 import re
 import warnings
 from decimal import Decimal
@@ -63,6 +64,10 @@ def override(config, arguments, path):
     raise UserError(
       f'{leftovers[0]}: not a flag; flags look like --config.seed=1, and spaces need quotes'
     )
+  for key in keys:  # of a tuple, ml_collections takes any literal, such as 1j, which is no JSON
+    value = functools.reduce(lambda section, name: section[name], key.split('.'), config)
+    if isinstance(value, tuple) and {*map(type, value)} - {bool, int, float, str}:
+      raise mistyped(key, value, before[key])
   check_types(flatten(config), before)
   for key in keys:  # ml_collections reads 1,2 as two integers, but a,b as one word
     if isinstance(before[key], tuple) and set(map(type, before[key])) == {str}:

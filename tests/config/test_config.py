@@ -86,6 +86,8 @@ MISTAKES = {
     'evaluate.multiples = 1,x,2: each must be an integer, such as 1,2,4,8',
   '--config=rope --config.evaluate.multiples=1,,2':
     'evaluate.multiples = 1,,2: each must be an integer, such as 1,2,4,8',
+  '--config=rope --config.evaluate.multiples=1,2j':
+    'evaluate.multiples = 1,2j: each must be an integer, such as 1,2,4,8',
   '--config=rope --config.evaluate.multiples=1.0,2,4':
     'evaluate.multiples = 1.0,2,4: each must be an integer',
   '--config=rope --config.mesh.fsdp=x': 'mesh.fsdp = x: must be an integer, such as 1',
