@@ -75,11 +75,12 @@ def test_cached_decoding_equals_forward():
   order_BT = jnp.arange(LENGTH, dtype=jnp.int32)[None]
   at = Positions(jnp.asarray(example.pos)[None], order_BT, jnp.zeros_like(order_BT))
   tokens_BT = jnp.asarray(example.x)[None]
-  whole, _ = own.apply({'params': params}, tokens_BT, at)
+  whole, _ = jax.jit(own.apply)({'params': params}, tokens_BT, at)
   cache, got = own.init_cache(1, LENGTH), []
+  step = jax.jit(lambda tokens_BT, at, cache: own.apply({'params': params}, tokens_BT, at, cache))
   for start, end in itertools.pairwise((0, 5, *range(6, LENGTH + 1))):
     part = jax.tree.map(lambda x, s=slice(start, end): x[:, s], at)
-    logits, cache = own.apply({'params': params}, tokens_BT[:, start:end], part, cache)
+    logits, cache = step(tokens_BT[:, start:end], part, cache)
     got.append(logits)
   np.testing.assert_allclose(np.concatenate(got, axis=1), whole, rtol=1e-5, atol=1e-5)
 
