@@ -5,7 +5,7 @@ see 1,024 keys (512 in the smallest) and stretch the global layers' positions by
 The depth of each size is rounded up to a multiple of six.
 
 `python -m posjax.main --config=configs/gemma3.py`, two CPU cores, 2026-11-22: 272 s
-on a busy machine, 2.03 bits per byte at 64 bytes, 2.05 at 512 (one seed, see README).
+on a busy machine, 2.03 bits per byte at 64 bytes, 2.05 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

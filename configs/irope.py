@@ -5,7 +5,7 @@ the text alone, however near its beginning it stands. The released models have c
 depth of each size is rounded up to a multiple of four.
 
 `python -m posjax.main --config=configs/irope.py`, two CPU cores, 2026-11-22: 157 s
-on a busy machine, 2.14 bits per byte at 64 bytes, 2.17 at 512 (one seed, see README).
+on a busy machine, 2.14 bits per byte at 64 bytes, 2.17 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -3,7 +3,7 @@
 The depth of each size is rounded up to a multiple of four. Hugging Face's default base is 2e6.
 
 `python -m posjax.main --config=configs/smollm3.py`, two CPU cores, 2026-11-22: 108 s
-on a busy machine, 2.08 bits per byte at 64 bytes, 4.08 at 512 (one seed, see README).
+on a busy machine, 2.08 bits per byte at 64 bytes, 4.08 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base
