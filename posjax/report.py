@@ -17,6 +17,7 @@ import jax
 
 from posjax import attention
 from posjax import config as config_lib
+from posjax.config import identity
 from posjax.encodings import Chain, arguments, name_of
 from posjax.errors import show
 from posjax.plotting import printable
@@ -81,6 +82,7 @@ def record(config, data, params):
     'corpus': data.name,
     'sha256': data.sha256,
     'code': code_version(),
+    'format': identity.FORMAT,
   }
 
 

@@ -160,7 +160,9 @@ def load(setup, workdir, which):
 def record(workdir, which):
   """The record of a checkpoint: 'newest', 'best' or a step. Raises UserError if there is none."""
   with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
-    return found(workdir, checkpoints.find(which, checkpoints.record))
+    record = found(workdir, checkpoints.find(which, checkpoints.record))
+  check_format(record, workdir)
+  return record
 
 
 def found(workdir, checkpoint):
@@ -169,12 +171,22 @@ def found(workdir, checkpoint):
   return checkpoint
 
 
+def check_format(record, workdir):
+  """Raises UserError for a checkpoint of another version of posjax, which this one cannot read."""
+  if record.get('format') != identity.FORMAT:
+    raise UserError(
+      f'{config_lib.nearby(workdir)}: its checkpoints were written by posjax '
+      f'{record.get("code", "of before")}, and this version reads others; choose another --workdir'
+    )
+
+
 def read(workdir, which, mesh, check=lambda record: None):
   """The weights of a checkpoint as `Saved`, with the model that they were trained in."""
   with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
 
     def weights(step):
       record = checkpoints.record(step)
+      check_format(record, workdir)
       check(record)
       config = config_lib.from_record(record['config'])
       _, model = build(config)

@@ -127,6 +127,7 @@ def resume(context):
   workdir = checkpoints.directory.parent
 
   def check(saved):
+    state_lib.check_format(saved, workdir)
     state_lib.check_config(saved, context.setup.config, workdir)
     if differ := config_lib.difference(saved['data'], context.record['data']):
       raise UserError(

@@ -10,7 +10,9 @@ import pytest
 
 from posjax import config as config_lib
 from posjax import state, transfer
+from posjax.config import identity
 from posjax.dims import letters
+from posjax.errors import UserError
 from posjax.models import transformer
 
 
@@ -163,3 +165,14 @@ def test_fresh_by_pattern():
 ])
 def test_numbers_in_words(numbers, text):
   assert transfer.listed(numbers) == text
+
+
+def test_checkpoints_of_another_version_are_refused():
+  state.check_format({'format': identity.FORMAT, 'code': '0.1.0+1234567'}, 'run')
+  for record in ({'code': '0.1.0+1234567'}, {'format': 1, 'code': '0.1.0+1234567'}):
+    with pytest.raises(UserError) as error:
+      state.check_format(record, 'run')
+    assert str(error.value) == (
+      'run: its checkpoints were written by posjax 0.1.0+1234567, and this version reads others; '
+      'choose another --workdir'
+    )

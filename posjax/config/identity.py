@@ -6,6 +6,9 @@ import json
 from posjax.config import files, keys
 from posjax.config.keys import flatten
 
+# Of what checkpoints hold: raised with a change after which older ones cannot be read.
+FORMAT = 2
+
 SECTIONS = ('seed', 'task', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
 WITHOUT_EFFECT = (
   'data.directory', 'model.remat', 'train.accumulate', 'train.log_every', 'train.max_skipped',
