@@ -187,7 +187,7 @@ def save(contents, workdir, suffix=''):
 
 
 def plot(contents, path):
-  """A row for each shown metric. Left: against length, by test. Right: against position."""
+  """A row for each shown metric. Left: each test by length. Right: the first test by position."""
   from matplotlib.figure import Figure  # slow to import
 
   shown = contents['shown']
@@ -195,8 +195,12 @@ def plot(contents, path):
   panels = figure.subplots(len(shown), 2, squeeze=False)
   for (left, right), metric in zip(panels, shown, strict=True):
     plot_lengths(left, contents, metric)
-    plot_positions(right, contents, metric)
-    for axes in (left, right):
+    test, found = next(iter(contents['by_position'].items()))
+    if metric in found:
+      plot_positions(right, found[metric], f'{contents["unit"]}s, {test}')
+    else:  # it is of whole rows
+      right.set_axis_off()
+    for axes in (left, right)[: 1 + (metric in found)]:
       axes.axvline(lengths_of(contents)[0], color='grey', linestyle=':')
       axes.annotate(
         ' training length', (lengths_of(contents)[0], 1), xycoords=('data', 'axes fraction'),
@@ -226,11 +230,10 @@ def plot_lengths(axes, contents, metric):
   axes.legend(fontsize='small', loc='upper left', bbox_to_anchor=(0, -0.15), frameon=False)
 
 
-def plot_positions(axes, contents, metric):
-  """The first test's means by position, at the longest length that was scored."""
-  test, found = next(iter(contents['by_position'].items()))
-  values = [math.nan if x is None else x for x in found.get(metric, [])]
+def plot_positions(axes, means, what):
+  """The means by position of a test, at the longest length that was scored."""
+  values = [math.nan if x is None else x for x in means]
   windows = (values[max(0, i - 8) : i + 9] for i in range(len(values)))
   axes.plot(values, linewidth=0.5, color='C0', alpha=0.4)
   axes.plot([sum(part) / len(part) for part in windows], color='C0')
-  axes.set_xlabel(f'position in a row of {len(values)} {contents["unit"]}s, {test}')
+  axes.set_xlabel(f'position in a row of {len(values)} {what}')
