@@ -18,7 +18,7 @@ import jax
 from posjax import attention
 from posjax import config as config_lib
 from posjax.config import identity
-from posjax.encodings import Chain, arguments, name_of
+from posjax.encodings import arguments, name_of, parts_of
 from posjax.errors import show
 from posjax.plotting import printable
 from posjax.runtime import files
@@ -67,10 +67,11 @@ def devices():
 
 def signature(encoding):
   """An encoding with all its arguments, 'rope(base=10000.0, …)'; of a chain one after the other."""
-  if isinstance(encoding, Chain):
-    return '+'.join(map(signature, encoding.parts))
-  values = ', '.join(f'{k}={v!r}' for k, v in arguments(encoding).items())
-  return f'{name_of(encoding)}({values})'
+  told = []
+  for part in parts_of(encoding):
+    values = ', '.join(f'{k}={v!r}' for k, v in arguments(part).items())
+    told.append(f'{name_of(part)}({values})')
+  return '+'.join(told)
 
 
 def record(config, data, params):

@@ -42,20 +42,15 @@ class Text(Task):
       raise ValueError(f'stride = {self.stride}: must be at most train.length = {length}')
 
   def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
-    return self.of_corpus(data.load(**corpus), length, lengths)
-
-  def of_corpus(self, corpus: data.Corpus, length: int, lengths: Sequence[int]) -> Data:
-    """Returns the examples of a corpus, see `open`."""
-    texts = data.excerpts(
-      corpus, 'validation', tokens=self.validation_tokens, excerpt=length
-    )
+    loaded = data.load(**corpus)
+    texts = data.excerpts(loaded, 'validation', tokens=self.validation_tokens, excerpt=length)
     check_length(texts, length, 'validation', 'validation_tokens', self.validation_tokens)
-    tests, scored = self.tests(corpus, lengths)
+    tests, scored = self.tests(loaded, lengths)
     return Data(
-      name=str(corpus), sha256=corpus.sha256, split=corpus.splits[0],
-      train=Pieces.of_all(corpus.documents('train'), length),
+      name=str(loaded), sha256=loaded.sha256, split=loaded.splits[0],
+      train=Pieces.of_all(loaded.documents('train'), length),
       validation=batch(*non_overlapping(texts, length)),
-      tests=tests, scored=scored, prompt=prompt(corpus),
+      tests=tests, scored=scored, prompt=prompt(loaded),
     )
 
   def tests(self, corpus: data.Corpus, lengths: Sequence[int]) -> tuple[dict[str, Test], str]:
