@@ -45,7 +45,9 @@ class ComplexOrder(Encoding):
     omega = self.omega_VC.astype(at_least_float32(x_BTD))
     if not self.shared:
       if isinstance(at.ids, tuple):
-        raise ValueError('complex_order turns each word by its own frequencies: give At(…, ids=…)')
+        raise ValueError(
+          'complex_order turns each word by its own frequencies: give Positions(…, ids=…)'
+        )
       omega = omega[at.ids]
     turned = cos_sin(at.pos[..., 0], omega, omega.dtype)
     return rotate_by(x_BTD[:, :, None], *turned)[:, :, 0], state

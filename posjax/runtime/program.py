@@ -1,7 +1,7 @@
 """A whole program: how it begins and ends. What a user has to know is one line and an exit code.
 
 Every module that is run with `python -m` calls `begin` before its other imports, which take a
-while, and then `answer`. Nothing is imported here that is not Python's own.
+while, and then `run_program`. Nothing is imported here that is not Python's own.
 """
 
 import argparse

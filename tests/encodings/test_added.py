@@ -203,7 +203,7 @@ def test_complex_words_begin_with_frequencies_of_pairs():
 
 
 def test_complex_words_need_the_tokens_numbers():
-  with pytest.raises(ValueError, match=r'give At\(…, ids=…\)'):
+  with pytest.raises(ValueError, match=r'give Positions\(…, ids=…\)'):
     embed(ComplexOrder(), {'omega_VC': np.ones((7, 2))}, np.ones((1, 3, 4)), counted(1, 3))
   with pytest.raises(ValueError, match='it needs a vocabulary'):
     ComplexOrder().with_dims(Dims(N=1, K=1, H=4, D=4))

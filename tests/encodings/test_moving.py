@@ -468,7 +468,8 @@ def test_training_needs_a_key(name):
 @pytest.mark.parametrize('name', COUNTING)
 def test_counts_need_tokens(name):
   (_, encoding, counts), there = COUNTING[name], text(b'....').replace(ids=())
-  with pytest.raises(ValueError, match=r'^it goes by what tokens are: give their numbers, At\('):
+  said = r'^it goes by what tokens are: give their numbers, Positions\('
+  with pytest.raises(ValueError, match=said):
     counts(encoding)(there, start(encoding))
 
 

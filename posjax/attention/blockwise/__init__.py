@@ -98,7 +98,7 @@ def forward(how, encoding, q, k, r, carry):
 
 
 def online(how, encoding, tile, sums):
-  """Takes the keys of a meeting into the running sums of its queries."""
+  """Takes the keys of a tile into the running sums of its queries."""
   o_BNTH, m_BNT, l_BNT, carry = sums
   s_BNTS, carry = score(how, encoding, tile, qk_logits(tile.q.h, tile.k.h), carry)
   m_new = jnp.maximum(m_BNT, jnp.max(s_BNTS, axis=-1)) if how.softmax else m_BNT
@@ -156,7 +156,7 @@ def backward(how, kept, cotangents):
 
 
 def pull_back(how, encoding, tile, state, rows, totals):
-  """Adds the gradients of one meeting to those of its queries and keys, and of what all share."""
+  """Adds the gradients of one tile to those of its queries and keys, and of what all share."""
   dq, dk, dcarry = state
   do_BNTH, delta_BNT, L_BNT, entering = rows
   q_BNTH, k_BKSH, v_BKSH = tile.q.h, tile.k.h, tile.k.v
@@ -206,7 +206,7 @@ def carries(how, plan, encoding, q, k, r, carry, i):
 
 
 def columns(k):
-  """Gradients of keys and values are added up as [..., H, S]: see `gather`."""
+  """Gradients of keys and values are added up as [..., H, S]: see `weighted_queries`."""
   return k.replace(h=k.h.mT, v=k.v.mT)
 
 

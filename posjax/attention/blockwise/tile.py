@@ -17,7 +17,7 @@ from posjax.encodings.core.arrays import at_least_float32
 
 @dataclasses.dataclass(frozen=True)
 class Static:
-  """What is known before any number is."""
+  """Static options, fixed at trace time."""
 
   causal: bool
   window: int
@@ -30,7 +30,7 @@ class Static:
 class Plan:
   """Of each block of queries the blocks of keys from `first` to before `last` are visited.
 
-  whole [blocks of queries, blocks of keys] tells where all see all.
+  fully_visible [blocks of queries, blocks of keys] tells where all see all.
   """
 
   first: jax.Array
@@ -42,10 +42,10 @@ class Plan:
 class Tile:
   """Two blocks, h and v as products want them, and what is known of the two.
 
-  r        `distance_table` of the distances between them; None if the encoding declares nothing
-  nearest  their smallest distance on either side, negative where they overlap; only with `r`
-  whole    whether all see all
-  bias     made before, if all rows share it
+  r              `distance_table` of their distances; None if the encoding declares nothing
+  nearest        their smallest distance on either side, negative where they overlap; only with `r`
+  fully_visible  whether all see all
+  bias           made before, if all rows share it
   """
 
   q: AttentionInput
@@ -100,7 +100,7 @@ def shares_bias(encoding, q, k, r):
 
 
 def load_tile(plan, q, k, r, i, j):
-  """Block i of queries and block j of keys: their `Meeting`, and where in `r` its part begins."""
+  """Block i of queries and block j of keys: their `Tile`, and where in `r` its part begins."""
   blocks, T, S = len(q.h), q.h.shape[3], k.h.shape[3]
   q, k = trees.take(q, i), trees.take(k, j)
   place, nearest = (blocks - 1 - i) * T + j * S, 0
@@ -137,10 +137,10 @@ def as_pair(how, tile, bias):
 
 
 def over_rows(how, update, tile, state, rows=(), totals=()):
-  """(state, totals) after `update(meeting, state, rows, totals)`: of all rows, or one by one.
+  """(state, totals) after `update(tile, state, rows, totals)`: of all rows, or one by one.
 
-  Leaves of state and rows, like those of the meeting's tokens, begin with an axis of rows, or of 1;
-  totals have none. The meeting's bias is there only if all rows share it.
+  Leaves of state and rows, like those of the tokens of a tile, begin with an axis of rows, or of 1;
+  totals have none. The bias of a tile is there only if all rows share it.
   """
   B = len(tile.q.h)
   if not how.one_row or B == 1:

@@ -28,7 +28,7 @@ def check_ids(what, ids):
 def is_one_of(ids, at):
   """Which tokens have one of the numbers `ids`, padding not: [B or 1, T]."""
   if isinstance(at.ids, tuple):
-    raise ValueError('it goes by what tokens are: give their numbers, At(…, ids=tokens_BT)')
+    raise ValueError('it goes by what tokens are: give their numbers, Positions(…, ids=tokens_BT)')
   return (at.ids[..., None] == jnp.asarray(ids)).any(axis=-1) & (at.segment_ids >= 0)
 
 

@@ -49,6 +49,6 @@ def rotate(x_BTNH, pos_BT, theta, layout='half'):
 
 
 def rotate_heads(x_BTNH, cos_BTNC, sin_BTNC):
-  """As `turn`, with cosines and sines of each head's own."""
+  """As `rotate_by`, with cosines and sines of each head's own."""
   heads = jax.vmap(rotate_by, in_axes=2, out_axes=2)
   return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]
