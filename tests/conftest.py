@@ -61,11 +61,14 @@ SHARED = [
 
 
 def examples(name):
-  """What the encoding's module names as its `examples()`, or the class with its defaults."""
+  """The encodings of a module's EXAMPLES, {part: arguments} each; or the class with its defaults."""
   module = importlib.import_module(f'posjax.encodings.{name}')
-  shelf = getattr(module, 'examples', lambda: (encodings.find(name)(),))()
+  shelf = [
+    [encodings.find(part)(**arguments) for part, arguments in example.items()]
+    for example in getattr(module, 'EXAMPLES', ({name: {}},))
+  ]
   assert 1 <= len(shelf) <= 2, f'{name} names {len(shelf)} examples; one or two are wanted'
-  return shelf
+  return [parts[0] if len(parts) == 1 else Chain(tuple(parts)) for parts in shelf]
 
 
 def title(encoding):

@@ -18,12 +18,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from posjax.encodings.core.arrays import at_least_float32
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
-from posjax.encodings.fire import Fire
 from posjax.encodings.parts.counting import Digits, check_ids, key, no_digits, places
-from posjax.encodings.rope import Rope
 
 
 @flax.struct.dataclass
@@ -66,8 +63,7 @@ class Abacus(Encoding):
     return x.astype(x_BTD.dtype), Rows(state.offset, last)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  short = Abacus(digits=(1, 2, 3, 4, 5, 6, 7, 8, 9), length=8, max_offset=4)
-  long = Abacus(digits=(0, 3), length=40, max_offset=30)
-  return Chain((short, Rope())), Chain((long, Fire(length=9)))
+EXAMPLES = (
+  dict(abacus=dict(digits=(1, 2, 3, 4, 5, 6, 7, 8, 9), length=8, max_offset=4), rope={}),
+  dict(abacus=dict(digits=(0, 3), length=40, max_offset=30), fire=dict(length=9)),
+)

@@ -62,6 +62,4 @@ class Alibi(DistanceBias):
     return -slope_N * jnp.abs(distance)[..., None]
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Alibi(), Alibi(bias_max=4.0, learned='apart')
+EXAMPLES = dict(alibi={}), dict(alibi=dict(bias_max=4.0, learned='apart'))

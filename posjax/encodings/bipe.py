@@ -17,13 +17,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from posjax.encodings.alibi import Alibi
 from posjax.encodings.core.arrays import at_least_float32
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 from posjax.encodings.parts.counting import check_ids, count, is_one_of, latest
-from posjax.encodings.rope import Rope
 
 
 @flax.struct.dataclass
@@ -82,7 +79,7 @@ class Bipe(Encoding):
     return (x_BTD.astype(at_least_float32(x_BTD)) + row_BTD).astype(x_BTD.dtype), state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  steep = Bipe(separators=(5, 11), length=5, step=96)
-  return Chain((Bipe(separators=(6, 11), length=5), Rope())), Chain((steep, Alibi()))
+EXAMPLES = (
+  dict(bipe=dict(separators=(6, 11), length=5), rope={}),
+  dict(bipe=dict(separators=(5, 11), length=5, step=96), alibi={}),
+)

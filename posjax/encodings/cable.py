@@ -23,6 +23,4 @@ class Cable(Fox):
     return q if self.scaled else q.replace(h=q.h / self.dims.scale)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Cable(), Cable(scaled=True)
+EXAMPLES = dict(cable={}), dict(cable=dict(scaled=True))

@@ -19,11 +19,9 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 from posjax.encodings.parts.counting import key
-from posjax.encodings.sinusoidal import Sinusoidal
 
 
 @flax.struct.dataclass
@@ -88,7 +86,7 @@ def move(pos_BTP, moves):
   return moves.stretch[:, None, None] * (pos_BTP + shift_BT[..., None])
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  still = Cape(local_shift=0.0, max_scale=1.5, normalize=True)
-  return tuple(Chain((cape, Sinusoidal())) for cape in (Cape(max_scale=1.5), still))
+EXAMPLES = (
+  dict(cape=dict(max_scale=1.5), sinusoidal={}),
+  dict(cape=dict(local_shift=0.0, max_scale=1.5, normalize=True), sinusoidal={}),
+)

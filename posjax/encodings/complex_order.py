@@ -53,6 +53,4 @@ class ComplexOrder(Encoding):
     return rotate_by(x_BTD[:, :, None], *turned)[:, :, 0], state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return ComplexOrder(), ComplexOrder(base=100.0, shared=True)
+EXAMPLES = dict(complex_order={}), dict(complex_order=dict(base=100.0, shared=True))

@@ -109,6 +109,4 @@ class Convolution(Encoding):
     return self.gain_R[:, None, None] * self.direction_RHD / norm_R11
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Convolution(kernel=2, groups=8),)
+EXAMPLES = (dict(convolution=dict(kernel=2, groups=8)),)

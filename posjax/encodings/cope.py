@@ -59,6 +59,4 @@ class Cope(Encoding):
     return s_BNTS + bias_BNTS, carry + jnp.sum(gate_BNTS, axis=-1)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Cope(rows=4), Cope(rows=6, scaled=False)
+EXAMPLES = dict(cope=dict(rows=4)), dict(cope=dict(rows=6, scaled=False))

@@ -20,11 +20,9 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 from posjax.encodings.parts.counting import Digits, check_ids, is_one_of, key, no_digits, places
-from posjax.encodings.rope import Rope
 
 
 @flax.struct.dataclass
@@ -63,7 +61,5 @@ class Coupling(Encoding):
     return pos_BT[..., None], Sums(state.start, last)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  digits = (1, 2, 3, 4, 5, 6, 7, 8, 9)
-  return (Chain((Coupling(digits=digits, operators=(10, 11), starts=30), Rope())),)
+DIGITS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+EXAMPLES = (dict(coupling=dict(digits=DIGITS, operators=(10, 11), starts=30), rope={}),)

@@ -96,6 +96,7 @@ class Dape(Encoding):
     return super().weights()
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Dape(width=5), Dape(base='alibi', width=3, arguments=dict(bias_max=4.0))
+EXAMPLES = (
+  dict(dape=dict(width=5)),
+  dict(dape=dict(base='alibi', width=3, arguments=dict(bias_max=4.0))),
+)

@@ -140,6 +140,7 @@ def bucket(distance, buckets, max_distance):
   return np.where(size <= half, distance, np.sign(distance) * far)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Deberta(max_distance=5), Deberta(max_distance=40, buckets=8, mirrored=True)
+EXAMPLES = (
+  dict(deberta=dict(max_distance=5)),
+  dict(deberta=dict(max_distance=40, buckets=8, mirrored=True)),
+)

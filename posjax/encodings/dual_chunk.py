@@ -47,6 +47,7 @@ class DualChunk(Remap):
     return jnp.clip(chunks, 0, 2).astype(jnp.int32)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return DualChunk(chunk=5, window=2), DualChunk(chunk=6, window=1, layout='interleaved')
+EXAMPLES = (
+  dict(dual_chunk=dict(chunk=5, window=2)),
+  dict(dual_chunk=dict(chunk=6, window=1, layout='interleaved')),
+)

@@ -114,6 +114,4 @@ class Fire(Encoding):
     return name.replace('_L', '_').rstrip('_') if self.shared else name
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Fire(length=8, width=5), Fire(length=12, shared=True)
+EXAMPLES = dict(fire=dict(length=8, width=5)), dict(fire=dict(length=12, shared=True))

@@ -99,6 +99,4 @@ class Floater(Encoding):
     return k.replace(h=add(k.h, p_k), v=add(k.v, p_v), features=())
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Floater(length=64, dt=0.001, substeps=2),)
+EXAMPLES = (dict(floater=dict(length=64, dt=0.001, substeps=2)),)

@@ -94,6 +94,7 @@ def series(pos_BT, theta, both, planes, rest, dtype):
   return tuple(made)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Fope(base=100.0, length=64, sigma=1.0), Fope(length=64, rest='identity', seed=1)
+EXAMPLES = (
+  dict(fope=dict(base=100.0, length=64, sigma=1.0)),
+  dict(fope=dict(length=64, rest='identity', seed=1)),
+)

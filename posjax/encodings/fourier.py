@@ -51,6 +51,4 @@ class Fourier(Encoding):
     return (x_BTD.astype(dtype) + pe_BTD + self.second_bias_D).astype(x_BTD.dtype), state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Fourier(size=10, hidden=7),)
+EXAMPLES = (dict(fourier=dict(size=10, hidden=7)),)

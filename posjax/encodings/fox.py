@@ -85,8 +85,3 @@ def _cut(s_BNTS, pair, c_BNT):
   seen_BNTS = jnp.where(pair.mask, pair.k.features.own[:, :, None], 0)
   s_BNTS = s_BNTS + c_BNT[..., None] + suffix_sum(seen_BNTS)
   return s_BNTS, c_BNT + jnp.sum(seen_BNTS, axis=-1)
-
-
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Fox(),)

@@ -33,6 +33,4 @@ class HardAlibi(DistanceBias):
     return jnp.where(seen, 0, -jnp.inf).astype(distance.dtype)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (HardAlibi(windowed=4),)
+EXAMPLES = (dict(hard_alibi=dict(windowed=4)),)

@@ -24,8 +24,3 @@ class HeadScale(Encoding):
 
   def query(self, q):
     return sharpen(q, self.scale_LN.astype(at_least_float32(q.h))[None, None])
-
-
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (HeadScale(),)

@@ -9,9 +9,7 @@ It moves positions only: chain it with one that takes fractions. 'interpolate+ro
 scaling of RoPE, frequencies theta / factor; scaling these, too, scales twice.
 """
 
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.rope import Rope
 
 
 class Interpolate(Encoding):
@@ -26,6 +24,4 @@ class Interpolate(Encoding):
     return at.pos / self.factor, state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Chain((Interpolate(), Rope())),)  # alone it changes nothing
+EXAMPLES = (dict(interpolate={}, rope={}),)  # alone it changes nothing

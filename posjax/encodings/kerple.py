@@ -106,6 +106,4 @@ class Kerple(DistanceBias):
     ]
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Kerple(), Kerple(kernel='power')
+EXAMPLES = dict(kerple={}), dict(kerple=dict(kernel='power'))

@@ -54,6 +54,4 @@ def resize(table_RD, rows, method='linear'):
   return jax.image.resize(table_RD, (rows, table_RD.shape[1]), method)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Learned(length=64), Learned(length=64, offset=2)
+EXAMPLES = dict(learned=dict(length=64)), dict(learned=dict(length=64, offset=2))

@@ -70,6 +70,4 @@ class MlpBias(DistanceBias):
     return nn.silu(z)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return MlpBias(width=5, norm=True), MlpBias(width=4, depth=3, log=True)
+EXAMPLES = dict(mlp_bias=dict(width=5, norm=True)), dict(mlp_bias=dict(width=4, depth=3, log=True))

@@ -137,6 +137,4 @@ def inverse(M):
   return blocks[..., 0, :S, :S]
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Path(rank=5),)
+EXAMPLES = (dict(path=dict(rank=5)),)

@@ -47,6 +47,4 @@ class PathFox(Path):
     return super().weights()
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (PathFox(rank=5),)
+EXAMPLES = (dict(path_fox=dict(rank=5)),)

@@ -70,6 +70,4 @@ def from_below(rng, shape, dtype):
   return jax.random.uniform(rng, shape, dtype, -2 * math.pi, 0)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Pope(), Pope(base=100.0, uniform_delta=True)
+EXAMPLES = dict(pope={}), dict(pope=dict(base=100.0, uniform_delta=True))

@@ -15,11 +15,9 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 from posjax.encodings.parts.counting import key
-from posjax.encodings.rope import Rope
 
 
 @flax.struct.dataclass
@@ -57,6 +55,4 @@ class Pose(Encoding):
     return at.pos + jnp.where(at.pos < cut, 0, skip), state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Chain((Pose(target=200), Rope())),)  # alone it changes nothing
+EXAMPLES = (dict(pose=dict(target=200), rope={}),)  # alone it changes nothing

@@ -15,10 +15,8 @@ where there is no limit to them then.
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
-from posjax.encodings.rope import Rope
 from posjax.errors import UserError
 
 
@@ -54,6 +52,4 @@ class Randomize(Encoding):
     return places_1C[0, at.pos[..., 0]][..., None], state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Chain((Randomize(places=200), Rope())),)  # alone it changes nothing
+EXAMPLES = (dict(randomize=dict(places=200), rope={}),)  # alone it changes nothing

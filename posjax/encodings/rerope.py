@@ -37,6 +37,7 @@ class Rerope(Remap):
     return (q_pos - k_pos >= self.window).astype(jnp.int32)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Rerope(window=3), Rerope(window=2, slope=0.25, layout='interleaved', fraction=0.5)
+EXAMPLES = (
+  dict(rerope=dict(window=3)),
+  dict(rerope=dict(window=2, slope=0.25, layout='interleaved', fraction=0.5)),
+)

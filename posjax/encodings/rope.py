@@ -133,7 +133,8 @@ class Rope(Encoding):
     return tokens.replace(h=rotate_by(tokens.h, *made, self.layout), position_features=())
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  dynamic = dict(rope_type='dynamic', factor=2.0, original_max_position_embeddings=16)
-  return Rope(), Rope(base=100.0, fraction=0.5, layout='interleaved', scaling=dynamic)
+DYNAMIC = dict(rope_type='dynamic', factor=2.0, original_max_position_embeddings=16)
+EXAMPLES = (
+  dict(rope={}),
+  dict(rope=dict(base=100.0, fraction=0.5, layout='interleaved', scaling=DYNAMIC)),
+)

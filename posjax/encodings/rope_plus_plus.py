@@ -54,8 +54,3 @@ class RopePlusPlus(Encoding):
 
   def _made(self, tokens):
     return tokens.position_features or self.position_features(tokens, at_least_float32(tokens.h))
-
-
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (RopePlusPlus(),)

@@ -11,10 +11,8 @@ is turned back by the query's own position does not change when all positions ar
 """
 
 from posjax.encodings.core.arrays import at_least_float32
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.parts.rotation import LAYOUTS, cos_sin, frequencies, rotate, rotate_by
-from posjax.encodings.rope import Rope
 
 
 class RotaryValues(Encoding):
@@ -48,6 +46,7 @@ class RotaryValues(Encoding):
     return rotate(o_BTNH, -q.pos[..., 0], frequencies(self.dims.H, self.base), self.layout)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return RotaryValues(back=True), Chain((Rope(), RotaryValues(layout='interleaved')))
+EXAMPLES = (
+  dict(rotary_values=dict(back=True)),
+  dict(rope={}, rotary_values=dict(layout='interleaved')),
+)

@@ -43,6 +43,4 @@ class Sandwich(DistanceBias):
     return common[..., None] * jnp.asarray(share_N, distance.dtype)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Sandwich(), Sandwich(width=12, base=100.0, first=1)
+EXAMPLES = dict(sandwich={}), dict(sandwich=dict(width=12, base=100.0, first=1))

@@ -132,6 +132,7 @@ def wind(before_BKC, steps_BTKC, first_BT):
   return jax.lax.associative_scan(join, (sums, first), axis=1)[0][:, 1:]
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return SelectiveRope(rank=5), SelectiveRope(rank=5, bias=True, gate=True)
+EXAMPLES = (
+  dict(selective_rope=dict(rank=5)),
+  dict(selective_rope=dict(rank=5, bias=True, gate=True)),
+)

@@ -39,6 +39,7 @@ class SelfExtend(Remap):
     return (q_pos - k_pos >= self.window).astype(jnp.int32)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return SelfExtend(window=3, group=3), SelfExtend(window=2, group=4, layout='interleaved')
+EXAMPLES = (
+  dict(self_extend=dict(window=3, group=3)),
+  dict(self_extend=dict(window=2, group=4, layout='interleaved')),
+)

@@ -97,6 +97,4 @@ def _consecutive(p_BNTS, row_TS, values_RH):
   return lax.cond(jnp.min(row_TS) == jnp.max(row_TS), far, near, p_BNTS)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Shaw(clip=4), Shaw(clip=3, with_values=False, with_queries=True)
+EXAMPLES = dict(shaw=dict(clip=4)), dict(shaw=dict(clip=3, with_values=False, with_queries=True))

@@ -13,11 +13,9 @@ training k is K, as in the released code.
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import State
 from posjax.encodings.parts.counting import key
-from posjax.encodings.sinusoidal import Sinusoidal
 
 
 class Shift(Encoding):
@@ -41,6 +39,4 @@ class Shift(Encoding):
     return at.pos + k_B[:, None, None], state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Chain((Shift(offsets=40), Sinusoidal())),)  # alone it changes nothing
+EXAMPLES = (dict(shift=dict(offsets=40), sinusoidal={}),)  # alone it changes nothing

@@ -68,6 +68,7 @@ class Sinusoidal(Encoding):
     return (x_BTD.astype(dtype) + pe_BTD).astype(x_BTD.dtype), state
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Sinusoidal(), Sinusoidal(layout='tensor2tensor', base=100.0, scaled=True, offset=2)
+EXAMPLES = (
+  dict(sinusoidal={}),
+  dict(sinusoidal=dict(layout='tensor2tensor', base=100.0, scaled=True, offset=2)),
+)

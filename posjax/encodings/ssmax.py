@@ -39,6 +39,4 @@ class Ssmax(Encoding):
     return sharpen(q, factor_BTN + self.bias_LN.astype(dtype) if self.bias else factor_BTN)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Ssmax(), Ssmax(bias=True)
+EXAMPLES = dict(ssmax={}), dict(ssmax=dict(bias=True))

@@ -46,6 +46,4 @@ class StickBreaking(Encoding):
     return o_BTNH + left_BTN1 * per_head(q.v, o_BTNH.shape[2])
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return StickBreaking(), StickBreaking(remainder=False)
+EXAMPLES = dict(stick_breaking={}), dict(stick_breaking=dict(remainder=False))

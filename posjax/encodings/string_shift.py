@@ -38,6 +38,7 @@ class StringShift(Remap):
     return (q_pos - k_pos >= self.shift).astype(jnp.int32)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return StringShift(shift=4, window=2), StringShift(shift=3, window=0, layout='interleaved')
+EXAMPLES = (
+  dict(string_shift=dict(shift=4, window=2)),
+  dict(string_shift=dict(shift=3, window=0, layout='interleaved')),
+)

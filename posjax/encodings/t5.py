@@ -42,6 +42,7 @@ class T5(DistanceBias):
     return self.table_RN.astype(distance.dtype)[index] * self.bias_scale
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return T5(buckets=8, max_distance=40), T5(buckets=12, bidirectional=True, scaled=False)
+EXAMPLES = (
+  dict(t5=dict(buckets=8, max_distance=40)),
+  dict(t5=dict(buckets=12, bidirectional=True, scaled=False)),
+)

@@ -82,6 +82,7 @@ class Temperature(Encoding):
     return law(jnp.maximum(p, 0), **{name: getattr(self, name) for name in arguments})
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Temperature(length=6), Temperature(kind='llama4', length=5, beta=0.5)
+EXAMPLES = (
+  dict(temperature=dict(length=6)),
+  dict(temperature=dict(kind='llama4', length=5, beta=0.5)),
+)

@@ -95,6 +95,4 @@ def cos_sin(pos_1, width):
   return jnp.sin(angle), jnp.cos(angle)
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return TransformerXl(), TransformerXl(untied=True, clamp_len=5)
+EXAMPLES = dict(transformer_xl={}), dict(transformer_xl=dict(untied=True, clamp_len=5))

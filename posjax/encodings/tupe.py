@@ -81,6 +81,7 @@ class Tupe(Encoding):
     return super().weights()
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return Tupe(length=64), Tupe(length=64, buckets=8, max_distance=40, untie_first=True)
+EXAMPLES = (
+  dict(tupe=dict(length=64)),
+  dict(tupe=dict(length=64, buckets=8, max_distance=40, untie_first=True)),
+)

@@ -67,6 +67,4 @@ def gates(q):
   return q.features.swapaxes(1, 2)[..., None]
 
 
-def examples():
-  """Small settings, which the tests hold to the contract."""
-  return (Wavlm(buckets=12, max_distance=40),)
+EXAMPLES = (dict(wavlm=dict(buckets=12, max_distance=40)),)

@@ -1,7 +1,8 @@
 """The contract that every encoding passes. A file in posjax/encodings is under test by being there.
 
-Its function `examples()`, if any, names at most two encodings, so small that a length of 64 passes
-each clip, each switch and the end of each table; else the class as it stands is the example. All
+Its EXAMPLES, if any, list at most two encodings, {part: arguments} in the order of a chain, so small
+that a length of 64 passes each clip, each switch and the end of each table; otherwise the example is
+the class with its defaults. All
 weights are drawn at random: a table that is still 0 is no encoding, and would pass everything.
 Further parts of the contract: test_equations.py, test_traits.py, test_cache.py.
 """
