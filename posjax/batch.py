@@ -1,4 +1,4 @@
-"""Batches: what a model reads and what it is to predict, rows first."""
+"""Batches: the inputs and the targets of a model, with a leading axis of rows."""
 
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from posjax.encodings import Positions
 
-Array = Any  # jax's; numpy's where a host makes it; or shape and dtype alone
+Array = Any  # of jax; of numpy if a host creates it; or only a shape and dtype
 Item = TypeVar('Item', covariant=True)
 
 
 class Indexed(Protocol[Item]):
-  """What Grain reads: items with random access."""
+  """Items with random access, as Grain reads them."""
 
   def __len__(self) -> int: ...
 
@@ -22,11 +22,11 @@ class Indexed(Protocol[Item]):
 
 @flax.struct.dataclass
 class Stream:
-  """What one end of a model reads. The order of tokens is their index in the row.
+  """The inputs of a model. The order of tokens is their index in the row.
 
-  x            [B, T] numbers of tokens, or [B, T, C] vectors
+  x            [B, T] token ids, or [B, T, C] vectors
   pos          [B, T, P] positions; None: 0, 1, … in each row
-  segment_ids  [B, T] only tokens of one segment see each other; -1: padding; None: a row is one
+  segment_ids  [B, T] only tokens of one segment see each other; -1: padding; None: one per row
   """
 
   x: Array
@@ -38,7 +38,7 @@ class Stream:
 
     Args:
       relative: whether `pos` counts the tokens of each segment and only distances within a segment
-        matter. Then all rows share the positions 0, 1, …, which makes biases cheaper.
+        matter. All rows then share the positions 0, 1, …, which makes biases cheaper.
     """
     order_BT = jnp.arange(self.x.shape[1], dtype=jnp.int32)[None]
     segment_ids = jnp.zeros_like(order_BT) if self.segment_ids is None else self.segment_ids
@@ -49,11 +49,11 @@ class Stream:
 
 @flax.struct.dataclass
 class Batch:
-  """Rows to learn from, or to score.
+  """Rows to train on or to score.
 
-  stream   what the model reads
-  targets  [B, U, …] what it is to predict; no model reads them
-  weights  [B, U] how much each target counts; 0: padding, a prompt. U is T, or what the task says
+  stream   the inputs of the model
+  targets  [B, U, …] what the model must predict; it never reads them
+  weights  [B, U] the weight of each target; 0: padding or a prompt. U is T, or set by the task
   """
 
   stream: Stream
@@ -62,7 +62,7 @@ class Batch:
 
 
 class Example(NamedTuple):
-  """One example without padding: rows are packed or padded from these.
+  """One example without padding; rows are packed or padded from examples.
 
   x        [T] or [T, C]
   targets  [U, …]
@@ -77,9 +77,9 @@ class Example(NamedTuple):
 
 
 def padded(examples: list[Example], length: int, answers: int) -> Batch:
-  """Returns a batch with an example in each row, padded to `length` tokens and `answers` targets.
+  """Returns a batch with one example per row, padded to `length` tokens and `answers` targets.
 
-  Positions that the examples do not give are 0, 1, … in each row.
+  If the examples have no positions, those of each row are 0, 1, ….
   """
 
   def stack(arrays: list[np.ndarray], size: int, fill: int = 0) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""The letters of posjax: one for each kind of axis, in names, einsums, shapes and shardings alike.
+"""The axis letters of posjax, the same in names, einsums, shapes and shardings.
 
   B batch   T queries   S keys   N heads   K key/value heads   G = N/K   H head size   D width
   F hidden width of the MLP   V vocabulary   R rows of a table   P position axes   L layers
-  C channels of an encoding's own
+  C channels of an encoding
 
-An array's name ends in its letters, `x_BTD`. So does a weight's, `query_DNH`, and there the letters
-alone give its shape (here) and its sharding (`sharding.py`). A weight whose letters begin with L is
-one for each layer.
+The name of an array ends in its letters, `x_BTD`. The letters of a weight, `query_DNH`, also
+determine its shape (here) and its sharding (`sharding.py`). A weight whose letters begin with L has
+one slice per layer.
 """
 
 import dataclasses
@@ -24,27 +24,27 @@ class Dims:
   D: int = 0
   F: int = 0
   V: int = 0
-  L: int = 0  # 0: within one layer, where weights have no axis of layers
+  L: int = 0  # 0: within one layer, whose weights have no axis L
 
   @property
   def scale(self):
-    """The factor that a query already carries when an encoding sees it."""
+    """The softmax scale, already applied to a query when an encoding sees it."""
     return self.H**-0.5
 
 
 def letters(name):
-  """'query_DNH' -> 'DNH'; '' for a name that ends in no letters, such as 'scale'."""
+  """Returns the axis letters of a name: 'DNH' for 'query_DNH'; '' for 'scale', which has none."""
   suffix = name.rpartition('_')[2]
   return suffix if suffix.isalpha() and suffix.isupper() else ''
 
 
 def weight(module, name, init, dims, **sizes):
-  """Makes `module`'s float32 parameter `name`; `sizes` are letters that `dims` does not hold."""
+  """Returns the float32 parameter `name` of `module`; `sizes` has the letters not in `dims`."""
   sizes = dataclasses.asdict(dims) | sizes
   axes = letters(name)
   for letter in axes:
     if letter not in sizes:
-      raise ValueError(f'weight {name}: what size has {letter}? Give it: weight(…, {letter}=…)')
+      raise ValueError(f'weight {name}: size of {letter} unknown; pass it: weight(…, {letter}=…)')
   if axes.startswith('L'):
     axes = axes[1:]
     if dims.L:
@@ -53,7 +53,7 @@ def weight(module, name, init, dims, **sizes):
 
 
 def _for_each_layer(init):
-  """Draws each layer's weight apart: `init` sees the shape of one, whose fan-in is its own."""
+  """Draws each layer's weight separately, so that `init` sees the shape and fan-in of one layer."""
 
   def stacked(rng, shape, dtype):
     rngs = jax.random.split(rng, shape[0])

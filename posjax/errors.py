@@ -1,4 +1,4 @@
-"""A user's mistake is one line: what is wrong, where, and the nearest valid choice."""
+"""User errors, in one line: what is wrong, where, and the nearest valid choice."""
 
 import difflib
 from collections.abc import Collection
@@ -6,17 +6,17 @@ from typing import Any
 
 
 class UserError(Exception):
-  """Something that the user must change; its text is one line, whatever it quotes."""
+  """An error that the user must fix; its message is always one line."""
 
   exit_code = 2
 
   def __init__(self, message: str):
-    # A value that it quotes may hold line breaks, or control the terminal.
+    # A quoted value may contain line breaks or terminal control characters.
     super().__init__(''.join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 def one_line(error: BaseException | str) -> str:
-  """Returns the text of an error with all white space as single spaces."""
+  """Returns the message of an error with every run of white space as a single space."""
   return ' '.join(str(error).split())
 
 
@@ -28,5 +28,5 @@ def one_of(value: str, choices: Collection[str], subject: str = 'it') -> str:
 
 
 def show(value: Any) -> str:
-  """Returns a value as one types it on the command line: 1,2,4 for a tuple."""
+  """Returns a value in command-line syntax: 1,2,4 for a tuple."""
   return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,9 +1,9 @@
-"""Devices to a mesh, and letters to its axes: the one table that says where an array lies.
+"""The device mesh, and the one table of axis letters to mesh axes that defines every sharding.
 
 The mesh has the axes (data, fsdp, tensor), all Auto: the compiler propagates shardings and inserts
-the communication. Rows of a batch are spread over data and fsdp together; a weight over fsdp and
-tensor by the letters its name ends in, whichever tree it is part of: the moments of AdamW lie where
-their weights do.
+the communication. The rows of a batch are sharded over data and fsdp together. A weight is sharded
+over fsdp and tensor by the letters at the end of its name, in any tree, so that AdamW's moments
+have the sharding of their weights.
 """
 
 import math
@@ -16,13 +16,13 @@ from posjax.errors import UserError
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
 
-# H, R and a stacked axis of layers are never sharded. Nor is V: a token table sharded on both of
-# its axes would be gathered whole for every look-up.
+# H, R and a stacked axis of layers are never sharded. Nor is V: a token table sharded on both axes
+# would be gathered in full for every lookup.
 AXES = {'B': ('data', 'fsdp'), 'D': 'fsdp', 'N': 'tensor', 'K': 'tensor', 'F': 'tensor'}
 
 
 def make_mesh(devices=None, **shape):
-  """The mesh of `shape`, devices along data, fsdp and tensor; -1 takes all that are left.
+  """Returns the mesh of `shape`, devices along data, fsdp and tensor; -1: all remaining devices.
 
   Raises:
     UserError: the shape does not use all devices.
@@ -33,8 +33,8 @@ def make_mesh(devices=None, **shape):
   if math.prod(sizes) != len(devices):
     axes = ', '.join(f'mesh.{axis} = {n}' for axis, n in shape.items())
     raise UserError(
-      f'{axes}: {known} devices, and the machine has {len(devices)}; -1 takes all that are left, '
-      'such as mesh.data=-1'
+      f'{axes}: {known} devices, but the machine has {len(devices)}; -1 uses all remaining '
+      'devices, such as mesh.data=-1'
     )
   return jax.make_mesh(
     sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
@@ -42,9 +42,9 @@ def make_mesh(devices=None, **shape):
 
 
 def check(mesh, dims, rows):
-  """Raises UserError if a size is not divisible by the mesh axis that it is spread over.
+  """Raises UserError if a size is not divisible by the mesh axes over which it is sharded.
 
-  `rows` are those of one microbatch.
+  `rows` is the number of rows in one microbatch.
   """
   keys = {'N': 'model.heads', 'K': 'model.kv_heads', 'F': 'model.hidden', 'D': 'model.dim'}
   sizes = [(key, getattr(dims, letter), (AXES[letter],)) for letter, key in keys.items()]
@@ -53,27 +53,27 @@ def check(mesh, dims, rows):
     if size % parts:
       raise UserError(
         f'{key} = {size}: must be a multiple of the {parts} devices along {" and ".join(axes)}, '
-        f'such as {-(-size // parts) * parts}; or take another mesh'
+        f'such as {-(-size // parts) * parts}; or change the mesh'
       )
 
 
 def state_sharding(tree, mesh):
-  """The sharding of each leaf of a tree of weights, or of anything that holds such trees."""
+  """Returns the sharding of each leaf of a tree of weights, or of a tree that contains weights."""
 
   def sharding(path, leaf):
     name = next((key.key for key in reversed(path) if isinstance(key, jax.tree_util.DictKey)), '')
     axes = []
-    # Within one layer a weight has no L, the first of its letters.
+    # Within one layer a weight has no axis for L, its first letter.
     for letter in letters(name)[-leaf.ndim :] if leaf.ndim else '':
       axis = AXES.get(letter)
-      axes.append(None if axis in axes else axis)  # a mesh axis serves one letter, the first
+      axes.append(None if axis in axes else axis)  # a mesh axis shards its first letter only
     return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - len(axes)), *axes))
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
 def row_parts(mesh):
-  """How many parts the rows of a batch are spread over."""
+  """Returns the number of shards of the rows of a batch."""
   return math.prod(mesh.shape[axis] for axis in AXES['B'])
 
 
@@ -82,9 +82,9 @@ def batch_sharding(mesh):
 
 
 def constrain_batch(x_B):
-  """Keeps the leading axis spread like a batch's rows, if there is such a mesh and it divides them.
+  """Constrains the leading axis to the sharding of rows, if a mesh is set and divides it.
 
-  Without it the compiler may rather keep activations sharded by the weights' D.
+  Otherwise the compiler may instead shard activations by the D of the weights.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.axis_names != MESH_AXES or len(x_B) % row_parts(mesh):
@@ -93,13 +93,13 @@ def constrain_batch(x_B):
 
 
 def replicated(table):
-  """All of a table on every device: rows looked up in a part of one would be moved twice."""
+  """Replicates a table on every device: rows looked up in a sharded table would be moved twice."""
   if jax.sharding.get_abstract_mesh().axis_names != MESH_AXES:
     return table
   return jax.lax.with_sharding_constraint(table, PartitionSpec())
 
 
 def shard_batch(batch, mesh):
-  """This host's rows of numpy arrays as part of global arrays."""
+  """Returns global arrays from this host's rows, which are numpy arrays."""
   sharding = batch_sharding(mesh)
   return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

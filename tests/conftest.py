@@ -1,4 +1,4 @@
-"""Eight simulated devices, float64 on demand, and the shelf for each test that takes `encoding`."""
+"""Simulates eight devices, offers float64, and runs tests with an `encoding` for every encoding."""
 
 import importlib
 import importlib.metadata
@@ -6,18 +6,18 @@ import itertools
 import os
 import pathlib
 
-# These must stand before jax is imported. Compiling is most of the time of the tests, whose arrays
-# are too small to repay optimisation; one that needs it is a child process without these flags.
+# Set before jax is imported. Tests spend most of their time compiling, and their arrays are too
+# small to repay optimization. A test that needs it starts a child process without these flags.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = ' '.join([
   os.environ.get('XLA_FLAGS', ''),
   '--xla_force_host_platform_device_count=8',
   '--xla_backend_optimization_level=0',
   '--xla_cpu_parallel_codegen_split_count=1',
-  # Later versions abort on this one.
+  # Later versions of jaxlib abort on this flag.
   '--xla_cpu_use_fusion_emitters=false' * importlib.metadata.version('jax').startswith('0.10.'),
 ])
-# Programs are kept where a test says, or nowhere: not in the user's cache folder.
+# Keeps compiled programs out of the user's cache folder; a test may name another one.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', '')
 
 import jax
@@ -30,7 +30,7 @@ from posjax.encodings.rope import Rope
 from posjax.encodings.sinusoidal import Sinusoidal
 from posjax.encodings.t5 import T5
 
-# Besides these, the example of `randomize` is a chain.
+# The example of `randomize` is a chain too.
 CHAINS = (Chain((Rope(), Fox())), Chain((Sinusoidal(), T5(buckets=8, max_distance=40))))
 
 
@@ -40,9 +40,9 @@ def float64():
     yield
 
 
-# One of each kind: rotary, bias, a carry. All tests of these run every time; of the others' first
-# settings, and of the chains, those that are named; the rest is slow.
-# A second setting has other numbers, and is not tried where only the program counts.
+# One encoding of each kind: rotary, bias, carry. All their tests run every time. First examples of
+# the other encodings, and chains, run the tests in OF_ALL; their other tests are marked slow. Tests
+# in OF_FIRST skip second examples, which differ in numbers but not in the program.
 CORE = {'alibi', 'fox', 'rope'}
 OF_ALL = {'test_an_oracle_exists', 'test_cross_attention_equals_the_oracle'}
 OF_FIRST = {
@@ -53,7 +53,7 @@ OF_FIRST = {
 
 MAPPINGS = pathlib.Path('/proc/self/maps')  # of this process; not on macOS
 
-# Files that go through the encodings; most of their tests share what support/problem.py solves.
+# Files parametrized by `encoding`; most of their tests share solutions from support/problem.py.
 SHARED = [
   *(f'tests/attention/test_{name}.py' for name in ('cache', 'kernel')),
   *(f'tests/encodings/test_{name}.py' for name in ('encodings', 'equations', 'traits')),
@@ -61,7 +61,7 @@ SHARED = [
 
 
 def examples(name):
-  """The encodings of a module's EXAMPLES, {part: arguments} each; or the class with its defaults."""
+  """Returns the encodings in a module's EXAMPLES, {part: arguments}; by default the class itself."""
   module = importlib.import_module(f'posjax.encodings.{name}')
   shelf = [
     [encodings.find(part)(**arguments) for part, arguments in example.items()]
@@ -80,7 +80,7 @@ def title(encoding):
 
 
 def shelf():
-  """(encoding, whether it is of the core, whether it is the first of its file's settings)."""
+  """Yields (encoding, whether it is in CORE, whether it is its file's first example)."""
   for name in encodings.names():
     for i, encoding in enumerate(examples(name)):
       yield encoding, i == 0 and name in CORE, i == 0
@@ -101,9 +101,9 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_runtest_logfinish(nodeid, location, finished=itertools.count(1)):  # noqa: B008
-  """Lets compiled programs go in time: each is some 20 mappings, and Linux allows 65,530.
+  """Clears jax's caches in time: a compiled program takes some 20 mappings; Linux allows 65,530.
 
-  Counting them takes 10 ms: it is done after every tenth test.
+  Counting mappings takes 10 ms, so this counts after every tenth test.
   """
   if next(finished) % 10 or not MAPPINGS.exists():
     return
@@ -113,7 +113,7 @@ def pytest_runtest_logfinish(nodeid, location, finished=itertools.count(1)):  # 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-  """What is solved once for an encoding, or for a file, is solved by one process."""
+  """Sends tests that share solutions, by encoding or by file, to the same process."""
   from xdist.scheduler import LoadScopeScheduling
 
   class Scheduling(LoadScopeScheduling):

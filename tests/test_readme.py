@@ -187,4 +187,4 @@ def test_a_task_of_your_own():
 def test_the_table_of_traits_is_what_is_declared():
   rows = [f'| `{name}` | {trait.says} |' for name, trait in TRAITS.items()]
   page = (ROOT / 'docs/encodings.md').read_text()
-  assert '\n'.join(['| trait | says |', '| --- | --- |', *rows, '']) in page
+  assert '\n'.join(['| trait | meaning |', '| --- | --- |', *rows, '']) in page

@@ -235,7 +235,7 @@ def test_frozen_weights_stay_and_have_no_moments(corpus, whole, tmp_path):
 
 def test_what_is_wrong_with_a_start(corpus, whole, tmp_path):
   check = lambda *settings: parse(*arguments(corpus, *settings))
-  with pytest.raises(UserError, match='^init.frozen = a: it needs init.run, a run to start from'):
+  with pytest.raises(UserError, match='^init.frozen = a: it needs init.run, the run to start from'):
     check('init.frozen=a')
   with pytest.raises(UserError, match='^init.checkpoint=last: it must be newest, best or a step'):
     check(f'init.run={whole}', 'init.checkpoint=last')

@@ -1,4 +1,4 @@
-"""Attention: pure functions of two ends, the same answer from each implementation."""
+"""Attention: pure functions of queries and keys; every implementation returns the same result."""
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +12,25 @@ from posjax.encodings.core.entry import without_padding
 
 __all__ = ['ascending', 'attend', 'attend_emptied', 'blockwise', 'choose', 'reference', 'visible']
 
-# Up to this many scores (T S), all at once is faster than blocks on two CPU cores, forward and
-# backward together; on accelerators it was not measured.
+# Up to this many logits (T S), the reference is faster than blocks on two CPU cores, forward and
+# backward together; not measured on accelerators.
 REFERENCE_UP_TO = 256 * 256
 
 
 def attend(q, k, encoding, **how):
-  """What the queries `q` gather from the keys and values `k`: [B, T, N, H].
+  """Returns the outputs of the queries `q` over the keys and values `k`, [B, T, N, H].
 
   Args:
-    q: `AttentionInput`, h [B, T, N, H], scaled, as the encoding's hook `query` left them.
-    k: `AttentionInput`, h and v [B, S, K, H], as the hook `key` left them; K divides N. The keys
-      that a query sees ascend in order along S, unless they lie in a ring; empty slots may lie
-      anywhere.
+    q: `AttentionInput`, h [B, T, N, H], scaled, as the encoding's hook `query` returned it.
+    k: `AttentionInput`, h and v [B, S, K, H], as the hook `key` returned it; K divides N. The keys
+      that a query sees have ascending `order` along S, unless they are in a ring buffer; empty
+      slots may be anywhere.
     encoding: a `Bound` encoding.
     **how: see `attend_emptied`.
 
   Raises:
-    ValueError: an unknown implementation, or one that the encoding cannot have, or a mask that it
-      has no meaning under.
+    ValueError: the implementation is unknown, or the encoding is causal only and `causal` is False.
+    UserError: the implementation is 'fused', which does not support the encoding.
   """
   return attend_emptied(without_padding(q), without_padding(k), encoding, **how)
 
@@ -38,16 +38,16 @@ def attend(q, k, encoding, **how):
 def attend_emptied(
   q, k, encoding, *, causal=True, window=0, implementation='auto', block=128, ring=False
 ):
-  """The same, for ends whose padding holds 0 already, as that of a cache does.
+  """Like `attend`, for queries and keys whose padding is already 0, as in a cache.
 
   Args:
-    q, k, encoding: as of `attend`.
-    causal: whether a query sees no key of later order. For the rest see `mask.py`.
-    window: keys that a query sees, itself included, by order; 0: all.
+    q, k, encoding: see `attend`.
+    causal: whether keys of later order are masked. `mask.py` has the other rules.
+    window: number of keys that a query sees, itself included, counted by order; 0: all.
     implementation: 'reference', 'blockwise', 'fused', or 'auto', see `choose`.
-    block: queries and keys in a block of 'blockwise', times the encoding's trait `tile`. Need not
-      divide T or S.
-    ring: whether `k` is a ring buffer, in which the newest keys may lie before the oldest.
+    block: queries and keys in a block of 'blockwise', times the encoding's trait `tile`. It need
+      not divide T or S.
+    ring: whether `k` is a ring buffer, in which the newest keys may come before the oldest.
   """
   kind = encoding.module
   if kind.causal_only and not causal:
@@ -70,20 +70,20 @@ def attend_emptied(
 
 
 def choose(T, S, encoding, dtype='float32'):
-  """What 'auto' takes for T queries and S keys in `dtype`, and why."""
+  """Returns what 'auto' selects for T queries and S keys in `dtype`, and the reason."""
   if encoding.widest_block and S > encoding.widest_block:
-    return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys at once'
+    return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys in a block'
   if not unsupported_hook(encoding) and has_cudnn(
     T, S, encoding.dims.H * encoding.head_width_factor, dtype
   ):
-    return 'fused', f'{name_of(encoding)} adds nothing to scores, and cuDNN takes {dtype}'
+    return 'fused', f'{name_of(encoding)} adds nothing to logits, and cuDNN supports {dtype}'
   if T * S <= REFERENCE_UP_TO:
-    return 'reference', f'{T} x {S} scores are few enough to be held at once'
-  return 'blockwise', f'{T} x {S} scores are more than {REFERENCE_UP_TO:,}: in blocks of them'
+    return 'reference', f'{T} x {S} logits are few enough for one pass'
+  return 'blockwise', f'{T} x {S} logits are more than {REFERENCE_UP_TO:,}: too many for one pass'
 
 
 def ascending(k):
-  """Keys of a ring buffer by ascending order, which a carry relies on; empty slots come first."""
+  """Sorts the keys of a ring buffer by order, as a carry requires; empty slots come first."""
   first = jnp.iinfo(k.order.dtype).min
   rank_BS = jnp.argsort(jnp.where(k.segment_ids >= 0, k.order, first), axis=1)
 

@@ -1,8 +1,8 @@
-"""Attention to the keys that a cache stores of the tokens so far: forward only, exact.
+"""Attention over the keys that a cache stores: forward only, exact.
 
-A layer that sees all has a slot for each token; one with a window or with chunks has as many as it
-sees, as a ring. The keys of each layer are arrays of their own, and those of a head lie together:
-so products read them where they are, and one token's key is written in place.
+A layer that sees all tokens has a slot for each token. A layer with a window or chunks has a ring
+buffer with as many slots as it sees tokens. Each layer has its own arrays, and the keys of a head
+are contiguous: products read keys without a copy, and one token's key is written in place.
 """
 
 import jax
@@ -15,13 +15,13 @@ from posjax.encodings.core.entry import without_padding
 
 
 def empty(one, batch, slots):
-  """Keys without a token, each of the shape and dtype of `one`, as `LayerCache` stores them."""
+  """Returns empty slots with the shapes and dtypes of `one`, in the layout of `LayerCache`."""
   keys = jax.tree.map(lambda x: jnp.zeros((batch, slots, *x.shape[2:]), x.dtype), one)
   return swap_axes(keys.replace(segment_ids=keys.segment_ids - 1))
 
 
 def grow(keys, slots):
-  """The same keys with more slots. Their ring, if they are one, has not come round yet."""
+  """Returns the keys with more slots. A ring buffer must not have wrapped around yet."""
   more = slots - keys.order.shape[1]
   pad = lambda x: jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2))
   keys = swap_axes(keys)
@@ -30,15 +30,15 @@ def grow(keys, slots):
 
 
 def attend_stored(q, k, keys, length, encoding, **how):
-  """What the queries `q` gather from `keys` and their own `k`, and the keys with these stored.
+  """Returns the outputs of the queries `q` over `keys` and `k`, and `keys` with `k` stored.
 
   Args:
-    q, k, encoding, **how: as of `attend`.
-    keys: `AttentionInput` as `LayerCache` has them.
-    length: how many tokens came before.
+    q, k, encoding, **how: see `attend`; `k` are the keys of the new tokens.
+    keys: `AttentionInput` in the layout of `LayerCache`.
+    length: number of earlier tokens.
   """
   slots = keys.order.shape[1]
-  # Keys of several calls do not count up by one together, and were turned when they were made.
+  # Stored and new keys together are not consecutive, and the hook `key` has encoded both already.
   q, k = without_padding(q), without_padding(k.replace(consecutive=False, position_features=()))
   if q.h.shape[1] == 1:
     keys = write(keys, k, length % slots)
@@ -48,29 +48,29 @@ def attend_stored(q, k, keys, length, encoding, **how):
 
 
 def write(keys, new, slot):
-  """Puts one token, leaves [B or 1, 1, ...], into a slot."""
+  """Writes one token, leaves [B or 1, 1, ...], into a slot."""
   axes = jax.tree.map(lambda _: 1, keys).replace(h=2, v=2)
 
   def put(x, new, axis):
     new = jnp.broadcast_to(new, (len(x), *new.shape[1:]))
     return lax.dynamic_update_slice_in_dim(x, new, slot, axis)
 
-  # A loop of one turn, since XLA moves nothing out of it: a write for each product that reads the
-  # keys would copy them all.
+  # A loop with one iteration, because XLA moves nothing out of a loop: a separate write for each
+  # product that reads the keys would copy all keys.
   write_all = lambda _, keys: jax.tree.map(put, keys, swap_axes(new), axes)
   return lax.fori_loop(slot, slot + 1, write_all, keys)
 
 
 def newest(both, length, slots):
-  """What the slots hold after the new tokens, which stand in `both` behind the slots so far."""
+  """Returns the slots after the new tokens; `both` has the old slots, then the new tokens."""
   last = length + both.order.shape[1] - slots - 1
   slot = jnp.arange(slots)
-  token = last - (last - slot) % slots  # the newest of those whose slot it is
+  token = last - (last - slot) % slots  # the newest token that belongs in this slot
   source = jnp.where(token >= length, slots + token - length, slot)
   return jax.tree.map(lambda x: jnp.take(x, source, axis=1), both)
 
 
 def beside(old, new):
-  """Both, one behind the other along S; all rows, where they share the new ones."""
+  """Concatenates both along S; `new` is broadcast to all rows if they share it."""
   return jnp.concatenate([old, jnp.broadcast_to(new, (len(old), *new.shape[1:]))], axis=1)
 

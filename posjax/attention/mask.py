@@ -1,8 +1,8 @@
-"""Who sees whom: a question of order and segment, answered from the two ends and never stored.
+"""Which query sees which key: computed from order and segment_ids of both, and never stored.
 
-A query sees a key of its own segment; under `causal` not a later one; under a `window` only keys
-less than `window` away in order, itself included (0: any distance). Causality, packing, padding,
-empty cache slots and sliding windows are all this one rule.
+A query sees the keys of its own segment; with `causal` none of later order; with `window` only
+keys less than `window` away in order, itself included (0: any distance). Causality, packing,
+padding, empty cache slots and sliding windows all follow from this one rule.
 """
 
 import flax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 def visible(q, k, *, causal, window):
-  """[B or 1, 1, T, S], true where a query of `q` sees a key of `k`."""
+  """Returns the mask [B or 1, 1, T, S], true where a query of `q` sees a key of `k`."""
   order_q, order_k = q.order[:, None, :, None], k.order[:, None, None, :]
   segment_q, segment_k = q.segment_ids[:, None, :, None], k.segment_ids[:, None, None, :]
   mask = (segment_q == segment_k) & (segment_k >= 0)
@@ -23,9 +23,9 @@ def visible(q, k, *, causal, window):
 
 
 def in_chunks(at, pos, chunk):
-  """`at`, where tokens see those of their own chunk of a text alone (Llama 4); chunk 0: all.
+  """Returns `at` with chunks: a token sees only its own chunk of a text (Llama 4); 0: no chunks.
 
-  Each chunk of `chunk` positions becomes a segment; for fewer than 32,768 documents in a row.
+  Each chunk of `chunk` positions becomes a segment. A row must have fewer than 32,768 documents.
   """
   if not chunk:
     return at
@@ -36,7 +36,7 @@ def in_chunks(at, pos, chunk):
 
 @flax.struct.dataclass
 class Extent:
-  """Smallest and largest order and segment of some tokens, padding aside; whether there is any."""
+  """Smallest and largest order and segment of all tokens but padding; whether padding exists."""
 
   first: jax.Array
   last: jax.Array
@@ -46,19 +46,18 @@ class Extent:
 
 
 def extent(at):
-  """The `Extent` of all tokens at `at`, over rows and positions: scalars."""
+  """Returns the `Extent` of all tokens of `at`, over rows and positions: scalars."""
   valid = at.segment_ids >= 0
   padded = ~jnp.all(valid)
   return Extent(*_range(at.order, valid), *_range(at.segment_ids, valid), padded)
 
 
 def reachable(q, k, *, causal, window):
-  """Whether any query within the extent `q` may see any key within `k`; extents broadcast.
+  """Returns whether a query within the extent `q` may see a key within `k`; extents broadcast.
 
-  It may be true of a pair of blocks that turns out to be all masked, never false of one that is
-  not.
+  It may be true for a pair of blocks that is fully masked; it is never false for any other pair.
   """
-  # Also false where either end is all padding: its extent is empty, low above high.
+  # Also false if all queries or all keys are padding: their extent is empty, low above high.
   reach = (q.low <= k.high) & (k.low <= q.high)
   if causal:
     reach &= k.first <= q.last
@@ -68,9 +67,9 @@ def reachable(q, k, *, causal, window):
 
 
 def fully_visible(q, k, *, causal, window):
-  """Whether every query within the extent `q` sees every key within `k`; extents broadcast.
+  """Returns whether every query within the extent `q` sees every key within `k`; they broadcast.
 
-  It may be false of a pair of blocks in which all see all, never true of another one.
+  It may be false for a pair of blocks that is fully visible; it is never true for any other pair.
   """
   one = (q.low == q.high) & (k.low == k.high) & (q.low == k.low) & ~q.padded & ~k.padded
   if causal:

@@ -1,7 +1,7 @@
-"""Products of heads, in the form that they want.
+"""Matrix products of heads, in their own layout.
 
-Hooks see the heads of a token side by side, [B, T, N, H]; products want the tokens of a head so,
-[B, N, T, H]. Query heads that share a key head are more queries to it.
+Hooks see [B, T, N, H], the heads of a token contiguous; products use [B, N, T, H], the tokens of a
+head contiguous. Query heads that share a key head are treated as more queries of one head.
 """
 
 import jax.numpy as jnp
@@ -10,13 +10,13 @@ from posjax.encodings.core.arrays import at_least_float32
 
 
 def swap_axes(tokens):
-  """Tokens with h and v in the other form: [..., T, N, H] to [..., N, T, H], and back."""
+  """Returns tokens with h and v in the other layout: [..., T, N, H] to [..., N, T, H], and back."""
   v = None if tokens.v is None else tokens.v.swapaxes(-2, -3)
   return tokens.replace(h=tokens.h.swapaxes(-2, -3), v=v)
 
 
 def qk_logits(q_BNTH, k_BKSH):
-  """q . k of N query heads and K key heads: [B, N, T, S]."""
+  """Returns q . k of N query heads and K key heads, [B, N, T, S]."""
   s = jnp.einsum(
     'BKTH,BKSH->BKTS', _group_heads(q_BNTH, k_BKSH), k_BKSH,
     preferred_element_type=at_least_float32(q_BNTH),
@@ -25,17 +25,18 @@ def qk_logits(q_BNTH, k_BKSH):
 
 
 def weighted_values(p_BNTS, v_BKSH):
-  """Values weighted by p, in the dtype of p: [B, N, T, H]."""
-  # The weights are narrowed to the values: a product of bfloat16 numbers, summed in float32.
+  """Returns the sum of values weighted by p, in the dtype of p, [B, N, T, H]."""
+  # p is cast to the dtype of the values, so that bfloat16 is multiplied and float32 accumulated.
   p = _group_heads(p_BNTS.astype(v_BKSH.dtype), v_BKSH)
   o = jnp.einsum('BKTS,BKSH->BKTH', p, v_BKSH, preferred_element_type=p_BNTS.dtype)
   return _ungroup_heads(o, p_BNTS)
 
 
 def weighted_queries(x_BNTH, p_BNTS, k_BKSH):
-  """What the queries' x, weighted by p, comes to at each key, heads summed: [B, K, H, S].
+  """Returns for each key the sum over queries of p * x, [B, K, H, S].
 
-  Transposed, so that the large matrix is the right one of the product and lies as it is.
+  Query heads that share a key head are added. The result is transposed, so that the large matrix is
+  the right operand of the product and keeps its layout.
   """
   x_BKHT = _group_heads(x_BNTH, k_BKSH).mT
   p_BKTS = _group_heads(p_BNTS.astype(x_BNTH.dtype), k_BKSH)
@@ -44,7 +45,7 @@ def weighted_queries(x_BNTH, p_BNTS, k_BKSH):
 
 def _group_heads(x_BNT, k_BK):
   """[B, N, T, ...] to [B, K, N / K T, ...]."""
-  # In two steps, here and back: where heads are spread over devices, one cannot be followed.
+  # Two reshapes, here and back: XLA cannot follow the sharding of heads through a single one.
   B, K = k_BK.shape[:2]
   apart = x_BNT.reshape(B, K, -1, *x_BNT.shape[2:])
   return apart.reshape(B, K, -1, x_BNT.shape[-1])

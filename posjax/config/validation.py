@@ -1,6 +1,8 @@
-"""What makes a config's values wrong whatever the encoding and the machine; without jax."""
+"""Checks of a config that need neither the encoding nor the machine; they do not import jax."""
 
 import itertools
+import math
+from typing import NamedTuple
 
 from posjax.config.keys import flatten
 from posjax.errors import UserError, one_of, show
@@ -17,33 +19,57 @@ CHOICES = {
   'model.form': ('auto', 'decoder', 'encoder'),
 }
 
-# jax.random.key would silently cut a longer seed to its last 32 bits. Counts are int32; positions,
-# and what encodings make of them, are float32 too, which counts to 2^24. Sizes end far beyond what
-# any machine holds, so that tables which are made on the host stay small.
+
+class Interval(NamedTuple):
+  """Numbers from `low` to `high`; `excluded` says which ends are not in it."""
+
+  low: float
+  high: float
+  excluded: str = ''  # '(' the low end, ')' the high end, '()' both
+
+  def __contains__(self, number):
+    above = number > self.low if '(' in self.excluded else number >= self.low
+    below = number < self.high if ')' in self.excluded else number <= self.high
+    return above and below
+
+  def __str__(self):
+    left, right = '(' if '(' in self.excluded else '[', ')' if ')' in self.excluded else ']'
+    return f'{left}{self.low}, {self.high}{right}'
+
+
+# jax.random.key would silently cut a longer seed to its last 32 bits. Counts are int32. Positions,
+# and the tables that encodings compute from them, are float32 too, which counts to 2^24. Sizes end
+# far beyond the memory of any machine, so that tables computed on the host stay small.
+SEED = Interval(0, 2**32 - 1)
+SIZE = Interval(1, 2**20)
+LENGTH = Interval(1, 2**24)
+COUNT = Interval(1, 2**31 - 1)
+COUNT_OR_ZERO = Interval(0, 2**31 - 1)
+
 INTERVALS = {
-  '[0, 4294967295]': ('seed', 'generate.seed'),
-  '[1, 1048576]': (
+  SEED: ('seed', 'generate.seed'),
+  SIZE: (
     'model.dim', 'model.layers', 'model.heads', 'model.kv_heads', 'model.head_dim', 'model.hidden',
     'train.batch', 'train.accumulate', 'generate.samples',
   ),
-  '[1, 16777216]': ('train.length', 'attention.block'),
-  '[1, 2147483647]': (
+  LENGTH: ('train.length', 'attention.block'),
+  COUNT: (
     'train.steps', 'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'generate.tokens',
   ),
-  '[0, 2147483647]': (
+  COUNT_OR_ZERO: (
     'model.windows', 'model.chunks', 'train.max_skipped', 'optimizer.warmup', 'generate.top_k',
   ),
-  '[0, inf)': ('optimizer.weight_decay', 'generate.temperature'),
-  '(0, inf)': ('optimizer.learning_rate', 'optimizer.eps'),
-  '(0, inf]': ('optimizer.clip',),
-  '[0, 1)': ('model.dropout', 'optimizer.b1', 'optimizer.b2'),
-  '[0, 1]': ('optimizer.decay', 'optimizer.final'),
-  '(0, 1]': ('generate.top_p',),
+  Interval(0, math.inf, ')'): ('optimizer.weight_decay', 'generate.temperature'),
+  Interval(0, math.inf, '()'): ('optimizer.learning_rate', 'optimizer.eps'),
+  Interval(0, math.inf, '('): ('optimizer.clip',),
+  Interval(0, 1, ')'): ('model.dropout', 'optimizer.b1', 'optimizer.b2'),
+  Interval(0, 1): ('optimizer.decay', 'optimizer.final'),
+  Interval(0, 1, '('): ('generate.top_p',),
 }
 
 
 def validate(config):
-  """Raises UserError for the first value that is wrong whatever the encoding and the machine."""
+  """Raises UserError for the first wrong value that needs no encoding and no machine to find."""
   check_values(config)
   values = flatten(config)
   for key, divisor in (('model.heads', 'model.kv_heads'), ('train.batch', 'train.accumulate')):
@@ -64,18 +90,20 @@ def validate(config):
 def check_mesh(mesh):
   for axis, devices in mesh.items():
     if devices < 1 and devices != -1:
-      raise UserError(f'mesh.{axis} = {devices}: must be positive, or -1, all that are left')
+      raise UserError(f'mesh.{axis} = {devices}: must be positive, or -1 for all remaining devices')
   if len(left := [axis for axis in mesh if mesh[axis] == -1]) > 1:
-    raise UserError(f'mesh.{left[1]} = -1: only one axis takes all that are left; {left[0]} does')
+    raise UserError(
+      f'mesh.{left[1]} = -1: only one axis can take all remaining devices; mesh.{left[0]} does'
+    )
 
 
 def check_init(init):
-  """Without a run to start from, nothing else of `init` means anything."""
+  """Checks that the other keys of `init` come with a run to start from."""
   files.check_local('init.run', init.run)
   check_checkpoint('init.checkpoint', init.checkpoint)
   for key in ('fresh', 'frozen'):
     if init[key] and not init.run:
-      raise UserError(f'init.{key} = {init[key]}: it needs init.run, a run to start from')
+      raise UserError(f'init.{key} = {init[key]}: it needs init.run, the run to start from')
 
 
 def check_checkpoint(key, which):
@@ -95,15 +123,8 @@ def check_values(config):
   for interval, keys in INTERVALS.items():
     for key in keys:
       numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
-      if not all(inside(number, interval) for number in numbers):
+      if not all(number in interval for number in numbers):
         raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
-
-
-def inside(number, interval):
-  low, high = map(float, interval[1:-1].split(', '))
-  above = number >= low if interval[0] == '[' else number > low
-  below = number <= high if interval[-1] == ']' else number < high
-  return above and below
 
 
 def check_multiple(key, number, divisor_key, divisor):
@@ -116,20 +137,22 @@ def check_multiple(key, number, divisor_key, divisor):
 
 
 def check_patterns(config):
-  """Encodings, windows and chunks are tiled over the depth together."""
+  """Checks that encodings, windows and chunks, tiled over the depth, have lengths that fit."""
   lengths = {
     'encoding.layers': len(config.encoding.layers), 'model.windows': len(config.model.windows),
     'model.chunks': len(config.model.chunks),
   }
   for (one, m), (other, n) in itertools.combinations(lengths.items(), 2):
     if 0 in (m, n) or (m != n and 1 not in (m, n)):
-      raise UserError(f'{one} has {m} entries, {other} {n}: each needs 1, or both the same number')
+      raise UserError(
+        f'{one} has {m} entries, {other} {n}: each needs 1, or both need the same number'
+      )
   longest = max(lengths, key=lengths.get)
   check_multiple('model.layers', config.model.layers, f'the length of {longest},', lengths[longest])
 
 
 def longest_warmup(config):
-  """Steps that are left for it: not the last one, nor those in which 'wsd' decays."""
+  """Returns the most warm-up steps: all but the last, and but those in which 'wsd' decays."""
   steps, optimizer = config.train.steps, config.optimizer
   cooling = round(optimizer.decay * steps) if optimizer.schedule == 'wsd' else 0
   return steps - max(cooling, 1)

@@ -1,20 +1,20 @@
-"""PaTH-FoX: reflections between a key and a query, and a gate for each token that lets both fade.
+"""PaTH-FoX: PaTH's reflections, and FoX's forget gate of each token, which lowers the logits.
 
-Yang et al. 2025, arXiv 2505.16381; the gates are those of Lin et al. 2025, arXiv 2503.02130.
+Yang et al. 2025, arXiv 2505.16381; the gates are from Lin et al. 2025, arXiv 2503.02130.
 
   A_ij = (q_i^T (H_i H_(i-1) … H_(j+1)) k_j + sum_{l = j+1 .. i} log f_l) / sqrt(H)
 
-The authors' code divides the gates by sqrt(H) too. Where only the products are to be divided, as
-in FoX alone, a chain of both is the encoding: 'path+fox'.
+As in the authors' code, the gates are divided by sqrt(H) too. To divide only the products, as FoX
+alone does, use the chain 'path+fox'.
 """
 
-from posjax.encodings.core.chain import pair_of_part
+from posjax.encodings.core.combinators import share
 from posjax.encodings.fox import Fox
 from posjax.encodings.path import Path
 
 
 class PathFox(Path):
-  """Features and carry are pairs: what `Path` has, and what `Fox` has."""
+  """PaTH with forget gates; features and carry are pairs, of `Path` and of `Fox`."""
 
   bias: float = 0.0
 
@@ -38,12 +38,12 @@ class PathFox(Path):
 
   def score(self, s_BNTS, pair, carry):
     q_BNTH, c_BNT = carry
-    s_BNTS, q_BNTH = super().score(s_BNTS, pair_of_part(pair, 0), q_BNTH)
-    s_BNTS, c_BNT = self.fox.score(s_BNTS, pair_of_part(pair, 1), c_BNT)
+    s_BNTS, q_BNTH = super().score(s_BNTS, share(pair, 0), q_BNTH)
+    s_BNTS, c_BNT = self.fox.score(s_BNTS, share(pair, 1), c_BNT)
     return s_BNTS, (q_BNTH, c_BNT)
 
   def weights(self):
-    self.fox.weights()  # makes them: they are part of these
+    self.fox.weights()  # creates them; the line below includes them
     return super().weights()
 
 

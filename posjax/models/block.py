@@ -1,4 +1,4 @@
-"""One layer of a Transformer: attention, then an MLP, each adding to a stream that it normalises.
+"""One layer of a Transformer: attention, then an MLP; each normalizes the stream and adds to it.
 
 Pre-norm form (Xiong et al. 2020, arXiv 2002.04745), RMSNorm (Zhang and Sennrich 2019, arXiv
 1910.07467), SwiGLU (Shazeer 2020, arXiv 2002.05202), grouped-query heads (Ainslie et al. 2023,
@@ -23,7 +23,7 @@ from posjax.sharding import constrain_batch
 
 
 def fan_in(inputs, scale=1.0):
-  """Normal, variance scale / fan-in; the first `inputs` axes are summed over."""
+  """Returns a normal initializer of variance scale / fan-in; the first `inputs` axes are summed."""
 
   def init(rng, shape, dtype):
     stddev = math.sqrt(scale / math.prod(shape[:inputs]))
@@ -34,13 +34,13 @@ def fan_in(inputs, scale=1.0):
 
 @flax.struct.dataclass
 class LayerCache:
-  """What one layer keeps of the tokens so far.
+  """The cache of one layer.
 
-  keys   `AttentionInput`, leaves [B, S, ...], but h and v [B, K, S, H], as products read them; the
-         t-th token is in slot t % S, and an empty slot has segment -1, so that nothing sees it;
-         or None
-  state  its encoding's
-  ring   whether there are fewer slots than tokens may come, so that new keys overwrite old ones
+  keys   `AttentionInput`, leaves [B, S, ...], but h and v [B, K, S, H], the layout of products.
+         Token t is in slot t % S. An empty slot has segment -1, so that no query sees it.
+         None: the layer stores no keys
+  state  the state of the layer's encoding
+  ring   whether tokens may outnumber slots, so that new keys overwrite old ones
   """
 
   keys: AttentionInput | None
@@ -49,10 +49,10 @@ class LayerCache:
 
 
 class Sublayer(nn.Module):
-  """What the two halves of a block share: float32 weights, computed with in `dtype`."""
+  """The base of both halves of a block: float32 weights, cast to `dtype` for computation."""
 
   dims: Dims
-  depth: int  # of the whole stack: what its layers add together has the variance of one
+  depth: int  # of the entire stack: the sum of what its layers add has the variance of one
   dtype: str
 
   def weight(self, name, init):
@@ -60,7 +60,7 @@ class Sublayer(nn.Module):
 
 
 class Attention(Sublayer):
-  """Projections, the encoding's hooks, attention, and the way back into the stream."""
+  """Projections, the encoding's hooks, attention, and the output projection."""
 
   causal: bool
   window: int
@@ -68,7 +68,7 @@ class Attention(Sublayer):
 
   @nn.compact
   def __call__(self, x_BTD, memory, length, at, encoding):
-    """`memory` may hold keys, of `length` tokens, to which those of `x_BTD` come."""
+    """`memory` may hold keys of `length` tokens; the keys of `x_BTD` are then added to it."""
     q_BTNH = product(x_BTD, self.weight('query_DNH', fan_in(1)))
     k_BTKH = product(x_BTD, self.weight('key_DKH', fan_in(1)))
     v_BTKH = product(x_BTD, self.weight('value_DKH', fan_in(1)))
@@ -86,7 +86,7 @@ class Attention(Sublayer):
 
 
 def cheap(function):
-  """Made again for the gradient: what it makes on the way is not worth the memory that keeps it."""
+  """Recomputes `function` in the backward pass: its intermediates are not worth the memory."""
   return jax.checkpoint(function, prevent_cse=False)
 
 
@@ -113,7 +113,7 @@ def make_norm(kind, dtype, name):
 
 
 class Block(nn.Module):
-  """One layer. Attention, then MLP; each reads the normalised stream and adds to it."""
+  """One layer: attention, then an MLP; each reads the normalized stream and adds to it."""
 
   dims: Dims
   depth: int

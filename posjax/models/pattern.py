@@ -1,7 +1,7 @@
-"""Which encoding, window and chunk each layer has, and where their weights and states are.
+"""The encoding, window and chunk of each layer, and where their weights and states are.
 
-Layers may differ: rotary ones with a window between ones that see all without positions (RNoPE-SWA,
-Yang et al. 2025, arXiv 2501.18795), or bases that differ between local and global layers.
+Layers may differ: rotary layers with a window between layers that see all tokens without positions
+(RNoPE-SWA, Yang et al. 2025, arXiv 2501.18795), or other bases in local than in global layers.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from posjax.errors import UserError
 
 
 class Layer(NamedTuple):
-  """The name of its encoding; keys that a query sees, and tokens of a chunk, each 0 if all."""
+  """A layer's encoding by name, keys that a query sees, and tokens of a chunk; 0 means all."""
 
   encoding: str
   window: int
@@ -28,10 +28,10 @@ class Layer(NamedTuple):
 class Pattern:
   """Encoding, window and chunk of each layer, tiled over the depth.
 
-  A plain value, so that Linen does not adopt the encodings as submodules: their weights are all in
-  one place of the tree, params['encoding'][name], and swapping an encoding swaps one subtree.
-  `names` are those of the encodings; without them each has its file's name, and a second setting of
-  one is 'rope_2'.
+  A plain dataclass, so that Linen does not adopt the encodings as submodules. All their weights are
+  in params['encoding'][name], so that replacing an encoding replaces one subtree. `names` are the
+  names of the encodings; by default each has the name of its file, and a second setting of the same
+  encoding is 'rope_2'.
   """
 
   encodings: tuple[Encoding, ...]
@@ -44,7 +44,7 @@ class Pattern:
 
   @property
   def by_name(self):
-    """Each encoding once."""
+    """The encodings by name, each once."""
     named = {}
     for i, encoding in enumerate(self.encodings):
       alike = [other for other in named.values() if name_of(other) == name_of(encoding)]
@@ -60,11 +60,11 @@ class Pattern:
 
   @property
   def limit(self):
-    """How many positions all of the encodings can represent; None: any."""
+    """The number of positions that all encodings can represent; None: any."""
     return min((e.limit for e in self.encodings if e.limit is not None), default=None)
 
   def layers(self):
-    """The `Layer`s; a pattern of one goes with any other."""
+    """Returns a `Layer` for each layer; shorter fields are tiled to the length of the pattern."""
     names = self.names or [
       next(name for name, other in self.by_name.items() if other == encoding)
       for encoding in self.encodings
@@ -73,7 +73,7 @@ class Pattern:
     return [*map(Layer, *tiled)]
 
   def all_layers(self, groups):
-    """{name: encoding} as the sequence sees them: with the weights of all its layers."""
+    """Returns {name: encoding}, each with dims for the weights of all its layers."""
     names = [layer.encoding for layer in self.layers()]
     return {
       name: encoding.with_dims(
@@ -88,9 +88,9 @@ class Pattern:
     }
 
   def init_states(self, batch, capacity, groups, *, train, rng):
-    """The encodings' states: of the sequence by name, and of each layer, leaves [groups, ...].
+    """Returns the states of the sequence by name, and of each layer, leaves [groups, ...].
 
-    All encodings draw from the same `rng`, so that equal ones draw the same.
+    All encodings draw from the same `rng`, so that equal encodings draw equal values.
     """
     states = {
       name: encoding.init_state(batch, capacity, train, rng)
@@ -104,14 +104,14 @@ class Pattern:
     return {name: state.sequence for name, state in states.items()}, layers
 
   def in_layers(self, weights, groups):
-    """The pattern's encodings as its layers see them, a `Bound` each, without the layers' weights;
-    and these, to be put in by `with_layer`, leaves [groups, ...]."""
+    """Returns a `Bound` for each layer of the pattern, without the weights of single layers, and
+    these weights, leaves [groups, ...], which `with_layer` adds."""
     names = [layer.encoding for layer in self.layers()]
     bound, layered = [], []
     for i, name in enumerate(names):
       shared, own = split(weights[name])
       bound.append(Bound(self.by_name[name], shared))
-      # A name's layers follow each other in its weights: group after group, in order in each.
+      # The layers of a name are in order in its weights: by group, then by layer of the group.
       turn, count = names[:i].count(name), names.count(name)
       layered.append(jax.tree.map(
         lambda w, n=count, i=turn: w.reshape(groups, n, *w.shape[1:])[:, i], own
@@ -120,7 +120,7 @@ class Pattern:
 
 
 def split(weights):
-  """Weights that all layers share, and those that each has of its own; None where the other has."""
+  """Splits weights into those that layers share and those of single layers; None for the rest."""
 
   def only(layered):
     def keep(path, leaf):
@@ -132,17 +132,17 @@ def split(weights):
 
 
 def with_layer(bound, layered):
-  """A `Bound` with the weights of one layer put in."""
+  """Returns a `Bound` with the weights of one layer added."""
   merge = lambda shared, own: own if shared is None else shared
   weights = jax.tree.map(merge, bound.weights, layered, is_leaf=lambda x: x is None)
   return bound.replace(weights=weights)
 
 
 def check_axes(name, encoding, axes):
-  """Raises UserError, with those that do, if an encoding does not read positions of `axes` axes."""
+  """Raises UserError, naming alternatives, if an encoding cannot read positions of `axes` axes."""
   if encoding.axes not in (None, axes):
     able = [other for other in names() if find(other).axes in (None, axes)]
     raise UserError(
-      f'encoding.{name}: it reads {counted(encoding.axes)}, and these positions have {axes}; '
-      f'these take {axes}: {", ".join(able)}'
+      f'encoding.{name}: it reads {counted(encoding.axes)}, but the positions have {axes}; '
+      f'encodings for {axes}: {", ".join(able)}'
     )

@@ -1,28 +1,28 @@
 """Products of activations and weights, with gradients that XLA's fast CPU kernel can compute.
 
-On a CPU XLA has a fast kernel for float32 products a_MK b_KN whose operands lie as written: rows of
-a, and rows of b, one after the other. The gradient of the weights in y = x w is x^T dy. Autodiff
-leaves that transpose to the product, which then takes a slow path: 36 instead of 69 GFLOP/s for
-x [4096, 256] and dy [4096, 1024] on one core, 21 where x and dy have an axis of rows as well
-(AMD EPYC with AVX2, jax 0.10.2, 2026-11-30). So here the smaller of x and dy is transposed first.
+On a CPU, XLA has a fast kernel for float32 products a_MK b_KN if both operands are row-major. The
+gradient of the weights in y = x w is x^T dy. Autodiff leaves that transpose to the product, which
+then takes a slow path: 36 instead of 69 GFLOP/s for x [4096, 256] and dy [4096, 1024] on one core,
+and 21 if x and dy also have an axis of rows (AMD EPYC with AVX2, jax 0.10.2, 2026-11-30). Therefore
+this module transposes the smaller of x and dy first.
 
-The fast kernel rearranges the weights in each call, which few rows do not repay: for 16 of them,
-decoded together, the other path takes half the time.
+The fast kernel rearranges the weights in each call, which does not pay off for few rows: for 16
+rows, decoded together, the other path takes half the time.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-FEW = 32  # rows, up to which the fast kernel is the slower one
+FEW = 32  # up to this many rows, the fast kernel is slower
 
 
 def product(x, w, axes=1):
-  """Sums over the last `axes` axes of `x` and the first `axes` of `w`: [..., *rest of w].
+  """Contracts the last `axes` axes of `x` with the first `axes` of `w`: [..., *rest of w].
 
-  Forward-mode autodiff is not defined for it on a CPU.
+  On a CPU it does not support forward-mode autodiff.
   """
-  # Several axes as one: XLA may transpose the weights otherwise, for each token that is decoded.
+  # Collapse several axes into one: otherwise XLA may transpose the weights for each decoded token.
   x, w = lax.collapse(x, x.ndim - axes), lax.collapse(w, 0, axes)
   if not has_fast_kernel(x.dtype):
     return jnp.tensordot(x, w, 1)
@@ -30,9 +30,9 @@ def product(x, w, axes=1):
 
 
 def has_fast_kernel(dtype):
-  """Whether transposes come first; elsewhere products take them as they are, or none was measured.
+  """Returns whether to transpose first; other devices are fast without, or were not measured.
 
-  The kernel has no float64, which takes the same path so that tests see it to the last digit.
+  The kernel has no float64, but float64 takes this path too, so that tests check every digit.
   """
   return jax.default_backend() == 'cpu' and dtype != jnp.bfloat16
 
@@ -60,7 +60,7 @@ matmul.defvjp(lambda x, w_IO: (matmul(x, w_IO), (x, w_IO)), backward)
 
 
 def transposed_product(x_MI, dy_MO):
-  """x^T dy, [I, O]. The barriers keep XLA from folding the transposes into the product again."""
+  """Returns x^T dy, [I, O]. The barriers stop XLA from folding the transposes into the product."""
   if x_MI.shape[1] > dy_MO.shape[1]:
     return lax.optimization_barrier(transposed_product(dy_MO, x_MI)).T
   return lax.optimization_barrier(x_MI.T) @ dy_MO

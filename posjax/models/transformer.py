@@ -1,7 +1,7 @@
 """The Transformer: a stack of blocks over embedded tokens, with any encoding in each layer.
 
-Vaswani et al. 2017, arXiv 1706.03762; a decoder alone: Radford et al. 2019 (GPT-2). The layers are
-scanned, so that compiling costs the same at any depth.
+Vaswani et al. 2017, arXiv 1706.03762; decoder-only: Radford et al. 2019 (GPT-2). The layers are
+scanned, so that compile time does not depend on the depth.
 """
 
 import functools
@@ -28,11 +28,11 @@ from posjax.sharding import constrain_batch, replicated
 
 @flax.struct.dataclass
 class Cache:
-  """What a text so far has left behind.
+  """The cache of a model.
 
-  layers  a `LayerCache` of each layer: groups of those of the pattern
-  states  of the encodings, by name: what their hook `positions` needs
-  length  how many tokens there are
+  layers  a `LayerCache` for each layer, by group, then by layer of the pattern
+  states  states of the sequence of each encoding, by name, for the hook `positions`
+  length  number of tokens so far
   """
 
   layers: tuple[tuple[LayerCache, ...], ...]
@@ -41,7 +41,7 @@ class Cache:
 
 
 class Group(nn.Module):
-  """The layers of one pattern, one after the other: what is scanned over the depth."""
+  """The layers of one pattern in order; the model scans it over the depth."""
 
   windows: tuple[int, ...]
   block: Mapping
@@ -57,8 +57,7 @@ class Group(nn.Module):
 
 
 class Transformer(nn.Module):
-  """Tokens to outputs, such as logits of the next token. Fields are the config's section `model`.
-  """
+  """Maps tokens to outputs, such as next-token logits. Fields: the config's section `model`."""
 
   pattern: Pattern
   vocabulary: int
@@ -76,8 +75,8 @@ class Transformer(nn.Module):
   dtype: str = 'float32'
   attention: Mapping = flax.core.FrozenDict()
   causal: bool = True
-  outputs: int | None = None  # numbers for each token; None: one for each of the vocabulary
-  axes: int = 1  # of a position
+  outputs: int | None = None  # per token; None: the size of the vocabulary
+  axes: int = 1  # axes of a position
 
   @property
   def shares_table(self):
@@ -92,24 +91,26 @@ class Transformer(nn.Module):
 
   @property
   def groups(self):
-    """How often the pattern is repeated."""
+    """The number of repetitions of the pattern."""
     if self.layers % len(self.pattern):
-      raise ValueError(f'{self.layers} layers are no multiple of a pattern of {len(self.pattern)}')
+      raise ValueError(
+        f'{self.layers} layers are not a multiple of a pattern of {len(self.pattern)}'
+      )
     return self.layers // len(self.pattern)
 
   @nn.compact
   def __call__(self, tokens_BT, at, cache=None, *, train=False, rng=None):
-    """Logits [B, T, V] in float32 at least, and the cache with these tokens in it.
+    """Returns logits [B, T, V] in float32 or wider, and the cache with these tokens added.
 
     Args:
-      tokens_BT: the tokens' numbers.
-      at: `Positions`, where they are.
-      cache: from `init_cache`, or a former call; None: the tokens see each other only.
-      train: whether to drop out; needs an rng named 'dropout' then.
-      rng: a key, if an encoding draws positions and there is no cache, which holds the draw.
+      tokens_BT: token ids.
+      at: the `Positions` of the tokens.
+      cache: from `init_cache`, or a previous call; None: the tokens see only each other.
+      train: whether to apply dropout, which needs an rng named 'dropout'.
+      rng: a key, if an encoding draws positions and `cache` is None (a cache holds the draw).
 
     Raises:
-      ValueError: one line, if `at` has another shape, or numbers that cannot count tokens.
+      ValueError: one line, if `at` has another shape, or a dtype that cannot count tokens.
     """
     at = checked(at, *tokens_BT.shape)
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
@@ -119,7 +120,7 @@ class Transformer(nn.Module):
       states, layers = self.pattern.init_states(B, T, self.groups, train=train, rng=rng)
     else:
       states = cache.states
-    # Tokens have variance 1 here, and sinusoids 1/2: neither drowns the other.
+    # Tokens then have variance 1 and sinusoids 1/2, so that neither dominates.
     x_BTD = replicated(table_VD.astype(self.dtype))[tokens_BT] * self.dim**0.5
     x_BTD, ats, states = self._embed(x_BTD, at.replace(ids=tokens_BT), weights, states)
     x_BTD = nn.Dropout(self.dropout, deterministic=not train)(constrain_batch(x_BTD))
@@ -140,13 +141,13 @@ class Transformer(nn.Module):
     return self._logits(x_BTD, table_VD), cache
 
   def _embed(self, x_BTD, at, weights, states):
-    """The embedded tokens, where they are in the eyes of each encoding, and the states after."""
+    """Returns embeddings, the positions that each encoding uses, by name, and the new states."""
     ats, states, dtype = {}, dict(states), jnp.promote_types(self.dtype, jnp.float32)
     for name, encoding in self.pattern.all_layers(self.groups).items():
       if self.causal and encoding.looks_ahead:
-        raise UserError(f'encoding.{name}: it reads later tokens, which this model is to predict')
+        raise UserError(f'encoding.{name}: it reads later tokens, which this model must predict')
       if encoding.causal_only and not self.causal:
-        raise UserError(f'encoding.{name}: it is causal only, and this model sees later tokens')
+        raise UserError(f'encoding.{name}: it is causal only, but this model sees later tokens')
       check_axes(name, encoding, at.pos.shape[-1])
       encoding = Bound(encoding, weights[name])
       ats[name], states[name] = encoding.locate(at, states[name], dtype)
@@ -162,7 +163,7 @@ class Transformer(nn.Module):
     )
 
   def _scan(self, group, x_BTD, caches, weights, context):
-    """All groups, compiled as one."""
+    """Scans over all groups, so that one group is compiled."""
     stack = nn.scan(
       nn.remat(Group, prevent_cse=False) if self.remat else Group,
       variable_axes={'params': 0},
@@ -173,7 +174,7 @@ class Transformer(nn.Module):
     return stack(**group.keywords, name='layers')(x_BTD, caches, weights, None, *context)[0]
 
   def _unrolled(self, group, x_BTD, cache, weights, context):
-    """Group after group: a scan would copy the weights and keys of each group for every token."""
+    """Runs group after group: a scan would copy each group's weights and keys for every token."""
     layers, params = [], unstacked(self.get_variable('params', 'layers'), self.groups)
     weights = unstacked(weights, self.groups)
     for own, caches, weight in zip(params, cache.layers, weights, strict=True):
@@ -184,7 +185,7 @@ class Transformer(nn.Module):
     return x_BTD, tuple(layers)
 
   def _logits(self, x_BTD, table_VD):
-    # Not the table's transpose: XLA may write that out for each token.
+    # Contract with the table itself: XLA may materialize its transpose for each token.
     if self.shares_table:
       product, head = 'BTD,VD->BTV', table_VD
     else:
@@ -195,16 +196,16 @@ class Transformer(nn.Module):
     return jnp.einsum(product, x_BTD, head.astype(self.dtype), preferred_element_type=dtype)
 
   def init_cache(self, batch, capacity, *, slots=None, pos_dtype='int32', rng=None):
-    """A cache without a token in each of `batch` rows.
+    """Returns an empty cache of `batch` rows.
 
     Args:
       batch: rows.
-      capacity: how many tokens a row may come to hold, for encodings that it matters to.
-      slots: how many there is room for, until it is grown; None: all. A layer with a window or
-        chunks has no more slots than that. The caller counts the tokens: later ones overwrite the
-        first.
-      pos_dtype: that of `Positions.pos`.
-      rng: a key, needed if an encoding draws positions: it draws once for all that will come.
+      capacity: the most tokens that a row will hold, for encodings that depend on it.
+      slots: tokens that fit before `grow` is needed; None: `capacity`. A layer with a window or
+        chunks has no more slots than its window or chunk. The caller counts the tokens: without
+        `grow`, later tokens overwrite the first.
+      pos_dtype: the dtype of `Positions.pos`.
+      rng: a key, needed if an encoding draws positions: it draws once for all later tokens.
     """
     states, layers = self.pattern.init_states(
       batch, capacity, self.groups, train=False, rng=rng
@@ -223,7 +224,7 @@ class Transformer(nn.Module):
     return Cache(tuple(map(group, unstacked(layers, self.groups))), states, jnp.int32(0))
 
   def grow(self, cache, slots):
-    """The cache with room for `slots` tokens in each row."""
+    """Returns the cache with room for `slots` tokens in each row."""
     room = self._slots(slots)
     return cache.replace(layers=tuple(
       tuple(
@@ -233,11 +234,11 @@ class Transformer(nn.Module):
     ))
 
   def _slots(self, slots):
-    """Those of each layer of the pattern, if a layer that sees all has `slots`."""
+    """Returns the slots of each layer of the pattern; a layer that sees all tokens has `slots`."""
     return [min(own.window or slots, own.chunk or slots, slots) for own in self.pattern.layers()]
 
   def _keys(self, encoding, pos_dtype, state, layer_state):
-    """What the encoding makes of one token's key: shapes and dtypes of what is cached."""
+    """Returns the key of one token after the encoding's hooks: shapes and dtypes for the cache."""
     bound = Bound(encoding, encoding.init_weights(jax.random.key(0)))
     batch = max((len(x) for x in jax.tree.leaves((state, layer_state))), default=1)
     one = jnp.zeros((batch, 1), jnp.int32)
@@ -250,25 +251,25 @@ class Transformer(nn.Module):
 
 
 def unstacked(tree, groups):
-  """The tree of each group, of one with leaves [groups, ...]; what is so already stays so."""
+  """Splits a tree with leaves [groups, ...] into a list, one tree per group; a list stays as is."""
   if isinstance(tree, list):
     return tree
   return [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(groups)]
 
 
 def from_config(config, task):
-  """The model of a resolved config for a `Task`.
+  """Returns the model of a resolved config for a `Task`.
 
   Raises:
-    UserError: the task has no such form of a model, or the encoding's arguments do not fit it.
+    UserError: the task does not support the form, or the encoding's arguments do not fit the model.
   """
   sizes = dict(config.model)
   windows, chunks, form = (sizes.pop(key) for key in ('windows', 'chunks', 'form'))
   form = task.forms[0] if form == 'auto' else form
   if form not in task.forms:
     raise UserError(
-      f'model.form = {form}: task.name is {config.task.name}, whose models are '
-      f'{" or ".join(task.forms)}; auto takes {"the first" * (len(task.forms) > 1) or "that"}'
+      f'model.form = {form}: task.name is {config.task.name}, which supports '
+      f'{" or ".join(task.forms)}; auto selects {"the first" * (len(task.forms) > 1) or "that"}'
     )
   attention = flax.core.FrozenDict(config.attention)
   model = Transformer(
@@ -285,7 +286,7 @@ def from_config(config, task):
 
 @functools.partial(jax.jit, static_argnums=0)
 def init(model, rng):
-  """The first weights."""
+  """Returns the initial weights."""
   one = jnp.zeros((1, 1), jnp.int32)
   at = Positions(jnp.zeros((1, 1, model.axes), jnp.int32), one, one)
   return model.init(rng, one, at, rng=rng)['params']

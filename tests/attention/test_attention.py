@@ -1,4 +1,4 @@
-"""Attention: who sees whom, which blocks are visited, what memory it takes, and its edge cases."""
+"""Attention: visibility, visited blocks, choice of implementation, meshes and edge cases."""
 
 import functools
 import math
@@ -34,18 +34,18 @@ WAYS = pytest.mark.parametrize('way', [REFERENCE, FIVES], ids=['reference', 'blo
 
 
 def at_order(order, segment_ids):
-  """Positions that are the order."""
+  """Returns positions that equal the order."""
   order = jnp.broadcast_to(jnp.int32(order), jnp.shape(segment_ids))
   return Positions(order[..., None], order, jnp.int32(segment_ids))
 
 
 def tokens(order, segment_ids, h, v=None):
-  """One end of attention there."""
+  """Returns the queries or keys at these positions."""
   return at_order(order, segment_ids).attach(h, v)
 
 
 def draw_ends(queries, keys, rows=('0', '0')):
-  """Queries and keys of two batch rows; those of a row are of one segment, or of those given."""
+  """Returns queries and keys of two batch rows, with one segment per row or those given."""
   rng = np.random.default_rng(0)
   q, k, v = (
     jnp.asarray(rng.normal(size=(2, length, n, DIMS.H)))
@@ -56,7 +56,7 @@ def draw_ends(queries, keys, rows=('0', '0')):
   return q, tokens(np.arange(keys), ids(keys), k, v)
 
 
-# Who sees whom.
+# Visibility.
 
 
 @pytest.mark.parametrize('causal, window', MASKS)
@@ -79,7 +79,7 @@ def test_visible_equals_the_oracle_in_any_order(causal, window):
 @pytest.mark.parametrize('causal, window', MASKS)
 def test_reachable_never_misses_a_visible_pair(causal, window):
   rng = np.random.default_rng(1)
-  # Blocks near each other, apart, mixed, in one and in many segments, of padding in part.
+  # Blocks near and far, mixed, in one or many segments, partly padding.
   low, spread = rng.integers(-20, 20, (2, 3000, 1, 1)), rng.integers(1, 12, (3000, 1, 1))
   order = low + rng.integers(0, spread, (2, 3000, 2, 3))
   segment_ids = rng.integers(-1, 2, (2, 3000, 1, 1)) + rng.integers(0, 2, (2, 3000, 2, 3))
@@ -96,7 +96,7 @@ def test_reachable_never_misses_a_visible_pair(causal, window):
 
 
 def block(first, last, row='0'):
-  """Tokens of order first, …, last in one segment, or in those given."""
+  """Returns tokens of order first, …, last in one segment, or in those given."""
   order = np.arange(first, last + 1)
   return at_order(order, segments(row * len(order) if len(row) == 1 else row))
 
@@ -113,7 +113,7 @@ def block(first, last, row='0'):
     (block(8, 9), block(0, 4), 5, True),
     (block(4, 7), block(0, 3, '....'), 0, False),  # padding
     (block(4, 7, '....'), block(0, 3), 0, False),
-    (block(0, 3, '0...'), block(1, 4), 0, False),  # the order of padding counts for nothing
+    (block(0, 3, '0...'), block(1, 4), 0, False),  # the order of padding is ignored
     (block(0, 3), block(2, 5, '..00'), 0, False),
     (block(8, 9), block(0, 5, '0000..'), 5, False),
   ],
@@ -137,7 +137,7 @@ def test_reachable_skips_what_nothing_sees(q, k, window, expected):
     (block(4, 7), block(0, 3, '.000'), 0, False),
   ],
 )
-def test_whole_is_where_all_see_all(q, k, window, expected):
+def test_fully_visible_blocks_are_those_without_a_masked_pair(q, k, window, expected):
   assert bool(fully_visible(extent(q), extent(k), causal=True, window=window)) is expected
   assert bool(visible(q, k, causal=True, window=window).all()) is expected
 
@@ -156,22 +156,22 @@ def test_a_window_has_two_sides(q, k, any_seen, all_seen):
 
 
 def chunked(pos, row, chunk):
-  """Who sees whom among tokens at these positions, in chunks, whatever their order: [T, S]."""
+  """Returns which of these tokens see each other in chunks, regardless of order: [T, S]."""
   at = at_order(np.arange(len(row)), segments(row))
   at = in_chunks(at, jnp.asarray(pos)[None, :, None], chunk)
   return np.asarray(visible(at, at, causal=False, window=0)[0, 0])
 
 
-def test_chunks_are_those_of_each_document():
-  """Padding on either side; both documents have a first chunk, and neither sees the other's."""
+def test_chunks_do_not_cross_documents():
+  """With padding on both sides; first chunks of two documents do not see each other."""
   row, pos = '..00000111111.', np.array([0, 0, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 6, 9])
   got = chunked(pos, row, 3)
   for i, j in np.ndindex(*got.shape):
     assert got[i, j] == (row[i] == row[j] != '.' and pos[i] // 3 == pos[j] // 3)
 
 
-def test_chunks_far_out_are_told_apart():
-  """The last of those that have a number of their own, and the first that has not."""
+def test_distant_chunks_stay_separate():
+  """Checks the last chunk with a unique number and the first without one."""
   last = 65_535 * 3
   np.testing.assert_array_equal(
     chunked(np.array([0, 256 * 3, last, last + 2, last + 3, 0]), '000001', 3),
@@ -180,7 +180,7 @@ def test_chunks_far_out_are_told_apart():
       [1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1],
     ],
   )
-  at = at_order(np.arange(3), np.full((1, 3), 32_767))  # the last document that has room
+  at = at_order(np.arange(3), np.full((1, 3), 32_767))  # the largest segment id that fits
   at = in_chunks(at, jnp.array([0, last, last + 2])[None, :, None], 3)
   assert at.segment_ids.dtype == jnp.int32 and (at.segment_ids >= 0).all()
   assert at.segment_ids[0, 0] < at.segment_ids[0, 1] == at.segment_ids[0, 2]
@@ -190,7 +190,7 @@ def test_chunks_far_out_are_told_apart():
 
 
 class Visits(Encoding):
-  """Tells `seen` of each pair of blocks that it is asked for a bias of; rows share it."""
+  """Records in `seen` each pair of blocks whose bias it computes; rows share the bias."""
 
   seen = []
 
@@ -208,7 +208,7 @@ class Wide(Visits):
 
 
 def visits(q, k, module=None, **how):
-  """First orders of the queries and keys of each pair of blocks that were visited."""
+  """Returns the first query order and key order of each visited pair of blocks."""
   Visits.seen.clear()
   jax.block_until_ready(attend(q, k, Bound(module or Visits()), **how))
   jax.effects_barrier()
@@ -217,7 +217,7 @@ def visits(q, k, module=None, **how):
 
 @pytest.mark.parametrize('causal, window', [(True, 0), (True, 5), (False, 0), (False, 5)])
 @pytest.mark.parametrize('row', ['0' * 24, '0' * 8 + '1' * 16, '....' + '0' * 16 + '....'])
-def test_blocks_that_are_all_masked_are_not_visited(causal, window, row):
+def test_fully_masked_blocks_are_skipped(causal, window, row):
   q, k = draw_ends(24, 24, rows=(row, row))
   how = dict(causal=causal, window=window)
   mask = oracle.visible(q.order, k.order, q.segment_ids, k.segment_ids, **how)[0]
@@ -226,26 +226,26 @@ def test_blocks_that_are_all_masked_are_not_visited(causal, window, row):
   assert blocks.all() == (row == '0' * 24 and not causal and not window)
 
 
-def test_auto_takes_blocks_where_scores_are_many():
+def test_auto_uses_blockwise_for_many_scores():
   side = math.isqrt(REFERENCE_UP_TO)
   for T, S in [(side, side), (1, side**2), (side, side + 1), (2, side**2)]:
     kind, reason = choose(T, S, Nope().with_dims(DIMS))
     assert kind == ('reference' if T * S <= side**2 else 'blockwise') and f'{T} x {S}' in reason
   assert visits(*draw_ends(side, side), block=side // 2) == [(0, 0)]
-  # The last query comes with the last key, so queries begin at 1.
+  # The last query has the order of the last key, so queries begin at 1.
   first, second = 1, 1 + side // 2
   want = [(first, 0), (first, side // 2), (second, 0), (second, side // 2), (second, side)]
   assert visits(*draw_ends(side, side + 1), block=side // 2) == want
 
 
-def test_blocks_are_no_wider_than_an_encoding_takes():
+def test_widest_block_limits_the_block_size():
   pairs = [(0, 0), (4, 0), (4, 4)]
   for how in (dict(implementation='blockwise', block=8), {}):
     assert visits(*draw_ends(8, 8), Narrow(), **how) == pairs
   assert visits(*draw_ends(4, 4), Narrow()) == [(0, 0)]
 
 
-def test_blocks_are_as_many_queries_and_keys_as_the_encoding_says():
+def test_tile_sets_the_block_shape():
   pairs = [(2 * i, 8 * j) for i in range(6) for j in range(2) if 8 * j <= 2 * i + 1]
   assert visits(*draw_ends(12, 12), Wide(), **FOURS) == pairs
 
@@ -254,7 +254,7 @@ def test_blocks_are_as_many_queries_and_keys_as_the_encoding_says():
 
 
 class Poison(Encoding):
-  """Adds `value` to the score of each pair that is masked."""
+  """Adds `value` to the score of each masked pair."""
 
   value: float = 0.0
 
@@ -263,7 +263,7 @@ class Poison(Encoding):
 
 
 def solve(q, k, encoding, **how):
-  """Output, and gradients with respect to queries, keys and values."""
+  """Returns the output, and gradients with respect to queries, keys and values."""
 
   def f(q_BTNH, k_BSKH, v_BSKH):
     return attend(q.replace(h=q_BTNH), k.replace(h=k_BSKH, v=v_BSKH), encoding, **how)
@@ -274,7 +274,7 @@ def solve(q, k, encoding, **how):
 
 @WAYS
 def test_masked_scores_reach_neither_output_nor_gradient(way):
-  """exp(1e30) is infinite: multiplied by 0 in the backward pass, it would be NaN."""
+  """exp(1e30) is infinite; multiplied by 0 in the backward pass, it would give NaN."""
   q, k = draw_ends(12, 12, rows=('..0000111122', '000000000000'))
 
   @jax.jit
@@ -305,7 +305,7 @@ def test_a_query_that_sees_nothing_gets_zero_and_gives_no_gradient(way):
 
 @WAYS
 def test_grouped_heads_equal_repeated_heads(way):
-  """Query head n is served by key head n // G; their gradients add up."""
+  """Query head n reads key head n // G; gradients of a shared key head are added."""
   q, k = draw_ends(7, 12, rows=('0', '0'))
   G = DIMS.N // DIMS.K
   repeat = lambda x: jnp.repeat(x, G, axis=2)
@@ -320,7 +320,7 @@ def test_grouped_heads_equal_repeated_heads(way):
 
 @WAYS
 def test_scores_and_sums_of_bfloat16_are_float32(way):
-  """bfloat16 knows neither 256.5 nor 257."""
+  """bfloat16 represents neither 256.5 nor 257."""
   q_h = jnp.bfloat16([1, 0.5]).reshape(1, 1, 1, 2)
   k_h = jnp.bfloat16([[256, 0], [256, 1]]).reshape(1, 2, 1, 2)
   q, k = tokens([0], segments('0'), q_h), tokens([0, 1], segments('00'), k_h, k_h)
@@ -341,8 +341,8 @@ class Moved(Encoding):
 
 
 @WAYS
-def test_what_is_added_to_all_scores_changes_nothing(way):
-  """However little that is: exp(-1e5) is 0."""
+def test_adding_a_constant_to_all_scores_changes_nothing(way):
+  """Even for a very low value: exp(-1e5) is 0."""
   q, k = draw_ends(12, 12, rows=('..0000111122', '000000000000'))
 
   @jax.jit
@@ -357,7 +357,7 @@ def test_what_is_added_to_all_scores_changes_nothing(way):
 
 @WAYS
 def test_sums_of_bfloat16_are_rounded_once(way):
-  """Of 16 keys with the same score each has a 16th, of which nothing is lost."""
+  """Sixteen keys with equal scores weigh 1/16 each, which bfloat16 represents exactly."""
   draw = lambda seed: np.random.default_rng(seed).normal(size=(1, 16, 1, 64))
   zeros, v, r = (jnp.bfloat16(x) for x in (np.zeros((1, 16, 1, 64)), draw(0), draw(1)))
   row = segments('0' * 16)
@@ -376,12 +376,12 @@ def test_sums_of_bfloat16_are_rounded_once(way):
     close(got, jnp.broadcast_to(jnp.bfloat16(mean), got.shape), 0, 0)
 
 
-# Fused attention, which on a CPU is JAX's own.
+# Fused attention; on a CPU, JAX's implementation in XLA.
 
 
 @pytest.mark.parametrize('causal, window', [(True, 0), (True, 4), (False, 4)])
 def test_fused_equals_reference(causal, window):
-  """Also of keys wider than values, of queries that see nothing and of keys that nobody sees."""
+  """Also for keys wider than values, queries that see nothing, and keys that no query sees."""
   q, k = draw_ends(12, 12, rows=('..00001111..', '000000000000'))
   twice = lambda x: jnp.concatenate([x, 2 * x], axis=-1)
 
@@ -395,7 +395,7 @@ def test_fused_equals_reference(causal, window):
     ]
 
   for got, want in both(q, k):
-    close(got, want, 1e-5, 1e-5)  # JAX's own takes scores in float32
+    close(got, want, 1e-5, 1e-5)  # JAX computes scores in float32
 
 
 def with_hook(hook):
@@ -405,7 +405,7 @@ def with_hook(hook):
 @pytest.mark.parametrize('hook', [
   'key_block', 'position_bias', 'init_carry', 'score', 'output', 'finish',
 ])
-def test_fused_is_refused_what_happens_within_attention(hook):
+def test_fused_refuses_encodings_with_hooks_within_attention(hook):
   q, k = draw_ends(3, 3)
   for encoding in (with_hook(hook), Chain((Rope(), with_hook(hook)))):
     with pytest.raises(UserError, match=f'^attention.implementation: .* has no {hook}, which '):
@@ -428,8 +428,8 @@ def test_an_unknown_implementation_is_refused():
   (64, 64, Pope(), 64, 'bfloat16', 'fused'), (64, 64, Pope(), 72, 'bfloat16', 'reference'),
   (64, 64, Path(), 64, 'bfloat16', 'reference'), (64, 65, Path(), 64, 'bfloat16', 'blockwise'),
 ])
-def test_auto_takes_cudnn_where_it_can(T, S, module, H, dtype, kind, monkeypatch):
-  """Of 16 bits, even lengths and heads of a multiple of 8 up to 128, as wide as they are then."""
+def test_auto_uses_cudnn_where_supported(T, S, module, H, dtype, kind, monkeypatch):
+  """Requires 16 bits, even lengths, and head widths that are multiples of 8 up to 128."""
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   encoding = module.with_dims(Dims(D=32, N=4, K=2, H=H))
   assert choose(T, S, encoding, jnp.dtype(dtype))[0] == kind
@@ -437,7 +437,7 @@ def test_auto_takes_cudnn_where_it_can(T, S, module, H, dtype, kind, monkeypatch
   assert choose(T, S, encoding, jnp.dtype(dtype))[0] != 'fused'
 
 
-def test_auto_goes_by_the_dtype_of_the_queries(monkeypatch):
+def test_auto_depends_on_the_dtype_of_the_queries(monkeypatch):
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   monkeypatch.setattr(attention, 'fused', lambda q, k, **how: 'fused')
   q, k = draw_ends(4, 4)
@@ -450,8 +450,8 @@ def test_auto_goes_by_the_dtype_of_the_queries(monkeypatch):
 @pytest.mark.parametrize('axis_type', [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize('module', [Alibi(), StickBreaking(remainder=False)], ids=['', 'carry'])
 @WAYS
-def test_rows_spread_over_devices_by_other_means_than_ours(axis_type, module, way):
-  """Inside `shard_map`, and on an explicit mesh: attention brings no mesh of its own."""
+def test_attention_works_in_shard_map_and_on_explicit_meshes(axis_type, module, way):
+  """Inside `shard_map`, and on an explicit mesh: attention does not set a mesh itself."""
   q, k = draw_ends(12, 12)
   encoding = Bound(module.with_dims(DIMS))
   function = lambda q, k: solve(q, k, encoding, **way)

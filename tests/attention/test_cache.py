@@ -1,4 +1,4 @@
-"""Decoding from the cache gives what one pass over the whole text gives, for every encoding."""
+"""For every encoding, decoding from the cache equals one forward pass over the entire text."""
 
 import functools
 
@@ -25,10 +25,10 @@ from tests.support.problem import FIVES, REFERENCE, close, segments
 pytestmark = pytest.mark.usefixtures('float64')
 
 LENGTH = 24
-PADDING = 3  # of the second row; it divides no chunk and no window below, nor do they divide it
+PADDING = 3  # of the second row; no divisor or multiple of a chunk or window below
 DRAW = jax.random.key(11)
-# Encodings, windows and chunks of layers that differ; in the last one layers of one encoding differ
-# too, by the weights that each has of its own.
+# Layers with different encodings, windows and chunks; in the last pattern, layers of one encoding
+# also differ, because each has its own weights.
 PATTERNS = {
   'RNoPE-SWA': ((Rope(), Nope()), (5, 0)),
   'local and global bases': ((Rope(base=100.0), Rope()), (5, 0)),
@@ -43,7 +43,8 @@ FAST = {'RNoPE-SWA', 'chunks', 'chunks and carries', 'chunks, windows, carries'}
 
 
 def transformer(encodings, attention, windows=(0,), chunks=(0,)):
-  """Two layers at least; three layers that differ are there twice, for the weights of each."""
+  """Returns a model of at least two layers; patterns of three are repeated, for the weights of
+  each."""
   layers = len(encodings) * (1 if len(encodings) == 2 else 2)
   model = Transformer(
     pattern=None, vocabulary=17, dim=32, layers=layers, heads=4, kv_heads=2,
@@ -54,7 +55,7 @@ def transformer(encodings, attention, windows=(0,), chunks=(0,)):
 
 
 def draw_params(model, *args):
-  """Random weights, those of the encoding large; no scale of a norm is left at 1."""
+  """Returns random weights, large ones for the encoding; no norm keeps a scale of 1."""
   shapes = jax.eval_shape(functools.partial(model.init, rng=DRAW), jax.random.key(0), *args)
   shapes = shapes['params']
   rng = np.random.default_rng(8)
@@ -67,7 +68,7 @@ def draw_params(model, *args):
 
 
 def text(pos_BT):
-  """Two rows of tokens; the second ends early and is padded on the right."""
+  """Returns two rows of tokens; the second is shorter and padded on the right."""
   tokens_BT = jnp.asarray(np.random.default_rng(9).integers(17, size=(2, LENGTH)))
   order = jnp.int32(np.arange(LENGTH)[None].repeat(2, 0))
   segment_ids = segments('0' * LENGTH, '0' * (LENGTH - PADDING) + '.' * PADDING)
@@ -75,14 +76,14 @@ def text(pos_BT):
 
 
 def shift_second(x):
-  """Its padding goes to the left, as in all prompts. Order counts columns, wherever the text is."""
+  """Moves padding to the left, as in all prompts. Order counts columns, padding included."""
   return x.at[1].set(jnp.roll(x[1], PADDING, axis=0))
 
 
 def decode(model, params, tokens_BT, at):
-  """Prefill in two chunks of eight, the cache grown between them, then token by token: logits."""
+  """Returns logits: prefill in two chunks of eight, growing the cache between, then by token."""
   prefill, step = jax.jit(model.apply), jax.jit(lambda *args: model.apply(*args))
-  # A draw of positions depends on how many there are.
+  # Drawn positions depend on the capacity.
   spare = 0 if any(e.depends_on_capacity for e in model.pattern.encodings) else 3
   cache = model.init_cache(2, LENGTH + spare, slots=8, pos_dtype=at.pos.dtype, rng=DRAW)
   logits = []
@@ -95,12 +96,12 @@ def decode(model, params, tokens_BT, at):
     logits.append(new)
     if start == 0:
       cache = model.grow(cache, LENGTH + spare)
-  assert prefill._cache_size() == 2 and step._cache_size() == 1  # nothing is traced again
+  assert prefill._cache_size() == 2 and step._cache_size() == 1  # no retracing
   return jnp.concatenate(logits, axis=1)
 
 
 def check_decoding(pos_BT, encodings, *layers):
-  """Forward is one pass by `reference`; decoding, by `blockwise`, sees slots that are empty yet."""
+  """One forward pass uses `reference`; decoding uses `blockwise` and meets empty slots."""
   tokens_BT, at = text(pos_BT)
   model = transformer(encodings, REFERENCE, *layers)
   params = draw_params(model, tokens_BT, at)
@@ -112,7 +113,7 @@ def check_decoding(pos_BT, encodings, *layers):
 
 
 def jumps():
-  """Positions that leave some out; no more of them than a draw has."""
+  """Returns positions with gaps, no farther than a draw reaches."""
   steps = np.random.default_rng(10).integers(1, 3, size=(2, LENGTH), dtype=np.int32)
   return np.cumsum(steps, axis=1, dtype=np.int32) - 1
 

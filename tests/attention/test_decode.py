@@ -1,4 +1,4 @@
-"""Keys that a cache stores: which slot holds which token, and nothing of padding."""
+"""The key cache: which slot holds which token, and padding that leaves no trace."""
 
 import functools
 
@@ -20,7 +20,7 @@ SEED = 3
 
 
 def tokens(start, stop, padding=0, heads=1, consecutive=False):
-  """Keys, or queries, of tokens `start` to `stop`; the first `padding` of a text are none."""
+  """Returns keys or queries of tokens `start` to `stop`; the first `padding` are padding."""
   order = jnp.arange(start, stop, dtype=jnp.int32)[None]
   segment_ids = jnp.where(order < padding, -1, 0)
   at = Positions(order[..., None], order, segment_ids, consecutive=consecutive)
@@ -35,7 +35,7 @@ def stored(q, k, keys, length, window=0, ring=False, encoding=ENCODING):
 
 
 def read(parts, slots, padding=0, window=0):
-  """Outputs of all tokens, read in parts from a cache with `slots`, and the keys in the end."""
+  """Returns outputs of all tokens, decoded in parts with a cache of `slots`, and the final keys."""
   keys, outputs, ring = decode.empty(tokens(0, 1), 1, slots), [], window > 0
   for start, stop in zip(parts, parts[1:], strict=False):
     q, k = tokens(start, stop, padding, DIMS.N), tokens(start, stop, padding)
@@ -48,7 +48,7 @@ def read(parts, slots, padding=0, window=0):
   ((0, 5, 6, 7, 8), 9), ((0, 3, 4, 9, 10), 4), ((0, 1, 2, 3, 4, 5, 6, 7), 3), ((0, 11), 4),
   ((0, 4, 8, 12), 4), ((0, 2, 3, 7, 8, 9), 5),
 ])
-def test_a_slot_holds_the_newest_of_its_tokens(parts, slots):
+def test_a_slot_holds_its_newest_token(parts, slots):
   _, keys = read(parts, slots, window=slots)
   newest = {token % slots: token for token in range(parts[-1])}
   everything = tokens(0, parts[-1])
@@ -66,15 +66,15 @@ def test_a_slot_holds_the_newest_of_its_tokens(parts, slots):
 @pytest.mark.parametrize(('parts', 'slots', 'window'), [
   ((0, 5, 6, 7, 12), 12, 0), ((0, 3, 4, 9, 10, 11), 4, 4), ((0, 7, 8, 9, 10), 3, 3),
 ])
-def test_a_text_in_parts_is_attended_as_in_one_piece(parts, slots, window):
+def test_decoding_in_parts_equals_one_pass(parts, slots, window):
   got, _ = read(parts, slots, window=window)
   n = parts[-1]
   want = attend(tokens(0, n, heads=DIMS.N), tokens(0, n), ENCODING, window=window)
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-def test_positions_declared_consecutive_are_stored_as_any():
-  """Those of two calls do not count up by one together."""
+def test_consecutive_is_dropped_when_keys_are_stored():
+  """Positions of two calls together are not consecutive."""
   encoding, keys = Bound(Alibi().with_dims(DIMS)), decode.empty(tokens(0, 1), 1, 9)
   got = []
   for start, stop in ((0, 4), (4, 5), (5, 9)):
@@ -85,9 +85,9 @@ def test_positions_declared_consecutive_are_stored_as_any():
   np.testing.assert_allclose(jnp.concatenate(got, axis=1), want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('kind', [Nope, StickBreaking])  # the second adds the token's own value
-def test_padding_is_stored_as_nothing(kind):
-  """NaN in it reaches no query and no slot."""
+@pytest.mark.parametrize('kind', [Nope, StickBreaking])  # StickBreaking adds the token's own value
+def test_stored_padding_is_ignored(kind):
+  """NaN in padding reaches no query and no slot."""
   encoding = Bound(kind().with_dims(DIMS))
   nan = lambda x: x.replace(
     h=jnp.where(x.segment_ids[..., None, None] < 0, jnp.nan, x.h),
@@ -104,7 +104,7 @@ def test_padding_is_stored_as_nothing(kind):
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-def test_a_cache_that_grows_keeps_what_it_has():
+def test_growing_a_cache_keeps_its_keys():
   _, keys = read((0, 4, 5), 5)
   grown = decode.grow(keys, 8)
   assert grown.segment_ids.tolist() == [[0] * 5 + [-1] * 3]

@@ -1,7 +1,7 @@
-"""The kernel of blocks: its own gradient, what it makes of declared structure, and what that costs.
+"""The blockwise kernel: its custom gradient, its use of declared structure, and its memory.
 
-The contract of every encoding (test_encodings.py) compares it with attention all at once, at any
-places. Here it meets autodiff of a plain scan, and places that count up by one.
+The contract of every encoding (test_encodings.py) compares it with `reference` at arbitrary
+positions. Here it is compared with autodiff of a plain scan, and at consecutive positions.
 """
 
 import collections
@@ -47,7 +47,7 @@ from tests.support.problem import (
 pytestmark = pytest.mark.usefixtures('float64')
 
 def solve(way, given, **how):
-  """Output, and the gradient of all that attention is given: fractions of positions, features."""
+  """Returns the output and gradients of all inputs, fractional positions and features included."""
   o, pull = trees.vjp(lambda q, k, bound: way(q, k, bound, **how), *given)
   return o, pull(jnp.cos(o))
 
@@ -70,7 +70,7 @@ def test_the_kernel_equals_autodiff_of_a_scan(encoding, mask):
 
 
 class Reads(Encoding):
-  """Adds to outputs the queries, times what their weights gather of the keys' positions."""
+  """Adds to each output its query times the weighted sum of the keys' positions."""
 
   def output(self, o_BTNH, p_BNTS, pair):
     pos_BTN = jnp.einsum('BNTS,BS->BTN', p_BNTS, pair.k.pos[..., 0])
@@ -78,7 +78,7 @@ class Reads(Encoding):
 
 
 def test_all_hooks_equal_autodiff_of_a_scan():
-  """Carries, which are read in the end too; a bias; weights that are not divided; outputs."""
+  """Carries, also read at the end; a bias; weights without normalization; a changed output."""
   compare(Chain((Path(rank=5), Kerple(), StickBreaking(), Reads())), CAUSAL)
 
 
@@ -86,7 +86,7 @@ def test_all_hooks_equal_autodiff_of_a_scan():
 
 
 def consecutive(first, length):
-  """Positions that all rows share and that count up by one."""
+  """Returns consecutive positions that all rows share."""
   order = jnp.arange(first, first + length, dtype=jnp.int32)[None]
   return Positions(
     order[..., None], order, jnp.zeros_like(order), consecutive=True, ids=order % DIMS.V
@@ -94,20 +94,20 @@ def consecutive(first, length):
 
 
 def packed(at):
-  """For two rows: one document; and two, of which the second ends before the keys do."""
+  """Returns segments of two rows: one document; two documents and padding after them."""
   second = jnp.where(at.order < 90, at.order // 50, -1)
   return at.replace(segment_ids=jnp.concatenate([at.segment_ids, second]))
 
 
-# 27 queries among 94 keys. In blocks of 8, of which neither is a multiple, there are keys as near
-# as can be, and keys more than 40 positions away on either side, where `linear_beyond` tells. The
-# blocks before a query are 3, 11, … away at least: with Shaw's clip of 4, 3 is almost beyond.
+# 27 queries among 94 keys, neither a multiple of the block size 8. Some keys are adjacent, others
+# more than 40 positions away on either side, where `linear_beyond` matters. Earlier blocks are at
+# least 3, 11, … away from a query: with Shaw's clip of 4, 3 is almost beyond the clip.
 QUERIES, KEYS = packed(consecutive(40, 27)), packed(consecutive(6, 94))
 SIDES = {'both sides': dict(causal=False, window=0)} | {n: mask for n, (mask, _) in MASKS.items()}
 
 
 def structured(encoding, mask, queries=27, keys=94):
-  """By blocks at positions that are declared to be consecutive, and all at once."""
+  """Compares `blockwise` at positions declared consecutive with `reference`."""
   at_q, at_k = (
     jax.tree.map(lambda x, n=n: x[:, :n], at) for at, n in ((QUERIES, queries), (KEYS, keys))
   )
@@ -131,7 +131,7 @@ def declares(encoding):
 
 @pytest.mark.slow
 def test_consecutive_positions_give_the_same_numbers(encoding):
-  """What declares no structure does not notice them: it is the same program."""
+  """An encoding without declared structure ignores the declaration: the program is the same."""
   if declares(encoding):
     structured(encoding, SIDES['causal window' if encoding.causal_only else 'both sides'])
     return
@@ -155,27 +155,27 @@ DECLARED = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize('module, mask', DECLARED)
-def test_what_is_declared_gives_the_same_numbers_under_each_mask(module, mask):
+def test_declared_structure_gives_the_same_numbers_under_each_mask(module, mask):
   structured(module, mask)
 
 
-def test_both_parts_of_a_chain_are_passed_on_both_sides():
+def test_declared_structure_of_a_chain_works_without_a_causal_mask():
   buckets = T5(buckets=12, max_distance=20, bidirectional=True)
   structured(Chain((buckets, Alibi())), SIDES['both sides'])
 
 
-def test_blocks_that_divide_the_lengths_are_where_others_are():
+def test_declared_structure_works_if_blocks_divide_the_lengths():
   structured(Kerple(), SIDES['both sides'], queries=16, keys=88)
 
 
 @pytest.mark.parametrize('declared', [(True, True), (True, False), (False, True), (False, False)])
-def test_distances_are_made_where_both_ends_are_declared(declared):
+def test_distance_tables_need_consecutive_queries_and_keys(declared):
   q, k = (
     at.replace(consecutive=one).attach(jnp.zeros((2, at.order.shape[1], DIMS.N, DIMS.H)))
     for at, one in zip((QUERIES, KEYS), declared, strict=True)
   )
   made = distance_tables(q, k, Bound(Alibi().with_dims(DIMS)), 8, 8)
-  if all(declared):  # from the end of 4 blocks of queries, from 40 on, to 12 of keys, from 6 on
+  if all(declared):  # 4 blocks of queries from 40 on, 12 of keys from 6 on
     distance = 40 + 31 - 6 - np.arange(32 + 96)
     close(made, -slopes(DIMS.N)[:, None] * jnp.abs(distance))
   else:
@@ -183,7 +183,7 @@ def test_distances_are_made_where_both_ends_are_declared(declared):
 
 
 def test_a_bias_that_reads_the_queries_of_one_row():
-  """It is made once for all rows, as there are no others; its gradient goes to the queries too."""
+  """The only row computes the bias; its gradient reaches the queries too."""
   encoding, at = Shaw(clip=3, with_values=False), consecutive(5, 12)
 
   @jax.jit
@@ -194,11 +194,11 @@ def test_a_bias_that_reads_the_queries_of_one_row():
   close(*both(draw(encoding, batch=1)))
 
 
-# What is made how often, and kept.
+# How often biases and features are computed, and what is stored.
 
 
 class Counted(DistanceBias):
-  """Tells `made` of all distances that biases are made of."""
+  """Records in `made` all distances whose biases it computes."""
 
   made = []
 
@@ -213,8 +213,8 @@ class Counted(DistanceBias):
 
 
 @pytest.mark.parametrize('declared', [False, True], ids=['by pairs', 'by distances'])
-def test_a_bias_is_made_once_for_all_rows(declared):
-  """Of two rows of 12 tokens, six pairs of blocks of four; once more on the way back."""
+def test_rows_share_one_bias_computation(declared):
+  """Two rows of 12 tokens have six pairs of blocks of four; the backward pass repeats them."""
   at = consecutive(5, 12).replace(consecutive=declared)
   given = ends(Counted(), draw(Counted(), batch=2), at, at)
   firsts = [4 * (i - j) for i in range(3) for j in range(i + 1)]
@@ -225,14 +225,14 @@ def test_a_bias_is_made_once_for_all_rows(declared):
     Counted.made.clear()
     jax.block_until_ready(jax.jit(run)())
     jax.effects_barrier()
-    if declared:  # the largest distance, from the last query on, and room for one more
+    if declared:  # from the largest distance on, with room for one more
       assert collections.Counter(Counted.made) == {((24,), 11): 1, 'block': 6 * times}
     else:
       assert sorted(Counted.made) == sorted(times * [((1, 4, 4), first) for first in firsts])
 
 
-def test_position_features_given_or_made_inside_are_the_same_bits(encoding):
-  """And nothing of them stays with queries and keys: a cache would store it."""
+def test_given_and_computed_position_features_agree_bitwise(encoding):
+  """And the hooks return tokens without features, which a cache would store."""
   at = place(encoding, segments(*ROWS))
   inputs = draw(encoding)
   bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
@@ -248,8 +248,8 @@ def test_position_features_given_or_made_inside_are_the_same_bits(encoding):
 
 
 @pytest.mark.slow
-def test_gradients_are_the_same_bits_in_each_run_and_each_compilation():
-  """Of hooks of all kinds, in the precision and at a length of training."""
+def test_gradients_are_bitwise_reproducible():
+  """With hooks of all kinds, in training precision and at a training length."""
   encoding = Chain((Shaw(), Kerple(), Fox()))
   at = consecutive(0, 512)
   with jax.enable_x64(False):
@@ -265,7 +265,7 @@ def test_gradients_are_the_same_bits_in_each_run_and_each_compilation():
 
 
 def planned_bytes(encoding, T, **way):
-  """What XLA plans for temporaries of a forward and backward pass, T queries and keys."""
+  """Returns XLA's planned bytes of temporaries for a forward and backward pass at length T."""
 
   def run(inputs, at):
     return solve(functools.partial(attend, **way), ends(encoding, inputs, at, at))
@@ -287,12 +287,12 @@ def test_memory_is_linear_in_the_length(encoding):
   assert exponent(encoding, implementation='blockwise') <= 1.1
 
 
-def test_memory_is_linear_in_the_length_by_blocks_and_quadratic_at_once():
+def test_blockwise_memory_is_linear_and_reference_memory_is_quadratic():
   assert exponent(Alibi(), implementation='blockwise') <= 1.1
   assert exponent(Alibi(), implementation='reference') > 1.8
 
 
-# FIRE's network, whose units are evaluated only where they cross 0.
+# FIRE's network, which evaluates units only where they cross 0.
 
 
 def plain(x_P, w_R, b_R, out_RN):
@@ -303,11 +303,11 @@ RISING = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0])
 
 
 @pytest.mark.parametrize('b_R', [
-  -0.5 * RISING,  # all cross, in the middle
-  [3.0, 2.0, 1.0, 0.0, 0.0, 0.0],  # none does: all are on, or stay on the edge
-  [-1.0, -1.0, -1.0, -3.0, -3.0, -3.0],  # none does: all are off
-  [2.0, 1.0, 0.5, -0.5, -1.0, -2.0],  # each is 0 at the end, and on before or never
-  [1.0, 0.0, -1.0, 0.2, -0.3, -5.0],  # some
+  -0.5 * RISING,  # all units cross, in the middle
+  [3.0, 2.0, 1.0, 0.0, 0.0, 0.0],  # none crosses: all are on, or at 0
+  [-1.0, -1.0, -1.0, -3.0, -3.0, -3.0],  # none crosses: all are off
+  [2.0, 1.0, 0.5, -0.5, -1.0, -2.0],  # each is 0 at the end, and on before that or never
+  [1.0, 0.0, -1.0, 0.2, -0.3, -5.0], # some cross
 ])
 def test_fire_network_equals_the_sum_over_its_units(b_R):
   rng = np.random.default_rng(0)

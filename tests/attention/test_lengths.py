@@ -1,7 +1,7 @@
-"""Scalings that depend on the length: each token is read as if the text ended there.
+"""Scalings that depend on the length: each token is read as if the text ended at that token.
 
-The contract holds them to the oracle, query by query, and decoding to the forward pass. Here they
-meet what users compare them with: RoPE as trained, a shorter text, a text in other company.
+The contract compares them with the oracle, query by query, and decoding with the forward pass. This
+file compares them with RoPE as trained, with shorter texts and with other batches.
 """
 
 import functools
@@ -47,8 +47,8 @@ def counted(length, rows=1):
 
 
 @kinds
-def test_a_text_is_read_as_one_that_ends_at_each_token(kind, float64):
-  """And what ends there, in one layer, is RoPE with frequencies of a fixed length throughout."""
+def test_each_token_is_read_as_if_the_text_ended_there(kind, float64):
+  """In one layer, the prefix equals RoPE with the frequencies of that fixed length."""
   model = make_model(SCALINGS[kind])
   tokens_BT, _ = text(np.arange(LENGTH)[None].repeat(2, 0))
   params = draw_params(model, tokens_BT, counted(LENGTH, 2))
@@ -58,14 +58,14 @@ def test_a_text_is_read_as_one_that_ends_at_each_token(kind, float64):
   for t in (1, L, L + 1, LENGTH):
     part = tokens_BT[:, :t], counted(t, 2)
     close(apply(model, *part), whole[:, :t])
-    # theta / factor, by which `long_factor` divides each plane, says the same of one length.
+    # `long_factor` divides theta per plane, so it can express one length's frequencies.
     divisors = tuple((rope.frequencies() / rope.scaled(t).theta).tolist())
     fixed = SCALINGS['longrope'] | dict(short_factor=divisors, long_factor=divisors)
     close(apply(make_model(fixed), *part)[:, -1], whole[:, t - 1])
 
 
-def test_dynamic_is_ntk_by_what_the_length_says():
-  """s max(length, L) / L - (s - 1): 4 * 64 / 16 - 3 = 13, of 64 tokens."""
+def test_dynamic_is_ntk_with_a_factor_from_the_length():
+  """The NTK factor is s max(length, L) / L - (s - 1): 4 * 64 / 16 - 3 = 13 for 64 tokens."""
   (dynamic,), (ntk,) = (
     make_model(scaling).pattern.encodings
     for scaling in (SCALINGS['dynamic'], dict(rope_type='ntk', factor=13.0))
@@ -74,7 +74,7 @@ def test_dynamic_is_ntk_by_what_the_length_says():
 
 
 @kinds
-def test_up_to_the_trained_length_it_is_rope_to_the_bit(kind):
+def test_scalings_equal_rope_bitwise_up_to_the_trained_length(kind):
   tokens_BT, at = text(np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0))
   plain, scaled = (make_model(scaling, 'float32') for scaling in ({}, SCALINGS[kind]))
   params = draw_params(plain, tokens_BT, at)
@@ -90,7 +90,7 @@ def test_up_to_the_trained_length_it_is_rope_to_the_bit(kind):
 
 @pytest.fixture(scope='module')
 def generated():
-  """{kind: tokens of a short and a long prompt alone, and of both together}, greedy."""
+  """Returns {kind: greedy tokens of a short and a long prompt alone, and of both together}."""
   greedy = dict(tokens=40, rng=jax.random.key(0), temperature=0, top_k=0, top_p=1)
   rng, found = np.random.default_rng(4), {}
   prompts = [rng.integers(256, size=n, dtype=np.int32) for n in (5, 60)]
@@ -104,8 +104,8 @@ def generated():
   return found
 
 
-def test_generation_is_rope_up_to_the_trained_length(generated):
-  """Whatever there is room for: five tokens, then eleven more; what follows is another matter."""
+def test_generation_equals_rope_up_to_the_trained_length(generated):
+  """For any cache size, over five tokens and eleven more; longer texts are not compared."""
   (plain, _), (scaled, _) = generated['rope'], generated['dynamic']
   assert (scaled[0, : L - 5 + 1] == plain[0, : L - 5 + 1]).all()
   assert (scaled[0, L - 5 + 1 :] != plain[0, L - 5 + 1 :]).any()

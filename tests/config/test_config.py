@@ -166,7 +166,7 @@ MISTAKES = {
   '--config=rope --config.encoding.layers=rope,nope,nope':
     'model.layers = 2: must be a multiple of the length of encoding.layers, 3, such as 3',
   '--config=rope --config.encoding.layers=rope,nope --config.model.windows=0,8,8':
-    'encoding.layers has 2 entries, model.windows 3: each needs 1, or both the same number',
+    'encoding.layers has 2 entries, model.windows 3: each needs 1, or both need the same number',
   '--config=rope --config.model.windows=()': 'encoding.layers has 1 entries, model.windows 0',
   '--config=rope --config.optimizer.warmup=1000':
     'optimizer.warmup = 1000: must be at most 999, as train.steps = 1000',
@@ -184,10 +184,11 @@ MISTAKES = {
   '--config=rope --config.mesh=2,1,1':
     '--config.mesh: is a section; set its keys one by one: data, fsdp, tensor',
   '--config=rope --config.mesh.fsdp=-1':
-    'mesh.fsdp = -1: only one axis takes all that are left; data does',
+    'mesh.fsdp = -1: only one axis can take all remaining devices; mesh.data does',
   '--config=rope --config.mesh.data=2 --config.mesh.fsdp=-1 --config.mesh.tensor=-1':
-    'mesh.tensor = -1: only one axis takes all that are left; fsdp does',
-  '--config=rope --config.mesh.fsdp=0': 'mesh.fsdp = 0: must be positive, or -1, all that are left',
+    'mesh.tensor = -1: only one axis can take all remaining devices; mesh.fsdp does',
+  '--config=rope --config.mesh.fsdp=0':
+    'mesh.fsdp = 0: must be positive, or -1 for all remaining devices',
   '--config=rope --config.mesh.data=-2': 'mesh.data = -2: must be positive, or -1',
   '--config=rope --config.evaluate.multiples=2,4':
     'evaluate.multiples = 2,4: must begin with 1 and increase, such as 1,2,4,8',
@@ -244,15 +245,15 @@ ENCODING_MISTAKES = {
   '--config=rope --config.encoding.rope.scaling.rope_type=yar': "'yar'; did you mean 'yarn'?",
   # Chains.
   '--config=rope --config.encoding.layers=rope+rope':
-    'encoding.rope+rope: a chain needs two encodings at least, each once; it is rope+rope',
+    'encoding.rope+rope: a chain needs two or more encodings, each once; it is rope+rope',
   '--config=local_global --config.encoding.layers=rope_local+rope_global':
-    'encoding.rope_local+rope_global: a chain needs two encodings at least, each once;',
+    'encoding.rope_local+rope_global: a chain needs two or more encodings, each once;',
   '--config=fox --config.encoding.layers=fox+path':
-    'encoding.fox+path: path makes its own score: it must come before fox, whose score would be',
+    'encoding.fox+path: path computes its own logits: it must come before fox, whose term would be',
   '--config=xpos --config.encoding.layers=rope,cope+xpos': 'encoding.cope+xpos: xpos makes its own',
   '--config=stick_breaking --config.encoding.layers=stick_breaking+alibi':
-    'encoding.stick_breaking+alibi: stick_breaking turns scores into weights: it must come after '
-    'alibi',
+    'encoding.stick_breaking+alibi: stick_breaking turns logits into attention weights: it must '
+    'come after alibi',
   # Sections that no layer reads.
   '--config=rope --config.encoding.layers=nope':
     'encoding.rope: encoding.layers is nope, so no layer would read it; start from '

@@ -1,4 +1,4 @@
-"""Chains: each part as it is alone, in the order given, with traits, weights and errors of all."""
+"""Chains: parts run in the given order; traits, weights and errors combine those of all parts."""
 
 import itertools
 
@@ -57,12 +57,12 @@ def stub(**traits):
   ('whole_positions', any), ('causal_only', any), ('contiguous', any), ('all_heads', any),
   ('own_score', any), ('looks_ahead', any), ('fractions', any),
 ])
-def test_a_chain_has_what_all_parts_or_any_have(trait, rule):
+def test_traits_of_a_chain_are_those_of_all_or_any_parts(trait, rule):
   for values in itertools.product((False, True), repeat=2):
     assert getattr(Chain(tuple(stub(**{trait: value}) for value in values)), trait) is rule(values)
 
 
-def test_a_chain_adds_up_the_other_traits():
+def test_numeric_traits_of_a_chain_are_summed():
   one, other = stub(reach=2, limit=9, widest_block=64), stub(reach=1, limit=7, normalizer='none')
   for parts in ((one, other), (other, one)):
     chain = Chain(parts)
@@ -85,8 +85,8 @@ def test_a_chain_adds_up_the_other_traits():
 # Weights.
 
 
-def test_weights_are_those_of_the_parts_under_their_names():
-  """Without an entry for those that have none, as rope has."""
+def test_weights_are_stored_under_the_names_of_the_parts():
+  """Parts without weights, such as rope, have no entry."""
   shapes = lambda encoding: jax.eval_shape(
     encoding.with_dims(DIMS).init_weights, jax.random.key(0)
   )
@@ -105,41 +105,41 @@ def test_weights_are_those_of_the_parts_under_their_names():
 
 
 @pytest.mark.parametrize('parts, message', [
-  ((), 'a chain needs two encodings at least, each once; it is '),
-  ((Rope(),), 'a chain needs two encodings at least, each once; it is rope'),
+  ((), 'a chain needs two or more encodings, each once; it is '),
+  ((Rope(),), 'a chain needs two or more encodings, each once; it is rope'),
   ((Rope(), Nope(), Rope(base=5.0)),
-   'a chain needs two encodings at least, each once; it is rope+nope+rope'),
+   'a chain needs two or more encodings, each once; it is rope+nope+rope'),
   ((Rope(), Alibi(), Path()),
-   'path makes its own score: it must come before alibi, whose score would be lost'),
+   'path computes its own logits: it must come before alibi, whose term would be lost'),
   ((Path(), Xpos()),
-   'xpos makes its own score: it must come before path, whose score would be lost'),
+   'xpos computes its own logits: it must come before path, whose term would be lost'),
   ((StickBreaking(), Nope(), Fox()),
-   'stick_breaking turns scores into weights: it must come after fox'),
+   'stick_breaking turns logits into attention weights: it must come after fox'),
   ((Path(), Pope()),
-   'pope widens the heads of queries and keys: it goes with positions that are added, moved or a '
-   'bias, not with path'),
+   'pope widens the heads of queries and keys: it goes with encodings of embeddings, positions or '
+   'biases, not with path'),
   ((Rope(), SelfExtend()),
-   'self_extend rotates queries and keys for its own score: next to it rope would rotate them once '
-   'more'),
+   'self_extend rotates queries and keys for its own logits: rope would rotate them a second time'),
   ((Xpos(), Fope()),
-   'xpos rotates queries and keys for its own score: next to it fope would rotate them once more'),
+   'xpos rotates queries and keys for its own logits: fope would rotate them a second time'),
   ((Rope(), RotaryValues(), Shaw()),
-   'rotary_values rotates values, and what shaw adds to outputs would not be rotated'),
+   'rotary_values rotates values, but the term that shaw adds to outputs would not be rotated'),
   ((StickBreaking(), RotaryValues(back=True)),
-   'rotary_values rotates values, and what stick_breaking adds to outputs would not be rotated'),
+   'rotary_values rotates values, but the term that stick_breaking adds to outputs would not be '
+   'rotated'),
   ((Rope(), Alibi(bias_max=-1.0)), 'bias_max must be positive, so that slopes fall; it is -1.0'),
 ])
-def test_what_cannot_be_chained(parts, message):
+def test_invalid_chains_are_refused(parts, message):
   with pytest.raises(ValueError) as error:
     Chain(parts).with_dims(DIMS)
   assert str(error.value) == message
 
 
-# Hooks: in order, each part with features, carry, weights and state of its own.
+# Hooks run in order; each part has its own features, carry, weights and state.
 
 
 def alone(encoding, weights, inputs, at, s_BNTS):
-  """What one encoding by itself makes of scores, all at once; and the mask."""
+  """Returns the scores of a single encoding, computed without blocks, and the mask."""
   bound = Bound(encoding.with_dims(DIMS), weights)
   state = first_state(encoding, len(inputs['q'])).layer
   q_features, k_features = (bound.features(inputs[part], at, state)[0] for part in 'qk')
@@ -161,7 +161,7 @@ def one_after_the_other(parts, inputs, at):
     p_BNTS += (1 - total_BNT1) * jnp.eye(12)  # the remainder goes to the token's own value
   else:
     p_BNTS /= jnp.where(total_BNT1 > 0, total_BNT1, 1)
-  v_BSKH = jnp.where(at.segment_ids[..., None, None] >= 0, inputs['v'], 0)  # padding has none
+  v_BSKH = jnp.where(at.segment_ids[..., None, None] >= 0, inputs['v'], 0)  # padding has no value
   return jnp.einsum('BNTS,BSNH->BTNH', p_BNTS, per_head(v_BSKH, DIMS.N))
 
 
@@ -197,7 +197,7 @@ def test_a_part_that_does_nothing_changes_nothing():
 
 
 class Doubled(Encoding):
-  """Twice the place, and twice the embedding."""
+  """Doubles the position and the embedding."""
 
   def positions(self, at, state):
     return 2 * at.pos, state
@@ -206,7 +206,7 @@ class Doubled(Encoding):
     return 2 * x_BTD, state
 
 
-def test_embeddings_are_made_in_order_at_the_places_that_the_last_part_leaves():
+def test_parts_embed_in_order_at_the_final_positions():
   learned, at = Learned(length=64), place(Learned(), segments(*ROWS))
   inputs = draw(learned)
   x_BTD, pe_BTD = inputs['q'], inputs['weights']['table_RD'][2 * at.pos[..., 0]]
@@ -219,7 +219,7 @@ def test_embeddings_are_made_in_order_at_the_places_that_the_last_part_leaves():
     close(bound.embed(x_BTD, at.replace(pos=pos), ((), ()))[0], want, 1e-15, 0)
 
 
-def test_places_are_drawn_for_all_parts():
+def test_all_parts_share_the_drawn_positions():
   randomize, at = Randomize(places=90), place(Randomize(), segments(*ROWS))
   drawn_C = first_state(randomize, 4).sequence[0]
   p, x_BTD = at.pos[..., 0], draw(Nope())['q']

@@ -1,9 +1,9 @@
 """The contract that every encoding passes. A file in posjax/encodings is under test by being there.
 
-Its EXAMPLES, if any, list at most two encodings, {part: arguments} in the order of a chain, so small
-that a length of 64 passes each clip, each switch and the end of each table; otherwise the example is
-the class with its defaults. All
-weights are drawn at random: a table that is still 0 is no encoding, and would pass everything.
+Its EXAMPLES, if any, list one or two encodings, {part: arguments} in the order of a chain, so small
+that a length of 64 passes each clip, each switch and the end of each table. Otherwise the example
+is the class with its defaults. All weights are drawn at random: a table of zeros encodes nothing,
+and would pass every test.
 Further parts of the contract: test_equations.py, test_traits.py, test_cache.py.
 """
 
@@ -52,13 +52,13 @@ def test_gradients_are_zero_exactly_where_nothing_is_seen(encoding):
     sight = oracle.visible(*ends, **mask).swapaxes(0, 1)  # [T, B, S]
     itself = np.broadcast_to(np.eye(12, dtype=bool)[:, None], sight.shape)
     scored = sight if encoding.sees_itself else sight & ~itself
-    # A softmax over one key does not depend on its score.
+    # A softmax over a single key does not depend on its score.
     choice = scored.sum(axis=-1, keepdims=True) > (encoding.normalizer == 'softmax')
     read, own = (reached(x, at.segment_ids, encoding.reach) for x in (scored, itself))
     for _, gradient in answers[name]:
       size = {part: np.abs(gradient[part]).sum(axis=-1) for part in 'qkv'}
       size['v'] = size['v'].sum(axis=-1)
-      # Where no query scores itself, what is left may go to its own value.
+      # Where no query scores itself, the remainder may go to its own value.
       gathered = sight if encoding.sees_itself else sight | itself
       assert not size['v'][~gathered].any() and size['v'][scored].min() > 1e-9
       assert not size['k'][~read].any() and size['k'][scored & choice].min() > 1e-9
@@ -66,7 +66,7 @@ def test_gradients_are_zero_exactly_where_nothing_is_seen(encoding):
 
 
 def reached(sight, segment_ids, reach):
-  """Tokens seen, or read by the features of one that is seen: up to `reach` before it."""
+  """Returns tokens that are seen, or that features of a seen token read: up to `reach` before it."""
   read = sight.copy()
   for n in range(1, min(reach, sight.shape[-1] - 1) + 1):
     same = segment_ids[:, n:] == segment_ids[:, :-n]
@@ -74,8 +74,8 @@ def reached(sight, segment_ids, reach):
   return read
 
 
-def test_packed_documents_are_as_alone(encoding):
-  """Row 0 packs three documents; each of the other rows holds one of them amid padding."""
+def test_packed_documents_equal_documents_alone(encoding):
+  """Row 0 packs three documents; each other row holds one of them within padding."""
   segment_ids = segments('000001112222', '00000.......', '.........111', '....2222....')
   spans = [
     (1, slice(0, 5), slice(0, 5)),
@@ -99,7 +99,7 @@ def test_packed_documents_are_as_alone(encoding):
 
 
 def test_padding_may_hold_anything(encoding):
-  """NaN there, in all that is given, changes no token's output and no token's gradient."""
+  """NaN at padding, in every input, changes no token's output and no token's gradient."""
   inputs, at, r_BTNH, answers = problem(encoding)
   real = np.asarray(at.segment_ids >= 0)
 
@@ -117,7 +117,7 @@ def test_padding_may_hold_anything(encoding):
         close(d_got[part][:, real], d_want[part][:, real])
 
 
-def test_shift_changes_what_it_is_declared_to_change(encoding):
+def test_shift_invariance_is_as_declared(encoding):
   inputs, at, r_BTNH, answers = problem(encoding)
   shift = 17.25 if not encoding.whole_positions else 17
   moved = solver(encoding)(inputs, at.replace(pos=at.pos + shift), r_BTNH)
@@ -152,7 +152,7 @@ def test_gradients_equal_finite_differences(encoding):
 
 @pytest.mark.slow
 def test_transformations_keep_the_numbers(encoding):
-  """Scanned, rematerialised and vmapped at once: problems in turn, and in reverse beside it."""
+  """Combines scan, remat and vmap, over problems in order and in reverse order."""
   inputs, at, r_BTNH, _ = problem(encoding)
   problems = [inputs, draw(encoding, seed=4), draw(encoding, seed=5)]
   stack = jax.tree.map(lambda *x: jnp.stack(x), *problems)
@@ -175,10 +175,11 @@ def test_transformations_keep_the_numbers(encoding):
 
 
 def test_eight_devices_give_the_same_numbers(encoding):
-  """Rows over data and fsdp, weights where sharding.py puts them, heads over tensor in the end.
+  """Shards rows over data and fsdp, weights as sharding.py does, and finally heads over tensor.
 
-  The streams' width is spread nowhere, as in the model: where it lies on `tensor` and a weight's on
-  `fsdp`, XLA's partitioner adds up wrong gradients (jax 0.10.2 to 0.12.0.1, two lines show it).
+  The width of the streams is not sharded, as in the model: with it on `tensor` and a weight's width
+  on `fsdp`, XLA's partitioner computes wrong gradients (jax 0.10.2 to 0.12.0.1, shown in two
+  lines).
   """
   inputs, at, r_BTNH, answers = problem(encoding)
   mesh = mesh_of(2, 2, 2)
@@ -206,7 +207,7 @@ def test_eight_devices_give_the_same_numbers(encoding):
 
 
 def far(last):
-  """Queries up to position `last`; half of the keys among them, half from 0 on."""
+  """Returns queries up to position `last`; half of the keys near them, half from 0 on."""
   q_pos = last - np.arange(12)[::-1]
   k_pos = np.concatenate([np.linspace(0, last - 12, 6).round(), q_pos[::2]])
   at = lambda pos: Positions(
@@ -217,7 +218,7 @@ def far(last):
 
 
 def test_bfloat16_far_out(encoding, request):
-  """Inputs, products and outputs are each rounded, by 2^-9 of themselves at most."""
+  """Inputs, products and outputs are each rounded, with a relative error of at most 2^-9."""
   inputs = draw(encoding, batch=1)
   narrow = jax.tree.map(jnp.bfloat16, inputs)
   narrow['weights'] = jax.tree.map(jnp.float32, inputs['weights'])
@@ -225,7 +226,7 @@ def test_bfloat16_far_out(encoding, request):
   solve = functools.partial(attention, encoding)
   want = jax.jit(functools.partial(solve, **REFERENCE))
   got = jax.jit(lambda *args: [solve(*args, **way) for way in (REFERENCE, FIVES)])
-  # A million is for the record: print it with -rP.
+  # A million is only reported: print it with -rP.
   end = min(encoding.limit or 0, CAPACITY) - 1
   for last in (131_072, 1_000_000) if encoding.limit is None else (end,):
     places = far(last)

@@ -433,7 +433,7 @@ def test_no_token_within_the_limit_is_moved_past_a_table(chain, limit):
 def test_training_past_a_table_is_refused():
   chain = Chain((Coupling(starts=30), TABLE)).with_dims(DIMS)
   start(chain, capacity=33, train=True, rng=KEY)
-  with pytest.raises(UserError, match='34 tokens: coupling places tokens up to 65, and learned'):
+  with pytest.raises(UserError, match='34 tokens: coupling needs 65 positions; learned'):
     start(chain, capacity=34, train=True, rng=KEY)
 
 
@@ -441,16 +441,15 @@ def test_training_past_a_table_is_refused():
 
 
 @pytest.mark.parametrize('parts, message', [
-  ((Shift(offsets=64), TABLE), 'shift places tokens up to 65, and learned represents 64 positions'),
-  ((TABLE, Shift(offsets=64)), 'shift places tokens up to 65, and learned represents 64 positions'),
-  ((Coupling(starts=63), TABLE),
-   'coupling places tokens up to 65, and learned represents 64 positions'),
-  ((Randomize(places=65), TABLE),
-   'randomize places tokens up to 65, and learned represents 64 positions'),
-  ((Pose(target=65), TABLE), 'pose places tokens up to 65, and learned represents 64 positions'),
-  ((Cape(), TABLE), 'cape places tokens between whole positions, and learned has nothing there'),
+  ((Shift(offsets=64), TABLE), 'shift needs 65 positions; learned represents 64'),
+  ((TABLE, Shift(offsets=64)), 'shift needs 65 positions; learned represents 64'),
+  ((Coupling(starts=63), TABLE), 'coupling needs 65 positions; learned represents 64'),
+  ((Randomize(places=65), TABLE), 'randomize needs 65 positions; learned represents 64'),
+  ((Pose(target=65), TABLE), 'pose needs 65 positions; learned represents 64'),
+  ((Cape(), TABLE),
+   'cape moves tokens to fractions of positions; learned represents whole positions only'),
   ((Interpolate(), Cape(), Rope()),
-   'interpolate places tokens between whole positions, and cape has nothing there'),
+   'interpolate moves tokens to fractions of positions; cape represents whole positions only'),
 ])
 def test_a_table_that_ends_before_positions_do_is_refused(parts, message):
   with pytest.raises(ValueError, match=f'^{message}$'):

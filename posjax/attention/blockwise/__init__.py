@@ -1,22 +1,23 @@
-"""Attention block by block with online softmax: memory linear in the length, any encoding.
+"""Attention in blocks with online softmax: memory linear in the length, any encoding.
 
 Milakov and Gimelshein 2018, arXiv 1805.02867 (online softmax); Rabe and Staats 2021,
 arXiv 2112.05682 (linear memory); Dao et al. 2022, arXiv 2205.14135 (blocks). For each key block:
 
   m' = max(m, max_j s_j)    p_j = exp(s_j - m')    l' = l e^(m - m') + sum_j p_j
-  o' = o e^(m - m') + sum_j p_j v_j                                    in the end: o / l
+  o' = o e^(m - m') + sum_j p_j v_j                                    at the end: o / l
 
-Where an encoding's scores are the logarithms of its weights, m = 0 and nothing is divided.
+If an encoding's logits are the logarithms of its weights, m = 0 and the output is not divided by l.
 
-Key blocks come in descending order, nearest first: a carry (`Encoding.init_carry`) relies on it,
-and the gradient goes back from the farthest. No score is kept: with L = m + ln l of each query and
-do the gradient of the output, a pair of blocks makes its own again,
+The forward pass visits key blocks in descending order, nearest first, because a carry
+(`Encoding.init_carry`) relies on it; the backward pass starts at the farthest. Logits are not
+stored. The backward pass recomputes them for each pair of blocks, with L = m + ln l of each query
+and do the gradient of the output:
 
   p = exp(s - L)    dp = do v^T    ds = p (dp - do . o)
   dq += ds k        dk += ds^T q   dv += p^T do
 
-and what the hooks add comes from autodiff of the hooks on these two blocks. A carry is made again
-too, for one block of queries at a time.
+Autodiff of the hooks on these two blocks gives the gradients of the terms that hooks add. Carries
+are recomputed too, for one block of queries at a time.
 """
 
 import functools
@@ -45,7 +46,7 @@ from posjax.encodings.core.arrays import at_least_float32
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
-  """softmax(score) v, in blocks of `block` times `tile` queries and keys; see `attend`."""
+  """Returns softmax(score) v, in blocks of `block` times `tile` queries and keys; see `attend`."""
   kind, T, S = encoding.module, q.h.shape[1], k.h.shape[1]
   q_block, k_block = (max(1, int(block * factor)) for factor in kind.tile)
   q_block, k_block = min(q_block, T), min(k_block, kind.widest_block or S, S)
@@ -65,21 +66,21 @@ def blockwise(q, k, encoding, *, causal, window, block):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def gathered(how, encoding, q, k, r, carry):
-  """Blocks of outputs [blocks, B, N, T, H], and the carry of each block of queries in the end."""
+  """Returns blocks of outputs [blocks, B, N, T, H], and the final carry of each query block."""
   o_BNTH, _, carry = forward(how, encoding, q, k, r, carry)
   return o_BNTH, carry
 
 
 def forward(how, encoding, q, k, r, carry):
-  """As `gathered`, and L of each query, [blocks, B, N, T]."""
+  """Returns outputs as `gathered`, then L of each query, [blocks, B, N, T], then the carries."""
   plan = make_plan(how, q, k)
 
   def query_block(i):
     shape, dtype = q.h.shape[1:-1], at_least_float32(q.h)
-    # Made of the queries, so that under shard_map it lies where they do.
+    # Computed from the queries, so that under shard_map it varies over the same mesh axes.
     l_BNT = jnp.where(False, trees.take(q.h, i)[..., 0], 0).astype(dtype)
     o_BNTH = jnp.broadcast_to(l_BNT[..., None], (*shape, k.v.shape[-1]))
-    # Above the score of what is not seen: a query that sees nothing gives all of it weight 0.
+    # Above the logit of a masked key: a query that sees no key then gives all keys weight 0.
     m_BNT = l_BNT + (jnp.finfo(dtype).min / 2 if how.softmax else 0)
 
     def visit(turn, sums):
@@ -98,7 +99,7 @@ def forward(how, encoding, q, k, r, carry):
 
 
 def online(how, encoding, tile, sums):
-  """Takes the keys of a tile into the running sums of its queries."""
+  """Adds the keys of a tile to the running sums of its queries."""
   o_BNTH, m_BNT, l_BNT, carry = sums
   s_BNTS, carry = score(how, encoding, tile, qk_logits(tile.q.h, tile.k.h), carry)
   m_new = jnp.maximum(m_BNT, jnp.max(s_BNTS, axis=-1)) if how.softmax else m_BNT
@@ -114,7 +115,7 @@ def keep(how, encoding, q, k, r, carry):
 
 
 def backward(how, kept, cotangents):
-  """The gradients of all that `gathered` is given."""
+  """Returns the gradients of the arguments of `gathered`."""
   encoding, q, k, r, carry, o_BNTH, L_BNT = kept
   do_BNTH, dcarry = cotangents
   delta_BNT = jnp.sum(do_BNTH * o_BNTH, axis=-1) * how.softmax
@@ -156,7 +157,7 @@ def backward(how, kept, cotangents):
 
 
 def pull_back(how, encoding, tile, state, rows, totals):
-  """Adds the gradients of one tile to those of its queries and keys, and of what all share."""
+  """Adds the gradients of one tile to those of its queries and keys, and to the shared `totals`."""
   dq, dk, dcarry = state
   do_BNTH, delta_BNT, L_BNT, entering = rows
   q_BNTH, k_BKSH, v_BKSH = tile.q.h, tile.k.h, tile.k.v
@@ -183,7 +184,7 @@ def pull_back(how, encoding, tile, state, rows, totals):
 
 
 def carries(how, plan, encoding, q, k, r, carry, i):
-  """The carry that enters each block of keys, for block i of queries."""
+  """Returns the carry before each block of keys, for block i of queries."""
   start = trees.take(carry, i)
   if not jax.tree.leaves(start):
     return start
@@ -206,7 +207,7 @@ def carries(how, plan, encoding, q, k, r, carry, i):
 
 
 def columns(k):
-  """Gradients of keys and values are added up as [..., H, S]: see `weighted_queries`."""
+  """Transposes h and v to [..., H, S], as their gradients are summed: see `weighted_queries`."""
   return k.replace(h=k.h.mT, v=k.v.mT)
 
 

@@ -1,7 +1,7 @@
-"""Tokens cut into blocks, and outputs joined again.
+"""Splits tokens into blocks, and joins blocks of outputs.
 
-Blocks are kept as products want them, [B, N, T, H], and shown to hooks as these see tokens,
-[B, T, N, H], which costs nothing where a hook does not look.
+Blocks are stored in the layout of products, [B, N, T, H], and passed to hooks in the layout of
+tokens, [B, T, N, H]. The transpose costs nothing if a hook does not read the array.
 """
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def split(tokens, block):
-  """Every leaf's token axis in blocks, the last one padded: [blocks, B or 1, block, ...]."""
+  """Splits the token axis of each leaf: [blocks, B or 1, block, ...]; pads the last block."""
   T = tokens.h.shape[1]
   blocks = -(-T // block)
 
@@ -22,6 +22,6 @@ def split(tokens, block):
 
 
 def join(o_BNTH, T):
-  """Blocks [blocks, B, N, block, H] to the first T tokens, [B, T, N, H]."""
+  """Joins blocks [blocks, B, N, block, H]; returns the first T tokens, [B, T, N, H]."""
   o = o_BNTH.transpose(1, 0, 3, 2, 4)
   return o.reshape(o.shape[0], -1, *o.shape[3:])[:, :T]

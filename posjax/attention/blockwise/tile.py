@@ -1,4 +1,4 @@
-"""A block of queries meets a block of keys: who sees whom, and what the encoding makes of it."""
+"""A block of queries with a block of keys: its mask, and the logits and outputs of the encoding."""
 
 import dataclasses
 from typing import Any
@@ -23,14 +23,14 @@ class Static:
   window: int
   softmax: bool
   shared: bool  # whether one bias serves all rows
-  one_row: bool  # at a time
+  one_row: bool  # whether rows are computed one at a time
 
 
 @flax.struct.dataclass
 class Plan:
-  """Of each block of queries the blocks of keys from `first` to before `last` are visited.
+  """For each block of queries, the range of key blocks that it visits: `first` to `last` - 1.
 
-  fully_visible [blocks of queries, blocks of keys] tells where all see all.
+  fully_visible [blocks of queries, blocks of keys]: whether every query sees every key.
   """
 
   first: jax.Array
@@ -40,12 +40,12 @@ class Plan:
 
 @flax.struct.dataclass
 class Tile:
-  """Two blocks, h and v as products want them, and what is known of the two.
+  """A block of queries and a block of keys, with h and v in the layout of products.
 
-  r              `distance_table` of their distances; None if the encoding declares nothing
-  nearest        their smallest distance on either side, negative where they overlap; only with `r`
-  fully_visible  whether all see all
-  bias           made before, if all rows share it
+  r              `distance_table` of their distances; None if the encoding has no table
+  nearest        their smallest distance on either side, negative if they overlap; only with `r`
+  fully_visible  whether every query sees every key
+  bias           computed in advance, if all rows share it
   """
 
   q: AttentionInput
@@ -57,9 +57,9 @@ class Tile:
 
 
 def one_row_at_a_time():
-  """Whether blocks meet row by row: the scores of all rows are more than a CPU's core caches.
+  """Returns whether to compute tiles row by row: a CPU core's cache cannot hold the logits of all.
 
-  Other devices want all rows at once, and so do rows that are spread over several.
+  Other devices, and rows sharded over several devices, compute all rows in one pass.
   """
   mesh = jax.sharding.get_abstract_mesh()
   return jax.default_backend() == 'cpu' and (mesh.empty or mesh.size == 1)
@@ -75,9 +75,9 @@ def make_plan(how, q, k):
 
 
 def distance_tables(q, k, encoding, q_block, k_block):
-  """What the encoding makes of all distances, the largest first; None if it declares nothing.
+  """Returns the encoding's table of all distances, largest first; None if it has no table.
 
-  Those between block i of n blocks of queries and block j of keys begin at the place
+  The distances of block i of n blocks of queries and block j of keys start at index
   (n - 1 - i) q_block + j k_block.
   """
   if not (q.consecutive and k.consecutive):
@@ -88,7 +88,7 @@ def distance_tables(q, k, encoding, q_block, k_block):
 
 
 def shares_bias(encoding, q, k, r):
-  """Whether one bias serves all rows: they share positions, or there is one row, or no bias."""
+  """Returns whether all rows share one bias: they share positions, or B is 1, or no bias exists."""
 
   def bias(q, k, r):
     size = q.h.shape[2] + k.h.shape[2]
@@ -100,7 +100,7 @@ def shares_bias(encoding, q, k, r):
 
 
 def load_tile(plan, q, k, r, i, j):
-  """Block i of queries and block j of keys: their `Tile`, and where in `r` its part begins."""
+  """Returns the `Tile` of block i of queries and block j of keys, and its start index in `r`."""
   blocks, T, S = len(q.h), q.h.shape[3], k.h.shape[3]
   q, k = trees.take(q, i), trees.take(k, j)
   place, nearest = (blocks - 1 - i) * T + j * S, 0
@@ -117,7 +117,7 @@ def make_bias(encoding, tile):
 
 
 def score(how, encoding, tile, s_BNTS, carry):
-  """The encoding's scores, least of all where nothing is seen; and the carry after these keys."""
+  """Returns the encoding's logits, the dtype's minimum if masked, and the carry after them."""
   bias = tile.bias if how.shared else make_bias(encoding, tile)
   pair = as_pair(how, tile, bias)
   s_BNTS, carry = encoding.score(s_BNTS, pair, carry)
@@ -125,7 +125,7 @@ def score(how, encoding, tile, s_BNTS, carry):
 
 
 def output(how, encoding, tile, o_BNTH, p_BNTS):
-  """What the keys add to the output."""
+  """Returns the contribution of these keys to the output."""
   pair = as_pair(how, tile, None)
   return encoding.output(o_BNTH.swapaxes(1, 2), p_BNTS, pair).swapaxes(1, 2)
 
@@ -137,10 +137,10 @@ def as_pair(how, tile, bias):
 
 
 def over_rows(how, update, tile, state, rows=(), totals=()):
-  """(state, totals) after `update(tile, state, rows, totals)`: of all rows, or one by one.
+  """Runs `update(tile, state, rows, totals)` on all rows, or row by row; returns (state, totals).
 
-  Leaves of state and rows, like those of the tokens of a tile, begin with an axis of rows, or of 1;
-  totals have none. The bias of a tile is there only if all rows share it.
+  Leaves of `state`, `rows` and the tile's tokens have a leading axis of rows, or of size 1;
+  `totals` has no axis of rows. The tile has a bias only if all rows share it.
   """
   B = len(tile.q.h)
   if not how.one_row or B == 1:

@@ -1,4 +1,4 @@
-"""Trees of arrays: their differentiable leaves, and blocks of them read, written and added to."""
+"""Trees of arrays: select differentiable leaves; read, write and add to blocks of leaves."""
 
 import jax
 import jax.numpy as jnp
@@ -6,19 +6,19 @@ from jax import lax
 
 
 def floats(tree):
-  """The tree with None in place of each leaf that no gradient flows through."""
+  """Returns the tree with None for each leaf that is not differentiable."""
   inexact = lambda x: jnp.issubdtype(jnp.result_type(x), jnp.inexact)
   return jax.tree.map(lambda x: x if inexact(x) else None, tree)
 
 
 def merge(floats, tree):
-  """`tree` with other `floats`."""
+  """Returns `tree` with its differentiable leaves replaced by `floats`."""
   other = lambda new, old: old if new is None else new
   return jax.tree.map(other, floats, tree, is_leaf=lambda x: x is None)
 
 
 def zeros(tree):
-  """Sums of nothing, wide enough to add up many."""
+  """Returns zeros in float32 or wider, to accumulate in."""
   at_least_float32 = lambda x: jnp.promote_types(x.dtype, jnp.float32)
   return jax.tree.map(lambda x: jnp.zeros_like(x, at_least_float32(x)), tree)
 
@@ -28,12 +28,12 @@ def add(total, part):
 
 
 def like(tree, other):
-  """The tree in the dtypes of `other`."""
+  """Casts the tree to the dtypes of `other`."""
   return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, other)
 
 
 def take(tree, i):
-  """Block `i` of each leaf."""
+  """Returns block `i` of each leaf."""
   return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, keepdims=False), tree)
 
 
@@ -43,7 +43,7 @@ def put(tree, block, i):
 
 
 def add_at(tree, part, start):
-  """Adds to the last axis of each leaf from `start` on."""
+  """Adds `part` to the last axis of each leaf, from index `start` on."""
 
   def one(x, y):
     old = lax.dynamic_slice_in_dim(x, start, y.shape[-1], -1)
@@ -53,6 +53,6 @@ def add_at(tree, part, start):
 
 
 def vjp(function, *args):
-  """As `jax.vjp`, for arguments with leaves that no gradient flows through: they get None."""
+  """Like `jax.vjp`, but non-differentiable leaves of the arguments get None as their gradient."""
   out, pull = jax.vjp(lambda given: function(*merge(given, args)), floats(args))
   return out, lambda cotangents: pull(cotangents)[0]

@@ -1,7 +1,7 @@
-"""Declarations of traits and hooks, each of which is written once, in encoding.py.
+"""Declarations of traits and hooks; each is declared once, in encoding.py.
 
-A trait is what an encoding tells the rest of the program; a hook is what it does. Chains, bound
-encodings, fused attention, pages and the tables in docs/encodings.md follow from these.
+A trait is a fact that an encoding tells the rest of the program; a hook is a step of its work.
+Chains, bound encodings, fused attention, pages and tables of docs/encodings.md follow from them.
 """
 
 import typing
@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 
 class Trait(NamedTuple):
-  """What a class variable of `Encoding` means.
+  """The meaning of a class variable of `Encoding`.
 
   Attributes:
-    says: its meaning, for the table in docs/encodings.md.
-    shown: words for an encoding that has another value than `Encoding`; {} is the value.
-    chain: the trait of a chain, of the values of its parts; None: `Chain` says, or it has none.
+    says: the meaning, for the table in docs/encodings.md.
+    shown: words for an encoding whose value is not the default; {} is the value.
+    chain: maps the values of the parts to that of a chain; None: `Chain` defines its own, or keeps
+      the default.
   """
 
   says: str
@@ -24,12 +25,12 @@ class Trait(NamedTuple):
 
 
 def least(values: Iterable) -> Any:
-  """Returns the least of those that are not None, or None."""
+  """Returns the smallest value that is not None; None if there is none."""
   return min((value for value in values if value is not None), default=None)
 
 
 def joined(values: Iterable[str]) -> str:
-  """Returns all that say something, one after the other."""
+  """Returns the non-empty strings, joined by semicolons."""
   return '; '.join(filter(None, values))
 
 
@@ -44,21 +45,23 @@ class Hook(NamedTuple):
   """How a method of `Encoding` is called.
 
   Attributes:
-    per: once for each 'sequence'; 'token', in every layer; 'key block'; 'pair' of blocks;
-      'distance'; 'query block'; or 'query', in the end.
-    does: what an encoding does that has it, for pages; '' where another hook says it.
-    heads: whether it is given the heads of queries or keys.
+    per: it runs once for each 'sequence'; 'token', in every layer; 'key block'; 'pair' of blocks;
+      'distance'; 'query block'; or 'query', at the end.
+    does: words on pages for an encoding that has the hook; '' if another hook has the words.
+    heads: whether it receives the heads of queries or keys.
     weights: whether it may read weights.
+    chain: calls the hook of a chain's parts, see combinators.py; None: `Chain` has a method.
   """
 
   per: str
   does: str = ''
   heads: bool = False
   weights: bool = True
+  chain: Callable | None = None
 
 
-def hook(per: str, does: str = '', **others: bool) -> Callable[[Callable], Callable]:
-  """Returns a decorator that declares a method a hook, see `Hook`."""
+def hook(per: str, does: str = '', **others: Any) -> Callable[[Callable], Callable]:
+  """Returns a decorator that declares a method to be a hook, see `Hook`."""
 
   def declare(method: Callable) -> Callable:
     vars(method)['hook'] = Hook(per, does, **others)

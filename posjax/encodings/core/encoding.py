@@ -2,13 +2,13 @@
 
 An encoding is a small Linen module that overrides the hooks it needs. Hooks are sorted by how often
 they run: once per sequence, once per token in every layer, once per block of keys, once per pair of
-blocks, once per query in the end. None but `init_state` is given a length, and none calls `arange`:
-positions come with the tokens of either end, so a cached context, a packed row, a block of keys and
-an encoder's memory are all the same call. A hook sees its arguments and its weights, nothing else,
-and returns the structure, shapes and dtypes that it was given. docs/encodings.md writes one step by
-step.
+blocks, once per query at the end. Only `init_state` receives a length, and no hook calls `arange`:
+queries and keys carry their own positions. A cached context, a packed row, a block of keys and an
+encoder's output are therefore all the same call. A hook reads its arguments and its weights and
+nothing else; it returns the structure, shapes and dtypes of its arguments. docs/encodings.md builds
+an encoding step by step.
 
-Attention and layers see a `Bound` encoding, a pytree of (weights, static module), and never a live
+Attention and layers hold a `Bound` encoding, a pytree of (weights, static module), never a live
 Linen scope: it passes through `scan`, `remat`, `vmap` and `shard_map` like an array.
 """
 
@@ -19,64 +19,65 @@ from typing import Annotated, ClassVar
 from flax import linen as nn
 
 from posjax import dims as dims_lib
+from posjax.encodings.core import combinators
 from posjax.encodings.core.declarations import Trait, hook, hooks_of, joined, least, traits_of
 from posjax.encodings.core.toeplitz import unfold
 from posjax.encodings.core.tokens import State
 
 
 class Encoding(nn.Module):
-  """An encoding that does nothing; subclasses override what they need.
+  """An encoding that changes nothing; subclasses override the hooks they need.
 
-  Arguments are dataclass fields: numbers, strings, tuples and mappings of them. Weights are made in
-  `setup` with `self.weight`. What stands here as a class variable is a trait: it tells the rest of
-  the program and the reader what to expect, and the tests hold each encoding to what it declares.
-  A trait is declared here alone: its meaning, what pages say, and what a chain makes of its parts'.
+  Arguments are dataclass fields: numbers, strings, tuples and mappings of them. `setup` creates the
+  weights with `self.weight`. Class variables are traits: the program and its pages read them, and
+  the tests hold each encoding to them. Traits and hooks are declared here and nowhere else, with
+  their meaning, the words on pages, and the rule by which a chain gets its own.
   """
 
   dims: dims_lib.Dims | None = dataclasses.field(default=None, kw_only=True)  # from with_dims
 
   shift_invariant: ClassVar[Annotated[bool, Trait(
     'adding a constant to all positions changes no output',
-    'it matters where a text begins', all,
+    'depends on where a text begins', all,
   )]] = True
   whole_positions: ClassVar[Annotated[bool, Trait(
     'positions are indices: no fractions',
     'positions are whole numbers', any,
   )]] = False
   limit: ClassVar[Annotated[int | None, Trait(
-    'how many positions from 0 on it represents, on each axis; None: any',
+    'how many positions it represents, counted from 0, on each axis; None: any',
     '{:,} positions at most',
   )]] = None
   axes: ClassVar[Annotated[int | None, Trait(
-    'how many axes of a position it reads; None: it reads none, and takes any',
+    'how many axes of a position it reads; None: it reads no positions and accepts any',
     'axes of positions: {}',
   )]] = 1
   fractions: ClassVar[Annotated[bool, Trait(
-    'it moves positions, and not to whole ones',
+    'it moves positions, to fractions too',
     'moves positions to fractions', any,
   )]] = False
   depends_on_capacity: ClassVar[Annotated[str, Trait(
-    'why it matters how many tokens may come',
-    'depends on how many tokens may come: {}', joined,
+    'why the capacity, the most tokens that may follow, changes its outputs; empty if it does not',
+    'depends on the capacity: {}', joined,
   )]] = ''
   causal_only: ClassVar[Annotated[bool, Trait(
-    'it has no meaning where later keys are seen; `attend` refuses',
+    'it is undefined if a query sees later keys; `attend` refuses',
     'causal only', any,
   )]] = False
   contiguous: ClassVar[Annotated[bool, Trait(
-    'it needs every key between: a key may not be dropped from the middle of a cache',
-    'needs every key between', any,
+    'it reads every key between a query and a key: a cache may not drop one from its middle',
+    'needs every key in between', any,
   )]] = False
   all_heads: ClassVar[Annotated[bool, Trait(
-    'it mixes heads: all scores of a pair must be at one place',
+    'it mixes heads: one device must hold the logits of all heads',
     'mixes heads', any,
   )]] = False
   reach: ClassVar[Annotated[float, Trait(
-    'tokens before one whose inputs its embedding or features read; infinite: all',
-    'reads tokens before a key: {}',
+    'how many tokens before a token its embedding or features read; infinite: all',
+    'reads {} tokens before a key',
   )]] = 0
   looks_ahead: ClassVar[Annotated[bool, Trait(
-    'embeddings read later tokens: not for a model of the next one',
+    'embeddings read later tokens: not for a model that predicts the next token',
     'reads later tokens', any,
   )]] = False
   sees_itself: ClassVar[Annotated[bool, Trait(
@@ -88,43 +89,43 @@ class Encoding(nn.Module):
     'weights that change no output: {}',
   )]] = ()
   idle: ClassVar[Annotated[tuple[str, ...], Trait(
-    'hooks that change nothing with these arguments, so that other attention may do without'
+    'hooks that change nothing with these arguments, so that attention may skip'
     ' them',
-    'hooks that do nothing here: {}',
+    'hooks that change nothing here: {}',
   )]] = ()
   normalizer: ClassVar[Annotated[str, Trait(
-    "`'none'`: `score` returns the logarithms of the weights",
-    'no softmax: scores are the logarithms of weights',
+    "`'none'`: `score` returns the logarithms of the attention weights",
+    'no softmax: scores are logarithms of attention weights',
   )]] = 'softmax'
   own_score: ClassVar[Annotated[bool, Trait(
-    '`score` makes its own and ignores the one that it is given',
-    'makes its own scores', any,
+    '`score` computes the logits itself and ignores its argument',
+    'computes its own logits', any,
   )]] = False
   rotates: ClassVar[Annotated[str, Trait(
-    'what it rotates by positions, queries and keys, or values; a chain refuses what would '
-    'not be rotated, or twice',
-    'turns {} by positions',
+    'what it rotates by positions: queries and keys, or values; a chain refuses parts whose '
+    'results would be rotated twice, or not at all',
+    'rotates {} by positions',
   )]] = ''
   head_width_factor: ClassVar[Annotated[int, Trait(
-    'how many times H the width of `q.h` and `k.h` is, as the hooks leave them',
+    'width of `q.h` and `k.h` after the hooks, as a multiple of H',
     'makes queries and keys {} times as wide', math.prod,
   )]] = 1
   longer_tables: ClassVar[Annotated[tuple[str, ...], Trait(
-    'tables whose first rows are those of a shorter one: a run that starts from the weights'
-    ' of another takes them',
+    'tables whose first rows equal those of a shorter table: a run that starts from another'
+    ' run takes these rows',
     'longer tables begin with shorter ones: {}',
   )]] = ()
   widest_block: ClassVar[Annotated[int | None, Trait(
-    'the most keys for which `key_block` is worth its price',
-    '{} keys at once at most', least,
+    'the most keys in one call of `key_block`',
+    'at most {} keys in a block', least,
   )]] = None
   tile: ClassVar[Annotated[tuple[float, float], Trait(
-    'how many queries and keys are in a block, times `attention.block`',
+    'queries and keys in a block, as multiples of `attention.block`',
     'blocks of queries and keys are {} times as long',
   )]] = (1, 1)
   linear_beyond: ClassVar[Annotated[int | None, Trait(
-    'distance, on either side, from which on `bias_from_table` is linear; constant, if it is of'
-    ' the query too',
+    'distance, on either side, from which on `bias_from_table` is linear; constant if it'
+    ' depends on the query too',
     'linear in the distance from {} on',
   )]] = None
 
@@ -136,109 +137,112 @@ class Encoding(nn.Module):
     return self.clone(dims=dims)
 
   def farthest(self, last, train):
-    """The farthest position that `positions` makes of those from 0 to `last`."""
+    """Returns the largest position that `positions` assigns to tokens 0 to `last`."""
     return last
 
   @hook('sequence', weights=False)
   def init_state(self, batch, capacity, train, rng):
-    """The `State` before the first token; it needs no weights.
+    """Returns the `State` before the first token; it reads no weights.
 
     Args:
       batch: rows.
-      capacity: how many tokens a row may come to hold.
+      capacity: the most tokens that a row may hold.
       train: whether this is training.
-      rng: a key; None where nothing may be drawn.
+      rng: a key of jax.random; None if nothing may be drawn.
     """
     return State()
 
-  @hook('sequence', 'places tokens')
+  @hook('sequence', 'moves positions')
   def positions(self, at, state):
-    """The places that the other hooks see, [B or 1, T, P], and the sequence's state after `at`."""
+    """Returns the positions that the other hooks see, [B or 1, T, P], and the sequence's state."""
     return at.pos, state
 
-  @hook('sequence')
+  @hook('sequence', chain=combinators.side_by_side)
   def position_features(self, at, dtype):
-    """What `query` and `key` read of positions in all layers alike: leaves [B or 1, T, ...].
+    """Returns functions of positions that all layers share, leaves [B or 1, T, ...].
 
-    They find it in their tokens, or make it where there is none, and leave () behind.
+    `query` and `key` find them in their tokens, compute them if they are (), and leave () behind.
     """
     return ()
 
-  @hook('sequence', 'changes embeddings')
+  @hook('sequence', 'changes embeddings', chain=combinators.in_turn_with_state)
   def embed(self, x_BTD, at, state):
-    """The embeddings with positions in them, and the sequence's state after them."""
+    """Returns the embeddings with positions in them, and the sequence's state after them."""
     return x_BTD, state
 
-  # A key is cached as these three leave it.
-  @hook('token', "reads the layer's input")
+  # The cache stores a key as the next three hooks return it.
+  @hook('token', "reads the layer's input", chain=combinators.side_by_side_with_state)
   def features(self, x_BTD, at, state):
-    """What queries and keys take along from the layer's input, and the layer's state after it."""
+    """Returns what tokens carry from the layer's input into attention, and the layer's state."""
     return (), state
 
-  @hook('token', 'changes queries', heads=True)
+  @hook('token', 'changes queries', heads=True, chain=combinators.tokens_in_turn)
   def query(self, q):
     return q
 
-  @hook('token', 'changes keys', heads=True)
+  @hook('token', 'changes keys', heads=True, chain=combinators.tokens_in_turn)
   def key(self, k):
     return k
 
-  @hook('key block', heads=True)
+  @hook('key block', heads=True, chain=combinators.tokens_in_turn)
   def key_block(self, k):
-    """What does not depend on the query. The block's order ascends along S where it is visible."""
+    """Returns a block of keys with what every query needs of it; `order` ascends along S."""
     return k
 
-  # For all rows at once if they share positions.
-  @hook('pair', 'adds a bias to logits')
+  # Computed once for all rows that share positions.
+  @hook('pair', 'adds a bias to logits', chain=combinators.side_by_side)
   def position_bias(self, q, k):
-    """What `score` adds before anything else, [B or 1, N, T, S]; None: nothing.
+    """Returns the bias that `score` adds first, [B or 1, N, T, S]; None: no bias.
 
-    Of positions, weights and what is the query's own, never of the keys' content.
+    It depends on positions, weights and the query's features, never on the keys' content.
     """
     return None
 
-  # Instead, where positions count tokens.
-  @hook('distance')
+  # Used in its place where positions count tokens.
+  @hook('distance', chain=combinators.side_by_side)
   def distance_table(self, distance_R):
-    """What `position_bias` is made of, leaves [N or 1, ..., R] for distances, query less key.
+    """Returns the bias as a table of distances q.pos - k.pos, leaves [N or 1, ..., R].
 
-    None, the default: `position_bias` is more than a matter of distances, and is made pair by pair.
+    None, the default: the bias depends on more than the distance and is computed pair by pair.
     """
     return None
 
   @hook('distance')
   def bias_from_table(self, q, r):
-    """The bias of each query at the distances of `r`: [B or 1, N, T or 1, R]."""
+    """Returns the bias of each query at the distances of table `r`: [B or 1, N, T or 1, R]."""
 
   # Then pair after pair, key blocks in descending order.
-  @hook('query block', heads=True)
+  @hook('query block', heads=True, chain=combinators.side_by_side)
   def init_carry(self, q):
-    """What `score` hands from one key block to the next one, leaves [B, N, T, ...].
+    """Returns the carry that `score` passes from one key block to the next, [B, N, T, ...].
 
-    (), the default, means that the order of the blocks does not matter. A pair that is masked must
-    leave the carry as it is: causality, packing, padding and empty cache slots follow from that.
+    (), the default, means that the order of the blocks does not matter. A masked pair must not
+    change the carry: causality, packing, padding and empty cache slots follow from that.
     """
     return ()
 
-  @hook('pair', 'changes logits', heads=True)
+  @hook('pair', 'changes logits', heads=True, chain=combinators.in_turn_with_state)
   def score(self, s_BNTS, pair, carry):
     return s_BNTS if pair.bias is None else s_BNTS + pair.bias, carry
 
-  @hook('pair', 'adds to outputs', heads=True)
+  @hook('pair', 'adds to outputs', heads=True, chain=combinators.in_turn)
   def output(self, o_BTNH, p_BNTS, pair):
-    """Adds to what the block's weights gather; linear in (o, p), as they are normalised later."""
+    """Returns o plus the encoding's own term; linear in (o, p), which are normalized later."""
     return o_BTNH
 
   # After the last block.
-  @hook('query', 'adds to outputs at the end', heads=True)
+  @hook('query', 'adds to outputs at the end', heads=True, chain=combinators.in_turn)
   def finish(self, o_BTNH, q, carry):
     return o_BTNH
 
   def block_bias(self, q, k, r, nearest):
-    """`position_bias` of a pair of blocks.
+    """Returns the bias of a pair of blocks, [B or 1, N, T, S].
 
-    Made of `r`, if given: the `distance_table` in descending order. `nearest` is the smallest
-    distance between the blocks on either side, negative if they overlap.
+    Args:
+      q: a block of queries.
+      k: a block of keys.
+      r: the `distance_table` in descending order; None: the bias is `position_bias`.
+      nearest: the smallest distance between a query and a key; negative if the blocks overlap.
     """
     if r is None:
       return self.position_bias(q, k)
@@ -249,7 +253,7 @@ class Encoding(nn.Module):
     return dims_lib.weight(self, name, init, self.dims, **sizes)
 
   def weights(self):
-    """The weights alone. (Linen makes them when the first method is called, so this can be one.)"""
+    """Returns the weights. As a method it makes Linen run `setup`, which creates them."""
     return self.variables.get('params', {})
 
   def init_weights(self, rng):
