@@ -1,1 +1,1 @@
-"""Configs, one for each encoding; base.py has every key. In a wheel they are posjax.configs."""
+"""Configs, one per encoding; base.py has every key. A wheel has them as posjax.configs."""

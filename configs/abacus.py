@@ -12,14 +12,14 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('abacus+fire',),
     abacus=dict(
-      digits=tuple(b'0123456789'),  # tokens that numbers are made of, the last digit first
+      digits=tuple(b'0123456789'),  # tokens that are digits; numbers begin with their last digit
       length=1024,  # rows of the table
-      max_offset=99,  # in training the first digit has one of the rows 1 .. 1 + max_offset
-      stddev=0.02,  # of the table at the start
+      max_offset=99,  # in training the first digit uses a random row of 1 .. 1 + max_offset
+      stddev=0.02,  # of the table's initial values
     ),
     fire=dict(
-      length=512,  # L at the start: below it positions are no longer shares of the query's
-      width=32,  # of the hidden layer
+      length=512,  # initial L; the denominator is psi(max(L, i))
+      width=32,  # of the network's hidden layer
       shared=False,  # True: one network for all layers (FIRE-S)
     ),
   )

@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('alibi',),
     alibi=dict(
-      bias_max=8.0,  # the gentlest slope is 2^-bias_max
-      factor=1.0,  # of all slopes; 1/sqrt(H) is Falcon's form
-      learned='no',  # or 'alike', 'apart': slopes are weights, the same on either side or not
+      bias_max=8.0,  # the smallest slope is 2^-bias_max
+      factor=1.0,  # multiplies all slopes; Falcon has 1/sqrt(H)
+      learned='no',  # or learned slopes: 'alike' on both sides, or 'apart'
     ),
   )
   return config

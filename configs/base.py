@@ -1,15 +1,15 @@
-"""Every key of every config, once, with its meaning. The sizes are the only argument.
+"""All config keys with their meanings, each defined once. The only argument is the size.
 
 `python -m posjax.main --config=configs/rope.py:small --config.train.steps=500`
 
-The other files of this folder take this config and name an encoding. Sections are the keyword
-arguments of the code that reads them, and nothing is read that does not stand here.
+The other files in this folder start from this config and choose an encoding. Each section holds the
+keyword arguments of the code that reads it; no code reads a key that is not listed here.
 """
 
 from ml_collections import ConfigDict
 
 # tiny: two CPU cores, a minute.  small: one GPU, minutes.  base: about 125 M parameters, one node.
-# large: about 1.3 B parameters, a pod; here it is compiled only (--dry_run).
+# large: about 1.3 B parameters, a pod; only compiled so far (--dry_run).
 SIZES = {
   'tiny': dict(
     model=dict(dim=64, layers=2, heads=4, kv_heads=4, head_dim=16, hidden=192),
@@ -43,33 +43,33 @@ SIZES = {
 def get_config(size='tiny'):
   config = ConfigDict()
 
-  config.seed = 0  # weights, order of the data and dropout
+  config.seed = 0  # of the weights, the order of the data and dropout
 
   config.encoding = dict(
-    # Encodings of the layers, a pattern tiled over the depth. An encoding's own arguments are a
-    # section of its name: encoding.rope.base. See configs/rope.py.
+    # Encodings of the layers, a pattern tiled over the depth. The arguments of an encoding are
+    # the section with its name: encoding.rope.base. See configs/rope.py.
     layers=('nope',),
   )
 
   config.model = dict(
     dim=0,  # width D
-    layers=0,  # depth L, a multiple of the length of the pattern
+    layers=0,  # depth L, a multiple of the pattern's length
     heads=0,  # query heads N
     kv_heads=0,  # key and value heads K; N is a multiple of it
     head_dim=0,  # head size H
     hidden=0,  # width F between the two matrices of the MLP
     norm='rmsnorm',  # or 'layernorm'
     activation='swiglu',  # or 'gelu'
-    tied=True,  # the output head is the token table; False: a matrix of its own
-    dropout=0.0,  # of the embeddings and of what each half block adds
-    windows=(0,),  # keys a query sees in each layer of the pattern, itself included; 0: all
-    chunks=(0,),  # tokens of a text that see each other, in each layer of the pattern; 0: all
-    remat=False,  # recompute each group of layers in the backward pass, not store it
-    dtype='float32',  # of the computation, or 'bfloat16'; weights are float32 always
-    form='auto',  # the task's first; or 'decoder': tokens see no later ones, 'encoder': they do
+    tied=True,  # the output head is the token table; False: a separate matrix
+    dropout=0.0,  # rate, on the embeddings and on the output of each attention and MLP
+    windows=(0,),  # keys a query sees, itself included, in each layer of the pattern; 0: all
+    chunks=(0,),  # tokens of a chunk, which see no others, in each layer of the pattern; 0: all
+    remat=False,  # recompute each group of layers in the backward pass to save memory
+    dtype='float32',  # of the computation, or 'bfloat16'; weights are always float32
+    form='auto',  # the task's default; or 'decoder' (tokens see no later ones), 'encoder' (they do)
   )
 
-  # What is learned. A task's own arguments are a section of its name: task.text.stride. See
+  # The task to learn. Its arguments are the section with its name: task.text.stride. See
   # posjax/tasks and configs/tasks.
   config.task = dict(name='text')
 
@@ -78,80 +78,80 @@ def get_config(size='tiny'):
     block=128,  # queries and keys in one block of 'blockwise'
   )
 
-  config.data = dict(  # text, for tasks that read some
-    # A TFDS dataset 'tfds:NAME'; local files, each a document: 'text:GLOB'; records in local files,
-    # each a document: 'jsonl:GLOB' or 'parquet:GLOB'; or a pinned text 'package:NAME'.
+  config.data = dict(  # the text, for tasks that read text
+    # 'tfds:NAME', a TFDS dataset; 'text:GLOB', local files, one document each; 'jsonl:GLOB' or
+    # 'parquet:GLOB', records in local files, one document each; 'package:NAME', a pinned text.
     corpus='tfds:python_source',
-    fields=('text',),  # of a record: its document is the text in them, joined by newlines
+    fields=('text',),  # fields of a record whose texts, joined by newlines, are the document
     directory='~/tensorflow_datasets',  # where prepared TFDS datasets are kept
-    # Splits: TFDS expressions such as 'train[:95%]'. Of text: and package:, each document is cut
-    # after a newline into 'train', its first 90 %, 'validation', 5 %, and 'test', the last 5 %. Of
-    # jsonl: and parquet:, 5 % of the records are 'validation', 5 % 'test', drawn at random by their
-    # number, the same in every run; the others are 'train'.
+    # Splits. tfds: expressions such as 'train[:95%]'. text: and package: cut each document after a
+    # newline into 'train', its first 90 %, 'validation', 5 %, and 'test', the last 5 %. jsonl: and
+    # parquet: draw 5 % of the records for 'validation' and 5 % for 'test', at random by their
+    # number, the same in every run; all other records are 'train'.
     train='train',  # the split to train on
-    validation='validation',  # to choose the best checkpoint by
-    test='test',  # to report
+    validation='validation',  # the split that chooses the best checkpoint
+    test='test',  # the split to report
   )
 
   config.train = dict(
     steps=0,  # updates of the weights
     batch=0,  # rows in a step, over all devices and microbatches
     length=0,  # tokens in a row: the training length
-    accumulate=1,  # microbatches in a step, in turn: less memory, the same but for random draws
+    accumulate=1,  # microbatches per step: less memory, the same result but for random draws
     max_skipped=0,  # non-finite steps to skip before stopping
-    log_every=10,  # steps between two lines of metrics.jsonl
+    log_every=10,  # steps per line of metrics.jsonl
   )
 
   config.optimizer = dict(
-    learning_rate=0.0,  # at the peak
+    learning_rate=0.0,  # peak learning rate
     warmup=0,  # steps from 0 to the peak
     schedule='cosine',  # or 'wsd': warm-up, stable, linear decay
     decay=0.2,  # share of the steps in which 'wsd' decays
     final=0.1,  # learning rate at the end, as a share of the peak
-    b1=0.9,  # AdamW: how much of the mean of gradients is kept in a step
-    b2=0.95,  # of the mean of their squares
-    eps=1e-8,  # added to the root of that
-    weight_decay=0.1,  # of matrices; scalars, norms and tables of encodings are not decayed
+    b1=0.9,  # AdamW: decay of the running mean of gradients
+    b2=0.95,  # AdamW: decay of the running mean of squared gradients
+    eps=1e-8,  # AdamW: added to the root of that mean
+    weight_decay=0.1,  # of matrices; not of scalars, norms and tables of encodings
     clip=1.0,  # largest global norm of the gradients
   )
 
-  # Start from the weights of another run, of whatever encoding, layer by layer.
+  # Start from the weights of another run, with any encoding, layer by layer.
   config.init = dict(
-    run='',  # its work directory; '': from random weights
+    run='',  # its work directory; '': random weights
     checkpoint='newest',  # or 'best', or a step
-    fresh='',  # weights that are not taken, such as 'encoding/*,head_DV'
-    frozen='',  # weights that are not trained, such as 'table_VD,layers/*/mlp/*'
-    source='',  # digest of that checkpoint, which is filled in
+    fresh='',  # weights not to take, such as 'encoding/*,head_DV'
+    frozen='',  # weights not to train, such as 'table_VD,layers/*/mlp/*'
+    source='',  # digest of that checkpoint; filled in automatically
   )
 
   # Where metrics go in addition to metrics.jsonl: 'tensorboard', 'wandb'; () for none.
   config.writers = ('tensorboard',)
 
-  config.mesh = dict(  # devices along each axis; -1: all that are left
-    data=-1,  # rows
-    fsdp=1,  # rows, and weights by their width
-    tensor=1,  # heads, and the MLP's width
+  config.mesh = dict(  # devices along each axis; -1: all remaining devices
+    data=-1,  # shards rows
+    fsdp=1,  # shards rows, and weights by their width
+    tensor=1,  # shards heads, and the MLP's width
   )
 
   config.checkpoint = dict(
-    every=250,  # steps between two checkpoints; each carries its validation loss
-    keep=2,  # newest ones that are kept; the best is kept, too
+    every=250,  # steps between checkpoints; each stores its validation loss
+    keep=2,  # how many of the newest to keep; the best is kept, too
   )
 
   config.evaluate = dict(
-    multiples=(1, 2, 4, 8),  # lengths, as multiples of the training length
+    multiples=(1, 2, 4, 8),  # test lengths, as multiples of the training length
   )
 
   config.generate = dict(
-    seed=0,  # of sampling; no part of the run
-    samples=1,  # continuations of the prompt, made together
-    tokens=256,  # to generate, at most
-    # Strings that end a sample, not printed themselves, with commas between: '\ndef ,\nclass '.
-    # Python's escapes are read, so that a shell can pass '\n' for a newline, '\x2c' for a comma.
+    seed=0,  # of sampling; not part of the run's identity
+    samples=1,  # continuations of the prompt, generated as one batch
+    tokens=256,  # most tokens to generate
+    # Strings that end a sample, separated by commas and not printed: '\ndef ,\nclass '. Python's
+    # escapes are read, so that a shell can pass '\n' for a newline, '\x2c' for a comma.
     stop='',
     temperature=0.8,  # 0: greedy
-    top_k=0,  # sample among the k likeliest only; 0: all
-    top_p=1.0,  # sample among the likeliest that hold this probability together
+    top_k=0,  # sample from the k likeliest tokens; 0: all
+    top_p=1.0,  # sample from the likeliest tokens that together have this probability
   )
 
   for section, values in SIZES[size].items():

@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('shaw',),
     shaw=dict(
-      clip=511,  # the length less one: no distance is clipped
+      clip=511,  # length - 1, so no distance is clipped
       with_values=False,  # relative keys only
-      with_queries=True,  # False: relative_key, where queries alone meet the vectors
+      with_queries=True,  # False: relative_key, only queries times the vectors
     ),
   )
   return config

@@ -13,12 +13,12 @@ def get_config(size='tiny'):
     layers=('bipe+rope',),
     bipe=dict(
       separators=tuple(b'.\n'),  # tokens that end a sentence
-      length=1024,  # rows of the table of places within a sentence; the last for all beyond
-      step=1,  # positions from one sentence to the next: 96 under ALiBi
-      stddev=0.02,  # of the table at the start
+      length=1024,  # rows: positions in a sentence; farther ones use the last row
+      step=1,  # position increment per sentence; 96 with ALiBi
+      stddev=0.02,  # of the table's initial values
     ),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('cable',),
     cable=dict(
-      bias=0.0,  # of the gates' logits at the start: softplus(0) = 0.69 for each token between
-      scaled=False,  # True: logits are divided by sqrt(H), unlike in the released code
+      bias=0.0,  # initial bias of gate logits: softplus(0) = 0.69 per token between
+      scaled=False,  # True: divide logits by sqrt(H); the released code does not
     ),
   )
   return config

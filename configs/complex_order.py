@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('complex_order',),
     complex_order=dict(
-      base=10_000.0,  # at the start wavelengths run from 2 pi to 2 pi base
-      shared=False,  # True: all words have the same frequencies
+      base=10_000.0,  # initial wavelengths run from 2 pi to 2 pi * base
+      shared=False,  # True: all words share their frequencies
     ),
   )
   return config

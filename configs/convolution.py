@@ -1,4 +1,4 @@
-"""Convolutional positions (wav2vec 2.0, Baevski et al. 2020, arXiv 2006.11477), of tokens before.
+"""Causal convolutional positions (wav2vec 2.0, Baevski et al. 2020, arXiv 2006.11477).
 
 `python -m posjax.main --config=configs/convolution.py`, two CPU cores, 2026-11-22: 279 s
 on a busy machine, 2.32 bits per byte at 64 bytes, 2.88 at 512 (one seed, see docs/results.md).
@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('convolution',),
     convolution=dict(
-      kernel=128,  # tokens that each one sees, itself included
-      groups=16,  # of channels, which see no others
-      causal=True,  # False: half of the tokens lie after it, for models that are not causal
+      kernel=128,  # tokens that each token reads, itself included
+      groups=16,  # of channels; a group reads no other group
+      causal=True,  # False: half of the kernel is after the token, for encoders
     ),
   )
   return config

@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('cope',),
     cope=dict(
-      rows=64,  # positions of the table; all farther ones are the last one
-      scaled=True,  # False: the bias without 1/sqrt(H), as in x-transformers
+      rows=64,  # positions in the table; farther ones use the last
+      scaled=True,  # False: no 1/sqrt(H) on the bias, as in x-transformers
     ),
   )
   return config

@@ -1,4 +1,4 @@
-"""Position coupling (Cho et al. 2024, arXiv 2405.20671) of sums written last digit first.
+"""Position coupling (Cho et al. 2024, arXiv 2405.20671) for sums with the last digit first.
 
 `python -m posjax.main --config=configs/coupling.py`, two CPU cores, 2026-11-22: 82 s
 on a busy machine, 3.00 bits per byte at 64 bytes, 3.16 at 128 (one seed, see docs/results.md).
@@ -12,13 +12,13 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('coupling+learned',),
     coupling=dict(
-      digits=tuple(b'0123456789'),  # tokens that numbers are made of, the last digit first
-      operators=tuple(b'+='),  # tokens that stand where numbers begin
-      starts=91,  # in training sums stand at one of the positions 1 .. starts
+      digits=tuple(b'0123456789'),  # tokens that are digits; numbers begin with their last digit
+      operators=tuple(b'+='),  # tokens at position s, before the first digit
+      starts=91,  # in training s is drawn from 1 .. starts
     ),
     learned=dict(
-      length=92 + config.train.length,  # rows of the table: enough for a number of all tokens
-      stddev=0.02,  # of the table at the start
+      length=92 + config.train.length,  # rows: enough for a row that is one number
+      stddev=0.02,  # of the table's initial values
     ),
   )
   return config

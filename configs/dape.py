@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('dape',),
     dape=dict(
-      base='kerple',  # the bias that is refined; or 'alibi', 'fire'
-      width=32,  # of the hidden layer
-      arguments={},  # of the base, such as dict(bias_max=4.0) of 'alibi'
+      base='kerple',  # the bias to refine; or 'alibi', 'fire'
+      width=32,  # of the network's hidden layer
+      arguments={},  # of the base, such as dict(bias_max=4.0) for 'alibi'
     ),
   )
   return config

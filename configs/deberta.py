@@ -12,10 +12,10 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('deberta',),
     deberta=dict(
-      max_distance=512,  # from which on all distances are alike
-      buckets=0,  # of distances on either side, as version 2 has them; 0: each has its own
-      terms='c2p+p2c',  # or one of the two: content to position, position to content
-      mirrored=False,  # True: p2c looks up j - i, as the paper writes it
+      max_distance=512,  # larger distances are clipped to it
+      buckets=0,  # of distances per side, as in version 2; 0: one per distance
+      terms='c2p+p2c',  # or 'c2p' (content to position), 'p2c' (position to content)
+      mirrored=False,  # True: p2c uses j - i, as in the paper
     ),
   )
   return config

@@ -6,7 +6,7 @@ on a busy machine, 2.23 bits per byte at 64 bytes, 2.27 at 512 (one seed, see do
 
 from configs import base
 
-# As in the paper 3/4 and 1/8 of the training length.
+# 3/4 and 1/8 of the training length, as in the paper.
 CHUNKS = {'tiny': 48, 'small': 384, 'base': 768, 'large': 1536}
 WINDOWS = {'tiny': 8, 'small': 64, 'base': 128, 'large': 256}
 
@@ -16,9 +16,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('dual_chunk',),
     dual_chunk=dict(
-      chunk=CHUNKS[size],  # no distance is larger
-      window=WINDOWS[size],  # a chunk has so many tokens fewer: near ones keep their distance
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      chunk=CHUNKS[size],  # no distance is larger than this
+      window=WINDOWS[size],  # chunks have chunk - window tokens; near keys keep their distance
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

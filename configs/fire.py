@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('fire',),
     fire=dict(
-      length=512,  # L at the start: below it positions are no longer shares of the query's
-      width=32,  # of the hidden layer
+      length=512,  # initial L; the denominator is psi(max(L, i))
+      width=32,  # of the network's hidden layer
       shared=False,  # True: one network for all layers (FIRE-S)
     ),
   )

@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('floater',),
     floater=dict(
-      length=config.train.length,  # how far a path is integrated: no later position is reached
+      length=config.train.length,  # positions on the integrated path; later ones are refused
       dt=0.01,  # time from one position to the next
-      substeps=5,  # of Runge-Kutta in it, one after the other
+      substeps=5,  # Runge-Kutta steps from one position to the next
     ),
   )
   return config

@@ -12,11 +12,11 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('fope',),
     fope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
-      length=config.train.length,  # frequencies that do not turn once within it are left out
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
+      length=config.train.length,  # drop frequencies whose period is longer than this
       sigma=0.3,  # size of the random coefficients; the paper's models have 0.3, 0.4 and 0.6
-      rest='ones',  # planes without a series are turned by 45 degrees; 'identity': as they are
-      seed=0,  # of the coefficients, which are not trained
+      rest='ones',  # rotate planes without a series by 45 degrees; 'identity': not at all
+      seed=0,  # of the random coefficients, which are not trained
     ),
   )
   return config

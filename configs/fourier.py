@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('fourier',),
     fourier=dict(
-      size=128,  # cosines and sines together
+      size=128,  # number of cosines and sines together
       hidden=64,  # width of the network
-      gamma=10.0,  # tokens: how far apart positions are that differ, at the start
+      gamma=10.0,  # in tokens: initially, farther positions are not similar
     ),
   )
   return config

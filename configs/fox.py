@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('fox',),
     fox=dict(
-      bias=0.0,  # of the gates at the start: 0 keeps a half of what is left at each token
+      bias=0.0,  # initial bias of gates: 0 halves the weight at each token
     ),
   )
   return config

@@ -1,7 +1,8 @@
-"""Gemma 3 (arXiv 2503.19786): five layers that see a window, then one that sees everything.
+"""Gemma 3 (arXiv 2503.19786): five layers with a window, then one that sees all keys.
 
-Local layers turn fast, global ones slowly, so that far positions stay apart. The released models
-see 1,024 keys (512 in the smallest) and stretch the global layers' positions by 8 for long texts.
+Local layers rotate fast, global layers slowly, so that far positions remain distinguishable. The
+released models see 1,024 keys (512 in the smallest) and, for long texts, divide the global layers'
+positions by 8.
 The depth of each size is rounded up to a multiple of six.
 
 `python -m posjax.main --config=configs/gemma3.py`, two CPU cores, 2026-11-22: 272 s
@@ -18,12 +19,12 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('rope_local',) * 5 + ('rope_global',),
     rope_local=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),
     rope_global=dict(
-      base=1_000_000.0,  # as above, for layers that see everything
+      base=1_000_000.0,  # as above, for layers that see all keys
       fraction=1.0,
       layout='half',
     ),

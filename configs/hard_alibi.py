@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('hard_alibi',),
     hard_alibi=dict(
-      windowed=2,  # heads with a window, of 1, 2, … tokens; the others know no positions
+      windowed=2,  # heads with windows of 1, 2, … tokens; the rest have no positions
     ),
   )
   return config

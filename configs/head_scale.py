@@ -1,4 +1,4 @@
-"""NoPE with a scale of each head (Wang et al. 2024, arXiv 2404.12224).
+"""NoPE with a learned scale per head (Wang et al. 2024, arXiv 2404.12224).
 
 `python -m posjax.main --config=configs/head_scale.py`, two CPU cores, 2026-11-22: 115 s
 on a busy machine, 3.00 bits per byte at 64 bytes, 3.43 at 512 (one seed, see docs/results.md).
@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('head_scale',),
     head_scale=dict(
-      start=1.0,  # the scale before training
+      start=1.0,  # initial scale
     ),
   )
   return config

@@ -1,4 +1,4 @@
-"""Position interpolation (Chen et al. 2023, arXiv 2306.15595) under RoPE.
+"""Position interpolation (Chen et al. 2023, arXiv 2306.15595) with RoPE.
 
 `python -m posjax.main --config=configs/interpolate.py`, two CPU cores, 2026-11-22: 109 s
 on a busy machine, 2.29 bits per byte at 64 bytes, 4.93 at 512 (one seed, see docs/results.md).
@@ -12,10 +12,10 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('interpolate+rope',),
     interpolate=dict(
-      factor=4.0,  # of the length wanted to the length that was trained without it
+      factor=4.0,  # target length over the trained length
     ),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

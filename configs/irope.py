@@ -1,8 +1,8 @@
-"""iRoPE (Llama 4, Meta 2025): RoPE within chunks; every fourth layer sees all, without positions.
+"""iRoPE (Llama 4, Meta 2025): RoPE within chunks; every fourth layer is global, without positions.
 
-Layers that see all have a temperature instead. Chunks are no window: a token sees its own chunk of
-the text alone, however near its beginning it stands. The released models have chunks of 8,192. The
-depth of each size is rounded up to a multiple of four.
+Global layers have a temperature instead. Unlike in a window, a token sees only its own chunk of the
+text, even if it is near the start of the chunk. The released models have chunks of 8,192. The depth
+of each size is rounded up to a multiple of four.
 
 `python -m posjax.main --config=configs/irope.py`, two CPU cores, 2026-11-22: 157 s
 on a busy machine, 2.14 bits per byte at 64 bytes, 2.17 at 512 (one seed, see docs/results.md).
@@ -18,13 +18,13 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('rope', 'rope', 'rope', 'temperature'),
     rope=dict(
-      base=500_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=500_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='interleaved',  # pairs (2i, 2i + 1), or 'half': (i, i + H/2)
     ),
     temperature=dict(
       kind='llama4',
-      length=CHUNKS[size],  # queries up to here are as they are
+      length=CHUNKS[size],  # queries at smaller positions are unchanged
       beta=0.1,
     ),
   )

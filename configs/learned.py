@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('learned',),
     learned=dict(
-      length=config.train.length,  # rows of the table: no later position can be represented
-      stddev=0.02,  # of the table at the start
-      offset=0,  # rows before position 0; 2 in tables of RoBERTa and OPT
+      length=config.train.length,  # rows of the table; later positions are refused
+      stddev=0.02,  # of the table's initial values
+      offset=0,  # rows before position 0; 2 in RoBERTa and OPT
     ),
   )
   return config

@@ -12,10 +12,10 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('mlp_bias',),
     mlp_bias=dict(
-      width=16,  # units in a hidden layer; in x-transformers a quarter of the model's width
+      width=16,  # of each hidden layer; x-transformers has a quarter of the model's
       depth=2,  # hidden layers
       log=False,  # True: the network sees sign(distance) ln(1 + |distance|)
-      norm=False,  # True: LayerNorm in the hidden layers
+      norm=False,  # True: LayerNorm in hidden layers
     ),
   )
   return config

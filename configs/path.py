@@ -12,7 +12,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('path',),
     path=dict(
-      rank=32,  # of the projection from which the reflections are made
+      rank=32,  # of the projection that gives the reflections
     ),
   )
   return config

@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('path_fox',),
     path_fox=dict(
-      rank=32,  # of the projection from which the reflections are made
-      bias=0.0,  # of the gates at the start: 0 keeps a half of what is left at each token
+      rank=32,  # of the projection that gives the reflections
+      bias=0.0,  # initial bias of gates: 0 halves the weight at each token
     ),
   )
   return config

@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('pope',),
     pope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
-      uniform_delta=False,  # the phase between queries and keys starts at 0; True: anywhere
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
+      uniform_delta=False,  # True: the learned phases start at random, not at 0
     ),
   )
   return config

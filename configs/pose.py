@@ -1,4 +1,4 @@
-"""PoSE (Zhu et al. 2023, arXiv 2309.10400) under RoPE.
+"""PoSE (Zhu et al. 2023, arXiv 2309.10400) with RoPE.
 
 `python -m posjax.main --config=configs/pose.py`, two CPU cores, 2026-11-22: 82 s on a busy machine,
 2.25 bits per byte at 64 bytes, 2.28 at 512 (one seed, see docs/results.md).
@@ -12,10 +12,10 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('pose+rope',),
     pose=dict(
-      target=8 * config.train.length,  # positions that training covers
+      target=8 * config.train.length,  # range of positions that training covers
     ),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -13,11 +13,11 @@ WINDOWS = {'tiny': 32, 'small': 256, 'base': 512, 'large': 1024}
 def get_config(size='tiny'):
   config = base.get_config(size)
   config.encoding = dict(
-    layers=('rerope',),  # the released code: 'temperature+rerope'
+    layers=('rerope',),  # the released code has 'temperature+rerope'
     rerope=dict(
-      window=WINDOWS[size],  # distances below it are as they are
-      slope=0.0,  # growth of those beyond; Leaky ReRoPE: 1/16
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      window=WINDOWS[size],  # distances below it are unchanged
+      slope=0.0,  # growth of larger distances; Leaky ReRoPE: 1/16
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -1,8 +1,8 @@
-"""RNoPE-SWA (Yang et al. 2025, arXiv 2501.18795): RoPE in windows, NoPE over everything.
+"""RNoPE-SWA (Yang et al. 2025, arXiv 2501.18795): windowed RoPE and global NoPE layers.
 
-Layers without positions see everything and retrieve; those between have RoPE and see what is near.
-The paper has three of these to one: `--config.encoding.layers=rope,rope,rope,nope` and
-`--config.model.windows=32,32,32,0`, where the depth is a multiple of four.
+Layers without positions see all keys and retrieve; the layers between have RoPE and see near keys.
+The paper has three RoPE layers per NoPE layer: `--config.encoding.layers=rope,rope,rope,nope` and
+`--config.model.windows=32,32,32,0`, with a depth that is a multiple of four.
 
 `python -m posjax.main --config=configs/rnope_swa.py`, a CPU core, 2026-11-30: 72 s
 on a busy machine, 2.39 ± 0.02 bits per byte at 64 bytes, 2.40 ± 0.04 at 512
@@ -20,7 +20,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('rope', 'nope'),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

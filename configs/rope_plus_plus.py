@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('rope_plus_plus',),
     rope_plus_plus=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
     ),
   )
-  config.model.kv_heads = config.model.heads // 2  # a real and an imaginary head share a key
+  config.model.kv_heads = config.model.heads // 2  # a real and an imaginary head share a key head
   return config

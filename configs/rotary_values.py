@@ -12,14 +12,14 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('rope+rotary_values',),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),
     rotary_values=dict(
-      base=10_000.0,  # the same, of the values
+      base=10_000.0,  # as above, for the values
       layout='half',
-      back=False,  # True: what a query gathers is turned back by its own position
+      back=False,  # True: rotate each output back by its query's position
     ),
   )
   return config

@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('sandwich',),
     sandwich=dict(
-      width=128,  # of the sinusoids, even
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      width=128,  # of the sinusoids; even
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       first=0,  # the first frequency is base^(-2 first / width); NeMo has 1
     ),
   )

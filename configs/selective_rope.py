@@ -12,10 +12,10 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('selective_rope',),
     selective_rope=dict(
-      rank=32,  # of the projection from which the angles are made
-      base=500_000.0,  # planes turn by 1 to 1 / base of what is projected
-      bias=False,  # True: angles grow without regard to content too, as RoPE's do
-      gate=False,  # True: each token scales by 0 to 1 what it adds, for each head
+      rank=32,  # of the projection that gives the angles
+      base=500_000.0,  # planes rotate by 1 to 1 / base times the projection
+      bias=False,  # True: angles also grow with position alone, like RoPE's
+      gate=False,  # True: a gate per token and head scales each added angle by 0 to 1
     ),
   )
   return config

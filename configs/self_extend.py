@@ -6,7 +6,7 @@ on a busy machine, 2.22 bits per byte at 64 bytes, 3.38 at 512 (one seed, see do
 
 from configs import base
 
-# Half of the training length, so that groups of 16 reach 8 times that length and more.
+# Half of the training length, so that groups of 16 reach more than 8 times that length.
 WINDOWS = {'tiny': 32, 'small': 256, 'base': 512, 'large': 1024}
 
 
@@ -15,9 +15,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('self_extend',),
     self_extend=dict(
-      window=WINDOWS[size],  # distances below it are as they are
-      group=16,  # tokens that share a position beyond
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      window=WINDOWS[size],  # distances below it are unchanged
+      group=16,  # tokens that share a position beyond the window
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -12,9 +12,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('shaw',),
     shaw=dict(
-      clip=16,  # the distance from which on all are alike
+      clip=16,  # larger distances are clipped to it
       with_values=True,  # False: relative keys only
-      with_queries=False,  # True: keys meet the vectors too, not only queries
+      with_queries=False,  # True: keys times the vectors, too, not only queries
     ),
   )
   return config

@@ -1,4 +1,4 @@
-"""SHAPE (Kiyono et al. 2021, arXiv 2109.05644): shifted positions under sinusoids.
+"""SHAPE (Kiyono et al. 2021, arXiv 2109.05644): shifted positions for sinusoids.
 
 `python -m posjax.main --config=configs/shift.py`, two CPU cores, 2026-11-22: 67 s
 on a busy machine, 3.02 bits per byte at 64 bytes, 3.63 at 512 (one seed, see docs/results.md).
@@ -12,10 +12,10 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('shift+sinusoidal',),
     shift=dict(
-      offsets=500,  # K: in training each row moves by one of 0 .. K-1, else by K
+      offsets=500,  # K: each row shifts by a random 0 .. K-1; by K outside of training
     ),
     sinusoidal=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       layout='interleaved',  # sin, cos, sin, cos; or 'half', 'tensor2tensor'
     ),
   )

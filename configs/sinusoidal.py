@@ -13,9 +13,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('sinusoidal',),
     sinusoidal=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       layout='interleaved',  # sin, cos, sin, cos; or 'half', 'tensor2tensor'
-      scaled=False,  # True: a learned number multiplies the table
+      scaled=False,  # True: multiply the table by a learned number
       offset=0,  # the first position; 2 in fairseq's models
     ),
   )

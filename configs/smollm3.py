@@ -1,4 +1,4 @@
-"""SmolLM3 (Bakouch et al. 2025): three layers with RoPE, then one without positions, all global.
+"""SmolLM3 (Bakouch et al. 2025): three layers with RoPE, then one without; all layers are global.
 
 The depth of each size is rounded up to a multiple of four. Hugging Face's default base is 2e6.
 
@@ -14,7 +14,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('rope', 'rope', 'rope', 'nope'),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

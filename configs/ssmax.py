@@ -1,4 +1,4 @@
-"""Scalable softmax (Nakanishi 2025, arXiv 2501.19399) under RoPE.
+"""Scalable softmax (Nakanishi 2025, arXiv 2501.19399) with RoPE.
 
 `python -m posjax.main --config=configs/ssmax.py`, two CPU cores, 2026-11-22: 71 s
 on a busy machine, 2.25 bits per byte at 64 bytes, 4.15 at 512 (one seed, see docs/results.md).
@@ -10,13 +10,13 @@ from configs import base
 def get_config(size='tiny'):
   config = base.get_config(size)
   config.encoding = dict(
-    layers=('ssmax+rope',),  # 'ssmax' alone is NoPE with it
+    layers=('ssmax+rope',),  # 'ssmax' alone: no positions
     ssmax=dict(
-      start=0.43,  # s of each head and layer before training
-      bias=False,  # True: what is multiplied with is s ln n + b
+      start=0.43,  # initial s of each head and layer
+      bias=False,  # True: multiply logits by s ln n + b, not s ln n
     ),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -13,7 +13,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('stick_breaking',),
     stick_breaking=dict(
-      remainder=True,  # what is left goes to the token's own value; False: it is lost
+      remainder=True,  # True: the rest of the weight goes to the token's own value
     ),
   )
   return config

@@ -6,7 +6,7 @@ on a busy machine, 2.22 bits per byte at 64 bytes, 4.24 at 512 (one seed, see do
 
 from configs import base
 
-# A third of the training length; the window is 128 in the paper, of lengths from 2,048 on.
+# A third of the training length. The paper's window is 128, for lengths from 2,048 on.
 SHIFTS = {'tiny': 21, 'small': 170, 'base': 341, 'large': 682}
 WINDOWS = {'tiny': 8, 'small': 32, 'base': 64, 'large': 128}
 
@@ -16,9 +16,9 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('string_shift',),
     string_shift=dict(
-      shift=SHIFTS[size],  # the distance from which on they begin again
-      window=WINDOWS[size],  # the distance that they begin again with
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      shift=SHIFTS[size],  # this distance and larger ones are reduced
+      window=WINDOWS[size],  # the distance that `shift` is mapped to
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -12,11 +12,11 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('t5',),
     t5=dict(
-      buckets=32,  # of distances; half of them hold one distance each
-      max_distance=128,  # from which on all distances share the last bucket
-      bidirectional=False,  # True: keys after the query have buckets of their own
+      buckets=32,  # of distances; half of them have one distance each
+      max_distance=128,  # this and larger distances share the last bucket
+      bidirectional=False,  # True: separate buckets for keys after the query
       scaled=True,  # False: no 1/sqrt(H), as T5's own weights need
-      bias_scale=1.0,  # of the table; sqrt(H) in GPT-NeoX and x-transformers
+      bias_scale=1.0,  # multiplies the table; sqrt(H) in GPT-NeoX and x-transformers
     ),
   )
   return config

@@ -1,4 +1,4 @@
-"""Temperatures of the query's position, here log n (Chiang and Cholak 2022, ACL), under RoPE.
+"""Temperatures by query position, here log n (Chiang and Cholak 2022, ACL), with RoPE.
 
 `python -m posjax.main --config=configs/temperature.py`, two CPU cores, 2026-11-22: 53 s
 on a busy machine, 2.23 bits per byte at 64 bytes, 4.13 at 512 (one seed, see docs/results.md).
@@ -6,23 +6,23 @@ on a busy machine, 2.23 bits per byte at 64 bytes, 4.13 at 512 (one seed, see do
 
 from configs import base
 
-LENGTHS = {'tiny': 64, 'small': 512, 'base': 1024, 'large': 2048}  # as in training
+LENGTHS = {'tiny': 64, 'small': 512, 'base': 1024, 'large': 2048}  # the training length
 
 
 def get_config(size='tiny'):
   config = base.get_config(size)
   config.encoding = dict(
-    layers=('temperature+rope',),  # 'temperature' alone is NoPE with one
+    layers=('temperature+rope',),  # 'temperature' alone: no positions
     temperature=dict(
       kind='log_n',  # or 'llama4', 'ministral', 'drope', 'uniform'
-      length=LENGTHS[size],  # the trained one; all kinds but 'uniform'
-      beta=0.1,  # of 'llama4' and 'ministral'
-      target=8 * LENGTHS[size],  # the length that 'drope' is for
-      growth=0.412,  # of 'drope'; 0.103 for SmolLM
-      factor=1.2,  # of 'uniform'
+      length=LENGTHS[size],  # the trained length; for all kinds but 'uniform'
+      beta=0.1,  # for 'llama4' and 'ministral'
+      target=8 * LENGTHS[size],  # the target length of 'drope'
+      growth=0.412,  # for 'drope'; SmolLM has 0.103
+      factor=1.2,  # for 'uniform'
     ),
     rope=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
       fraction=1.0,  # share of each head that is rotated
       layout='half',  # pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)
     ),

@@ -13,7 +13,7 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('transformer_xl',),
     transformer_xl=dict(
-      untied=False,  # True: u and v are each layer's own, as W_R is
+      untied=False,  # True: each layer has its own u and v, like W_R
     ),
   )
   return config

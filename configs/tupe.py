@@ -12,11 +12,11 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('tupe',),
     tupe=dict(
-      length=512,  # positions that have a row
-      buckets=32,  # of T5's bias; 0: none, TUPE-A
-      max_distance=128,  # from which on all distances share the last bucket
-      bidirectional=False,  # True: keys after the query have buckets of their own
-      untie_first=False,  # True: the first token has no place in the eyes of the others
+      length=512,  # rows of the table, one per position
+      buckets=32,  # of T5's bias; 0: no bias (TUPE-A)
+      max_distance=128,  # this and larger distances share the last bucket
+      bidirectional=False,  # True: separate buckets for keys after the query
+      untie_first=False,  # True: remove the position of the first token, [CLS]
     ),
   )
   return config

@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('wavlm',),
     wavlm=dict(
-      buckets=320,  # of distances, half for either side; half of those hold one distance each
-      max_distance=800,  # from which on all distances share the last bucket
+      buckets=320,  # of distances, half per side; half of those have one distance each
+      max_distance=800,  # this and larger distances share the last bucket
     ),
   )
   return config

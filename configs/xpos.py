@@ -12,8 +12,8 @@ def get_config(size='tiny'):
   config.encoding = dict(
     layers=('xpos',),
     xpos=dict(
-      base=10_000.0,  # wavelengths run from 2 pi to 2 pi base
-      scale_base=512.0,  # the distance over which a plane shrinks to zeta
+      base=10_000.0,  # wavelengths run from 2 pi to 2 pi * base
+      scale_base=512.0,  # distance at which a plane has decayed by its factor zeta
       gamma=0.4,  # zeta of the fastest plane is gamma / (1 + gamma)
     ),
   )

@@ -1,8 +1,8 @@
-"""What checksums and the lock add to saves and starts: `python experiments/checkpoint_cost.py`.
+"""Measures the cost of checksums and the lock: `python experiments/checkpoint_cost.py`.
 
-Seconds, medians of five, for the state of RoPE at a size of the configs: a checksum of all arrays,
-beside the save it belongs to, until training may go on and until it is on the disk, and beside the
-restoration at a start; the first checksum of a process is compiled. And to take the lock.
+Prints seconds, medians of five, for the state of RoPE at each config size: the lock, a save until
+training may continue, the same save until it is on disk, a restoration, and a checksum of all
+arrays. The first checksum of a process, which also compiles, has its own column.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def seconds(function):
 
 
 def measure(size, workdir):
-  """Prints a row for the state of RoPE at `size`."""
+  """Prints one row of the table, for the state of RoPE at `size`."""
   config, _, _ = config_lib.load(f'rope:{size}')
   setup = state_lib.setup(config)
   state = train.first_state(setup)
@@ -41,7 +41,7 @@ def measure(size, workdir):
 
 
 def save_and_restore(workdir, step, state, abstract):
-  """Seconds to take the lock, to save until training may go on, until it is saved, to restore."""
+  """Returns seconds for the lock, the save until training continues, the full save, the restore."""
   batches = iter(grain.MapDataset.range(9).to_iter_dataset())
   start = time.perf_counter()
   with lock.held(workdir):
@@ -58,7 +58,7 @@ def save_and_restore(workdir, step, state, abstract):
 
 
 def main(sizes):
-  print('| size | MB | lock | save blocks | saved | restored | checksum | the first |')
+  print('| size | MB | lock | save blocks | saved | restored | checksum | first checksum |')
   print('| --- ' * 8 + '|')
   for size in sizes:
     with tempfile.TemporaryDirectory() as workdir:

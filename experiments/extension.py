@@ -1,14 +1,14 @@
-"""A longer context without tuning: RoPE trained at 256 bytes, read at 1,024, under each scaling.
+"""A longer context without fine-tuning: RoPE trained at 256 bytes, evaluated at 1,024.
 
   python experiments/extension.py
 
-Chen et al. 2023 (arXiv 2306.15595), Peng et al. 2023 (arXiv 2309.00071): interpolation and YaRN are
-made to be tuned for some hundred steps; NTK-aware scaling (bloc97 2023) and attention that maps far
-positions to near ones (ReRoPE, Self-Extend, Dual Chunk) are said to need none; STRING is made for
-lengths up to the trained one, and beyond it leaves most distances too far. Here none is tuned. One
-model for each of three seeds is trained once, and its weights are read with other frequencies or
-positions, each by one command of posjax.main, which is printed. Bits per byte, mean and 95 %
-interval; the same command goes on where it stopped.
+Chen et al. 2023 (arXiv 2306.15595), Peng et al. 2023 (arXiv 2309.00071): interpolation and YaRN
+expect some hundred steps of fine-tuning. NTK-aware scaling (bloc97 2023) and attention that maps
+far positions to near ones (ReRoPE, Self-Extend, Dual Chunk) claim to need none. STRING is designed
+for lengths up to the trained one; beyond it, most distances remain too large. Here nothing is
+fine-tuned: one model per seed (three seeds) is trained once, and its weights are evaluated with
+other frequencies or positions, each by one printed command of posjax.main. Prints bits per byte,
+mean and 95 % interval; the same command resumes where it stopped.
 """
 
 import json
@@ -33,13 +33,13 @@ HALF, EIGHTH = TRAINED // 2, TRAINED // 8
 
 
 def scaled(rope_type, **arguments):
-  """The flags of a scaling; the trained length is filled in."""
+  """Returns the flags of a scaling; posjax.main fills in the trained length."""
   keys = {'rope_type': rope_type, 'factor': FACTOR} | arguments
   return tuple(f'--config.encoding.rope.scaling.{key}={value}' for key, value in keys.items())
 
 
 def mapped(layers, **arguments):
-  """The flags of another encoding, with arguments of its first part."""
+  """Returns the flags of another encoding, with arguments for its first part."""
   part = layers.split('+')[0]
   flags = (f'--config.encoding.{part}.{key}={value}' for key, value in arguments.items())
   return f'--config.encoding.layers={layers}', *flags
@@ -77,7 +77,7 @@ def run(*flags):
 
 
 def measured(seed):
-  """{way: {protocol: {length: bits per byte}}} of one model, which is trained first."""
+  """Trains a model if needed; returns {way: {protocol: {length: bits per byte}}}."""
   folder = FOLDER / str(seed)
   if not (folder / 'evaluation.json').exists():
     run(*TRAIN, f'--config.seed={seed}', f'--workdir={folder}')
@@ -98,7 +98,7 @@ def measured(seed):
 
 
 def table(found, protocol):
-  """Lines of Markdown: a row for each way, a column for each length."""
+  """Returns lines of Markdown: a row for each way, a column for each length."""
   lengths = list(found[0]['none'][protocol])
   lines = [protocol, '', f'| | {" | ".join(map(str, lengths))} |']
   lines.append('| --- ' * (len(lengths) + 1) + '|')

@@ -1,8 +1,8 @@
-"""Train short, test long: which encodings hold at lengths beyond those they were trained at?
+"""Train short, test long: which encodings work beyond the trained length?
 
-Press et al. 2022, arXiv 2108.12409: ALiBi holds or improves as the input grows, sinusoidal
-embeddings fail at once, rotary ones soon after. Each arm is trained at `train.length` with three
-seeds and evaluated up to eight times that.
+Press et al. 2022, arXiv 2108.12409: with longer inputs, ALiBi keeps or improves its loss,
+sinusoidal embeddings fail immediately and rotary ones soon after. Each arm is trained at
+`train.length` with three seeds and evaluated at up to eight times that length.
 
 `python -m posjax.sweep experiments/extrapolation.py`: 63 runs, an hour on two CPU cores.
 """

@@ -1,8 +1,9 @@
-"""Flip-flop: which encodings find the last bit that was written, far away and among few writes?
+"""Flip-flop: which encodings recall the last written bit, far back and among few writes?
 
-Liu et al. 2023, arXiv 2306.00946: a Transformer makes errors in long and in sparse texts. Rows of
-64 tokens, 400 steps of 16; tests of 64 and 256 tokens. An encoding must have learned the task, 0.95
-of the reads of its own length and density at least, before the other tests mean anything.
+Liu et al. 2023, arXiv 2306.00946: Transformers make errors in long and sparse texts. Training has
+400 steps of 16 rows of 64 tokens; tests have 64 and 256 tokens. Other tests are meaningful only for
+encodings that have learned the task: at least 0.95 of reads correct at the trained length and
+density.
 """
 
 TASK = '--config.task.name=flip_flop', '--config.evaluate.multiples=1,4'

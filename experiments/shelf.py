@@ -1,7 +1,7 @@
-"""The rest of the shelf at a glance: every config that experiments/extrapolation.py leaves out.
+"""An overview of the other encodings: every config that experiments/extrapolation.py leaves out.
 
-One seed each, so only large differences mean something. A file that is added to `configs` is an arm
-of this experiment with no edit.
+One seed each, so only large differences are meaningful. Each file in `configs` is an arm of this
+experiment automatically.
 
 `python -m posjax.sweep experiments/shelf.py`
 """

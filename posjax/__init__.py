@@ -1,9 +1,9 @@
 """Positional encodings in Transformers, implemented once and compared fairly, in JAX.
 
-  from posjax import Bound, Positions, attend, build  # what a model of your own needs
+  from posjax import Bound, Positions, attend, build  # for your own model
   posjax.Rope(base=500_000.0)                         # any encoding, as a class
 
-What is named here is imported when it is used: `import posjax` alone imports nothing.
+Names are imported on first use: `import posjax` alone imports nothing else.
 """
 
 import importlib

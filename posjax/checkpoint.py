@@ -1,8 +1,9 @@
-"""Checkpoints: state, data iterator, and a record of what they belong to. One save, one restore.
+"""Checkpoints: the state, the data iterator, and a record of the run. One save, one restore.
 
-Orbax writes in the background and renames when whole, so a killed run leaves its former checkpoints
-intact. What it does not notice is damage done later: a flipped byte restores as another weight. So
-the record holds a checksum of each array, of the iterator's state, and of itself.
+Orbax writes in the background and renames a complete checkpoint, so a killed run leaves its earlier
+checkpoints intact. Orbax does not detect later corruption: a flipped byte is restored as a
+different weight. So the record holds checksums of each array, of the iterator's state, and of
+itself.
 """
 
 import contextlib
@@ -24,15 +25,15 @@ from posjax.runtime import checksum
 # Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
 ITEMS = ('state', 'data', 'record')
 
-# A file in the work directory: there were checkpoints here.
+# A file in the work directory: a checkpoint was saved here.
 SAVED = 'saved'
 
-# What the system says of files that are damaged or gone; None: it says nothing.
+# errno values of corrupt or missing files; None: an error without errno.
 CORRUPTION_ERRNOS = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
 class CorruptCheckpoint(Exception):
-  """A checkpoint cannot be read, or is not what was saved: one line saying why."""
+  """A checkpoint that is unreadable or has a checksum mismatch; its message is one line."""
 
 
 class Restored(NamedTuple):
@@ -42,10 +43,10 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-  """Those of one run, in `workdir`/checkpoints; `keep` newest ones and the best.
+  """The checkpoints of one run, in `workdir`/checkpoints: the `keep` newest and the best.
 
   Raises:
-    UserError: there are none, and no run is to begin here (`create`).
+    UserError: the directory does not exist (without `create`), or Orbax cannot use its name.
   """
 
   def __init__(self, workdir, keep, *, create=False):
@@ -53,16 +54,16 @@ class Checkpoints:
     if create:
       check_name(self.directory)
     elif not self.directory.is_dir():
-      raise UserError(f'{workdir}: no checkpoint is here; train first, or name its --workdir')
+      raise UserError(f'{workdir}: no checkpoint is here; train first, or choose another --workdir')
     self._kept = KeepNewestAndBest(keep, losses={})
-    self._saving = None  # the last step that was given to Orbax
+    self._saving = None  # the last step that was passed to Orbax
     self._manager = ocp.CheckpointManager(
       self.directory,
       item_names=ITEMS,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=self._kept,
-        cleanup_tmp_directories=create,  # of saves that were cut off
-        lightweight_initialize=True,  # what lies there may be damaged, or no checkpoint at all
+        cleanup_tmp_directories=create,  # of interrupted saves
+        lightweight_initialize=True,  # the directory may hold corrupt checkpoints and other files
       ),
     )
     if create:
@@ -74,25 +75,25 @@ class Checkpoints:
         pass  # reading it raises the error again
 
   def steps(self):
-    """Numbers of what lies in the directory, in order; it may be damaged."""
+    """Returns the step numbers in the directory, ascending; checkpoints may be corrupt."""
     names = (path.name for path in self.directory.iterdir())
     return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
   def record(self, step):
-    """What `save` was given, and `validation_loss`. Raises Damaged."""
+    """Returns the record that `save` wrote. Raises CorruptCheckpoint."""
     if not (self.directory / str(step) / 'record').is_dir():
-      raise CorruptCheckpoint('it is no checkpoint of a run')
+      raise CorruptCheckpoint('it is not a checkpoint of a run')
     record = self._read(step, 'record', ocp.args.JsonRestore(), 'its record')
     whole = isinstance(record, dict) and record.pop('sha256_of_record', None)
     if whole != checksum.of_json(record):
-      raise CorruptCheckpoint('its record is not what was saved')
+      raise CorruptCheckpoint('checksum mismatch in its record')
     return record
 
   def save(self, step, state, batches, record, validation_loss):
     """Starts saving; returns when `state` may be overwritten.
 
     Raises:
-      UserError: this one, or the one before, cannot be written.
+      UserError: this checkpoint or the previous one cannot be written.
     """
     import grain
 
@@ -111,19 +112,19 @@ class Checkpoints:
     self._kept.losses[step] = validation_loss
     with self._writing():
       self._check_writable()
-      self._manager.save(step, args=items, force=True)  # whatever Orbax's policies say
+      self._manager.save(step, args=items, force=True)  # overrides Orbax's save policies
 
   def restore(self, step, abstract_state, batches=None, *, check):
-    """What was saved after `step`.
+    """Returns the checkpoint of `step` as `Restored`.
 
     Args:
-      step: a number of `steps`.
+      step: one of `steps`.
       abstract_state: shapes, dtypes and shardings of the state.
-      batches: an iterator that goes on from where it was saved.
-      check: a function of the record; it raises UserError if the run is not of that plan.
+      batches: an iterator, which is moved to its saved position.
+      check: a function of the record, which raises UserError if the record belongs to another run.
 
     Raises:
-      Damaged: it cannot be read, or is not what was saved.
+      CorruptCheckpoint: the checkpoint is unreadable, or a checksum does not match.
     """
     record = self.record(step)
     check(record)
@@ -132,13 +133,13 @@ class Checkpoints:
     if batches is not None:
       import grain
 
-      self._read(step, 'data', grain.checkpoint.CheckpointRestore(batches), 'its place in the data')
+      self._read(step, 'data', grain.checkpoint.CheckpointRestore(batches), 'its data position')
       if checksum.of_json(batches.get_state()) != record['batches']:
-        raise CorruptCheckpoint('its place in the data is not what was saved')
+        raise CorruptCheckpoint('checksum mismatch in its data position')
     return Restored(step, state, record)
 
   def weights(self, step, record, shapes):
-    """The arrays of the weights `shapes`, a tree, alone. Raises Damaged."""
+    """Restores the weights only, as the tree `shapes`. Raises CorruptCheckpoint."""
     for path, _ in jax.tree_util.tree_leaves_with_path(shapes):
       if f'.params{jax.tree_util.keystr(path)}' not in record['checksums']:
         raise CorruptCheckpoint(f'it has no weight {jax.tree_util.keystr(path)}')
@@ -155,12 +156,12 @@ class Checkpoints:
       return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
 
   def find(self, which, read):
-    """`read(step)` of the checkpoint 'newest', 'best', or of a step as text.
+    """Returns `read(step)` for checkpoint 'newest', 'best', or a step given as text.
 
-    The newest is the newest that is whole; None if there are none at all.
+    'newest' is the newest intact checkpoint; None if there are no checkpoints.
 
     Raises:
-      UserError: there is no such checkpoint, or it is not whole; or some are there, and none is.
+      UserError: the checkpoint does not exist or is corrupt; for 'newest': all are corrupt.
     """
     return self._find_newest(read) if which == 'newest' else self._find_one(which, read)
 
@@ -185,16 +186,16 @@ class Checkpoints:
   def _find_one(self, which, read):
     steps = self.steps()
     step = self._kept.best(steps) if which == 'best' else int(which)
-    there = f'saved steps are {", ".join(map(str, steps))}; newest and best name one of them too'
+    there = f'saved steps are {", ".join(map(str, steps))}; newest and best are valid, too'
     if step not in steps:
-      raise UserError(f'--checkpoint={which}: {self.directory} has none; {there}')
+      raise UserError(f'--checkpoint={which}: not in {self.directory}; {there}')
     try:
       return read(step)
     except CorruptCheckpoint as error:
-      raise UserError(f'--checkpoint={which}: {step} is damaged: {error}; {there}') from error
+      raise UserError(f'--checkpoint={which}: step {step} is corrupt: {error}; {there}') from error
 
   def quarantine(self, newest):
-    """Moves what is numbered above `newest`, the step a run goes on from, out of its way."""
+    """Moves checkpoints after step `newest`, from which the run resumes, into quarantine/."""
     place = self.directory.parent / 'quarantine'
     for step in self.steps():
       if step > newest:
@@ -202,22 +203,22 @@ class Checkpoints:
         targets = (place / f'{step}{suffix}' for suffix in ('', *(f'.{n}' for n in range(1, 999))))
         target = next(target for target in targets if not target.exists())
         (self.directory / str(step)).rename(target)
-        print(f'checkpoint {step} is kept in {target}', file=sys.stderr)
+        print(f'checkpoint {step} was moved to {target}', file=sys.stderr)
     self._manager.reload()
 
   def newest(self):
-    """The newest step that was saved or found readable; None if there is none."""
+    """Returns the newest step that was saved or has a readable record; None if there is none."""
     return max((step for step in self.steps() if step in self._kept.losses), default=None)
 
   def wait(self):
-    """Returns when what was to be saved is there. Raises UserError if it cannot be written."""
+    """Waits until the last save is complete. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
       if self._saving is not None and self._saving in self.steps():
         (self.directory.parent / SAVED).touch()
 
   def _check_writable(self):
-    """Raises OSError if no folder can be made; Orbax would wait minutes for it, and not say why."""
+    """Raises OSError if no folder can be created; Orbax would wait minutes and not say why."""
     probe = self.directory / 'probe'
     try:
       probe.mkdir(exist_ok=True)
@@ -227,7 +228,7 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _writing(self):
-    """Turns what Orbax raises where a disk is full or does not let it write into a UserError."""
+    """Raises UserError in place of Orbax's errors on a full or write-protected disk."""
     try:
       yield
     except Exception as error:
@@ -236,8 +237,8 @@ class Checkpoints:
       newest = self.newest() if self.directory.is_dir() else None
       raise UserError(
         f'{self.directory}: checkpoint {self._saving} cannot be written: {os.strerror(number)}; '
-        f'the newest that is there is {newest or "none"}; make room or let it be written, and give '
-        'the same command again'
+        f'the newest saved checkpoint is {newest or "none"}; free disk space or allow writing, '
+        'then repeat the command'
       ) from error
 
   def close(self):
@@ -247,16 +248,16 @@ class Checkpoints:
 
 @dataclasses.dataclass
 class KeepNewestAndBest(policies.PreservationPolicy):
-  """The newest checkpoints and the best; and whatever is not known to be a checkpoint of ours.
+  """A policy that keeps the newest checkpoints, the best one, and steps without a readable record.
 
-  Not Orbax's `max_to_keep` with a `best_fn`: that deletes the newest, and a run's progress with it.
+  Orbax's `max_to_keep` with a `best_fn` would delete the newest one, and with it a run's progress.
   """
 
   newest: int  # how many
   losses: dict[int, float | None]  # validation loss of each step; None: it was not validated
 
   def best(self, steps):
-    """The one of `steps` with the lowest validation loss; None if none was validated."""
+    """Returns the step with the lowest validation loss; None if none was validated."""
     validated = [step for step in steps if self.losses.get(step) is not None]
     return min(validated, key=self.losses.get, default=None)
 
@@ -267,40 +268,40 @@ class KeepNewestAndBest(policies.PreservationPolicy):
 
 
 def check_sums(arrays, record, under=''):
-  """Raises Damaged if an array's checksum is not the one in the record, named with a prefix."""
+  """Raises CorruptCheckpoint for an array whose checksum, at key `under` + path, does not match."""
   sums = jax.device_get(checksum.of_arrays(arrays))
   changed = [name for name in sums if record['checksums'][under + name] != sums[name]]
   if changed:
-    raise CorruptCheckpoint(f'its array {under}{changed[0]} is not what was saved')
+    raise CorruptCheckpoint(f'checksum mismatch in its array {under}{changed[0]}')
 
 
 def check_name(directory):
-  """Raises UserError for a folder in which Orbax would write what nobody can read again."""
-  strange = [c for c in '*?[' if c in str(directory)]  # it takes them for patterns
-  strange += ['a byte that is no UTF-8'] * any('\ud800' <= c <= '\udfff' for c in str(directory))
+  """Raises UserError for a folder name with which Orbax writes unreadable checkpoints."""
+  strange = [c for c in '*?[' if c in str(directory)]  # Orbax reads them as patterns
+  strange += ['a byte that is not UTF-8'] * any('\ud800' <= c <= '\udfff' for c in str(directory))
   if strange:
     raise UserError(
-      f'{directory}: Orbax cannot save where the name of a folder has {" or ".join(strange)}; '
+      f'{directory}: Orbax cannot save if the name of a folder has {" or ".join(strange)}; '
       'choose another --workdir'
     )
 
 
 def system_error(error):
-  """The system's number of what went wrong; None if it was not the system."""
-  # TensorStore's messages hold it: … No space left on device [os_error_code='28' …
+  """Returns the errno of an error; None if it has none."""
+  # TensorStore's messages contain it: … No space left on device [os_error_code='28' …
   code = re.search(r"os_error_code='(\d+)'", str(error))
   return int(code[1]) if code else getattr(error, 'errno', None)
 
 
 @contextlib.contextmanager
 def reading(what):
-  """Turns what reading raises into Damaged; but what gives out for a while is no damage."""
+  """Raises CorruptCheckpoint for read errors, except temporary ones such as exhausted memory."""
   try:
     yield
   except (MemoryError, jax.errors.JaxRuntimeError):
     raise
   except Exception as error:
-    cause = error.__cause__ or error  # Orbax tells where, and TensorStore why
+    cause = error.__cause__ or error  # Orbax's error says where, TensorStore's says why
     if (number := system_error(cause)) not in CORRUPTION_ERRNOS:
       raise OSError(number, os.strerror(number), what) from error
     why = f'{type(cause).__name__}: {one_line(cause)[:120]}'

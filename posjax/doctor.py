@@ -1,11 +1,11 @@
-"""What this installation can do, and what to do about the rest.
+"""Checks the packages, devices and folders of this installation, and says how to repair them.
 
   python -m posjax.doctor
 
-Exit codes: 0 a run can begin here; 2 something must be changed first.
+Exit codes: 0 a run can start; 2 something must be repaired first.
 """
 
-# ruff: noqa: E402  (a program begins before its imports)
+# ruff: noqa: E402  (`begin` runs before the slow imports)
 from posjax.runtime import program
 
 if __name__ == '__main__':
@@ -29,7 +29,7 @@ PROGRAM = 'python -m posjax.doctor'
 
 
 class Finding(NamedTuple):
-  """One line: what was looked at, what was found, and what to do if that is not enough."""
+  """One line of the report: an item, its status, and a remedy if the status is insufficient."""
 
   what: str
   found: str
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 def packages() -> Iterator[Finding]:
-  """Yields the packages that setup.py asks for, those of extras as not needed."""
+  """Yields the packages that setup.py requires; those of extras are not needed."""
   for asked in map(Requirement, importlib.metadata.requires('posjax') or ()):
     if asked.extras:  # jax itself, for other devices
       continue
@@ -71,7 +71,7 @@ def devices() -> Iterator[Finding]:
 
 
 def folders() -> Iterator[Finding]:
-  """Yields the folders that a run writes."""
+  """Yields the folders that a run writes to."""
   cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', '~/.cache/posjax')
   places = {
     'runs': ('runs', 'choose another with --workdir'),
@@ -89,7 +89,7 @@ def folders() -> Iterator[Finding]:
 
 
 def report(findings: list[Finding]) -> int:
-  """Prints a line for each, and a verdict; returns the exit code."""
+  """Prints a line for each finding, and a verdict; returns the exit code."""
   width = max(len(finding.what) for finding in findings)
   for finding in findings:
     mark = 'ok' if not finding.remedy else 'MISSING' if finding.needed else '-'

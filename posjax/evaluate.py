@@ -1,7 +1,8 @@
 """Evaluation: each test of the task at each length, as flat records.
 
-A record is one number: {test, metric, length, value, floor}. The value is null beyond the positions
-that an encoding represents; the floor is what a guess reaches, null where the task names none.
+A record holds one number: {test, metric, length, value, floor}. The value is null if the length
+exceeds the positions that an encoding can represent. The floor is the value of a guess, null if the
+task defines none.
 """
 
 import functools
@@ -15,13 +16,13 @@ from posjax.runtime import compile_cache
 
 
 class Scorer:
-  """The metrics of rows, computed in pieces of equal shape on the mesh.
+  """A function that computes the metrics of rows on the mesh, in pieces of equal shape.
 
   Args:
-    task: whose metrics they are.
+    task: defines the metrics.
     model: a `Transformer`.
-    mesh: where it computes.
-    tokens_per_call: in a piece, about.
+    mesh: the devices.
+    tokens_per_call: the approximate number of tokens in a piece.
     seed: for encodings that draw positions in evaluation.
   """
 
@@ -37,14 +38,14 @@ class Scorer:
     self._metrics = metrics
 
   def __call__(self, params, batch):
-    """{name: (values, weights)} of all rows of a `Batch` of numpy arrays, as float64."""
+    """Returns {name: (values, weights)} for all rows of a numpy `Batch`, in float64."""
     parts, (count, length) = sharding.row_parts(self._mesh), batch.stream.x.shape[:2]
     rows = -(-max(1, self._tokens // length) // parts) * parts
     pieces = []
     for start in range(0, count, rows):
       piece = jax.tree.map(lambda x, start=start: padded(x[start : start + rows], rows), batch)
       placed = jax.device_put(piece, sharding.batch_sharding(self._mesh))
-      # A key for encodings that draw positions here too.
+      # The key is for encodings that also draw positions in evaluation.
       made = self._metrics(params, placed, jax.random.fold_in(self._rng, start))
       pieces.append(jax.tree.map(lambda x: np.asarray(x)[: count - start], made))  # noqa: B023
     join = lambda *parts: np.concatenate([part.astype(np.float64) for part in parts])
@@ -52,7 +53,7 @@ class Scorer:
 
 
 def padded(x, rows):
-  """An array with rows of 0 behind, which count nothing."""
+  """Returns `x` padded with zeros to `rows` rows; the padding has weight 0."""
   return np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
 
 
@@ -61,13 +62,16 @@ def mean(values, weights):
 
 
 def validate(scorer, params, rows):
-  """The mean over the validation rows of the metric that picks the best checkpoint."""
+  """Returns the mean, over validation rows, of the metric that selects the best checkpoint."""
   return mean(*scorer(params, rows)[scorer.task.best])
 
 
-def by_position(task, found):
-  """{metric: [mean at each position, None where nothing counts]} of the metrics of tokens."""
-  tokens = {name: pair for name, pair in found.items() if pair[0].ndim == 2}
+def by_position(task, found, length):
+  """Returns {metric: [mean at each position]} of metrics with a value for each token of a row.
+
+  A mean is None where all weights are 0. Metrics of rows or segments are left out.
+  """
+  tokens = {name: pair for name, pair in found.items() if pair[0].shape[1:] == (length,)}
   sums = {name: np.sum(values * weights, axis=0) for name, (values, weights) in tokens.items()}
   counts = {name: np.sum(weights, axis=0) for name, (_, weights) in tokens.items()}
   rows = [
@@ -83,14 +87,14 @@ def evaluate(scorer, params, data):
   """Scores all tests at all lengths.
 
   Args:
-    scorer: of the model.
+    scorer: the model's `Scorer`.
     params: its weights.
     data: the task's `Data`.
 
   Returns:
-    A JSON-able dict: 'limit', the positions that the encodings represent, or None; 'tests', the
-    title of each; 'records'; 'by_position', {test: {metric: [...]}}, of the longest length within
-    the limit; 'scored'; 'unit' and 'shown' of the task.
+    A JSON-serializable dict: 'limit', the number of positions that the encodings can represent, or
+    None; 'tests', {name: title}; 'records'; 'by_position', {test: {metric: [...]}}, at the longest
+    length within the limit; 'scored', from `data`; 'unit' and 'shown', from the task.
   """
   task, limit, records, positions = scorer.task, scorer.limit, [], {}
   for name, test in data.tests.items():
@@ -100,7 +104,7 @@ def evaluate(scorer, params, data):
       if within:
         found = scorer(params, rows)
         values = task.summary({metric: mean(*pair) for metric, pair in found.items()})
-        positions[name] = by_position(task, found)
+        positions[name] = by_position(task, found, length)
       records += [
         {
           'test': name, 'metric': metric, 'length': length,

@@ -1,9 +1,9 @@
-"""Generation: the prompt in one pass, then one token at a time under `lax.scan`, from a cache.
+"""Generation with a cache: the prompt in one pass, then one token at a time under `lax.scan`.
 
-Nothing is compiled again when the length of a prompt or of its continuation changes within a
-bucket: prompts are padded on the left, with tokens that nothing sees. The cache begins with a
-bucket of slots and doubles when they are full: a token reads at most twice what there is. Tokens
-come in chunks, so that text can be shown as it is made.
+Lengths within one bucket share compiled programs: prompts are padded on the left, with masked
+tokens. The cache starts with twice the slots of the padded prompt and doubles when it is full, so
+that attention reads at most twice the slots in use. Tokens come in chunks, so that text can be
+shown while it is generated.
 """
 
 import codecs
@@ -22,16 +22,16 @@ from posjax.encodings import Positions
 from posjax.errors import UserError
 from posjax.models.transformer import Cache, unstacked
 
-CHUNK = 16  # tokens of one call of the scan
+CHUNK = 16  # tokens per call of the scan
 BUCKET = 64  # prompts are padded to this length times a power of two; so are caches
-LONGEST = 2**16 - 1  # bytes of a prompt: attention takes their square, a minute on two CPU cores
-# New values of these compile again.
+LONGEST = 2**16 - 1  # bytes of a prompt: attention is quadratic, a minute on two CPU cores
+# Static arguments: a new value compiles again.
 STATIC = ('model', 'capacity', 'slots', 'temperature', 'top_k', 'top_p', 'never')
 
 
 @flax.struct.dataclass
 class Decoding:
-  """What one step hands to the next: the newest tokens, where they stand, and all keys so far."""
+  """The carry of a decoding step: the newest tokens, their positions, and the cache."""
 
   tokens_B: jax.Array
   at: Positions  # of the newest tokens, T = 1
@@ -39,14 +39,14 @@ class Decoding:
 
 
 def sample(logits_BV, rng, *, temperature, top_k, top_p, never=()):
-  """A token of each row, [B]; temperature 0 takes the likeliest.
+  """Returns a sampled token for each row, [B]; temperature 0 selects the most likely token.
 
-  Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751. Both look at
-  all tokens, after the temperature: top-p is no share of what top-k leaves. Tokens in `never` are
-  not sampled.
+  Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751. Both apply to
+  all tokens, after the temperature: probabilities are not renormalized between top-k and top-p.
+  Tokens in `never` are not sampled.
   """
   logits_BV = logits_BV.at[:, list(never)].set(-jnp.inf) if never else logits_BV
-  if temperature < 1e-30:  # of logits by less, float32 may hold no quotient
+  if temperature < 1e-30:  # logits divided by less may overflow float32
     return jnp.argmax(logits_BV, axis=-1)
   logits_BV = logits_BV / temperature
   descending = jnp.sort(logits_BV, axis=-1, descending=True)
@@ -55,7 +55,7 @@ def sample(logits_BV, rng, *, temperature, top_k, top_p, never=()):
     least = jnp.maximum(least, descending[:, min(top_k, logits_BV.shape[-1]) - 1])
   if top_p < 1:
     p = jax.nn.softmax(descending)
-    # The first token always stays; another does while those before it hold less than top_p.
+    # Keep the first token, and further tokens while their predecessors sum to less than top_p.
     kept = jnp.cumsum(p, axis=-1) - p < top_p
     least = jnp.maximum(least, jnp.min(descending, axis=-1, where=kept, initial=jnp.inf))
   logits_BV = jnp.where(logits_BV >= least[:, None], logits_BV, -jnp.inf)
@@ -63,25 +63,25 @@ def sample(logits_BV, rng, *, temperature, top_k, top_p, never=()):
 
 
 def bucket(length):
-  """The least length times a power of two, BUCKET at least, that holds `length` tokens."""
+  """Returns the smallest BUCKET * 2**n that holds `length` tokens."""
   return BUCKET * 2 ** max(0, (length - 1) // BUCKET).bit_length()
 
 
 def pad_left(prompts):
-  """Token lists to arrays [B, T] of one bucket: tokens, and how many of them are padding, [B]."""
+  """Pads prompts on the left to one bucket; returns tokens [B, T] and padding lengths [B]."""
   length = bucket(max(map(len, prompts)))
   tokens = np.stack([np.pad(p, (length - len(p), 0)) for p in prompts])
   padding = [length - len(p) for p in prompts]
-  return tokens.astype(np.int32), np.array(padding, np.int32)  # in 64-bit mode, too
+  return tokens.astype(np.int32), np.array(padding, np.int32)  # also in 64-bit mode
 
 
 def generate(model, params, prompts, *, tokens, rng, **sampling):
-  """Yields arrays [B, n] of the tokens that follow each prompt, `tokens` in all.
+  """Yields arrays [B, n] of the tokens that follow each prompt, `tokens` in total.
 
   Args:
     model: a `Transformer`.
     params: its weights.
-    prompts: one array of tokens per row, each with one at least.
+    prompts: one array of tokens per row, none of them empty.
     tokens: how many to generate.
     rng: a key.
     **sampling: temperature, top_k, top_p and never, see `sample`.
@@ -104,7 +104,7 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
 
 @functools.partial(jax.jit, static_argnums=0)
 def unstack_layers(model, params):
-  """The weights, those of each group of layers in arrays of their own, as decoding reads them."""
+  """Returns the weights with separate arrays for each group of layers, as decoding reads them."""
   return params | {'layers': unstacked(params['layers'], model.groups)}
 
 
@@ -119,7 +119,7 @@ def prefill(model, params, tokens_BT, padding_B, rng, *, capacity, slots, **samp
     order=order_BT,
     segment_ids=jnp.where(pos_BT >= 0, 0, jnp.int32(-1)),
   )
-  # No text of length 0 is sampled from: this key is for positions alone.
+  # Sampling never uses length 0, so key 0 is free for drawn positions.
   positions = jax.random.fold_in(rng, 0)
   cache = model.init_cache(B, capacity, slots=slots, rng=positions)
   logits_BTV, cache = model.apply({'params': params}, tokens_BT, at, cache)
@@ -133,7 +133,7 @@ def grow(model, decoding, *, slots):
 
 @functools.partial(jax.jit, static_argnames=STATIC, donate_argnames='decoding')
 def decode(model, params, decoding, rng, **sampling):
-  """CHUNK tokens, one after the other: the new `Decoding`, and the tokens [B, CHUNK]."""
+  """Generates CHUNK tokens; returns the new `Decoding` and the tokens [B, CHUNK]."""
 
   def step(d, _):
     logits_BTV, cache = model.apply({'params': params}, d.tokens_B[:, None], d.at, d.cache)
@@ -154,15 +154,15 @@ def _next(logits_BTV, at, cache, rng, sampling):
 
 
 def read(prompt):
-  """The bytes of a prompt from the command line; None: those of standard input.
+  """Returns the bytes of a prompt; reads standard input if `prompt` is None.
 
   Raises:
-    UserError: they are too many, or there is no standard input.
+    UserError: the prompt is too long, or standard input is closed.
   """
   if prompt is not None:
     text = os.fsencode(prompt)
   elif sys.stdin:
-    text = sys.stdin.buffer.read(LONGEST + 1)  # it may never end
+    text = sys.stdin.buffer.read(LONGEST + 1)  # it may be endless
   else:
     raise UserError('standard input is closed: name the text to continue with --prompt')
   if len(text) > LONGEST:
@@ -173,7 +173,7 @@ def read(prompt):
 
 
 def stops(text):
-  r"""The bytes of each stop in 'A,B'. Python's escapes are read: \n is a newline, \x2c a comma.
+  r"""Returns the bytes of each stop in 'A,B'; Python escapes: \n is a newline, \x2c a comma.
 
   Raises:
     UserError: an escape is incomplete, or a stop is empty.
@@ -182,7 +182,7 @@ def stops(text):
   if '' in parts:
     raise UserError(rf'generate.stop = {text}: a stop is empty; a comma within one is \x2c')
   try:
-    # What is not ASCII becomes an escape itself before all are read.
+    # Non-ASCII characters become escapes first, so that all escapes are decoded in one pass.
     read = [part.encode('ascii', 'backslashreplace').decode('unicode_escape') for part in parts]
     return [os.fsencode(stop) for stop in read]
   except UnicodeError as error:
@@ -192,9 +192,9 @@ def stops(text):
 
 
 def until(pieces, stops):
-  """Yields `pieces` of bytes up to the first stop to be complete, which is not yielded.
+  """Yields `pieces` of bytes up to the stop that is completed first; the stop is not yielded.
 
-  What may be the beginning of a stop is held back until the next piece.
+  Bytes that may begin a stop are held back until the next piece.
   """
   text, hold = b'', max(map(len, stops), default=1) - 1
   for piece in pieces:
@@ -210,7 +210,7 @@ def until(pieces, stops):
 
 
 def rows(chunks, samples, stops, decode):
-  """The bytes of each row of `chunks`, as far as it takes until each row has a stop."""
+  """Returns the bytes of each row; reads `chunks` until every row contains a stop."""
   texts = [b''] * samples
   for chunk in chunks:
     texts = [text + decode(row) for text, row in zip(texts, chunk, strict=True)]
@@ -220,12 +220,12 @@ def rows(chunks, samples, stops, decode):
 
 
 def run(config, workdir, *, checkpoint, prompt):
-  """Continues `prompt`, or standard input, from a saved checkpoint; prints text as it is made.
+  """Continues `prompt`, or standard input, with a checkpoint; prints text as it is generated.
 
-  Several samples are made together, and printed one after the other when all have ended.
+  Several samples are generated in one batch, and printed one by one when all have ended.
 
   Raises:
-    UserError: no such checkpoint, no such prompt, or more positions than the encoding has.
+    UserError: no such checkpoint, an invalid prompt, or too many positions for the encoding.
   """
   sampling = config.generate.to_dict()
   ends, samples = stops(sampling.pop('stop')), sampling.pop('samples')
@@ -254,7 +254,7 @@ def run(config, workdir, *, checkpoint, prompt):
 
 def show(prompt, pieces):
   """Prints pieces of UTF-8 as they come, after the prompt."""
-  # A piece may end within a character: the decoder keeps the rest for the next one.
+  # A piece may end within a character: the decoder keeps its first bytes for the next piece.
   decoder = codecs.getincrementaldecoder('utf-8')(errors='replace')
   for piece in itertools.chain([prompt], pieces):
     print(decoder.decode(piece), end='', flush=True)

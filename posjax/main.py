@@ -1,6 +1,6 @@
 """Trains, evaluates, plans and generates: `python -m posjax.main --help`."""
 
-# ruff: noqa: E402  (a program begins before its imports)
+# ruff: noqa: E402  (`begin` runs before the slow imports)
 from posjax.runtime import program
 
 if __name__ == '__main__':
@@ -20,7 +20,7 @@ from posjax.runtime import allocator
 
 
 def start(run):
-  """Does what `run` asks for and returns the exit code. Here, at last, jax is imported."""
+  """Executes `run` and returns the exit code; jax is first imported here."""
   config, workdir, values = run.config, run.workdir, run.flags
   if values.print_config:
     print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
@@ -34,7 +34,7 @@ def start(run):
       from posjax import train
 
       seconds = time.perf_counter() - program.STARTED
-      # Its folder knows the rest.
+      # The work directory stores the config.
       command = f'{PROGRAM} {shlex.join([f"--workdir={workdir}"])}'
       train.run(
         config, workdir, name=run.name, import_seconds=seconds, command=command,
@@ -59,8 +59,8 @@ def start(run):
 
 def main(argv):
   allocator.keep_freed_memory()
-  gc.set_threshold(100_000)  # else it looks again and again at modules and programs, which all stay
-  logging.set_verbosity(logging.FATAL)  # Orbax logs each file at INFO, and as errors what it raises
+  gc.set_threshold(100_000)  # modules and compiled programs are never freed: scan them rarely
+  logging.set_verbosity(logging.FATAL)  # Orbax logs each file, and errors that it also raises
   return program.run_program(lambda: start(parse(argv)))
 
 
@@ -71,5 +71,5 @@ def keep_argv(argv):
 
 
 if __name__ == '__main__':
-  sys.unraisablehook = lambda _: None  # what Orbax's threads run into, it raises as well
+  sys.unraisablehook = lambda _: None  # Orbax also raises the errors of its threads
   app.run(main, flags_parser=keep_argv)

@@ -1,4 +1,4 @@
-"""What a run says while it runs: progress, metrics.jsonl, speed.jsonl, where the time went."""
+"""Logs of a run: progress, metrics.jsonl, speed.jsonl, and seconds by activity."""
 
 import collections
 import contextlib
@@ -20,13 +20,13 @@ SPEED = 'speed.jsonl'
 
 
 class Diverged(UserError):
-  """The loss or its gradient is no longer a number."""
+  """The loss or its gradient is NaN or infinite."""
 
   exit_code = 3
 
 
 def check(step, values):
-  """Raises Diverged if a run may not go on from `step`, whose metrics are `values`."""
+  """Raises Diverged if a run must stop after `step`, whose metrics are `values`."""
   if gave_up := int(values['gave_up']):
     raise Diverged(f'step {gave_up}: the loss or its gradient is NaN or infinite')
   if not math.isfinite(values.get('validation_loss', 0.0)):
@@ -34,7 +34,7 @@ def check(step, values):
 
 
 class Clock:
-  """Seconds by activity: `with clock('compile'): …`. An inner one's time is not the outer's."""
+  """Seconds by activity: `with clock('compile'): …`. An outer block excludes its inner blocks."""
 
   def __init__(self, **seconds):
     self.seconds = collections.Counter(seconds)
@@ -48,34 +48,34 @@ class Clock:
 
   def __str__(self):
     parts = ', '.join(f'{name} {seconds:.1f}' for name, seconds in self.seconds.items())
-    return f'seconds: {parts}; in all {self.seconds.total():.1f}'
+    return f'seconds: {parts}; total {self.seconds.total():.1f}'
 
 
 class Log:
   """Progress of steps `start` + 1 to `steps`, on the screen and in `workdir`.
 
-  metrics.jsonl holds what seed and config determine, so that two runs write the same file. What
-  depends on the machine goes to speed.jsonl, a line for each of its lines:
+  metrics.jsonl holds values that seed and config determine, so that two runs write the same file.
+  Values that depend on the machine go to speed.jsonl, with one line for each line of metrics.jsonl:
 
-    seconds: of training up to this step, all attempts together; evaluations take no time.
-    tokens: up to this step.
-    tokens_per_second: since the line before.
-    utilization: model FLOPs since then, as a share of what the devices could do; null if unknown.
+    seconds: training time up to this step, over all attempts, without evaluations.
+    tokens: trained on up to this step.
+    tokens_per_second: since the previous line.
+    utilization: model FLOP/s since then, as a fraction of the devices' peak; null if unknown.
 
-  Lines after `start`, of a run that was cut off, are dropped.
+  Lines after step `start`, from an interrupted attempt, are dropped.
 
   Args:
-    workdir: where the files are.
+    workdir: the directory of the files.
     clock: the run's `Clock`.
-    start: steps that are taken already.
-    steps: of the whole run.
-    tokens_per_step: all rows together.
-    flops_per_step: of the model.
+    start: number of steps already taken.
+    steps: number of steps of the run.
+    tokens_per_step: tokens in all rows of a batch.
+    flops_per_step: model FLOPs of a step.
     peak: FLOP/s of all devices together, or None.
-    writers: see posjax/writers.py; they get both, and are closed with the log.
+    writers: see posjax/writers.py; they get metrics and speed, and are closed with the log.
 
   Attributes:
-    written: how many lines metrics.jsonl has; each checkpoint notes it.
+    written: number of lines in metrics.jsonl; each checkpoint records it.
   """
 
   def __init__(
@@ -97,13 +97,13 @@ class Log:
     self._validation = ''
 
   def _now(self):
-    """Seconds, in which evaluations take no time: speed is that of training."""
+    """Returns seconds without evaluations, so that speed is training speed."""
     return time.perf_counter() - self._clock.seconds['evaluate']
 
   def write(self, step, values):
-    """Writes one step's `values`, numbers or scalar arrays by name; waits for them.
+    """Writes one step's `values`, {name: number or scalar array}; waits for the arrays.
 
-    A loss that is not finite, of a step that was skipped, is null.
+    The loss of a skipped step is not finite; it is written as null.
 
     Raises:
       Diverged: see `check`.
@@ -122,12 +122,12 @@ class Log:
     self._show(step, values, speed['tokens_per_second'])
 
   def sync(self):
-    """Returns when what was written is on the disk, whatever becomes of the machine."""
+    """Flushes all lines to disk, so that they survive a crash of the machine."""
     for file in (self._metrics, self._speeds):
       os.fsync(file.fileno())
 
   def _speed(self, step):
-    """A line of speed.jsonl, less its step."""
+    """Returns a line of speed.jsonl, without its step."""
     (last, before), now = self._last, self._now()
     self._last = (step, now)
     steps_per_second = (step - last) / (now - before)
@@ -140,7 +140,7 @@ class Log:
     }
 
   def _show(self, step, values, tokens_per_second):
-    """Says the loss first: a terminal may be narrow."""
+    """Shows progress, the loss first because a terminal may be narrow."""
     start, began = self._first
     left = (self._steps - step) * (self._last[1] - began) / (step - start)
     if 'validation_loss' in values:
@@ -152,7 +152,7 @@ class Log:
     self._bar.set_description_str(f'{text} ', refresh=False)
     self._bar.update(step - self._bar.n)
     if self._bar.disable and (step % self._every == 0 or 'validation_loss' in values):
-      with contextlib.suppress(BrokenPipeError):  # a run goes on where nobody reads what it says
+      with contextlib.suppress(BrokenPipeError):  # a run continues without a reader
         print(f'step {step}/{self._steps}: {text}', flush=True)
 
   def close(self):
@@ -164,7 +164,7 @@ class Log:
 
 
 def reopen(path, last):
-  """A file of JSON lines to append to, cut off after step `last`, and the lines that it keeps."""
+  """Cuts a JSON Lines file after step `last`; returns it, open to append, and its rows."""
   kept = lines(path, last)
   files.replace(path, ''.join(line + '\n' for line in kept))
   return path.open('a'), [json.loads(line) for line in kept]
@@ -176,18 +176,18 @@ def append(file, row):
 
 
 def lines(path, last=math.inf):
-  """The lines up to step `last` of a file, less what a kill left torn or others wrote."""
+  """Returns a file's lines up to step `last`, without incomplete or foreign lines."""
   return [line for line, row in parsed(path, 0) if row['step'] <= last]
 
 
 def newest(path):
-  """The last line of a file as a dict; {} if there is none."""
+  """Returns the last line of a file as a dict; {} if there is none."""
   rows = [row for _, row in parsed(path, -4096)]
   return rows[-1] if rows else {}
 
 
 def parsed(path, start):
-  """(line, dict) of each line with a step, from byte `start` on, counted from the end below 0."""
+  """Yields (line, dict) for each line with a step, from byte `start`; negative: from the end."""
   content = path.read_bytes()[start:] if path.exists() else b''
   for line in content.decode(errors='replace').splitlines():
     with contextlib.suppress(ValueError, RecursionError):
@@ -197,11 +197,11 @@ def parsed(path, start):
 
 
 def check_kept(workdir, *, step, written):
-  """Warns if metrics.jsonl lacks some of the lines `written` up to `step`, where a run resumes."""
+  """Warns if metrics.jsonl has fewer than `written` lines up to `step`, where a run resumes."""
   path = pathlib.Path(workdir) / METRICS
   lost = written - len(lines(path, step))
   if lost > 0:
     warnings.warn(
-      f'{path}: {lost} of the {written} lines up to step {step} are gone; the run goes on without',
+      f'{path}: {lost} of the {written} lines up to step {step} are missing; the run continues',
       stacklevel=2,
     )

@@ -9,9 +9,9 @@ from posjax.dims import letters
 
 
 def make_schedule(steps, *, learning_rate, warmup, schedule, decay, final):
-  """Learning rate of each step: linear warm-up, then 'cosine', or 'wsd': stable, linear decay.
+  """Returns a learning rate schedule: linear warm-up, then 'cosine' or 'wsd'.
 
-  Cosine: arXiv 1608.03983. Warm-up, stable, decay: arXiv 2404.06395.
+  Cosine: arXiv 1608.03983. 'wsd' is warm-up, stable, linear decay: arXiv 2404.06395.
   """
   end = learning_rate * final
   if schedule == 'cosine':
@@ -35,7 +35,7 @@ def make_optimizer(schedule, *, b1, b2, eps, weight_decay, clip):
 
 
 def from_config(config):
-  """(optimizer, schedule) of a resolved config; weights of `init.frozen` have no moments."""
+  """Returns (optimizer, schedule) of a resolved config; `init.frozen` weights have no moments."""
   arguments = dict(config.optimizer)
   keys = ('learning_rate', 'warmup', 'schedule', 'decay', 'final')
   schedule = make_schedule(config.train.steps, **{key: arguments.pop(key) for key in keys})
@@ -46,29 +46,29 @@ def from_config(config):
 
 
 def patterns(words):
-  """Of 'encoding/*,table_VD', as the config has them."""
+  """Returns the patterns in a config value such as 'encoding/*,table_VD', as a tuple."""
   return tuple(filter(None, words.split(',')))
 
 
 def named(name, patterns):
-  """Whether one of the patterns fits a weight's name, 'layers/block_0/mlp/up_DF'."""
+  """Returns whether a weight's name, 'layers/block_0/mlp/up_DF', matches any pattern."""
   return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def where(params, patterns):
-  """A tree of booleans: which weights the patterns name."""
+  """Returns a tree of booleans: whether each weight matches any pattern."""
   name = lambda path: '/'.join(key.key for key in path)
   return jax.tree_util.tree_map_with_path(lambda path, _: named(name(path), patterns), params)
 
 
 def freeze(params, patterns):
-  """The weights, without a gradient where the patterns name them."""
+  """Returns the weights, with gradients stopped for those that match any pattern."""
   stop = lambda x, frozen: jax.lax.stop_gradient(x) if frozen else x
   return jax.tree.map(stop, params, where(params, patterns))
 
 
 def is_decayed(params):
-  """True for matrices; scalars, norms and all that belongs to an encoding keep their size."""
+  """Returns the weight decay mask: True for matrices; False for scalars, norms and encodings."""
 
   def matrix(path, _):
     keys = [key.key for key in path]

@@ -1,10 +1,10 @@
-"""What a training step would take, found out without taking one, and whether there is as much.
+"""The FLOPs, memory and time of a training step, without running it, and whether it fits.
 
-FLOPs are those of the model, not of the program: 6 for each weight of a matrix and each target, and
-12 N H for each pair that sees each other in each layer (Chowdhery et al. 2022, arXiv 2204.02311,
-appendix B, but for counting masked pairs). Recomputation (remat) does not count, nor does what an
-encoding computes in addition. Memory is XLA's own plan for one device. Where that is too much,
-changes of the config are compiled until one fits, those that change least first.
+FLOPs are model FLOPs: 6 for each matrix weight and token, and 12 N H for each visible pair of query
+and key in each layer (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, which also counts masked
+pairs). Recomputation (remat) and the extra work of an encoding are not counted. Memory is XLA's
+plan for one device. If it is too large, changes of the config are compiled until one fits, smaller
+changes first.
 """
 
 import bisect
@@ -17,14 +17,14 @@ from posjax.dims import letters
 from posjax.errors import show
 from posjax.runtime import devices, memory
 
-# Share of the peak that a good run reaches: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
+# Fraction of the peak in a good run: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
 # 0.65 (their documentation).
 REACHED = 0.4
 MORE = 'more devices, a smaller model or a shorter train.length'
 
 
 def flops_per_step(config, model, params):
-  """Of one training step: forward and backward, all devices together."""
+  """Returns the model FLOPs of a training step: forward and backward, over all devices."""
 
   def in_products(path, leaf):
     name = path[-1].key
@@ -40,7 +40,7 @@ def flops_per_step(config, model, params):
 
 
 def pairs(T, window, chunk):
-  """Pairs that see each other under a causal mask of T tokens."""
+  """Returns the number of visible pairs under a causal mask of T tokens."""
   if chunk:
     return T // chunk * pairs(chunk, window, 0) + pairs(T % chunk, window, 0)
   window = min(window or T, T)
@@ -48,18 +48,18 @@ def pairs(T, window, chunk):
 
 
 def run(config, name, device=''):
-  """Prints what a step of the resolved `config` would take, and a verdict; trains nothing.
+  """Prints the cost of a training step and whether it fits; trains nothing.
 
   Args:
     config: the resolved `ConfigDict`.
-    name: of config and size, for the report.
-    device: the accelerator to judge by, a name of `devices.ACCELERATORS`; '': the devices here.
+    name: the run's name, for the report.
+    device: the accelerator to plan for, a key of `devices.ACCELERATORS`; '': the local devices.
 
   Returns:
-    The exit code: 0 if a step fits into the memory, 2 if not.
+    The exit code: 0 if a step fits into memory, otherwise 2.
 
   Raises:
-    UserError: the text cannot be had, or there is too little; said after the verdict.
+    UserError: the data is unavailable or too small; raised after the verdict.
   """
   setup = state.setup(config)
   mesh, params = setup.mesh, setup.shapes.params
@@ -81,9 +81,9 @@ def run(config, name, device=''):
 
 
 def bytes_of_step(config):
-  """Bytes of a compiled step on one device: what it is given, and temporaries.
+  """Returns the bytes of a compiled step on one device: (arguments, temporaries).
 
-  Infinite, if the compiler accepts no step that takes so much, as that for TPUs.
+  Both are infinite if the compiler rejects a step that is too large, as the TPU compiler does.
   """
   setup = state.setup(config)
   try:
@@ -103,7 +103,7 @@ def gib(number):
 
 
 def print_seconds(flops, dtype, count, device):
-  """The least time of a step on `count` devices, if their peak in `dtype` is known."""
+  """Prints the minimum time of a step on `count` devices, if their peak in `dtype` is known."""
   if device:
     peak = count * devices.find(device).flops.get(dtype, 0)
   else:
@@ -112,12 +112,12 @@ def print_seconds(flops, dtype, count, device):
     least, speed = flops / peak, f'{peak / 1e12:,.0f} TFLOP/s'
     print(
       f'time        at least {least:.3g} s a step at {speed}, the peak in {dtype}; '
-      f'{least / REACHED:.3g} s at {REACHED:.0%} of it'
+      f'{least / REACHED:.3g} s at {REACHED:.0%} of the peak'
     )
 
 
 def judge(config, mesh, needed, device):
-  """Prints whether a step fits, and if not, what would make it fit; returns whether it does."""
+  """Prints whether a step fits, and if not, a change that helps; returns whether it fits."""
   room = devices.find(device).memory if device else memory.device_memory()
   kind = jax.devices()[0].device_kind
   verdict = 'fits' if needed <= room else 'does not fit'
@@ -135,11 +135,11 @@ def judge(config, mesh, needed, device):
 
 
 def remedy(config, mesh, needed, room):
-  """Compiles changes of `config`, and prints what they take, until one fits into `room` bytes.
+  """Compiles changes of `config` and prints their memory, until one fits into `room` bytes.
 
   Returns:
-    The flags of the least change that fits and the bytes a device that it takes; if none fits, of
-    the change that takes least.
+    (flags, bytes per device) of the smallest change that fits; if none fits, of the change that
+    needs the least memory.
   """
   tried = {'': needed}
 
@@ -160,9 +160,9 @@ def remedy(config, mesh, needed, room):
 
 
 def ladders(config, mesh):
-  """Changes {key: value} that need less memory, in lists: each list ends with the least memory.
+  """Yields lists of changes {key: value} that save memory; the last of a list saves the most.
 
-  They are ordered by how much they change; none changes the trained weights but for random draws.
+  Smaller changes come first. No change affects the trained weights, except through random draws.
   """
   remat = {} if config.model.remat else {'model.remat': True}
   data_axis, fsdp, tensor = mesh.shape.values()

@@ -1,10 +1,10 @@
-"""What figures share."""
+"""Helpers for figures."""
 
 from itertools import accumulate
 
 
 def spread_labels(heights: list[float], gap: float) -> list[float]:
-  """Returns ascending heights in [0, 1], moved so that they are at least `gap` apart in there."""
+  """Returns ascending heights in [0, 1], moved within [0, 1] to be at least `gap` apart."""
   last = len(heights) - 1
   up = accumulate(heights, lambda below, height: max(height, below + gap))
   down = [*accumulate(heights[::-1], lambda above, height: min(height, above - gap))][::-1]
@@ -15,5 +15,5 @@ def spread_labels(heights: list[float], gap: float) -> list[float]:
 
 
 def printable(text: str) -> str:
-  """Returns a text with a placeholder for each character that cannot be drawn."""
+  """Returns a text with a placeholder for each unprintable character."""
   return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text)

@@ -1,4 +1,4 @@
-"""What a run shows: its first lines, the table and the figure at its end, and what to try next."""
+"""The report of a run: its first lines, its final table and figure, and the next command."""
 
 import collections
 import hashlib
@@ -23,16 +23,16 @@ from posjax.errors import show
 from posjax.plotting import printable
 from posjax.runtime import files
 
-LONGEST_SUFFIX = 160  # of a file's name, of which most file systems take 255 bytes
+LONGEST_SUFFIX = 160  # in a file's name; most file systems allow 255 bytes
 
 
 def count(tree):
-  """Numbers in all leaves of a tree."""
+  """Returns the number of elements in all arrays of a tree."""
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def banner(setup, name, data, workdir):
-  """The run's first lines: what exactly will happen, and why."""
+  """Returns the first lines of a run: its settings, and why this attention was chosen."""
   config, task, model, mesh = setup.config, setup.task, setup.model, setup.mesh
   encodings = model.pattern.by_name
   layers = ', '.join(
@@ -66,7 +66,7 @@ def devices():
 
 
 def signature(encoding):
-  """An encoding with all its arguments, 'rope(base=10000.0, …)'; of a chain one after the other."""
+  """Returns an encoding with all arguments, 'rope(base=10000.0, …)'; a chain is joined by '+'."""
   told = []
   for part in parts_of(encoding):
     values = ', '.join(f'{k}={v!r}' for k, v in arguments(part).items())
@@ -75,7 +75,7 @@ def signature(encoding):
 
 
 def record(config, data, params):
-  """Returns what goes with every result and every checkpoint: what it was made with."""
+  """Returns the record for results and checkpoints: config, data, devices, code version."""
   return {
     'weights': count(params),
     'devices': devices(),
@@ -88,7 +88,7 @@ def record(config, data, params):
 
 
 def code_version():
-  """posjax's version, and the commit if this is a checkout of its repository, with git there."""
+  """Returns posjax's version; in a checkout with git installed, also the commit."""
   version = importlib.metadata.version('posjax')
   root = pathlib.Path(__file__).parents[1]
   if not (root / '.git').exists() or not shutil.which('git'):
@@ -101,7 +101,7 @@ def code_version():
 
 
 def table(result):
-  """A line for each length, columns for each test and metric, and what the tests are."""
+  """Returns the table: a line for each length, a column for each test and metric, test titles."""
   records, lengths = result['records'], lengths_of(result)
   columns = [*dict.fromkeys((each['test'], each['metric']) for each in records)]
   cells = {
@@ -134,7 +134,7 @@ def cell(record, limit):
 
 
 def floors(records):
-  """A line for each test and metric of which it is known what a guess reaches."""
+  """Yields a line for each test and metric with a floor, the value of a guess."""
   known = [each for each in records if each['floor'] is not None]
   for test, metric in dict.fromkeys((each['test'], each['metric']) for each in known):
     own = [each for each in known if (each['test'], each['metric']) == (test, metric)]
@@ -145,8 +145,9 @@ def floors(records):
 def finish(result, record, workdir, *, name, step, command, hint, differs=None):
   """Prints the table and the next command, and saves evaluation.json and its figure.
 
-  Where the model is not as it was trained, `differs` says how, as `config.difference` does: the
-  files are then named after it, and those of the run stay. `hint` is the task's.
+  `differs` holds the settings that differ from training, as `config.difference` returns them. The
+  names of the files then include these settings, so that the run's files stay. `hint` is the
+  task's.
   """
   print(f'\n{name} after {step:,} steps, on {record["corpus"]}, test split')
   print(table(result), flush=True)
@@ -160,17 +161,17 @@ def finish(result, record, workdir, *, name, step, command, hint, differs=None):
 
 
 def read_with(difference):
-  """The line that says how a model is read otherwise than it was trained."""
+  """Returns the line that lists the settings that differ from training."""
   return f'read with  {", ".join(_set(difference))}'
 
 
 def _set(difference):
-  """['encoding.rope.base=5.0', …]: the keys that are set, with their values."""
+  """Returns ['encoding.rope.base=5.0', …]: the keys that have a new value."""
   return [f'{k}={show(new)}' for k, (_, new) in difference.items() if new is not None]
 
 
 def suffix(difference):
-  """The same for names of files, '-rope.base=5.0'; '' where nothing differs."""
+  """Returns a suffix for file names, '-rope.base=5.0'; '' if nothing differs."""
   text = ''.join(f'-{each.removeprefix("encoding.")}' for each in _set(difference))
   plain = re.sub(r'[^\w.,=+-]', '_', text)
   if len(plain) <= LONGEST_SUFFIX:
@@ -179,7 +180,7 @@ def suffix(difference):
 
 
 def save(contents, workdir, suffix=''):
-  """Writes evaluation.json and, first, the figure; the figure's path."""
+  """Writes the figure, then evaluation.json; returns the figure's path."""
   workdir = pathlib.Path(workdir)
   figure = workdir / f'by_length{suffix}.png'
   plot(contents, figure)
@@ -188,7 +189,7 @@ def save(contents, workdir, suffix=''):
 
 
 def plot(contents, path):
-  """A row for each shown metric. Left: each test by length. Right: the first test by position."""
+  """Draws a row per shown metric: left, each test by length; right, the first test by position."""
   from matplotlib.figure import Figure  # slow to import
 
   shown = contents['shown']
@@ -199,7 +200,7 @@ def plot(contents, path):
     test, found = next(iter(contents['by_position'].items()))
     if metric in found:
       plot_positions(right, found[metric], f'{contents["unit"]}s, {test}')
-    else:  # it is of whole rows
+    else:  # the metric is per row
       right.set_axis_off()
     for axes in (left, right)[: 1 + (metric in found)]:
       axes.axvline(lengths_of(contents)[0], color='grey', linestyle=':')
@@ -210,13 +211,13 @@ def plot(contents, path):
       axes.set_ylabel(metric)
       axes.grid(alpha=0.3)
   title = f'{contents["name"]}, step {contents["step"]:,}: {contents["corpus"]}'
-  # A $ in a name begins no formula.
+  # A $ in a name must not start a formula.
   figure.suptitle(printable(title), parse_math=False)
   figure.savefig(path, dpi=120)
 
 
 def plot_lengths(axes, contents, metric):
-  """A line for each test, dotted where a guess is; lengths beyond the limit are left out."""
+  """Draws a line for each test, and a dotted one for its floor; omits lengths beyond the limit."""
   lengths = lengths_of(contents)
   for (test, title), marker in zip(contents['tests'].items(), itertools.cycle('os^dv')):
     own = [r for r in contents['records'] if (r['test'], r['metric']) == (test, metric)]
@@ -232,7 +233,7 @@ def plot_lengths(axes, contents, metric):
 
 
 def plot_positions(axes, means, what):
-  """The means by position of a test, at the longest length that was scored."""
+  """Draws a test's means by position, at the longest length that was scored."""
   values = [math.nan if x is None else x for x in means]
   windows = (values[max(0, i - 8) : i + 9] for i in range(len(values)))
   axes.plot(values, linewidth=0.5, color='C0', alpha=0.4)

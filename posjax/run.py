@@ -1,4 +1,4 @@
-"""A run as a command line asks for it: its config, its name and its folder."""
+"""Parses a command line into a run: its config, its name and its work directory."""
 
 import os
 import shlex
@@ -16,26 +16,26 @@ from posjax.runtime import files
 
 
 class Run(NamedTuple):
-  """What a command line asks for."""
+  """A run, as given by a command line."""
 
   config: ConfigDict
   path: os.PathLike  # of the config's file
   name: str
   workdir: str
-  command: str  # the command line less what concerns one call only: mode, checkpoint, prompt
+  command: str  # the command line without flags of a single call: mode, checkpoint, prompt
   flags: flags.FlagValues
 
 
 def parse(argv: list[str]) -> Run:
-  """The `Run` that a command line asks for, validated; or prints the help and exits.
+  """Returns the validated `Run` of a command line; with --help, prints the help and exits.
 
   Raises:
-    UserError: for everything that can be wrong with it.
+    UserError: the command line or its config is invalid.
   """
   values = flags_lib.define()
   try:
     overrides = values(argv, known_only=True)[1:]
-  except flags.IllegalFlagValueError as error:  # no flag but a boolean one refuses anything
+  except flags.IllegalFlagValueError as error:  # only boolean flags reject values
     raise UserError(f'{str(error).split()[1].rstrip(":")} must be true or false') from error
   except (flags.Error, ValueError) as error:
     raise UserError(one_line(error)) from error
@@ -56,18 +56,18 @@ def parse(argv: list[str]) -> Run:
 
 
 def of_file(spec, overrides):
-  """(config, path of its file, name of the run) of what --config names, with overrides set."""
+  """Returns (config, path of its file, run name) for --config, with overrides applied."""
   config, path, size = config_lib.load(spec, overrides)
   validation.validate(config)
   if config.init.run and not config.init.source:
-    from posjax import warm_start  # and jax and Orbax, without which a command line is judged
+    from posjax import warm_start  # imports jax and Orbax, which most command lines do not need
 
     warm_start.identify(config.init)
   return config, path, identity.run_name(config, path.stem, size)
 
 
 def of_run(workdir, overrides):
-  """The same of the run whose checkpoints are in `workdir`."""
+  """Returns (config, path, run name) of the run whose checkpoints are in `workdir`."""
   from posjax import state
 
   record = state.record(workdir, 'newest')

@@ -1,4 +1,4 @@
-"""A run's state: what it holds, how it is made or restored, and where it lies on the mesh."""
+"""A run's state: its contents, its initialization or restoration, and its sharding."""
 
 import contextlib
 import dataclasses
@@ -21,13 +21,12 @@ from posjax.models import transformer
 
 @flax.struct.dataclass
 class State:
-  """All that a training step changes.
+  """The arrays that a training step updates.
 
   Attributes:
-    step: how many steps were taken, int32 [].
-    skipped: in how many of them the loss or its gradient was not finite, so that they changed
-      nothing else, int32 [].
-    gave_up: the step in which they became more than the run allows, int32 []; 0: none.
+    step: number of steps taken, int32 [].
+    skipped: number of steps skipped because the loss or its gradient was not finite, int32 [].
+    gave_up: the step in which `skipped` exceeded the allowed number, int32 []; 0: none.
     params: the weights.
     opt_state: the moments of AdamW.
   """
@@ -41,7 +40,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What a config says, checked before anything is compiled."""
+  """The parts of a run that its config defines, checked before anything is compiled."""
 
   config: ConfigDict
   task: tasks.Task
@@ -50,20 +49,20 @@ class Setup:
 
   @functools.cached_property
   def shapes(self):
-    """Shapes, dtypes and shardings of the state."""
+    """The shapes, dtypes and shardings of the state."""
     return abstract(self.config, self.model, self.mesh)
 
   def open(self):
-    """The task's `Data`. Raises UserError if they cannot be had, or are too few."""
+    """Returns the task's `Data`. Raises UserError if it is unavailable or too small."""
     length, multiples = self.config.train.length, self.config.evaluate.multiples
     return self.task.open(self.config.data, length, [length * n for n in multiples])
 
 
 def setup(config):
-  """The `Setup` of a resolved config.
+  """Returns the `Setup` of a resolved config.
 
   Raises:
-    UserError: the task, the encoding's arguments, the mesh or the sizes do not fit.
+    UserError: the task, the encoding's arguments, the mesh or the sizes are incompatible.
   """
   task, model = build(config)
   check_limit(model, task.extent(config.train.length), 'train.length')
@@ -73,13 +72,13 @@ def setup(config):
 
 
 def build(config):
-  """Task and model of a resolved config. Raises UserError if they do not fit."""
+  """Returns task and model of a resolved config. Raises UserError if they are incompatible."""
   task = tasks.build(length=config.train.length, **config.task)
   return task, transformer.from_config(config, task)
 
 
 def check_limit(model, extent, what):
-  """Raises UserError if an encoding of `model` cannot represent so many positions on each axis."""
+  """Raises UserError if an encoding of `model` cannot represent `extent` positions per axis."""
   for name, encoding in model.pattern.by_name.items():
     if encoding.limit is not None and max(extent) > encoding.limit:
       raise UserError(
@@ -89,7 +88,7 @@ def check_limit(model, extent, what):
 
 
 def first(config, model):
-  """A function without arguments that makes the state before the first step."""
+  """Returns a function without arguments that returns the initial state."""
   adamw, _ = optimizer.from_config(config)
 
   def make():
@@ -101,7 +100,7 @@ def first(config, model):
 
 
 def abstract(config, model, mesh):
-  """Shapes, dtypes and shardings of the state: what a checkpoint is restored into."""
+  """Returns the shapes, dtypes and shardings with which a checkpoint's state is restored."""
   shapes = jax.eval_shape(first(config, model))
   return jax.tree.map(
     lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
@@ -111,9 +110,9 @@ def abstract(config, model, mesh):
 
 @dataclasses.dataclass
 class Saved:
-  """The weights of a checkpoint, and the model they belong to.
+  """The weights of a checkpoint and their model.
 
-  `read_with` says what of that model's config is not as it was trained, as `config.difference`.
+  `read_with` holds the config keys that differ from training, as `config.difference` returns them.
   """
 
   model: transformer.Transformer
@@ -123,18 +122,18 @@ class Saved:
   read_with: dict = dataclasses.field(default_factory=dict)
 
 
-# What may differ when weights are read, if all of them stay as they are.
+# Keys that may differ when weights are read, as long as no weight changes.
 READABLE = ('encoding.', 'data.', 'model.windows', 'model.chunks')
 
 
 def load(setup, workdir, which):
-  """The weights of the checkpoint 'newest', 'best' or of a step, for the model of a `Setup`.
+  """Loads the weights of checkpoint 'newest', 'best' or a step, for the model of a `Setup`.
 
-  Of the newest ones, it takes the first that is whole. The encodings may be others, or have other
-  arguments, than those that were trained, as long as each weight has its place.
+  'newest' is the newest intact checkpoint. Encodings and their arguments may differ from training,
+  as long as every weight still fits.
 
   Raises:
-    UserError: there is no such checkpoint, it is damaged, or belongs to another config.
+    UserError: the checkpoint does not exist, is corrupt, or belongs to another config.
   """
   config = setup.config
   check = lambda record: check_config(record, config, workdir, READABLE)
@@ -148,8 +147,8 @@ def load(setup, workdir, which):
     misfits += [f'{leaf} is {text}' for leaf, text in transfer.dropped(source, taken)]
     if misfits:
       raise UserError(
-        f'{workdir}: {config_lib.changes(differ)}: {misfits[0]}; only what changes no weight can '
-        f'be read otherwise than it was trained; {way_on(workdir)}'
+        f'{workdir}: {config_lib.changes(differ)}: {misfits[0]}; only keys that change no weight '
+        f'may differ from training; {way_on(workdir)}'
       )
     first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), shapes)
     saved.params = transfer.fill(taken, first, saved.params)
@@ -158,7 +157,7 @@ def load(setup, workdir, which):
 
 
 def record(workdir, which):
-  """The record of a checkpoint: 'newest', 'best' or a step. Raises UserError if there is none."""
+  """Returns the record of checkpoint 'newest', 'best' or a step. Raises UserError if missing."""
   with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
     record = found(workdir, checkpoints.find(which, checkpoints.record))
   check_format(record, workdir)
@@ -172,16 +171,17 @@ def found(workdir, checkpoint):
 
 
 def check_format(record, workdir):
-  """Raises UserError for a checkpoint of another version of posjax, which this one cannot read."""
+  """Raises UserError for a checkpoint whose format this version of posjax cannot read."""
   if record.get('format') != identity.FORMAT:
     raise UserError(
       f'{config_lib.nearby(workdir)}: its checkpoints were written by posjax '
-      f'{record.get("code", "of before")}, and this version reads others; choose another --workdir'
+      f'{record.get("code", "(unknown version)")}, in a format that this version cannot read; '
+      'choose another --workdir'
     )
 
 
 def read(workdir, which, mesh, check=lambda record: None):
-  """The weights of a checkpoint as `Saved`, with the model that they were trained in."""
+  """Returns the weights of a checkpoint and the model that was trained, as `Saved`."""
   with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
 
     def weights(step):
@@ -197,17 +197,17 @@ def read(workdir, which, mesh, check=lambda record: None):
 
 
 def check_config(record, config, workdir, readable=()):
-  """Raises UserError if a checkpoint is of a config that differs in other keys than `readable`."""
+  """Raises UserError if a checkpoint's config differs in keys other than `readable`."""
   differ = identity.difference(record['config'], config_lib.to_dict(config))
   if fixed := {key: pair for key, pair in differ.items() if not key.startswith(readable)}:
     raise UserError(
-      f'{config_lib.nearby(workdir)}: made with another config: {config_lib.changes(fixed)}; set '
-      f'that back, or {way_on(workdir)}'
+      f'{config_lib.nearby(workdir)}: trained with another config: {config_lib.changes(fixed)}; '
+      f'restore these values, or {way_on(workdir)}'
     )
 
 
 def way_on(workdir):
-  """What to do where a run cannot go on in its own folder."""
+  """Returns advice for a run that cannot resume in its work directory."""
   return (
     'choose another --workdir, where --config.init.run='
     f'{shlex.quote(str(config_lib.nearby(workdir)))} starts from these weights'

@@ -1,6 +1,6 @@
-"""Training, as a straight line: config, data, state, then one pure step again and again.
+"""Training, in a straight line: config, data, state, then one pure step, repeated.
 
-The step itself is in train_step.py.
+The step is in train_step.py.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ from posjax.train_step import example, make_step
 
 
 def run(config, workdir, *, name, import_seconds, command, profile=0):
-  """Trains from the newest checkpoint, or from the start, to the end; then evaluates.
+  """Trains from the newest checkpoint, or from step 0, to the last step; then evaluates.
 
   Args:
     config: the resolved `ConfigDict`.
-    workdir: where everything is written.
-    name: of config and size, for the report.
-    import_seconds: that the program spent on imports.
-    command: the command line without its mode, to print what can be run next.
+    workdir: the directory for all output.
+    name: the run's name, for the report.
+    import_seconds: seconds that the program spent on imports.
+    command: the command line without its mode, to print the next command.
     profile: steps to trace, see posjax/runtime/trace.py.
 
   Raises:
-    UserError: something does not fit; said before anything is compiled. Or memory or disk give out.
-    Diverged: the loss or its gradient is no longer a number.
-    Interrupted: a signal came, and the last step is saved.
+    UserError: settings are incompatible (raised before compiling), or memory or disk is exhausted.
+    Diverged: the loss or its gradient became NaN or infinite.
+    Interrupted: a signal arrived, and the last step has been saved.
   """
   writers.check_installed(config.writers)
   clock = Clock(**{'import': import_seconds})
@@ -67,7 +67,7 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
 
 
 def open_batches(setup, data):
-  """This host's batches, and what decides their order."""
+  """Returns this host's batches and the fingerprint of their order."""
   config, hosts = setup.config, jax.process_count()
   order = dict(
     length=config.train.length, batch=config.train.batch // hosts, seed=config.seed,
@@ -80,19 +80,19 @@ def open_batches(setup, data):
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """What stays the same while a run trains."""
+  """The objects that stay the same throughout training."""
 
   setup: state_lib.Setup
   batches: Iterator[Batch]
   validation: Batch
   scorer: evaluate.Scorer
   checkpoints: checkpoint.Checkpoints
-  record: dict  # goes with each checkpoint: what it belongs to
+  record: dict  # saved with each checkpoint: config, data, code version
   clock: Clock
 
 
 def train(context, profile=0):
-  """The state after the last step, from the newest checkpoint on or from the start."""
+  """Trains from the newest checkpoint, or from step 0; returns the state after the last step."""
   setup = context.setup
   config = setup.config
   with context.clock('compile'):
@@ -117,11 +117,11 @@ def train(context, profile=0):
 
 
 def resume(context):
-  """The newest whole checkpoint's state, with the batches moved to where it was saved, or None.
+  """Restores the newest intact checkpoint and its data position; returns its state, or None.
 
   Raises:
-    UserError: the config or the data are not those that the checkpoint was made with; or there were
-      checkpoints, and none is left.
+    UserError: the config or the data differ from the checkpoint's; or the run had checkpoints, and
+      none is left.
   """
   checkpoints = context.checkpoints
   workdir = checkpoints.directory.parent
@@ -131,7 +131,7 @@ def resume(context):
     state_lib.check_config(saved, context.setup.config, workdir)
     if differ := config_lib.difference(saved['data'], context.record['data']):
       raise UserError(
-        f'{workdir}: trained on other text, or in another order: {config_lib.changes(differ)}; '
+        f'{workdir}: cannot resume with other data: {config_lib.changes(differ)}; '
         f'{state_lib.way_on(workdir)}'
       )
 
@@ -142,12 +142,12 @@ def resume(context):
   if restored is None:
     if (workdir / checkpoint.SAVED).exists():
       raise UserError(
-        f'{workdir}: results of a run are here, and none of its checkpoints; put them back, or '
-        'choose another --workdir'
+        f'{workdir}: all checkpoints of this run are missing; put them back, or choose another '
+        '--workdir'
       )
     return None
   checkpoints.quarantine(restored.step)
-  written = restored.record.get('metrics', 0)  # older checkpoints do not say
+  written = restored.record.get('metrics', 0)  # older checkpoints do not record it
   metrics.check_kept(workdir, step=restored.step, written=written)
   print(f'resuming after step {restored.step}', flush=True)
   return restored.state
@@ -160,20 +160,20 @@ def first_state(setup):
 
 
 def last_good(context):
-  """What a user can do after a step that is bad."""
-  again = 'start again, in another --workdir, with a lower optimizer.learning_rate'
+  """Returns the advice that is printed after a run has diverged."""
+  again = 'start again in another --workdir with a lower optimizer.learning_rate'
   context.checkpoints.wait()
   step, skipped = context.checkpoints.newest(), context.setup.config.train.max_skipped
   if step is None:
-    return f'nothing was saved before it; {again}'
+    return f'no checkpoint was saved before it; {again}'
   return (
-    f'the last good checkpoint is that of step {step} in {context.checkpoints.directory}: go on '
-    f'from there with --config.train.max_skipped={skipped + 10}, or {again}'
+    f'the last good checkpoint is step {step} in {context.checkpoints.directory}: resume from it '
+    f'with --config.train.max_skipped={skipped + 10}, or {again}'
   )
 
 
 def loop(context, state, step):
-  """Takes the steps that are left; a signal is answered when the step that runs is saved."""
+  """Takes the remaining steps; after a signal, saves the current step and raises Interrupted."""
   setup, config, first = context.setup, context.setup.config, int(state.step) + 1
   workdir = context.checkpoints.directory.parent
   opened = writers.open_all(config.writers, config_lib.to_dict(config), workdir, first - 1)
@@ -190,12 +190,12 @@ def loop(context, state, step):
   with contextlib.closing(log), signals.defer_signals() as came:
     for number in range(first, config.train.steps + 1):
       state, values = step(state, sharding.shard_batch(next(context.batches), setup.mesh))
-      # A step's metrics are fetched while the next one runs: the device never waits for the host.
+      # Fetch a step's metrics while the next step runs, so the device never waits for the host.
       if pending:
         log.write(*pending)
         pending = None
       due = number % config.checkpoint.every == 0 or number == config.train.steps
-      answered = came[:1]  # those that come from here on are for the next step
+      answered = came[:1]  # later signals are handled after the next step
       if due or answered:
         save(context, log, state, values, number=number, due=due)
       elif number % config.train.log_every == 0:
@@ -207,10 +207,10 @@ def loop(context, state, step):
 
 
 def save(context, log, state, values, *, number, due):
-  """Starts to save the state after step `number`; if a validation is `due`, that comes first."""
+  """Validates if `due`, then starts to save the state after step `number`."""
   loss = None
   if due:
-    jax.block_until_ready(values)  # else the clock would count steps as evaluation
+    jax.block_until_ready(values)  # otherwise the clock would count steps as evaluation
     with context.clock('evaluate'):
       loss = evaluate.validate(context.scorer, state.params, context.validation)
     values['validation_loss'] = loss

@@ -1,4 +1,4 @@
-"""One training step, pure: losses, gradients over microbatches, an update. `make_step` jits it."""
+"""One pure training step: losses, gradients over microbatches, update. `make_step` jits it."""
 
 import functools
 
@@ -12,7 +12,10 @@ from posjax.state import State
 
 
 def losses(task, model, params, batch, *, positions, dropout):
-  """Nats of each target, [B, U]; keys for encodings that draw positions, and for dropout."""
+  """Returns the loss of each target in nats, [B, U].
+
+  `positions` and `dropout` are random keys: for encodings that draw positions, and for dropout.
+  """
   at = batch.stream.at(relative=task.counts and model.pattern.shift_invariant)
   outputs, _ = model.apply(
     {'params': params}, batch.stream.x, at, train=True, rng=positions, rngs={'dropout': dropout}
@@ -21,10 +24,10 @@ def losses(task, model, params, batch, *, positions, dropout):
 
 
 def gradients(task, model, params, batch, *, rng, accumulate, frozen=()):
-  """Mean loss in nats per target and its gradient, over microbatches one after the other.
+  """Returns the mean loss in nats per target and its gradient, accumulated over microbatches.
 
-  Each draws positions and drops out by a key of its own; for positions, the first one's is that of
-  a batch in one piece. Weights that the patterns `frozen` name have a gradient of 0.
+  Each microbatch has its own keys for positions and dropout. The first positions key is the key
+  of an undivided batch. Weights that match the patterns `frozen` have a gradient of 0.
   """
   positions, dropout = jax.random.split(rng)
   total_weight = jnp.sum(batch.weights)
@@ -41,7 +44,7 @@ def gradients(task, model, params, batch, *, rng, accumulate, frozen=()):
     value = loss(params, rows, own, jax.random.fold_in(dropout, i))
     return jax.tree.map(jnp.add, total, value), None
 
-  # Row r goes to microbatch r % accumulate: rows stay on the devices they are on.
+  # Row r goes to microbatch r % accumulate, so that rows stay on their devices.
   rows = jax.tree.map(
     lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch
   )
@@ -53,10 +56,10 @@ def gradients(task, model, params, batch, *, rng, accumulate, frozen=()):
 def train_step(
   state, batch, *, task, model, update, schedule, seed, accumulate, max_skipped, frozen=()
 ):
-  """State and batch to the next state and its metrics. Pure; the randomness is seed and step.
+  """Returns the next state and the step's metrics. Pure: random keys depend on seed and step only.
 
-  A loss or gradient that is NaN or infinite changes no weight and no moment; the run stops when
-  there were more than `max_skipped` of them.
+  If the loss or the gradient norm is NaN or infinite, weights and optimizer state stay as they
+  are. The run stops after more than `max_skipped` such steps.
   """
   rng = jax.random.fold_in(jax.random.key(seed), state.step)
   loss, grads = gradients(
@@ -76,7 +79,7 @@ def train_step(
   metrics = {
     'loss': loss,
     'gradient_norm': norm,
-    'learning_rate': schedule(state.step - state.skipped),  # AdamW counts what it takes
+    'learning_rate': schedule(state.step - state.skipped),  # AdamW does not count skipped steps
     'skipped': skipped,
     'gave_up': gave_up,
   }
@@ -84,8 +87,7 @@ def train_step(
 
 
 def make_step(setup):
-  """`train_step` of a `Setup`, jitted: the next state takes the memory and the places of the last.
-  """
+  """Returns the jitted `train_step` of a `Setup`; it donates the old state, keeps its shardings."""
   config, places = setup.config, jax.tree.map(lambda x: x.sharding, setup.shapes)
   adamw, schedule = optimizer.from_config(config)
   step = functools.partial(
@@ -100,7 +102,7 @@ def make_step(setup):
 
 
 def example(setup):
-  """Shapes and places of a batch."""
+  """Returns the shapes, dtypes and shardings of a batch."""
   train, place = setup.config.train, sharding.batch_sharding(setup.mesh)
   B, T = train.batch, train.length
   return jax.tree.map(

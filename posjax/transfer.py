@@ -1,8 +1,8 @@
-"""The weights of one model for another, layer by layer.
+"""Transfers weights from one model to another, layer by layer.
 
-A weight of layer l is taken from layer l of the source, whatever pattern either model tiles over
-its depth, and that of an encoding from the same encoding in that layer, whether it stands there
-alone or in a chain. What is not taken keeps its first value, and everything is named.
+Layer l takes its weights from layer l of the source, whatever pattern either model tiles over its
+depth. An encoding takes its weights from the same encoding in that layer, alone or in a chain. All
+other weights keep their initial values. A report names every weight.
 """
 
 import functools
@@ -18,16 +18,17 @@ from posjax.optimizer import named
 
 
 class Leaf(NamedTuple):
-  """An array of weights: its path, and what it holds row by row along its axis of layers.
+  """A weight array: its path, and the names of the weights along its layer axis.
 
   Each entry of `holds` names the same weight in any model, ('layer', 3, 'mlp', 'up_DF'). An array
-  that has no axis of layers holds one weight, under several names if several layers share it.
-  `grows` is the axis whose first rows mean the same when there are more of them, or ''.
+  without a layer axis holds one weight, under several names if several layers share it. `grows` is
+  the letter of an axis that may be longer in the target, since its first rows keep their meaning;
+  or ''.
   """
 
   path: tuple[str, ...]
   shape: tuple[int, ...]  # of one layer
-  layers: int | None  # how many are stacked along the first axis; None: it has no such axis
+  layers: int | None  # length of the first axis, the layer axis; None: no layer axis
   holds: tuple[tuple, ...]
   grows: str
 
@@ -38,7 +39,7 @@ class Leaf(NamedTuple):
     return named(str(self), patterns)
 
   def takes(self, other):
-    """Whether an array's row of another model can stand in this one, or begin it."""
+    """Returns whether a weight of array `other` fits into this array, or into its first rows."""
     axes = letters(self.path[-1])[-len(self.shape) :] if self.shape else ''
     return len(self.shape) == len(other.shape) and all(
       new == old or (new > old and axis and axis in self.grows)
@@ -47,16 +48,16 @@ class Leaf(NamedTuple):
 
 
 class Row(NamedTuple):
-  """A weight in the source: an array and, if it is stacked, the index along its axis of layers."""
+  """A weight in the source: an array and, if it is stacked, the index along its layer axis."""
 
   leaf: Leaf
   index: int | None
 
 
 class Taken(NamedTuple):
-  """What an array of the target takes: a `Row` for each of its own; None: it keeps its first value.
+  """The source of a target array: a `Row` for each of its rows; None: it keeps its initial value.
 
-  `why` says why something is not taken.
+  `why` is the reason that rows are not taken.
   """
 
   leaf: Leaf
@@ -81,7 +82,7 @@ class Taken(NamedTuple):
 
 
 def leaves(model, params):
-  """The `Leaf` of each array of a model's weights; `params` may be shapes alone."""
+  """Returns a `Leaf` for each array of a model's weights; `params` may hold shapes only."""
   return [
     _leaf(model, tuple(key.key for key in path), array.shape)
     for path, array in jax.tree_util.tree_leaves_with_path(params)
@@ -97,10 +98,10 @@ def _leaf(model, path, shape):
     holds = tuple(('layer', i, *weight) for i in range(first, model.layers, len(pattern)))
     return Leaf(path, shape[1:], shape[0], holds, '')
   if section != 'encoding':
-    return Leaf(path, shape, None, (path,), 'V')  # a tokenizer that grows puts new tokens last
+    return Leaf(path, shape, None, (path,), 'V')  # a larger tokenizer appends new tokens
   name, *weight = rest
   parts = parts_of(pattern.by_name[name])
-  if len(parts) == 1:  # those of a chain are under the names of its parts
+  if len(parts) == 1:  # a chain already names its parts
     weight = [name_of(parts[0]), *weight]
   part = next(part for part in parts if name_of(part) == weight[0])
   names = [own.encoding for own in pattern.layers()] * model.groups
@@ -113,12 +114,12 @@ def _leaf(model, path, shape):
 
 
 def plan(source, target, fresh=()):
-  """What each array of the target takes: a list of `Taken`.
+  """Returns the source of each target array, as a list of `Taken`.
 
   Args:
-    source: the `leaves` of a model.
-    target: those of another one.
-    fresh: patterns of paths, such as 'encoding/*', that take nothing.
+    source: the `leaves` of the source model.
+    target: the `leaves` of the target model.
+    fresh: patterns of paths, such as 'encoding/*', of arrays that keep their initial values.
   """
   there = {
     name: Row(leaf, None if leaf.layers is None else i)
@@ -129,18 +130,18 @@ def plan(source, target, fresh=()):
 
 def _take(leaf, there, fresh):
   found = [there.get(name) for name in leaf.holds]
-  if leaf.layers is None:  # layers that share it have it of the first one that has it
+  if leaf.layers is None:  # layers that share an array take it from the first layer that has it
     found = [next(filter(None, found), None)]
   if leaf.matches(fresh):
     return Taken(leaf, (None,) * len(found), 'init.fresh names it')
   rows = tuple(row if row and leaf.takes(row.leaf) else None for row in found)
   misfit = [row.leaf.shape for row, taken in zip(found, rows, strict=True) if row and not taken]
-  why = f'there it is {misfit[0]}, here {leaf.shape}' if misfit else 'not in the source'
+  why = f'the source has {misfit[0]}, not {leaf.shape}' if misfit else 'not in the source'
   return Taken(leaf, rows, why)
 
 
 def dropped(source, taken):
-  """[(leaf, text)] of what the source has and the target does not take."""
+  """Returns [(leaf, text)] for the source weights that the target does not take."""
   used = {row for each in taken for row in each.rows}
   texts = []
   for leaf in source:
@@ -154,7 +155,7 @@ def dropped(source, taken):
 
 
 def fill(taken, params, source):
-  """The weights `params` with what they take from the weights `source`."""
+  """Returns the weights `params`, with values from the weights `source` where `taken` has rows."""
   by_path = {each.leaf.path: each for each in taken}
 
   def take(first, row):
@@ -172,7 +173,7 @@ def fill(taken, params, source):
 
 
 def listed(numbers):
-  """'0 to 3, 6' of 0, 1, 2, 3, 6."""
+  """Returns '0 to 3, 6' for 0, 1, 2, 3, 6."""
   runs = []
   for n in numbers:
     if runs and n == runs[-1][-1] + 1:

@@ -1,7 +1,7 @@
 """Starting from the weights of another run: the config's section `init`.
 
-Only weights are taken, never moments, steps or the place in the data. A run's identity holds what
-it took (`init.source`), not where that lay, so a run that has begun goes on without its source.
+Only weights are taken, never optimizer state, steps or the data position. A run's identity includes
+the digest of its source (`init.source`), not its path, so that a run resumes without its source.
 """
 
 import difflib
@@ -14,10 +14,10 @@ from posjax.runtime import checksum
 
 
 def identify(init):
-  """Sets `init.source`, the digest of the checkpoint that a run is to start from.
+  """Sets `init.source`, the digest of the checkpoint that a run starts from.
 
   Raises:
-    UserError: there is no such checkpoint, or none is whole.
+    UserError: there is no such checkpoint, or it is corrupt.
   """
   init.source = digest(state.record(init.run, init.checkpoint))
 
@@ -27,7 +27,7 @@ def digest(record):
 
 
 def check(init, model, shapes):
-  """Raises UserError for a pattern of `init` that names no weight, or if all weights are frozen."""
+  """Raises UserError if a pattern of `init` matches no weight, or if all weights are frozen."""
   names = [str(leaf) for leaf in transfer.leaves(model, shapes)]
   for key in ('fresh', 'frozen'):
     for pattern in optimizer.patterns(init[key]):
@@ -42,16 +42,16 @@ def check(init, model, shapes):
 
 
 def take(init, model, mesh, params):
-  """The first weights `params` with what the run `init.run` has for them; prints what that is.
+  """Returns the initial weights `params` with those of run `init.run`; prints a table of both.
 
   Raises:
-    UserError: it has nothing for them, or is not what it was when the config was made.
+    UserError: no weight fits, or the checkpoint has changed since `identify`.
   """
   saved = state.read(init.run, init.checkpoint, mesh)
   if digest(saved.record) != init.source:
     raise UserError(
-      f'init.run = {init.run}: checkpoint {saved.step} is not the one with the digest '
-      f'{init.source}; give the same command again to start from it'
+      f'init.run = {init.run}: checkpoint {saved.step} does not have the digest {init.source}; '
+      'repeat the command to start from it'
     )
   source = transfer.leaves(saved.model, saved.params)
   plan = transfer.plan(source, transfer.leaves(model, params), optimizer.patterns(init.fresh))
@@ -67,7 +67,7 @@ def take(init, model, mesh, params):
 
 
 def table(init, plan, dropped):
-  """A line for each array: its name and what becomes of it."""
+  """Returns a line for each array: its name, and whether it is taken, fresh, frozen or dropped."""
   frozen = optimizer.patterns(init.frozen)
   rows = [(each.leaf, f'{each}{", frozen" * each.leaf.matches(frozen)}') for each in plan]
   names = {leaf: str(leaf) for leaf, _ in rows + dropped}

@@ -1,4 +1,4 @@
-"""Where metrics go in addition to metrics.jsonl, each by a name that `config.writers` lists."""
+"""Writers of metrics in addition to metrics.jsonl; `config.writers` lists them by name."""
 
 import hashlib
 import importlib.util
@@ -11,25 +11,25 @@ from posjax.errors import UserError, one_line
 
 
 class Writer(Protocol):
-  """What a log needs of one.
+  """The interface of a writer.
 
   Attributes:
-    hint: the command or the page that shows what it writes; a run prints it at its start.
+    hint: the command or the page that shows the metrics; a run prints it at its start.
   """
 
   hint: str
 
   def write(self, step: int, values: dict[str, float]) -> None:
-    """Writes one step's numbers by name."""
+    """Writes one step's values, {name: number}."""
 
   def close(self) -> None:
-    """Returns when all is written."""
+    """Writes pending values and closes the writer."""
 
 
 class TensorBoard:
-  """Event files; from step `start` + 1 on, those of earlier attempts are hidden.
+  """A writer of event files; events of earlier attempts after step `start` are hidden.
 
-  Not tensorboardX's SummaryWriter: where its thread dies of a full disk, the run waits forever.
+  It avoids tensorboardX's SummaryWriter: if a full disk ends its thread, the run waits forever.
   """
 
   def __init__(self, settings, workdir, start):
@@ -56,9 +56,9 @@ class TensorBoard:
 
 
 class WandB:
-  """Weights & Biases: one run for each work directory, which a resumed run continues.
+  """A writer to Weights & Biases: one W&B run per work directory, which a resumed run continues.
 
-  WANDB_PROJECT names another project than posjax; WANDB_MODE=offline writes files only.
+  WANDB_PROJECT replaces the project name, posjax; WANDB_MODE=offline writes files only.
   """
 
   def __init__(self, settings, workdir, start):
@@ -84,7 +84,7 @@ class WandB:
     self._run.finish()
 
 
-# Name: class, the package that it needs.
+# {name: (class, required package)}
 WRITERS = {'tensorboard': (TensorBoard, 'tensorboardX'), 'wandb': (WandB, 'wandb')}
 
 
@@ -99,5 +99,5 @@ def check_installed(names):
 
 
 def open_all(names, settings, workdir, start):
-  """The writers called `names`, of a run with these settings that has taken `start` steps."""
+  """Returns the writers `names`, for a run with these settings after `start` steps."""
   return [WRITERS[name][0](settings, workdir, start) for name in names]

@@ -46,7 +46,7 @@ def float64():
 CORE = {'alibi', 'fox', 'rope'}
 OF_ALL = {'test_an_oracle_exists', 'test_cross_attention_equals_the_oracle'}
 OF_FIRST = {
-  'test_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache',
+  'test_a_wrapped_ring_buffer_equals_a_plain_cache',
   'test_eight_devices_give_the_same_numbers', 'test_memory_is_linear_in_the_length',
   'test_transformations_keep_the_numbers',
 }
@@ -61,13 +61,13 @@ SHARED = [
 
 
 def examples(name):
-  """Returns the encodings in a module's EXAMPLES, {part: arguments}; by default the class itself."""
+  """Returns the encodings in a module's EXAMPLES, {part: arguments}; otherwise its class alone."""
   module = importlib.import_module(f'posjax.encodings.{name}')
   shelf = [
     [encodings.find(part)(**arguments) for part, arguments in example.items()]
     for example in getattr(module, 'EXAMPLES', ({name: {}},))
   ]
-  assert 1 <= len(shelf) <= 2, f'{name} names {len(shelf)} examples; one or two are wanted'
+  assert 1 <= len(shelf) <= 2, f'{name} names {len(shelf)} examples; expected one or two'
   return [parts[0] if len(parts) == 1 else Chain(tuple(parts)) for parts in shelf]
 
 

@@ -1,4 +1,4 @@
-"""Damage done to checkpoints is seen; what is whole is restored to the bit, on any mesh."""
+"""Checkpoints: corruption is detected; intact ones are restored bit for bit, on any mesh."""
 
 import contextlib
 import errno
@@ -36,7 +36,7 @@ def batches():
 
 
 def like(state, mesh_shape=(1, 1, 1)):
-  """What `state` is restored into on a mesh: rows of matrices spread over all devices."""
+  """Returns the restore target of `state` on a mesh: rows of matrices sharded over all devices."""
   mesh = mesh_of(*mesh_shape)
   axes = {'table_VD': PartitionSpec(('data', 'fsdp'), 'tensor'), 'slope_N': PartitionSpec('tensor')}
   return {
@@ -53,13 +53,13 @@ def put(state, mesh_shape=(1, 1, 1)):
 
 
 def suffix_sum(state, step):
-  """The state after `step`: every number another one."""
+  """Returns the state after `step`, with all numbers different."""
   return {name: x + np.asarray(step, x.dtype) for name, x in state.items()}
 
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory):
-  """A work directory with the checkpoints 4 and 8; not to be written to."""
+  """A work directory with the checkpoints 4 and 8; read-only."""
   workdir = tmp_path_factory.mktemp('saved') / 'run'
   iterator = batches()
   with contextlib.closing(Checkpoints(workdir, 2, create=True)) as checkpoints:
@@ -70,12 +70,12 @@ def saved(tmp_path_factory):
 
 
 def find(checkpoints, which, *arguments, **keywords):
-  """The checkpoint that `which` names, restored."""
+  """Restores the checkpoint that `which` names."""
   return checkpoints.find(which, lambda step: checkpoints.restore(step, *arguments, **keywords))
 
 
 def restore(workdir, mesh=(1, 1, 1), check=lambda record: None):
-  """The newest, and the numbers that the iterator gives next."""
+  """Restores the newest checkpoint; returns it and the iterator's next numbers."""
   iterator = batches()
   with contextlib.closing(Checkpoints(workdir, 2)) as checkpoints:
     restored = find(checkpoints, 'newest', like(first_state(), mesh), iterator, check=check)
@@ -83,7 +83,7 @@ def restore(workdir, mesh=(1, 1, 1), check=lambda record: None):
 
 
 def assert_whole(restored, numbers):
-  """`restored` is what was saved after its step, to the bit."""
+  """Asserts that `restored` equals the saved state of its step bit for bit."""
   for name, x in suffix_sum(first_state(), restored.step).items():
     np.testing.assert_array_equal(np.asarray(restored.state[name]), x)
   assert restored.record['validation_loss'] == 1 / restored.step
@@ -112,8 +112,8 @@ def remove(path):
 @pytest.mark.parametrize('injure', [
   flip, pytest.param(truncate, marks=pytest.mark.slow), pytest.param(remove, marks=pytest.mark.slow)
 ])
-def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
-  """Each file of the newest checkpoint in turn: it is not needed, or the one before is taken."""
+def test_damage_to_any_file_is_harmless_or_detected(saved, tmp_path, injure, capsys):
+  """Damages each file of the newest checkpoint: restoring ignores it or uses the one before."""
   passed_over = []
   files = [path.relative_to(saved) for path in (saved / 'checkpoints/8').rglob('*')]
   for file in sorted(file for file in files if (saved / file).is_file()):
@@ -125,16 +125,16 @@ def test_any_file_may_be_damaged(saved, tmp_path, injure, capsys):
     said = capsys.readouterr().err
     assert restored.step == (4 if said else 8)
     if said:
-      assert said.startswith('skipping checkpoint 8: it') and said.count('\n') == 1
+      assert said.startswith('skipping checkpoint 8: ') and said.count('\n') == 1
       passed_over.append(str(file.relative_to('checkpoints/8')))
-  gc.collect()  # what Orbax left unfinished says so here
+  gc.collect()  # unfinished work of Orbax warns here
   assert {'record/metadata', 'data/process_0-of-1.json'} <= {*passed_over}
   assert any(file.startswith('state/') and '/d/' in file for file in passed_over)
 
 
 @pytest.mark.parametrize('name', ['99', '8', 'notes', '4.orbax-checkpoint-tmp'])
-def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, capsys):
-  """An empty directory, one with somebody's files, one without a number, a save cut off."""
+def test_invalid_checkpoints_are_skipped_and_kept(saved, tmp_path, name, capsys):
+  """An empty directory, one with foreign files, one without a number, an interrupted save."""
   shutil.copytree(saved, tmp_path / 'run')
   folder = tmp_path / 'run/checkpoints' / name
   shutil.rmtree(folder, ignore_errors=True)
@@ -160,7 +160,7 @@ def test_what_is_no_checkpoint_is_passed_over_and_kept(saved, tmp_path, name, ca
     assert (tmp_path / 'run' / place / name / 'mine.txt').read_text() == 'mine'
 
 
-def test_numbers_that_orbax_would_not_write_are_no_steps(saved, tmp_path):
+def test_folder_names_that_orbax_would_not_write_are_not_steps(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   for name in ('010', '+12', '1_2', '\N{ARABIC-INDIC DIGIT NINE}', '9.5'):
     (tmp_path / 'run/checkpoints' / name).mkdir()
@@ -169,8 +169,8 @@ def test_numbers_that_orbax_would_not_write_are_no_steps(saved, tmp_path):
 
 @pytest.mark.parametrize('keep, kept', [(1, ['4', '10']), (2, ['4', '9', '10'])])
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
-def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
-  """The best and the newest has lost a file of weights, and its record says that it was both."""
+def test_quarantined_checkpoints_do_not_count_as_newest_or_best(saved, tmp_path, keep, kept):
+  """Checkpoint 8, recorded as newest and best, lacks a file of weights."""
   shutil.copytree(saved, tmp_path / 'run')
   files = (tmp_path / 'run/checkpoints/8').glob('state/**/d/*')
   max(files, key=lambda path: path.stat().st_size).unlink()
@@ -188,7 +188,7 @@ def test_what_was_set_aside_takes_nobodys_place(saved, tmp_path, keep, kept):
   assert sorted(map(int, kept)) == Checkpoints(tmp_path / 'run', keep).steps()
 
 
-def test_a_passing_trouble_is_no_damage():
+def test_temporary_errors_are_not_corruption():
   for error in (MemoryError(), OSError(errno.EMFILE, 'Too many open files')):
     with pytest.raises(type(error)), checkpoint.reading('its arrays'):
       raise error
@@ -200,12 +200,12 @@ def test_a_passing_trouble_is_no_damage():
 
 
 @pytest.mark.parametrize('item, why', [
-  ('data', 'its place in the data is not what was saved'),
-  ('state', "its array ['slope_N'] is not what was saved"),
-  ('record', "its array ['slope_N'] is not what was saved"),
+  ('data', 'checksum mismatch in its data position'),
+  ('state', "checksum mismatch in its array ['slope_N']"),
+  ('record', "checksum mismatch in its array ['slope_N']"),
 ])
-def test_a_part_of_another_checkpoint_is_damage(saved, tmp_path, item, why, capsys):
-  """Whole in itself, and not what was saved with the rest."""
+def test_a_part_of_another_checkpoint_is_corruption(saved, tmp_path, item, why, capsys):
+  """The part is intact, but was not saved with the rest."""
   shutil.copytree(saved, tmp_path / 'run')
   shutil.rmtree(tmp_path / 'run/checkpoints/8' / item)
   shutil.copytree(saved / 'checkpoints/4' / item, tmp_path / 'run/checkpoints/8' / item)
@@ -215,19 +215,19 @@ def test_a_part_of_another_checkpoint_is_damage(saved, tmp_path, item, why, caps
   assert capsys.readouterr().err == f'skipping checkpoint 8: {why}\n'
 
 
-def test_a_record_that_was_edited_is_damage(saved, tmp_path, capsys):
+def test_an_edited_record_is_corruption(saved, tmp_path, capsys):
   shutil.copytree(saved, tmp_path / 'run')
   path = tmp_path / 'run/checkpoints/8/record/metadata'
   edited = path.read_text().replace('"seed": 0', '"seed": 1')
   path.write_text(edited)
   assert '"seed": 1' in edited
   assert_whole(*restore(tmp_path / 'run'))
-  why = 'its record is not what was saved'
+  why = 'checksum mismatch in its record'
   assert capsys.readouterr().err == f'skipping checkpoint 8: {why}\n'
 
 
-def test_what_cannot_be_read_is_not_deleted(saved, tmp_path):
-  """It is neither one of the newest nor the best; but its weights may be whole."""
+def test_unreadable_checkpoints_are_not_deleted(saved, tmp_path):
+  """It is neither among the newest nor the best, but its weights may be intact."""
   shutil.copytree(saved, tmp_path / 'run')
   flip(tmp_path / 'run/checkpoints/4/record/metadata')
   with contextlib.closing(Checkpoints(tmp_path / 'run', 1, create=True)) as checkpoints:
@@ -237,7 +237,7 @@ def test_what_cannot_be_read_is_not_deleted(saved, tmp_path):
 
 
 def listing(folder):
-  """Of all that lies in a folder, and of itself: size, and when it was changed."""
+  """Returns size and ctime of a folder and everything in it."""
   paths = [folder, *folder.rglob('*')]
   return {path: (path.stat().st_size, path.stat().st_ctime_ns) for path in paths}
 
@@ -245,7 +245,7 @@ def listing(folder):
 def test_readers_write_nothing(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   (tmp_path / 'run/saved').unlink()
-  (tmp_path / 'run/checkpoints/9.orbax-checkpoint-tmp').mkdir()  # another process may be saving
+  (tmp_path / 'run/checkpoints/9.orbax-checkpoint-tmp').mkdir()  # another process may be saving it
   before = listing(tmp_path)
   restored, numbers = restore(tmp_path / 'run')
   assert_whole(restored, numbers)
@@ -258,11 +258,11 @@ def test_readers_write_nothing(saved, tmp_path):
 
 
 @pytest.mark.parametrize('name, strange', [
-  ('[2026]/run', r'\['), ('a*?', r'\* or \?'), (os.fsdecode(b'a\xff'), 'a byte that is no UTF-8'),
+  ('[2026]/run', r'\['), ('a*?', r'\* or \?'), (os.fsdecode(b'a\xff'), 'a byte that is not UTF-8'),
 ])
-def test_where_orbax_would_save_what_nobody_can_read(saved, tmp_path, name, strange):
-  """There is nothing against reading what was saved elsewhere."""
-  with pytest.raises(UserError, match=f'cannot save where the name of a folder has {strange};'):
+def test_folder_names_that_break_orbax_are_refused(saved, tmp_path, name, strange):
+  """Reading a folder with such a name is allowed."""
+  with pytest.raises(UserError, match=f'cannot save if the name of a folder has {strange};'):
     Checkpoints(tmp_path / name, 2, create=True)
   assert not [*tmp_path.iterdir()]
   if 'byte' not in strange:
@@ -271,14 +271,14 @@ def test_where_orbax_would_save_what_nobody_can_read(saved, tmp_path, name, stra
 
 
 def test_a_work_directory_that_is_deleted_while_a_run_saves(tmp_path):
-  """Orbax would wait five minutes for a folder that one of its threads cannot make."""
+  """Orbax would wait five minutes for a folder that one of its threads cannot create."""
   checkpoints = Checkpoints(tmp_path / 'run', 2, create=True)
   shutil.rmtree(tmp_path / 'run')
   with pytest.raises(UserError, match='checkpoint 4 cannot be written: No such file or directory'):
     checkpoints.save(4, put(first_state()), batches(), RECORD, 1.0)
 
 
-def test_that_something_was_saved_is_noted(saved, tmp_path):
+def test_the_first_save_is_recorded(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   (tmp_path / 'run/saved').unlink()
   with contextlib.closing(Checkpoints(tmp_path / 'run', 2, create=True)) as checkpoints:
@@ -287,12 +287,12 @@ def test_that_something_was_saved_is_noted(saved, tmp_path):
   assert (tmp_path / 'run/saved').exists()
   with contextlib.closing(Checkpoints(tmp_path / 'new', 2, create=True)) as checkpoints:
     checkpoints._manager.save = mock.Mock(side_effect=OSError(errno.EFBIG, 'File too large'))
-    with pytest.raises(UserError, match='4 cannot be written: File too large; .* there is none;'):
+    with pytest.raises(UserError, match='4 cannot be written: File too large; .* is none;'):
       checkpoints.save(4, put(first_state()), batches(), RECORD, 1.0)
   assert not (tmp_path / 'new/saved').exists()
 
 
-def test_set_aside_again(saved, tmp_path):
+def test_quarantine_keeps_folders_of_equal_names(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   for number in range(3):
     (tmp_path / 'run/checkpoints/9').mkdir()
@@ -305,7 +305,7 @@ def test_set_aside_again(saved, tmp_path):
   }
 
 
-def test_no_checkpoint_is_whole(saved, tmp_path):
+def test_every_checkpoint_is_corrupt(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   flip(tmp_path / 'run/checkpoints/4/record/metadata')
   remove(tmp_path / 'run/checkpoints/8/record/metadata')
@@ -315,8 +315,8 @@ def test_no_checkpoint_is_whole(saved, tmp_path):
   assert {path.name for path in (tmp_path / 'run/checkpoints').iterdir()} == {'4', '8'}
 
 
-def test_another_plan_is_no_damage(saved):
-  """The older checkpoint is of the same plan: it is not tried."""
+def test_another_plan_is_not_corruption(saved):
+  """The older checkpoint has the same plan, so it is not tried."""
   seen = []
 
   def check(record):
@@ -328,7 +328,7 @@ def test_another_plan_is_no_damage(saved):
   assert seen == [1 / 8]
 
 
-def test_the_best_or_a_step_that_is_damaged(saved, tmp_path):
+def test_a_corrupt_checkpoint_named_explicitly_is_an_error(saved, tmp_path):
   shutil.copytree(saved, tmp_path / 'run')
   flip(tmp_path / 'run/checkpoints/8/data/process_0-of-1.json')
   target = like(first_state())
@@ -336,9 +336,9 @@ def test_the_best_or_a_step_that_is_damaged(saved, tmp_path):
     check = lambda record: None
     assert find(checkpoints, '4', target, check=check).step == 4
     for which in ('best', '8'):
-      # The data's place is not read by an evaluation: the weights are whole.
+      # An evaluation does not read the data position, and the weights are intact.
       assert find(checkpoints, which, target, check=check).step == 8
-      with pytest.raises(UserError, match=f'--checkpoint={which}: 8 is damaged: '):
+      with pytest.raises(UserError, match=f'--checkpoint={which}: step 8 is corrupt: '):
         find(checkpoints, which, target, batches(), check=check)
     with pytest.raises(UserError, match='--checkpoint=5: .* saved steps are 4, 8;'):
       find(checkpoints, '5', target, check=check)
@@ -347,7 +347,7 @@ def test_the_best_or_a_step_that_is_damaged(saved, tmp_path):
 @pytest.mark.parametrize('old, new', [
   ((8, 1, 1), (1, 1, 1)), ((1, 1, 1), (4, 1, 1)), ((4, 2, 1), (2, 4, 1)), ((2, 2, 2), (1, 4, 2)),
 ])
-def test_restores_on_another_mesh(tmp_path, old, new):
+def test_a_checkpoint_restores_on_another_mesh(tmp_path, old, new):
   iterator = batches()
   next(iterator)
   with contextlib.closing(Checkpoints(tmp_path, 2, create=True)) as checkpoints:
@@ -358,7 +358,7 @@ def test_restores_on_another_mesh(tmp_path, old, new):
     assert restored.state[name].sharding == target.sharding
 
 
-def test_a_checksum_sees_every_change_of_one_number_and_any_two_that_change_places():
+def test_checksums_detect_changed_and_swapped_numbers():
   sums = checksum.of_arrays
   x = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
   before = int(sums({'x': x})["['x']"])
@@ -376,14 +376,14 @@ def test_a_checksum_sees_every_change_of_one_number_and_any_two_that_change_plac
   assert len(seen) == 1 + 60 * 3 + 3
 
 
-def test_checksums_are_those_of_one_device_on_every_mesh():
+def test_checksums_do_not_depend_on_the_mesh():
   state = first_state()
   want = jax.device_get(checksum.of_arrays(put(state)))
   for mesh in ((8, 1, 1), (2, 2, 2), (1, 1, 8)):
     assert jax.device_get(checksum.of_arrays(put(state, mesh))) == want
 
 
-def test_memory_that_gives_out_is_no_damage():
+def test_running_out_of_memory_is_not_corruption():
   error = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
   with pytest.raises(jax.errors.JaxRuntimeError), checkpoint.reading('its arrays'):
     raise error

@@ -1,4 +1,4 @@
-"""The doctor: what is missing, and what to do about it."""
+"""The doctor: missing requirements and how to install them."""
 
 import importlib.metadata
 
@@ -11,7 +11,7 @@ def lines(capsys):
   return capsys.readouterr().out.splitlines()
 
 
-def test_a_sound_installation_can_begin(capsys, monkeypatch, tmp_path):
+def test_a_complete_installation_passes(capsys, monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
   assert doctor.main([]) == 0
   said = lines(capsys)
@@ -41,7 +41,7 @@ def test_a_package_that_is_absent_or_old_is_named_with_its_remedy(installed, fou
   assert optax.remedy.startswith("pip install 'optax") and '>=0.2.8' in optax.remedy
 
 
-def test_what_is_missing_is_said_last(capsys):
+def test_missing_requirements_are_printed_last(capsys):
   findings = [
     doctor.Finding('a', 'there'), doctor.Finding('bb', 'not installed', 'pip install bb'),
     doctor.Finding('c', 'not installed', 'pip install c', needed=False),
@@ -53,7 +53,7 @@ def test_what_is_missing_is_said_last(capsys):
   ]
 
 
-def test_a_device_that_is_not_there_is_one_line(monkeypatch):
+def test_a_missing_device_is_one_line(monkeypatch):
   from posjax.errors import UserError
   from posjax.runtime import memory
 

@@ -1,4 +1,4 @@
-"""Evaluation: each protocol scores the bytes it says, and the numbers are those of plain loops."""
+"""Evaluation: each protocol scores the right bytes, and results equal those of plain loops."""
 
 import json
 
@@ -41,7 +41,7 @@ def scorer_of(model, mesh, **settings):
 
 
 def nats_by_hand(model, params, tokens, rng=None):
-  """-log p of each next token of one window, from the softmax of the logits."""
+  """Returns -log p of each next token of one window, from the softmax of the logits."""
   T = len(tokens) - 1
   row = jnp.arange(T)[None]
   logits, _ = model.apply(
@@ -72,19 +72,19 @@ def test_sliding_windows_score_the_same_bytes_at_each_length(length):
   assert windows.shape == (14, length + 1)
   scored = np.r_[STREAM[65 : 65 + 80], STREAM[165 : 165 + 32]]
   np.testing.assert_array_equal(windows[:, 1:][weights], scored)
-  # The context is that of the same text, the first token of the first window its first.
+  # The context comes from the same text, from its first token on.
   ends = [*range(72, 145, 8), *range(172, 197, 8)]
   np.testing.assert_array_equal(windows, [STREAM[end - length : end + 1] for end in ends])
 
 
-def test_a_part_of_the_sliding_windows_is_spread_over_all():
+def test_a_subset_of_sliding_windows_is_evenly_spaced():
   texts = [STREAM[:120], STREAM[:150]]
   every, _ = sliding(texts, 16, stride=8, first=64, count=16)
   part, _ = sliding(texts, 16, stride=8, first=64, count=6)
   np.testing.assert_array_equal(part, every[[0, 3, 6, 9, 12, 15]])
 
 
-def test_scores_are_those_of_one_window_after_the_other():
+def test_batched_scores_equal_scores_window_by_window():
   model, params = make_model(Rope())
   mesh = make_mesh()
   windows, weights = non_overlapping([STREAM], 16)
@@ -96,16 +96,16 @@ def test_scores_are_those_of_one_window_after_the_other():
   by_hand = np.stack([nats_by_hand(model, params, window) for window in windows])
   np.testing.assert_allclose(scored, by_hand, rtol=1e-4, atol=1e-5)
   is_byte = windows[:, 1:] != data.BOS
-  assert not is_byte.all()  # the stream holds a BOS, else the next line shows nothing
+  assert not is_byte.all()  # the stream holds a BOS, so the next line tests something
   np.testing.assert_array_equal(counted, weights & is_byte)
   assert evaluate.mean(by_hand, counted) == pytest.approx(by_hand[is_byte].mean())
   position = np.array([by_hand[is_byte[:, t], t].mean() for t in range(16)])
-  by_position = evaluate.by_position(Text(), {'nats/byte': (by_hand, is_byte)})
+  by_position = evaluate.by_position(Text(), {'nats/byte': (by_hand, is_byte)}, by_hand.shape[1])
   assert [*by_position] == ['nats/byte', 'bits/byte']
   np.testing.assert_allclose(by_position['nats/byte'], position)
   np.testing.assert_allclose(by_position['bits/byte'], position / np.log(2))
   none_at_3 = is_byte & (np.arange(16) != 3)
-  by_position = evaluate.by_position(Text(), {'nats/byte': (by_hand, none_at_3)})
+  by_position = evaluate.by_position(Text(), {'nats/byte': (by_hand, none_at_3)}, by_hand.shape[1])
   assert by_position['nats/byte'][3] is by_position['bits/byte'][3] is None
 
 
@@ -118,7 +118,7 @@ def test_each_call_draws_the_positions_of_its_rows():
   with jax.set_mesh(mesh):
     scored, _ = scorer_of(model, mesh, tokens_per_call=16, seed=3)(params, batch)['nats/byte']
   parts = sharding.row_parts(mesh)
-  rows = -(-2 // parts) * parts  # 16 tokens are two rows, and each device has as many
+  rows = -(-2 // parts) * parts  # 16 tokens are two rows; each device has equally many
   for start in range(0, 20, rows):
     by_hand = nats_by_hand(
       model, params, windows[start], jax.random.fold_in(jax.random.key(3), start)
@@ -128,7 +128,7 @@ def test_each_call_draws_the_positions_of_its_rows():
 
 
 def opened_of(folder, *overrides, texts, encoding='learned'):
-  """A corpus of text files, and the data that the task opens of it."""
+  """Returns a corpus of text files, and the task's data from it."""
   for number, text in enumerate(texts):
     (folder / f'{number}.txt').write_bytes(text)
   settings = (
@@ -140,7 +140,7 @@ def opened_of(folder, *overrides, texts, encoding='learned'):
 
 
 def random_texts(*sizes):
-  """Texts without newlines, in which a few bytes in a row say where they are."""
+  """Texts without newlines, in which a few consecutive bytes identify their position."""
   rng = np.random.default_rng(0)
   return [bytes(rng.integers(11, 256, size, np.uint8)) for size in sizes]
 
@@ -149,7 +149,7 @@ TEXTS = random_texts(30_000, 16_000, 16_000, 900, 16_000, 500)
 
 
 def targets(batch):
-  """What is scored of each row, as bytes."""
+  """Returns the scored bytes of each row."""
   rows = zip(batch.targets, batch.weights, strict=True)
   return [bytes(row[weights].astype(np.uint8)) for row, weights in rows]
 
@@ -172,7 +172,7 @@ def test_all_lengths_score_the_same_bytes_of_the_test_split(tmp_path, multiples,
       np.testing.assert_array_equal(inputs[:, 1:], rows.targets[:, :-1])
       windows = np.c_[inputs, rows.targets[:, -1]]
       for window, last in zip(windows, targets(rows), strict=True):
-        # The whole context is of one document, and what is scored is the end of it.
+        # The context is from one document, and its end is scored.
         inside = bytes(window[window != data.BOS].astype(np.uint8))
         assert sum(inside in document for document in documents) == 1
         assert inside.endswith(last) and len(inside) >= length
@@ -183,7 +183,7 @@ def test_each_document_is_scored_alike(tmp_path):
   corpus, opened = opened_of(tmp_path, *settings, texts=TEXTS)
   windows = targets(opened.tests['non-overlapping'].rows[16])
   counts = [sum(text in document for text in windows) for document in corpus.documents('test')]
-  # 512 bytes, 64 in turn: 45 and 25 of the short ones, and 128, 128, 122 and 64, cut to 32s.
+  # 512 bytes in shares of 64: 45 and 25 of short documents; 128, 128, 122 and 64, in 32s.
   assert sorted(counts[i] for i in (0, 1, 2, 4)) == [4, 6, 8, 8]
   assert sum(map(len, windows)) == 128 + 128 + 96 + 64 + 64 - 1
   assert opened.scored == 'scored: 6 of 6 documents'
@@ -193,7 +193,7 @@ def test_each_document_is_scored_alike(tmp_path):
   assert [sum(text in document for text in validation) for document in documents] == [1] * 6
 
 
-def test_no_window_slides_twice(tmp_path):
+def test_sliding_windows_are_distinct(tmp_path):
   settings = ('task.text.windows=999', 'evaluate.multiples=1,2')
   _, opened = opened_of(tmp_path, *settings, texts=random_texts(40_000))
   sliding = opened.tests['sliding']
@@ -202,16 +202,16 @@ def test_no_window_slides_twice(tmp_path):
   assert sliding.title.endswith('(60 of 60 windows)')
 
 
-def test_of_many_documents_some_are_scored(tmp_path):
+def test_some_of_many_documents_are_scored(tmp_path):
   _, opened = opened_of(tmp_path, 'evaluate.multiples=1,2', texts=random_texts(*[2000] * 12))
   assert opened.scored == 'scored: 8 of 12 documents'  # 512 bytes of 64 each
-  # Of short ones at the end, those that no window reaches do not count: 8 x 20 bytes, 7 after 128.
+  # Short documents at the end that no window reaches are not counted: 8 x 20 bytes, 7 after 128.
   short = random_texts(*[400] * 8)
   _, opened = opened_of(tmp_path, 'evaluate.multiples=1,4', texts=[*short, *[b''] * 4])
   assert opened.scored == 'scored: 7 of 8 documents'
   few = [*random_texts(4000, 500), *[b''] * 10]
   _, opened = opened_of(tmp_path, 'evaluate.multiples=1,4', texts=few)
-  assert opened.scored == 'scored: 1 of 2 documents'  # 25 bytes are no window of 64
+  assert opened.scored == 'scored: 1 of 2 documents'  # 25 bytes do not fill a window of 64
 
 
 def test_all_runs_score_the_same_text(tmp_path):
@@ -227,11 +227,11 @@ def test_all_runs_score_the_same_text(tmp_path):
 @pytest.mark.parametrize(
   ('overrides', 'size', 'message'),
   [
-    (('task.text.tokens=100',), 16_000, 'task.text.tokens: the test split gives 100 bytes and 136 '
+    (('task.text.tokens=100',), 16_000, 'task.text.tokens: the test split gives 100 bytes, but 136 '
      'are needed; raise task.text.tokens, lower evaluate.multiples'),
-    # More tokens would not help.
-    (('evaluate.multiples=1,16',), 3000, 'task.text.tokens: the test split gives 150 bytes and 264 '
-     'are needed; lower evaluate.multiples or train.length, or take a larger corpus'),
+    # More tokens would not change this.
+    (('evaluate.multiples=1,16',), 3000, 'task.text.tokens: the test split gives 150 bytes, but '
+     '264 are needed; lower evaluate.multiples or train.length, or use a larger corpus'),
     (('task.text.validation_tokens=15',), 16_000,
      'task.text.validation_tokens: the validation split gives 15 bytes'),
   ],
@@ -249,10 +249,10 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
   with jax.set_mesh(mesh):
     scorer = scorer_of(model, mesh, tokens_per_call=128)
     result = evaluate.evaluate(scorer, params, opened)
-    scores = {  # at the longest length that it can read
+    scores = {  # at the longest length that the model can read
       name: scorer(params, test.rows[32])['nats/byte'] for name, test in opened.tests.items()
     }
-    # Validation counts bytes alone, where short documents are joined by BOS.
+    # Validation counts only bytes, because BOS joins short documents.
     (tmp_path / 'short').mkdir()
     settings = ('evaluate.multiples=1', 'encoding.learned.length=32')
     _, short = opened_of(tmp_path / 'short', *settings, texts=random_texts(*[200] * 40))
@@ -283,7 +283,7 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
   found = result['by_position']['non-overlapping']
   np.testing.assert_allclose(found['nats/byte'], by_position)
   np.testing.assert_allclose(found['bits/byte'], by_position / np.log(2))
-  # Where windows slide, no byte but the last ones counts.
+  # With sliding windows only the last bytes count.
   counted = [value is not None for value in result['by_position']['sliding']['nats/byte']]
   assert counted == [False] * 24 + [True] * 8
   table = report.table(result).splitlines()
@@ -300,8 +300,8 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_evaluated_as_it_was_when_it_was_made(tmp_path):
-  """By one that draws positions, and cannot read the longest windows."""
+def test_evaluating_a_checkpoint_repeats_the_evaluation_of_its_run(tmp_path):
+  """With an encoding that draws positions and cannot read the longest windows."""
   path = tmp_path / 'numbers.txt'
   path.write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
   settings = (

@@ -1,4 +1,4 @@
-"""Every fault of support/faults.py, once: the real program is injured, and nothing is lost."""
+"""Injects every fault of support/faults.py once: the real program loses nothing."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def lab(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FAULTS)
-def test_nothing_is_lost(lab, name, capsys):
+def test_no_fault_loses_saved_results(lab, name, capsys):
   tried = FAULTS[name](lab)
   if not tried:
     pytest.skip('no disk can be mounted here')

@@ -1,4 +1,4 @@
-"""Generation: the cached tokens are the uncached ones, and sampling draws from what it says."""
+"""Generation: cached decoding equals uncached decoding; sampling has the right distribution."""
 
 import contextlib
 import functools
@@ -30,13 +30,13 @@ def make_model(name, **fields):
   sizes = dict(dim=16, layers=2, heads=2, kv_heads=1, head_dim=8, hidden=16)
   model = Transformer(pattern=Pattern(()), vocabulary=data.TEXT, **sizes, **fields)
   model = model.clone(pattern=Pattern((find(name)().with_dims(model.dims),)))
-  # Larger weights than a new model's, so that the likeliest token is clear and varies.
+  # Larger weights than at initialization, so that the likeliest token is clear and varies.
   params = jax.tree.map(lambda x: 2 * x, transformer.init(model, jax.random.key(1)))
   return model, params
 
 
 def greedy_by_hand(model, params, prompt, tokens):
-  """The likeliest byte after all so far, again and again, without a cache."""
+  """Decodes greedily without a cache."""
 
   @jax.jit
   def logits(text, at):
@@ -53,7 +53,7 @@ def greedy_by_hand(model, params, prompt, tokens):
 
 @pytest.mark.parametrize('name', [pytest.param('sinusoidal', marks=pytest.mark.slow), 'rope'])
 def test_greedy_equals_the_uncached_forward(name):
-  """70 tokens, after a prompt without padding: more than the cache has room for at first."""
+  """70 tokens after a prompt without padding: more than the first cache can hold."""
   model, params = make_model(name)
   prompts = [data.encode(b'import os' * 7), data.encode(b'x')]
   assert len(prompts[0]) == generate.BUCKET
@@ -67,7 +67,7 @@ def test_greedy_equals_the_uncached_forward(name):
   assert len(np.unique(text)) > 3  # a model that repeats one byte would pass too easily
 
 
-# Those with a cache, a state or positions of a kind of their own; the contract decodes with all.
+# Configs with special caches, states or positions; the contract decodes with all encodings.
 CONFIGS = (
   'alibi', 'bipe', 'convolution', 'fox', 'gemma3', 'irope', 'learned', 'path', 'randomize',
   'rnope_swa', 'rope', 'selective_rope', 'shaw', 't5',
@@ -76,13 +76,13 @@ CONFIGS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
-def test_a_config_generates_the_likeliest_of_one_pass(name):
-  """200 tokens after prompts of the training length, and all of it at once, without a cache.
+def test_generated_tokens_are_the_likeliest_of_one_forward_pass(name):
+  """200 tokens after prompts of the training length equal one uncached forward pass.
 
-  How far the logit of a token lies below the largest is printed: python -m pytest -m slow -rP.
+  `python -m pytest -m slow -rP` prints how far a token's logit lies below the largest.
   """
   longer = ['--config.encoding.learned.length=512'] if name == 'learned' else []
-  # With a tied table a new model repeats what it read.
+  # With a tied table, an untrained model repeats its input.
   config, _, _ = config_lib.load(name, ['--config.model.tied=false', *longer])
   _, model = state.build(config)
   params = transformer.init(model, jax.random.key(1))
@@ -96,7 +96,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
   text = np.concatenate([prompts, *new], axis=1)
   cache, order = None, jnp.arange(text.shape[1])[None]
   if any(encoding.depends_on_capacity for encoding in model.pattern.by_name.values()):
-    # What is drawn depends on how many tokens may come: a bucket of them.
+    # Draws depend on the capacity, which is a bucket size.
     cache = model.init_cache(2, 512, rng=jax.random.fold_in(key, 0))
   at = Positions(order[..., None], order, jnp.zeros_like(order))
   logits, _ = jax.jit(model.apply)({'params': params}, text, at, cache)
@@ -110,7 +110,7 @@ def test_a_config_generates_the_likeliest_of_one_pass(name):
 
 
 def count_compilations(call):
-  """How often XLA compiles while `call` runs."""
+  """Returns how often XLA compiles while `call` runs."""
   events = []
   listen = lambda event, duration, **_: events.append(event)
   jax.monitoring.register_event_duration_secs_listener(listen)
@@ -119,8 +119,8 @@ def count_compilations(call):
   return events.count('/jax/core/compile/backend_compile_duration')
 
 
-def test_ten_prompts_of_a_bucket_compile_what_one_does():
-  """Whatever their lengths, and however many tokens are asked for, of a bucket's size together."""
+def test_ten_prompts_of_a_bucket_compile_as_often_as_one():
+  """For all lengths and numbers of new tokens that fit a bucket together."""
   model, params = make_model('alibi')
   rng = jax.random.key(0)
 
@@ -130,13 +130,13 @@ def test_ten_prompts_of_a_bucket_compile_what_one_does():
       for _ in generate.generate(model, params, prompts, tokens=number, rng=rng, **GREEDY):
         pass
 
-  assert count_compilations(lambda: ask([3], [100])) >= 4  # weights, prompt, steps, room for more
+  assert count_compilations(lambda: ask([3], [100])) >= 4  # weights, prompt, steps, cache growth
   assert count_compilations(lambda: ask(range(1, 60, 6), range(85, 185, 10))) == 0
 
 
 @pytest.mark.filterwarnings('error')
-def test_a_step_writes_into_the_cache_it_was_given():
-  """No number of the keys is copied: XLA reuses the memory, and nothing is left to warn of."""
+def test_a_step_writes_into_the_given_cache():
+  """No key is copied: XLA reuses the memory, without a donation warning."""
   model, params = make_model('fox')
   params = generate.unstack_layers(model, params)
   tokens_BT, padding_B = generate.pad_left([np.arange(9), np.arange(70)])
@@ -149,7 +149,7 @@ def test_a_step_writes_into_the_cache_it_was_given():
   assert compiled.memory_analysis().alias_size_in_bytes == given
 
 
-def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
+def test_positions_are_drawn_once_for_the_entire_capacity(monkeypatch):
   model, params = make_model('randomize')
   drawn = []
   draw = Randomize.init_state
@@ -164,7 +164,7 @@ def test_positions_are_drawn_once_for_all_tokens_that_may_come(monkeypatch):
 
 
 def types(name):
-  """Shapes and dtypes of the tokens of one call, for a model that is not there."""
+  """Returns shapes and dtypes of the tokens of one call, with a stand-in for the model."""
   config, _, _ = config_lib.load(name)
   _, model = state.build(config)
   key, sampling = jax.random.key(0), dict(temperature=0.5, top_k=3, top_p=0.9)
@@ -218,16 +218,16 @@ P = np.array([0.1, 0.4, 0.2, 0.3])
     ({'top_p': 0.75}, [0, 4 / 9, 2 / 9, 3 / 9]),
     ({'top_p': 0.75, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
     ({'top_p': 0.01}, [0, 1, 0, 0]),
-    # Each looks at all tokens: among the two likeliest, the first alone would hold a half.
+    # top-k and top-p each see all tokens: after top-k 2, the first token alone would hold a half.
     ({'top_p': 0.5, 'top_k': 2}, [0, 4 / 7, 0, 3 / 7]),
-    # The temperature comes first: then the likeliest holds 16 / 30.
+    # The temperature is applied first: then the likeliest token holds 16 / 30.
     ({'top_p': 0.5, 'temperature': 0.5}, [0, 1, 0, 0]),
     ({'never': (1,)}, [1 / 6, 0, 2 / 6, 3 / 6]),
     ({'never': (1, 3), 'temperature': 0.0}, [0, 0, 1, 0]),
-    # It is no part of what top-k and top-p look at.
+    # top-k and top-p do not see it.
     ({'never': (1,), 'top_k': 2}, [0, 0, 0.4, 0.6]),
     ({'never': (1,), 'top_p': 0.45}, [0, 0, 0, 1]),
-    # Beyond what float32 can divide by.
+    # Too small for a division in float32.
     ({'temperature': 1e-40}, [0, 1, 0, 0]),
     ({'temperature': 1e-38, 'top_p': 0.9}, [0, 1, 0, 0]),
   ],
@@ -243,14 +243,14 @@ def test_a_low_temperature():
 
 
 def test_a_token_after_those_that_hold_top_p_is_not_drawn():
-  """The first holds a half, and not less."""
+  """The first token holds exactly a half."""
   p = [0.5, 0.25, 0.25]
   assert jax.nn.softmax(jnp.log(jnp.asarray(p))).tolist() == p
   np.testing.assert_array_equal(draws(p, top_p=0.5), [1, 0, 0])
 
 
-def test_each_token_is_drawn_for_itself():
-  """From a model of constant logits: frequencies, and how often two tokens of a row are alike."""
+def test_tokens_are_drawn_independently():
+  """With constant logits: frequencies, and how often two tokens of a row are equal."""
   model, params = make_model('nope', norm='layernorm', tied=False)
   p = np.array([0.5, 0.3, 0.2])
   logits = jnp.full(data.TEXT, -1e9).at[:3].set(jnp.log(p))
@@ -269,7 +269,7 @@ def test_each_token_is_drawn_for_itself():
 
 
 def test_the_document_mark_is_never_generated():
-  """A model that all but always predicts BOS still writes bytes."""
+  """A model that almost always predicts BOS still writes bytes."""
   model, params = make_model('nope')
   towards_bos = jnp.zeros_like(params['table_VD']).at[data.BOS].set(10.0)
   params = params | {'table_VD': params['table_VD'] * 0.01 + towards_bos}
@@ -280,11 +280,11 @@ def test_the_document_mark_is_never_generated():
   assert np.concatenate(list(chunks), axis=1).max() < data.BOS
 
 
-# Prompts, as they come from the command line and from standard input.
+# Prompts from the command line and from standard input.
 
 
 def load_instead(patch, saved):
-  """Makes `generate.run` take these weights, on one device; the list of what it was to load."""
+  """Makes `generate.run` use these weights on one device; returns the list of its loads."""
   loaded = []
   patch.setattr(state, 'load', lambda *arguments: loaded.append(arguments) or saved)
   setup = lambda config: state.Setup(config, *state.build(config), mesh_of(1, 1, 1))
@@ -294,7 +294,7 @@ def load_instead(patch, saved):
 
 @pytest.fixture(scope='module')
 def run():
-  """Runs `generate.run` on a new model: what it prints, as bytes, and the bytes it generated."""
+  """Runs `generate.run` on an untrained model; returns printed bytes and generated bytes."""
   config, _, _ = config_lib.load('rope', ['--config.generate.tokens=20'])
   model, params = make_model('rope')
   saved = state.Saved(model, params, step=1, record={})
@@ -329,7 +329,7 @@ def test_any_prompt_is_continued_and_any_terminal_shows_it(run, text, encoding):
 
 
 @given(st.text())
-def test_any_text_is_its_tokens(text):
+def test_any_text_survives_tokenization(text):
   tokens = data.encode(text.encode('utf-8', 'surrogatepass'))
   assert data.decode(tokens).decode('utf-8', 'surrogatepass') == text
 
@@ -360,7 +360,7 @@ def test_the_longest_prompt():
   assert generate.read('x' * generate.LONGEST) == b'x' * generate.LONGEST
 
 
-def test_it_generates_as_the_config_says(monkeypatch, capsys):
+def test_generation_uses_the_settings_of_the_config(monkeypatch, capsys):
   settings = dict(tokens=7, temperature=0.5, top_k=3, top_p=0.25)
   overrides = [f'--config.generate.{key}={value}' for key, value in settings.items()]
   config, _, _ = config_lib.load('rope', ['--config.generate.seed=5', *overrides])
@@ -425,7 +425,7 @@ def test_stops_that_cannot_be_read(text, said):
 
 
 def first_complete(text, stops):
-  """The text before the stop that is complete first, found one byte after the other."""
+  """Returns the text before the stop that completes first, by a search byte by byte."""
   for length in range(len(text) + 1):
     if ended := [stop for stop in stops if text[:length].endswith(stop)]:
       return text[: length - max(map(len, ended))]
@@ -436,17 +436,17 @@ def first_complete(text, stops):
   pieces=st.lists(st.binary(max_size=3).map(lambda x: bytes(b % 3 for b in x)), max_size=8),
   stops=st.lists(st.sampled_from([b'\0', b'\1\2', b'\2\2\1', b'\0\1\0\1']), max_size=3),
 )
-def test_a_text_ends_at_its_first_stop_however_it_is_cut(pieces, stops):
+def test_a_text_ends_at_its_first_stop_for_any_chunks(pieces, stops):
   assert b''.join(generate.until(pieces, stops)) == first_complete(b''.join(pieces), stops)
 
 
-def test_nothing_of_a_stop_is_shown_before_it_is_known():
+def test_a_partial_stop_is_not_shown():
   pieces = generate.until([b'ab', b'c', b'x', b'abcd', b'never read'], [b'abcd'])
   assert [*pieces] == [b'', b'', b'a', b'bcx']
 
 
 def sampled(monkeypatch, chunks, *overrides):
-  """Runs `generate.run` with a stand-in for the model: how many chunks it read, and of what."""
+  """Runs `generate.run` with a stand-in for the model; returns the chunks it read."""
   config, _, _ = config_lib.load('rope', [f'--config.generate.{o}' for o in overrides])
   saved = state.Saved(state.build(config)[1], 'params', step=1, record={})
   read = []
@@ -462,10 +462,10 @@ def sampled(monkeypatch, chunks, *overrides):
   return read
 
 
-def test_samples_are_printed_apart_up_to_their_stops(monkeypatch, capsys):
+def test_samples_are_printed_separately_up_to_their_stops(monkeypatch, capsys):
   chunks = [['a;b', 'c--'], ['def', '-gh'], ['ijk', 'lmn']]
   read = sampled(monkeypatch, chunks, 'samples=2', 'stop=;,---')
-  assert read == [2, 2]  # each has ended: no more are made
+  assert read == [2, 2]  # all samples have ended, so generation stops
   said = '--- sample 1 of 2 ---\n>a\n--- sample 2 of 2 ---\n>c\n'
   assert capsys.readouterr().out == said
 
@@ -481,7 +481,7 @@ def test_one_sample_ends_at_its_stop(monkeypatch, capsys):
   assert read == [1, 1] and capsys.readouterr().out == '>abc\n'
 
 
-def test_a_stop_that_is_wrong_is_said_before_anything_is_read():
+def test_an_invalid_stop_is_reported_before_anything_is_read():
   config, _, _ = config_lib.load('rope', ['--config.generate.stop=a,,b'])
   with pytest.raises(UserError, match='a stop is empty'):
     generate.run(config, 'nowhere', checkpoint='newest', prompt='x')

@@ -1,4 +1,4 @@
-"""What is imported when: a user of the encodings pays for jax and flax, not for data and plots."""
+"""Import times: using the encodings imports jax and flax, but neither data nor plots."""
 
 import ast
 import graphlib
@@ -43,7 +43,7 @@ def test_nothing_heavy_is_imported_before_it_is_used(modules, unwanted):
 
 
 def imported():
-  """{module: modules of posjax that it imports, at once or when it is used}."""
+  """Returns {module: modules of posjax that it imports, at the top or within functions}."""
   files = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
     for path in (ROOT / 'posjax').rglob('*.py')
@@ -64,8 +64,8 @@ def imported():
   return found
 
 
-def test_nothing_imports_in_a_circle():
-  """Neither a module nor a package, and not when it is used, either."""
+def test_there_are_no_import_cycles():
+  """Neither modules nor packages, including imports within functions."""
   modules, packages = imported(), {}
   graphlib.TopologicalSorter(modules).prepare()
   room = lambda module: [*module.split('.'), ''][1]
@@ -76,8 +76,8 @@ def test_nothing_imports_in_a_circle():
 
 
 @pytest.mark.slow
-def test_a_wheel_brings_its_configs(tmp_path):
-  """It works from an empty folder, without the checkout."""
+def test_a_wheel_contains_its_configs(tmp_path):
+  """The wheel works from an empty folder, without the checkout."""
   pip = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', tmp_path / 'wheel']
   copy = tmp_path / 'copy'
   for name in ('posjax', 'configs'):
@@ -103,7 +103,7 @@ def test_a_wheel_brings_its_configs(tmp_path):
   assert (site / 'py.typed').exists()
 
 
-def test_the_package_offers_its_names():
+def test_the_package_exports_its_names():
   assert posjax.build is encodings.build and posjax.Positions is encodings.Positions
   assert posjax.attend is attention.attend and posjax.load_config is config.load
   for name in encodings.names():

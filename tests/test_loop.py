@@ -1,4 +1,4 @@
-"""A run around its steps, with stand-ins for them: where it begins, logs, saves and ends."""
+"""A run with stand-ins for its steps: where it begins, logs, saves and ends."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from posjax.runtime.signals import Interrupted
 
 
 class Checkpoints:
-  """Notes what is saved, how often somebody waited, and from which step on a run goes on."""
+  """Records saves, waits, and the step after which a run resumes."""
 
   def __init__(self, folder, restored=None):
     self.directory, self.restored = folder / 'checkpoints', restored
@@ -52,7 +52,7 @@ def in_context(checkpoints, *overrides):
   return train.Context(setup, itertools.count(1), None, None, checkpoints, {}, metrics.Clock())
 
 
-def test_first_weights_and_the_order_of_the_data_go_by_the_seed(monkeypatch, tmp_path):
+def test_initial_weights_and_data_order_depend_on_the_seed(monkeypatch, tmp_path):
   class Seen(Exception):
     pass
 
@@ -74,21 +74,21 @@ def test_first_weights_and_the_order_of_the_data_go_by_the_seed(monkeypatch, tmp
   assert first.step == first.skipped == first.gave_up == 0
 
 
-def test_a_run_goes_on_from_what_was_saved(tmp_path, capsys):
+def test_a_run_resumes_from_its_checkpoint(tmp_path, capsys):
   assert train.resume(in_context(Checkpoints(tmp_path))) is None
   saved = Checkpoints(tmp_path, types.SimpleNamespace(step=4, state='state', record={}))
   assert train.resume(in_context(saved)) == 'state' and saved.goes_on_from == 4
   assert capsys.readouterr().out == 'resuming after step 4\n'
 
 
-def test_results_without_a_checkpoint_are_not_written_over(tmp_path):
+def test_results_without_a_checkpoint_are_not_overwritten(tmp_path):
   (tmp_path / checkpoint.SAVED).touch()
-  with pytest.raises(UserError, match=f'^{tmp_path}: results of a run are here, and none of its'):
+  with pytest.raises(UserError, match=f'^{tmp_path}: all checkpoints of this run are missing'):
     train.resume(in_context(Checkpoints(tmp_path)))
 
 
-def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch, capsys):
-  """And it is said that a run compiles before it does."""
+def test_too_little_memory_stops_the_run_after_compiling(tmp_path, monkeypatch, capsys):
+  """The run announces compilation before it compiles."""
   def too_small(compiled):
     raise UserError(compiled)
 
@@ -101,9 +101,9 @@ def test_nothing_is_made_where_memory_is_too_small(tmp_path, monkeypatch, capsys
     train.train(in_context(Checkpoints(tmp_path)))
 
 
-def test_what_to_do_after_a_bad_step(tmp_path):
+def test_the_message_after_a_bad_step(tmp_path):
   said = train.last_good(in_context(Checkpoints(tmp_path)))
-  assert said.startswith('nothing was saved before it; ')
+  assert said.startswith('no checkpoint was saved before it; ')
   saved = Checkpoints(tmp_path, types.SimpleNamespace(step=4))
   said = train.last_good(in_context(saved, 'train.max_skipped=3'))
   assert 'step 4 ' in said and '--config.train.max_skipped=13,' in said and saved.waited == 1
@@ -114,9 +114,9 @@ def test_what_to_do_after_a_bad_step(tmp_path):
 
 @pytest.fixture
 def loop(monkeypatch, tmp_path):
-  """Runs `train.loop` over ten steps: the checkpoints, and a list of the steps that were taken.
+  """Runs `train.loop` over ten steps; has the checkpoints and a list of executed steps.
 
-  `sent` says in which steps SIGTERM comes, `saving` that it comes with the last checkpoint.
+  SIGTERM comes during the steps in `sent`; with `saving`, during the last save.
   """
   monkeypatch.setattr(sharding, 'shard_batch', lambda batch, mesh: batch)
   monkeypatch.setattr(evaluate, 'validate', lambda scorer, params, rows: float(params))
@@ -149,7 +149,7 @@ def lines(folder):
 
 
 def test_the_loop_logs_and_saves_when_it_is_told_to(loop):
-  """The last step is saved, whatever its number; a checkpoint is validated and logged."""
+  """The last step is always saved; each checkpoint is validated and logged."""
   assert loop().step == 10
   assert loop.taken == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
   assert loop.checkpoints.saved == {4: (4, 104), 8: (8, 108), 10: (10, 110)}
@@ -160,8 +160,8 @@ def test_the_loop_logs_and_saves_when_it_is_told_to(loop):
   ]
 
 
-def test_the_loop_goes_on_after_the_step_it_is_given(loop):
-  """Lines of later steps, of a run that was cut off, are written again."""
+def test_the_loop_resumes_after_the_given_step(loop):
+  """Lines of later steps, from an interrupted run, are written again."""
   old = [{'step': n, 'loss': 7.0} for n in (3, 4, 6)]
   (loop.folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in old))
   loop(first=5)
@@ -182,7 +182,7 @@ def test_the_loop_has_nothing_left_to_do(loop):
   ((8,), {4: (4, 104), 8: (8, 108)}, [3, 4, 6, 8]),
   ((10,), {4: (4, 104), 8: (8, 108), 10: (10, 110)}, [3, 4, 6, 8, 9, 10]),
 ])
-def test_a_signal_saves_the_step_that_runs(loop, sent, saved, logged):
+def test_a_signal_saves_the_current_step(loop, sent, saved, logged):
   with pytest.raises(Interrupted, match=f'^SIGTERM: saved after step {sent[0]}$'):
     loop(sent=sent)
   assert loop.checkpoints.saved == saved and loop.checkpoints.waited == 1
@@ -194,7 +194,7 @@ def test_a_signal_while_the_last_step_is_saved(loop):
     loop(first=10, saving=True)
 
 
-def test_a_signal_saves_no_step_at_which_the_run_gave_up(loop):
+def test_a_signal_does_not_save_a_step_that_gave_up(loop):
   with pytest.raises(metrics.Diverged, match='^step 5: '):
     loop(first=5, sent=(5,), gave_up=5)
   assert loop.checkpoints.saved == {}

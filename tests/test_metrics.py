@@ -1,4 +1,4 @@
-"""The log: steps unique and increasing, a stop at the first number that is none; the clock."""
+"""The log: unique, increasing steps and a stop at non-finite values; the clock."""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ def rows(workdir, name='metrics.jsonl'):
   '{"step": "1"}\n{"step": null}\n{"step": 1.0}\n{"step": true}\n{"step": NaN}\n[{"step": 1}]',
   '[' * 100_000, '\n\n',
 ])
-def test_lines_that_are_none_up_to_the_restored_step_are_dropped(tmp_path, capsys, torn):
+def test_torn_lines_and_lines_after_the_restored_step_are_dropped(tmp_path, capsys, torn):
   log = open_log(tmp_path)
   for step in (1, 2, 3, 4):
     log.write(step, values(loss=jnp.float32(step)))
@@ -57,7 +57,7 @@ def test_lines_that_are_none_up_to_the_restored_step_are_dropped(tmp_path, capsy
 @pytest.mark.parametrize('step, written, lost', [
   (4, 4, 0), (2, 2, 0), (4, 7, 3), (3, 5, 2), (4, 0, 0),
 ])
-def test_lines_that_are_gone_are_said(tmp_path, step, written, lost):
+def test_missing_lines_are_reported(tmp_path, step, written, lost):
   log = open_log(tmp_path)
   for number in (1, 2, 3, 4):
     log.write(number, values())
@@ -66,13 +66,13 @@ def test_lines_that_are_gone_are_said(tmp_path, step, written, lost):
     warnings.simplefilter('always')
     metrics.check_kept(tmp_path, step=step, written=written)
   assert [str(warning.message) for warning in said] == (lost > 0) * [
-    f'{tmp_path}/metrics.jsonl: {lost} of the {written} lines up to step {step} are gone; the run '
-    'goes on without'
+    f'{tmp_path}/metrics.jsonl: {lost} of the {written} lines up to step {step} are missing; the '
+    'run continues'
   ]
 
 
-def test_a_log_that_is_gone_is_said(tmp_path):
-  with pytest.warns(UserWarning, match='metrics.jsonl: 85 of the 85 lines up to step 425 are gone'):
+def test_a_missing_log_is_reported(tmp_path):
+  with pytest.warns(UserWarning, match='metrics.jsonl: 85 of the 85 lines up to step 425 are '):
     metrics.check_kept(tmp_path, step=425, written=85)
 
 
@@ -95,10 +95,10 @@ def test_a_step_that_was_skipped_is_json(tmp_path, capsys):
   assert '2 steps skipped' in capsys.readouterr().out
 
 
-def test_speed_is_that_of_training_since_the_line_before(tmp_path, capsys, monkeypatch):
-  """Resumed after step 2: 2 s for two steps, then 1 s for two, and 3 s of evaluation each time."""
+def test_speed_counts_training_time_since_the_line_before(tmp_path, capsys, monkeypatch):
+  """Resumed after step 2: 2 s for two steps, then 1 s for two, plus 3 s of evaluation each."""
   before = {'step': 2, 'seconds': 7.0}
-  dropped = {'step': 3, 'seconds': 9.0}  # of a run that was cut off
+  dropped = {'step': 3, 'seconds': 9.0}  # from an interrupted run
   text = ''.join(json.dumps(line) + '\n' for line in (before, dropped))
   (tmp_path / 'speed.jsonl').write_text(text)
   monkeypatch.setattr(metrics.time, 'perf_counter', iter([10.0, 15.0, 19.0]).__next__)
@@ -108,7 +108,7 @@ def test_speed_is_that_of_training_since_the_line_before(tmp_path, capsys, monke
     log.write(step, values())
   lines = capsys.readouterr().out.splitlines()
   assert lines[0] == 'step 4/10: loss 1.000, 1,000 tokens/s, 00:06 left'
-  assert lines[1] == 'step 6/10: loss 1.000, 2,000 tokens/s, 00:03 left'  # as on the whole
+  assert lines[1] == 'step 6/10: loss 1.000, 2,000 tokens/s, 00:03 left'  # as over all steps
   assert rows(tmp_path, 'speed.jsonl') == [
     before,
     {'step': 4, 'seconds': 9.0, 'tokens': 4000, 'tokens_per_second': 1000.0, 'utilization': 0.25},
@@ -122,11 +122,11 @@ def test_without_a_peak_there_is_no_utilization(tmp_path):
   log.close()
   [line] = rows(tmp_path, 'speed.jsonl')
   assert line['utilization'] is None and line['tokens'] == 1000
-  assert rows(tmp_path) == [{'step': 1, 'loss': 1.0, 'skipped': 0}]  # nothing that is timed
+  assert rows(tmp_path) == [{'step': 1, 'loss': 1.0, 'skipped': 0}]  # no timings
 
 
-def test_all_numbers_can_be_read_on_a_terminal_of_80_columns(tmp_path, monkeypatch):
-  """The loss first; the last validation loss stays."""
+def test_all_numbers_fit_a_terminal_of_80_columns(tmp_path, monkeypatch):
+  """The loss comes first; the last validation loss is repeated."""
   screen, terminal = os.openpty()
   fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
   with open(terminal, 'w') as stream:
@@ -150,7 +150,7 @@ def test_all_numbers_can_be_read_on_a_terminal_of_80_columns(tmp_path, monkeypat
   assert last.startswith(wanted) and last.endswith(' 60/100000')
 
 
-def test_an_inner_activity_is_not_counted_twice():
+def test_nested_activities_are_not_counted_twice():
   clock = Clock(**{'import': 2.0})
   start = time.perf_counter()
   with clock('train'):

@@ -1,4 +1,4 @@
-"""The schedules by their formulas, AdamW by hand, and what is decayed."""
+"""Schedules by their formulas, AdamW by hand, and the decayed weights."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ ARGUMENTS = dict(learning_rate=PEAK, warmup=WARMUP, decay=0.25, final=FINAL)
 
 
 def rates(schedule):
-  """The learning rate of every step, and of some after the last one."""
+  """Returns the learning rate of every step and of some later steps."""
   steps = np.arange(STEPS + 50)
   return steps, np.asarray(jax.vmap(make_schedule(STEPS, schedule=schedule, **ARGUMENTS))(steps))
 
@@ -38,7 +38,7 @@ def test_wsd_is_its_formula():
 
 
 def test_the_steps_of_a_decay_are_rounded():
-  """0.29 of 100 is 28.999999999999996 to a computer, and 29 steps."""
+  """0.29 * 100 is 28.999999999999996 in floating point, and means 29 steps."""
   arguments = ARGUMENTS | dict(decay=0.29, warmup=10, learning_rate=1.0)
   rate = make_schedule(100, schedule='wsd', **arguments)
   np.testing.assert_allclose([rate(71), rate(72)], [1, 1 - 0.9 / 29], rtol=1e-6)
@@ -72,7 +72,7 @@ def test_only_matrices_outside_the_encoding_are_decayed():
   assert is_decayed(PARAMS) == DECAYED
   adamw = optimizer()
   updates, _ = adamw.update(jax.tree.map(jnp.zeros_like, PARAMS), adamw.init(PARAMS), PARAMS)
-  # Without a gradient: the rate times the decay times the weight.
+  # Without a gradient, the update is rate * decay * weight.
   want = jax.tree.map(lambda p, yes: jnp.full_like(p, -0.5 * 0.1 * 2.0 * yes), PARAMS, DECAYED)
   jax.tree.map(lambda u, w: np.testing.assert_allclose(u, w, rtol=1e-6), updates, want)
 
@@ -88,8 +88,8 @@ def test_gradients_are_clipped_by_their_global_norm(clip, size):
   np.testing.assert_allclose(got, -0.5 / 1e6 * size * np.array([3, 4]), rtol=1e-4)
 
 
-def test_a_run_is_updated_by_adamw():
-  """Four steps of a config by hand; all its numbers are others than the defaults."""
+def test_updates_of_a_run_are_those_of_adamw():
+  """Four steps of a config by hand; all its values differ from the defaults."""
   settings = dict(
     learning_rate=0.5, warmup=2, schedule='wsd', decay=0.25, final=0.5, b1=0.8, b2=0.6, eps=0.01,
     weight_decay=0.3, clip=2.0,

@@ -1,6 +1,6 @@
-"""The plan of a step: its FLOPs are those of the matrix products that the program really holds.
+"""The plan of a step: its FLOPs equal those of the matrix products in the program.
 
-And the verdict: what fits where, and which change is the least that makes it fit.
+Also the verdict: what fits on a device, and the smallest change that makes it fit.
 """
 
 import math
@@ -21,7 +21,7 @@ from posjax.runtime import memory
 
 
 def products(jaxpr, times=1):
-  """FLOPs of all matrix products in a jaxpr, those of a scan's body once for each turn."""
+  """Returns the FLOPs of all matrix products in a jaxpr; a scan's body counts per iteration."""
   total = 0
   for equation in jaxpr.eqns:
     if equation.primitive.name == 'dot_general':
@@ -46,7 +46,7 @@ def seen_by_hand(length, window, chunk):
   (),
   ('model.tied=false', 'model.activation=gelu', 'model.kv_heads=2'),
   ('encoding.layers=nope,nope', 'model.windows=0,0', 'model.layers=4'),
-  ('encoding.layers=learned',),  # its table is looked up
+  ('encoding.layers=learned',),  # a table lookup has no FLOPs
   ('model.windows=0,5', 'model.chunks=24,0', 'model.layers=4'),
 ])
 def test_flops_are_three_forward_passes(overrides):
@@ -61,7 +61,7 @@ def test_flops_are_three_forward_passes(overrides):
     return model.apply({'params': params}, tokens, Positions(row[..., None], row, row))[0]
 
   jaxpr = jax.make_jaxpr(forward)(params, jax.ShapeDtypeStruct((B, T), jnp.int32))
-  pair = 4 * model.heads * model.head_dim  # its score, and what is read by it
+  pair = 4 * model.heads * model.head_dim  # its score and its weighted value
   scores = B * T * T * model.layers * pair
   layers = model.pattern.layers() * (model.layers // len(model.pattern))
   seen = B * sum(seen_by_hand(T, own.window, own.chunk) for own in layers) * pair
@@ -83,7 +83,7 @@ def test_pairs_in_a_window_and_a_chunk(length, window, chunk, seen):
 @pytest.mark.parametrize(
   ('size', 'millions'), [('small', 25.83), ('base', 127.63), ('large', 1316.07)]
 )
-def test_sizes_have_the_parameters_that_they_say(size, millions):
+def test_sizes_have_the_documented_number_of_parameters(size, millions):
   config, _, _ = config_lib.load(f'rope:{size}')
   _, model = state.build(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
@@ -92,10 +92,10 @@ def test_sizes_have_the_parameters_that_they_say(size, millions):
 
 @pytest.fixture
 def dry_run(monkeypatch, capsys):
-  """Runs `plan.run` with a stand-in for the compiler: its exit code, and the lines it printed.
+  """Runs `plan.run` with a stand-in for the compiler; returns exit code and printed lines.
 
-  A step takes 1 GiB of state, spread over fsdp, and 8 of temporaries, or 4 under remat, shared out
-  among the microbatches.
+  A step takes 1 GiB of state, sharded over fsdp, and 8 GiB of temporaries, or 4 under remat,
+  divided by the number of microbatches.
   """
   compiled = []
 
@@ -124,7 +124,7 @@ def give_memory(monkeypatch, gib):
   monkeypatch.setattr(memory, 'device_memory', lambda: gib * 2**30)
 
 
-def test_what_a_dry_run_says(monkeypatch, dry_run):
+def test_lines_of_a_dry_run(monkeypatch, dry_run):
   give_memory(monkeypatch, 9)
   weights = 257 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 192)  # and 5 norms
   flops = 16 * 64 * (6 * weights + 12 * 2 * 65 / 2 * 64)
@@ -157,7 +157,7 @@ FSDP = '--config.mesh.data=1 --config.mesh.fsdp=8 --config.mesh.tensor=1'
     [f'{TWICE}: 3.00 GiB', f'{FSDP} {TWICE}: 2.12 GiB', f'{FSDP}: 4.12 GiB'],
     f'{FSDP} {TWICE}: 2.12 GiB',
   ),
-  (  # of 64 rows on a device; each turn halves what is left
+  (  # 64 rows per device; each try halves the remaining range
     ['mesh.data=8', 'train.batch=512', 'model.remat=true'], 1.25,
     [f'--config.train.accumulate={n}: {1 + 4 / n:.2f} GiB' for n in (64, 8, 32, 16)],
     '--config.train.accumulate=16: 1.25 GiB',
@@ -172,7 +172,7 @@ def test_the_least_change_that_fits(settings, gib, tried, last, monkeypatch, dry
   ]
   assert code == 2 and len(dry_run.compiled) == 1 + len(tried)
   for config in dry_run.compiled:
-    state.setup(config)  # what is tried can be run
+    state.setup(config)  # every tried config is valid
 
 
 @pytest.mark.parametrize('settings, last', [
@@ -186,7 +186,7 @@ def test_nothing_that_can_be_tried_fits(settings, last, monkeypatch, dry_run):
   assert code == 2 and said[-2].startswith(f'            nothing tried fits; {last}')
 
 
-def test_a_width_that_cannot_be_spread(monkeypatch, dry_run):
+def test_a_width_that_cannot_be_sharded(monkeypatch, dry_run):
   give_memory(monkeypatch, 1)
   _, said = dry_run('mesh.data=8', 'model.dim=60', 'train.batch=8')
   assert [line for line in said if line.startswith('tried')] == [f'tried       {REMAT}: 5.00 GiB']
@@ -198,7 +198,7 @@ def test_a_dry_run_for_another_device(dry_run):
   time, *verdict = said[5:8]
   assert time == (
     f'time        at least {flops / 1.576e15:.3g} s a step at 1,576 TFLOP/s, the peak in bfloat16; '
-    f'{flops / 1.576e15 / 0.4:.3g} s at 40% of it'
+    f'{flops / 1.576e15 / 0.4:.3g} s at 40% of the peak'
   )
   assert code == 0 and verdict == [
     'verdict     fits: v5e has 16.00 GiB a device',
@@ -208,13 +208,13 @@ def test_a_dry_run_for_another_device(dry_run):
   assert said[5].startswith('verdict')  # no peak in float32 is published
 
 
-def test_text_that_cannot_be_had_is_said_after_the_verdict(monkeypatch, dry_run):
+def test_missing_text_is_reported_after_the_verdict(monkeypatch, dry_run):
   give_memory(monkeypatch, 9)
   code, said = dry_run(data=UserError('no file matches nix'))
   assert code == 'no file matches nix' and said[-1].startswith('verdict     fits')
 
 
-def test_a_compiler_that_refuses_what_is_too_large(monkeypatch, dry_run):
+def test_a_step_too_large_for_the_compiler_does_not_fit(monkeypatch, dry_run):
   give_memory(monkeypatch, 9)
   sizes = iter([(math.inf, math.inf), (1, 1)])
   code, said = dry_run('mesh.data=8', memory=lambda config: next(sizes))

@@ -1,4 +1,4 @@
-"""The code of README and docs: what they show runs, and gives what it says."""
+"""Code in README and docs runs and gives the stated results."""
 
 import pathlib
 import re
@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from posjax import config, encodings, state
+from posjax import config, encodings, evaluate, state
 from posjax import run as run_lib
 from posjax.attention import attend
 from posjax.dims import Dims
 from posjax.encodings import Bound, Positions
-from posjax.encodings.core.encoding import TRAITS
+from posjax.encodings.core.encoding import HOOKS, TRAITS
+from posjax.tasks.core.registry import check_metrics
 from tests.oracles import attention, kerple, rope
 from tests.support.problem import DIMS, FIVES, REFERENCE, ROWS, draw, heads, place, segments
 from tests.support.problem import attention as attention_of
@@ -26,7 +27,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def blocks(page, heading):
-  """The Python blocks under a heading."""
+  """Returns the Python blocks under a heading."""
   section = re.search(rf'\n## {heading}\n(.*?)(?:\n## |$)', (ROOT / page).read_text(), re.DOTALL)
   return re.findall(r'```python\n(.*?)```', section[1], re.DOTALL)
 
@@ -35,7 +36,7 @@ PAGES = ['README.md', *sorted(f'docs/{path.name}' for path in (ROOT / 'docs').gl
 
 
 @pytest.mark.parametrize('page', PAGES)
-def test_files_that_are_named_exist(page):
+def test_named_files_exist(page):
   text = (ROOT / page).read_text()
   links = [(ROOT / page).parent / link for link in re.findall(r'\]\((?!http)([^)#]+)', text)]
   named = re.findall(r'(?:configs|experiments|tests|posjax|docs)/[\w/]+\.(?:py|md)', text)
@@ -44,10 +45,10 @@ def test_files_that_are_named_exist(page):
   assert not [str(path) for path in paths if not path.exists()]
 
 
-def test_command_lines_are_right(monkeypatch):
-  """The program takes those of README, but for an encoding that is yet to be written.
+def test_command_lines_are_valid(monkeypatch):
+  """The program accepts README's command lines, except for an encoding not yet written.
 
-  The folder that some of them go back to is that of the first command.
+  Some commands use the folder of the first command.
   """
   rope = run_lib.parse(['posjax', '--config=configs/rope.py'])
 
@@ -70,7 +71,7 @@ def random(*shape):
 
 
 def of_another_model(page, heading):
-  """The names that a block defines; heads, positions, documents, and who sees whom."""
+  """Returns the names that a block defines, given heads, positions, documents and the mask."""
   names = {}
   exec(blocks(page, heading)[0], names)
   q, k, v = random(2, 9, 4, 8), random(2, 9, 2, 8), 2 * random(2, 9, 2, 8)
@@ -95,7 +96,7 @@ def test_attention_of_another_model():
 
 
 def test_attention_in_an_nnx_module():
-  """Its values are the oracle's, and its weights are trained."""
+  """Its output equals the oracle's, and its weights get gradients."""
   names, (q, k, v), positions, documents, seen = of_another_model('docs/attention.md', 'In NNX')
   weights = {'r1_N': random(4), 'r2_N': 2 * random(4)}
   with jax.enable_x64(True):
@@ -119,14 +120,14 @@ def test_attention_in_an_nnx_module():
 
 @pytest.fixture
 def power(monkeypatch):
-  """The README's encoding, as if its file were there."""
+  """Installs the README's encoding as a module."""
   module = types.ModuleType('posjax.encodings.power')
   monkeypatch.setitem(sys.modules, module.__name__, module)
   exec(blocks('README.md', 'Add your own')[0], vars(module))
   return module.Power
 
 
-def test_an_encoding_of_your_own(power):
+def test_the_readme_encoding_works(power):
   dims = Dims(D=8, N=2, K=2, H=4)
   encoding = power(exponent=0.5).with_dims(dims)
   assert encodings.name_of(encoding) == 'power'
@@ -154,7 +155,7 @@ def test_an_encoding_of_your_own(power):
     np.testing.assert_allclose(result, attention.attend(score, v, seen, 2), rtol=1e-10, atol=1e-12)
 
 
-def test_the_encoding_of_the_page_is_its_oracle(monkeypatch):
+def test_the_documented_encoding_equals_its_oracle(monkeypatch):
   module, page_oracle = (types.ModuleType(f'posjax.encodings.{name}') for name in ('fade', 'loops'))
   monkeypatch.setitem(sys.modules, module.__name__, module)
   files = blocks('docs/encodings.md', 'Step by step')
@@ -175,7 +176,7 @@ def test_the_encoding_of_the_page_is_its_oracle(monkeypatch):
     np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
-def test_a_task_of_your_own():
+def test_the_documented_task_works():
   names = {}
   exec(blocks('docs/tasks.md', 'Write one')[0], names)
   task = names['Reverse'](rows=2)
@@ -184,7 +185,35 @@ def test_a_task_of_your_own():
   assert task.chance() == 1 / 16
 
 
-def test_the_table_of_traits_is_what_is_declared():
-  rows = [f'| `{name}` | {trait.says} |' for name, trait in TRAITS.items()]
-  page = (ROOT / 'docs/encodings.md').read_text()
-  assert '\n'.join(['| trait | meaning |', '| --- | --- |', *rows, '']) in page
+def test_the_documented_task_with_a_label_per_example_works():
+  names = {'__name__': 'first_marker'}
+  exec(blocks('docs/tasks.md', 'One label for each example')[0], names)
+  task = names['FirstMarker'](rows=8)
+  check_metrics(task, 64)
+  data = task.open(None, 64, [64, 128])
+  (rows,) = (test.rows[128] for test in data.tests.values())
+  assert rows.targets.shape == (8, 8) and rows.weights.sum() == 8
+  first = [row[row < 2][0] for row in np.asarray(rows.stream.x)[:, :16]]
+  assert [*rows.targets[:, 0]] == first
+  # Outputs that put the label into the tokens of its segment are right, and no other ones.
+  outputs = jax.nn.one_hot(np.repeat(rows.targets[:, :1], 128, axis=1), 2)
+  assert evaluate.mean(*task.metrics(outputs, rows)['accuracy']) == 1
+  assert evaluate.mean(*task.metrics(1 - outputs, rows)['accuracy']) == 0
+
+
+def table(page, head):
+  """Returns the rows of a Markdown table by the cell in their first column."""
+  text = (ROOT / page).read_text().partition(head)[2].partition('\n\n')[0]
+  rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines()[2:]]
+  return {row[0]: row[1:] for row in rows}
+
+
+def test_the_table_of_traits_matches_the_declarations():
+  declared = {f'`{name}`': [trait.says] for name, trait in TRAITS.items()}
+  assert table('docs/encodings.md', '| trait | meaning |') == declared
+
+
+def test_the_table_of_hooks_names_every_hook_once():
+  cells = table('docs/encodings.md', '| hook | once per').keys()
+  named = [name for cell in cells for name in re.findall(r'`(\w+)\(', cell)]
+  assert named == [*HOOKS]

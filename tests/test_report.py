@@ -1,4 +1,4 @@
-"""What is shown after a run: the command that continues a piece of its held-out text."""
+"""Output after a run: the command that continues a piece of held-out text, and tables."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
   (None, "it's", """command --mode=generate --prompt='it'"'"'s'"""),
   (None, '', "command --mode=generate --prompt=''"),
   (300, 'x' * 20, f'command --mode=generate --prompt={"x" * 20}'),
-  # A limit leaves room for BOS and the prompt, which takes half of it at most.
+  # A limit leaves room for BOS and the prompt, which takes at most half of the limit.
   (64, 'x' * 20, f'command --config.generate.tokens=43 --mode=generate --prompt={"x" * 20}'),
   (9, 'aüü', 'command --config.generate.tokens=5 --mode=generate --prompt=\'aü\''),
 ])
@@ -36,7 +36,7 @@ def test_the_next_command(limit, prompt, expected, tmp_path, monkeypatch, capsys
   assert shown(hint, tmp_path, monkeypatch, capsys)[-1] == f'next:   {expected}'
 
 
-def test_without_text_there_is_no_next_command(tmp_path, monkeypatch, capsys):
+def test_no_next_command_without_text(tmp_path, monkeypatch, capsys):
   assert shown('', tmp_path, monkeypatch, capsys)[-1] == 'figure: figure'
 
 
@@ -49,7 +49,7 @@ def shown(hint, workdir, monkeypatch, capsys):
 
 
 def test_a_table_of_several_tests_and_metrics():
-  """Columns stand apart, however many positions a limit has; what a guess reaches is a line."""
+  """Columns stay separate for any limit; the score of a guess is a line."""
   tests = {'even': 'even lengths', 'odd': 'odd lengths'}
   floors = {'nats': None, 'exact match': 0.5}
   records = [

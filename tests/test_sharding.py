@@ -1,4 +1,4 @@
-"""Where weights, moments and rows lie, and what is said of a mesh that does not fit."""
+"""Shardings of weights, moments and rows, and errors for meshes that do not fit."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def check_specs(params, shardings, mesh):
   assert seen == SPECS.keys()
 
 
-def test_weights_and_moments_lie_by_their_letters():
+def test_weights_and_moments_are_sharded_by_their_letters():
   mesh = mesh_of(2, 2, 2)
   params = abstract_params()
   check_specs(params, sharding.state_sharding(params, mesh), mesh)
@@ -70,8 +70,8 @@ def test_weights_and_moments_lie_by_their_letters():
   assert len(alone) == len(counts) > 0
 
 
-def test_a_mesh_axis_serves_the_first_of_a_weights_letters():
-  """And within one layer a weight has no L."""
+def test_a_mesh_axis_shards_only_the_first_matching_letter():
+  """Weights of a single layer have no L axis."""
   mesh = mesh_of(2, 2, 2)
   tree = {'pair_NK': jnp.zeros((4, 2)), 'gate_LDN': jnp.zeros((32, 4))}
   specs = jax.tree.map(lambda x: x.spec, sharding.state_sharding(tree, mesh))
@@ -80,7 +80,7 @@ def test_a_mesh_axis_serves_the_first_of_a_weights_letters():
   }
 
 
-def test_rows_of_a_batch_are_spread_over_data_and_fsdp():
+def test_rows_of_a_batch_are_sharded_over_data_and_fsdp():
   mesh = mesh_of(2, 2, 2)
   rows = np.arange(24).reshape(8, 3)
   placed = sharding.shard_batch(Batch(Stream(rows), 2 * rows, rows > 2), mesh)
@@ -92,7 +92,7 @@ def test_rows_of_a_batch_are_spread_over_data_and_fsdp():
   assert placed.stream.pos is None
 
 
-def test_activations_lie_as_the_rows_and_a_table_is_whole():
+def test_activations_are_sharded_like_rows_and_a_table_is_replicated():
   mesh = mesh_of(2, 2, 2)
   by_width = NamedSharding(mesh, PartitionSpec(None, 'fsdp'))
   x, odd = (jax.device_put(jnp.zeros((rows, 4)), by_width) for rows in (8, 6))
@@ -109,7 +109,7 @@ def by_axis(sizes):
   return dict(zip(('data', 'fsdp', 'tensor'), sizes, strict=True))
 
 
-def test_mesh_takes_all_devices_that_are_left():
+def test_minus_one_takes_all_remaining_devices():
   for given, taken in (((-1, 2, 2), (2, 2, 2)), ((1, -1, 1), (1, 8, 1))):
     mesh = sharding.make_mesh(**by_axis(given))
     assert dict(mesh.shape) == by_axis(taken)
@@ -125,8 +125,8 @@ def test_mesh_of_another_number_of_devices_is_refused(shape, number):
     sharding.make_mesh(**by_axis(shape))
   data, fsdp, tensor = shape
   assert str(error.value) == (
-    f'mesh.data = {data}, mesh.fsdp = {fsdp}, mesh.tensor = {tensor}: {number} devices, and the '
-    'machine has 8; -1 takes all that are left, such as mesh.data=-1'
+    f'mesh.data = {data}, mesh.fsdp = {fsdp}, mesh.tensor = {tensor}: {number} devices, but the '
+    'machine has 8; -1 uses all remaining devices, such as mesh.data=-1'
   )
 
 
@@ -153,11 +153,11 @@ def test_sizes_that_a_mesh_does_not_divide_are_refused(mesh, key, size, parts, a
     check(**{key if key in sizes else 'rows': size})
   assert str(error.value) == (
     f'{key} = {size}: must be a multiple of the {parts} devices along {axes}, such as {valid}; '
-    'or take another mesh'
+    'or change the mesh'
   )
 
 
-def test_the_rows_of_a_microbatch_are_spread():
+def test_the_rows_of_a_microbatch_are_sharded():
   settings = 'mesh.data=8', 'train.batch=16', 'train.accumulate=4'
   config, _, _ = config_lib.load('rope', [f'--config.{setting}' for setting in settings])
   with pytest.raises(UserError, match='^train.batch / train.accumulate = 4: .* the 8 devices '):

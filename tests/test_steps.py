@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize('counts, shift_invariant', [(True, True), (True, False), (False, True)])
-def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(counts, shift_invariant):
+def test_losses_are_cross_entropies_of_the_model_in_training_mode(counts, shift_invariant):
   rng = np.random.default_rng(0)
   logits_BTV = rng.normal(size=(2, 4, 5))
   stream = Stream(
@@ -45,18 +45,18 @@ def test_losses_are_those_of_the_targets_under_the_model_as_it_trains(counts, sh
   [((variables, inputs, at), keywords)] = calls
   assert variables == {'params': 'params'} and inputs is stream.x
   assert keywords == dict(train=True, rng='a key', rngs={'dropout': 'another'})
-  # Where only distances within a document count, rows may share positions that run on over them.
+  # If only distances within a document matter, rows share positions that ignore documents.
   shared = counts and shift_invariant
   np.testing.assert_array_equal(at.pos, np.arange(4)[None, :, None] if shared else stream.pos)
   np.testing.assert_array_equal(at.order, [[0, 1, 2, 3]])
   assert at.consecutive is shared and at.segment_ids is stream.segment_ids
 
 
-# Microbatches. Each row has a weight of its own, whose gradient says what became of the row.
+# Microbatches. Each row has its own weight, whose gradient shows how the row was used.
 
 
 def row_gradients(monkeypatch, losses, *, accumulate):
-  """Gradients of rows with one target, two, …, eight; `losses` are of the rows' weights."""
+  """Returns gradients of rows with one target, two, …, eight; `losses` depend on row weights."""
   monkeypatch.setattr(train_step, 'losses', losses)
   rows = jnp.broadcast_to(jnp.arange(8)[:, None], (8, 8))
   batch = Batch(Stream(rows), rows, jnp.arange(8) <= rows)
@@ -64,20 +64,20 @@ def row_gradients(monkeypatch, losses, *, accumulate):
 
 
 @pytest.mark.parametrize('accumulate', [1, 4])
-def test_each_target_counts_alike_whatever_microbatch_it_is_in(monkeypatch, accumulate):
+def test_targets_have_equal_weight_in_all_microbatches(monkeypatch, accumulate):
   losses = lambda task, model, params, rows, *, positions, dropout: params[rows.stream.x]
   loss, gradient = row_gradients(monkeypatch, losses, accumulate=accumulate)
   np.testing.assert_allclose(loss, 1, rtol=1e-6)
   np.testing.assert_allclose(gradient, np.arange(1, 9) / 36, rtol=1e-6)
 
 
-def test_each_microbatch_drops_out_by_a_key_of_its_own(monkeypatch):
+def test_each_microbatch_has_its_own_dropout_key(monkeypatch):
   def losses(task, model, params, rows, *, positions, dropout):
     return params[rows.stream.x] * jax.random.uniform(dropout)
 
   _, gradient = row_gradients(monkeypatch, losses, accumulate=4)
   drawn = gradient * 36 / np.arange(1, 9)
-  np.testing.assert_allclose(drawn[:4], drawn[4:], rtol=1e-6)  # of one microbatch: rows r and r + 4
+  np.testing.assert_allclose(drawn[:4], drawn[4:], rtol=1e-6)  # rows r and r + 4 share a microbatch
   assert len(np.unique(drawn[:4])) == 4
 
 
@@ -85,9 +85,9 @@ def test_each_microbatch_drops_out_by_a_key_of_its_own(monkeypatch):
 
 
 def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (count + 1), **state):
-  """The state before and after a step with this loss and gradient, its metrics and its key.
+  """Returns the state before and after a step with this loss and gradient, metrics and key.
 
-  Unless these are not finite, the weights and moments after it are AdamW's.
+  If both are finite, checks weights and moments against AdamW.
   """
   keys = []
 
@@ -115,7 +115,7 @@ def take_step(monkeypatch, loss, gradient, *, schedule=lambda count: 0.1 * (coun
 
 
 def test_a_step_after_some_were_skipped(monkeypatch):
-  """It draws by its own number, and its learning rate is that of the updates so far."""
+  """Its draws use its step number, its learning rate the number of updates so far."""
   _, after, values, key = take_step(monkeypatch, 2.0, [3.0, 4.0], step=7, skipped=2)
   want = jax.random.fold_in(jax.random.key(3), 7)
   assert (jax.random.key_data(key) == jax.random.key_data(want)).all()
@@ -127,7 +127,7 @@ def test_a_step_after_some_were_skipped(monkeypatch):
 
 @pytest.mark.parametrize('loss, gradient', [(np.nan, [3, 4]), (2, [np.inf, 4]), (2, [np.nan, 4])])
 @pytest.mark.parametrize('skipped, gave_up', [(1, 0), (2, 8)])
-def test_a_step_that_is_no_number(monkeypatch, loss, gradient, skipped, gave_up):
+def test_a_non_finite_step_is_skipped(monkeypatch, loss, gradient, skipped, gave_up):
   before, after, values, _ = take_step(monkeypatch, loss, gradient, step=7, skipped=skipped)
   jax.tree.map(
     np.testing.assert_array_equal, (before.params, before.opt_state),
@@ -137,13 +137,13 @@ def test_a_step_that_is_no_number(monkeypatch, loss, gradient, skipped, gave_up)
   assert (values['skipped'], values['gave_up']) == (skipped + 1, gave_up)
 
 
-def test_a_run_that_gave_up_says_when_it_first_did(monkeypatch):
+def test_a_run_that_gave_up_keeps_its_first_step_of_giving_up(monkeypatch):
   _, after, _, _ = take_step(monkeypatch, np.nan, [3, 4], step=7, skipped=5, gave_up=4)
   assert after.gave_up == 4
 
 
-def test_a_step_is_made_as_the_config_says(monkeypatch):
-  """And it takes the memory of the state that it is given."""
+def test_make_step_uses_the_settings_of_the_config(monkeypatch):
+  """It donates the memory of the given state."""
   seen = {}
 
   def step(state, batch, *, update, schedule, **keywords):

@@ -1,4 +1,4 @@
-"""The training line: shardings give the one-device losses, runs repeat and resume to the bit."""
+"""Training: losses do not depend on the mesh; runs repeat and resume bit for bit."""
 
 import functools
 import itertools
@@ -39,7 +39,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture(scope='module', autouse=True)
 def compile_once(tmp_path_factory):
-  """Most of these runs are the same program again: XLA need not compile it each time."""
+  """Most runs share a program, so a cache saves XLA's compile time."""
   keys = {
     'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
     'jax_persistent_cache_min_compile_time_secs': 0.2,
@@ -54,7 +54,7 @@ def compile_once(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def corpus(tmp_path_factory):
-  """A text file of which a model can learn something: numbered lines."""
+  """A text file that a model can learn: numbered lines."""
   path = tmp_path_factory.mktemp('corpus') / 'numbers.txt'
   path.write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
   return path
@@ -69,7 +69,7 @@ def small(corpus, *overrides, name='rope'):
 
 @pytest.fixture(scope='module')
 def whole(corpus, tmp_path_factory):
-  """The folder of a run that nothing disturbed; not to be written to."""
+  """The folder of an undisturbed run; read-only."""
   workdir = tmp_path_factory.mktemp('runs') / 'whole'
   run(small(corpus), workdir)
   return workdir
@@ -90,7 +90,7 @@ def first_batches(config):
 
 
 def gradients(config, params, batch):
-  """The loss and its gradient of one batch, jitted."""
+  """Returns the jitted loss and gradient of one batch."""
   function = functools.partial(
     train_step.gradients, *state_lib.build(config), rng=jax.random.key(0),
     accumulate=config.train.accumulate,
@@ -99,12 +99,12 @@ def gradients(config, params, batch):
 
 
 def on_mesh(config, *shape):
-  """The `Setup` of a config on another mesh than it says."""
+  """Returns the `Setup` of a config on another mesh than its own."""
   return state_lib.Setup(config, *state_lib.build(config), mesh_of(*shape))
 
 
 def steps_on(mesh_shape, config):
-  """Losses of five steps and the gradients of the first one, on a mesh of some devices."""
+  """Returns the losses of five steps and the gradients of the first, on a given mesh."""
   setup = on_mesh(config, *mesh_shape)
   batches, mesh = first_batches(config), setup.mesh
   with jax.set_mesh(mesh):
@@ -133,7 +133,7 @@ def test_eight_devices_take_the_steps_of_one(corpus, one_device, mesh):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['transformer_xl', 'fire', 'dape', 'fox', 'path', 'randomize'])
-def test_eight_devices_take_the_steps_of_one_whatever_layers_hold(corpus, name):
+def test_eight_devices_take_the_steps_of_one_for_all_kinds_of_layers(corpus, name):
   config = small(corpus, name=name)
   check_steps(steps_on((2, 2, 2), config), steps_on((1, 1, 1), config))
 
@@ -144,7 +144,7 @@ def check_steps(got, want):
     np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-5)
 
 
-def test_microbatches_give_the_gradient_of_the_whole_batch(corpus):
+def test_microbatches_give_the_gradient_of_the_entire_batch(corpus):
   whole = small(corpus, 'model.dropout=0.0')
   parts = small(corpus, 'model.dropout=0.0', 'train.accumulate=4')
   _, model = state_lib.build(whole)
@@ -155,8 +155,8 @@ def test_microbatches_give_the_gradient_of_the_whole_batch(corpus):
     np.testing.assert_allclose(mine, one, rtol=1e-4, atol=1e-6)
 
 
-def test_each_microbatch_draws_positions_of_its_own(monkeypatch):
-  """The gradient of a row's own weight is what was drawn for it."""
+def test_each_microbatch_draws_its_own_positions(monkeypatch):
+  """The gradient of a row's weight equals the position drawn for the row."""
 
   def losses(task, model, params, rows, *, positions, dropout):
     k_B = model.init_state(len(rows.stream.x), 4, True, positions).sequence
@@ -176,7 +176,7 @@ def test_each_microbatch_draws_positions_of_its_own(monkeypatch):
 
 
 def test_loss_counts_each_byte_once_and_padding_never(corpus):
-  """The mean over a packed batch is that over its documents, each scored alone."""
+  """The mean over a packed batch equals the mean over its documents, each scored alone."""
   config = small(corpus, 'model.dropout=0.0')
   task, model = state_lib.build(config)
   params = transformer.init(model, jax.random.key(0))
@@ -208,7 +208,7 @@ BAD = {
   for name, function in BAD.items()
 ])
 def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
-  """Bad is what a batch gives that begins with byte 255; one such step is allowed, not two."""
+  """A batch that begins with byte 255 gives a bad step; one is allowed, not two."""
   losses = train_step.losses
 
   def sometimes_bad(task, model, params, batch, **keys):
@@ -234,7 +234,7 @@ def test_a_bad_step_changes_no_weight_and_no_moment(corpus, monkeypatch, bad):
         )
       ]
       seen.append((all(changed), any(changed), int(values['skipped']), int(values['gave_up'])))
-  # The learning rate of the very first step is 0: it moves the moments alone.
+  # The learning rate of the first step is 0, so it changes only the moments.
   assert seen[0][1:] == (True, 0, 0)
   assert seen[1:] == [
     (True, True, 0, 0), (False, False, 1, 0), (True, True, 1, 0), (False, False, 2, 5),
@@ -247,7 +247,7 @@ def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path, capsys):
   first = lines(whole)
   assert [line['step'] for line in first] == list(range(1, 9))
   assert first[-1]['loss'] < first[0]['loss'] - 0.3
-  # Trained weights are evaluated: numbered lines are alike, in whatever split they are.
+  # Evaluation uses trained weights: all splits consist of similar numbered lines.
   shortest = json.loads((whole / 'evaluation.json').read_text())['records'][0]
   assert shortest == {
     'test': 'non-overlapping', 'metric': 'nats/byte', 'length': 16, 'floor': None,
@@ -262,8 +262,8 @@ def test_two_runs_write_the_same_metrics(corpus, whole, tmp_path, capsys):
   assert (tmp_path / 'by_length.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
-  """Cut after step 6 of 8: checkpoint 4 is there, lines 5 and 6 are written again."""
+def test_an_interrupted_run_resumes_to_the_same_results(corpus, whole, tmp_path):
+  """Interrupted after step 6 of 8: checkpoint 4 exists, and lines 5 and 6 are written again."""
   config = small(corpus)
 
   class Cut(Exception):
@@ -292,7 +292,7 @@ def test_a_cut_off_run_goes_on_as_if_it_had_not_been(corpus, whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_resumes_on_another_mesh(corpus, whole, tmp_path):
+def test_a_run_resumes_on_another_mesh(corpus, whole, tmp_path):
   run_to(small(corpus, 'mesh.fsdp=2', 'mesh.tensor=2'), tmp_path / 'moved', 4)
   moved = run(small(corpus, 'mesh.data=1', 'mesh.fsdp=8'), tmp_path / 'moved')
   np.testing.assert_allclose(
@@ -301,7 +301,7 @@ def test_resumes_on_another_mesh(corpus, whole, tmp_path):
 
 
 def run_to(config, workdir, last):
-  """Runs `config` and cuts it off when the checkpoint of step `last` is there."""
+  """Runs `config` and interrupts it once the checkpoint of step `last` exists."""
 
   class Cut(Exception):
     pass
@@ -328,7 +328,7 @@ def test_another_config_or_corpus_is_refused(corpus, whole):
   before = corpus.read_text()
   corpus.write_text(before + '\none more line')
   try:
-    said = 'trained on other text, .*: sha256 .* -> .*--config.init.run='
+    said = 'cannot resume with other data: sha256 .* -> .*--config.init.run='
     with pytest.raises(UserError, match=said):
       run(small(corpus), whole)
   finally:
@@ -336,7 +336,7 @@ def test_another_config_or_corpus_is_refused(corpus, whole):
 
 
 def test_newest_and_best_are_kept(corpus, tmp_path):
-  """With steps much too large the losses rise from step 2 on: it is kept beside the newest two."""
+  """With far too large steps the loss rises from step 2 on, so 2 is kept next to the newest two."""
   settings = ('checkpoint.every=1', 'optimizer.learning_rate=3.0', 'optimizer.warmup=4')
   config = small(corpus, *settings)
   run(config, tmp_path / 'run')
@@ -352,12 +352,12 @@ def test_newest_and_best_are_kept(corpus, tmp_path):
     state_lib.load(setup, tmp_path / 'run', '77')
 
 
-def test_a_run_whose_log_is_gone_says_so_and_goes_on(corpus, whole, tmp_path):
-  """And says it once: the next checkpoint notes how many lines are there."""
+def test_a_run_without_its_log_reports_that_and_resumes(corpus, whole, tmp_path):
+  """The message comes once: the next checkpoint records the number of lines."""
   shutil.copytree(whole, tmp_path / 'run')
   shutil.rmtree(tmp_path / 'run/checkpoints/8')
   (tmp_path / 'run/metrics.jsonl').unlink()
-  with pytest.warns(UserWarning, match='metrics.jsonl: 4 of the 4 lines up to step 4 are gone'):
+  with pytest.warns(UserWarning, match='metrics.jsonl: 4 of the 4 lines up to step 4 are missing'):
     assert run(small(corpus), tmp_path / 'run') == lines(whole)[4:]
   setup = state_lib.setup(small(corpus))
   for folder, count in ((whole, 8), (tmp_path / 'run', 4)):
@@ -399,7 +399,7 @@ def test_diverging_ends_with_exit_code_3(corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_between_steps_it_goes_on_to_the_bit(corpus, tmp_path):
+def test_a_run_killed_between_steps_resumes_bitwise(corpus, tmp_path):
   overrides = ('train.steps=600', 'checkpoint.every=100')
   subprocess.run(command(corpus, tmp_path / 'whole', *overrides), cwd=ROOT, check=True)
   process = subprocess.Popen(command(corpus, tmp_path / 'cut', *overrides), cwd=ROOT)

@@ -1,6 +1,6 @@
-"""Weights of one model in another: each layer's are those of the same layer, whatever the pattern.
+"""Copying weights between models: each layer gets those of the same layer, for any pattern.
 
-Every number of a source is another one, so that a weight in a wrong place is seen.
+All numbers of a source differ, so that a misplaced weight is noticed.
 """
 
 import jax
@@ -17,7 +17,7 @@ from posjax.models import transformer
 
 
 def build(layers, *settings, depth=4):
-  """A small model and weights of which all numbers differ."""
+  """Returns a small model and weights whose numbers all differ."""
   settings = (
     f'encoding.layers={layers}', f'model.layers={depth}', 'model.dim=8', 'model.head_dim=4',
     'model.hidden=12', 'model.heads=2', 'model.kv_heads=2', *settings,
@@ -35,7 +35,7 @@ def build(layers, *settings, depth=4):
 
 
 def transferred(source, target, fresh=()):
-  """The weights of the target with what they take, and what is said of them and of the source."""
+  """Returns the target's weights after the copy, and the report on both models."""
   old, new = transfer.leaves(*source), transfer.leaves(*target)
   plan = transfer.plan(old, new, fresh)
   zeros = jax.tree.map(jnp.zeros_like, target[1])
@@ -45,7 +45,7 @@ def transferred(source, target, fresh=()):
 
 
 def by_layer(model, params):
-  """Layer by layer: the weights of its block, and its own rows of its encoding's."""
+  """Layer by layer: the block's weights, and the layer's rows of its encoding's weights."""
   layers, kinds = model.pattern.layers(), []
   seen = {}
   for i in range(model.layers):
@@ -69,7 +69,7 @@ def equal(a, b):
   ('rope', 'rope,nope'), ('rope,nope', 'rope'), ('rope,nope', 'nope,rope,nope,nope'),
   ('shaw', 'shaw,shaw_wide'), ('shaw,nope', 'nope,shaw,nope,shaw'), ('t5', 't5,nope'),
 ])
-def test_each_layer_has_its_weights_under_every_pattern(old, new):
+def test_layers_get_their_weights_under_every_pattern(old, new):
   source, target = build(old), build(new)
   params, said, left = transferred(source, target)
   before, after = by_layer(*source), by_layer(target[0], params)
@@ -87,7 +87,7 @@ def test_each_layer_has_its_weights_under_every_pattern(old, new):
   assert {*blocks} == {'taken'} and not [name for name in left if not name.startswith('encoding')]
 
 
-def test_an_encoding_is_found_in_a_chain_and_out_of_it():
+def test_encoding_weights_are_copied_into_and_out_of_chains():
   source, target = build('fox,nope'), build('rope+fox')
   params, said, left = transferred(source, target)
   old, new = source[1]['encoding']['fox'], params['encoding']['rope+fox']['fox']
@@ -106,7 +106,7 @@ def test_an_encoding_is_found_in_a_chain_and_out_of_it():
 
 
 def test_a_longer_table_begins_with_a_shorter_one():
-  """And has first values behind; a shorter one is fresh, and so is a longer table of distances."""
+  """The rest keeps initial values; a shorter table is fresh, and so is a longer distance table."""
   old, new = (build('learned', f'encoding.learned.length={n}') for n in (5, 9))
   params, said, left = transferred(old, new)
   table = params['encoding']['learned']['table_RD']
@@ -114,11 +114,11 @@ def test_a_longer_table_begins_with_a_shorter_one():
   assert not np.any(table[5:])
   assert said['encoding/learned/table_RD'] == 'taken, the first 5 rows' and not left
   _, said, left = transferred(new, old)
-  assert said['encoding/learned/table_RD'] == 'fresh: there it is (9, 8), here (5, 8)'
+  assert said['encoding/learned/table_RD'] == 'fresh: the source has (9, 8), not (5, 8)'
   assert left == {'encoding/learned/table_RD': 'dropped'}
   near, far = (build('shaw', f'encoding.shaw.clip={n}') for n in (2, 4))
   _, said, _ = transferred(near, far)
-  assert said['encoding/shaw/keys_LRH'] == 'fresh: there it is (5, 4), here (9, 4)'
+  assert said['encoding/shaw/keys_LRH'] == 'fresh: the source has (5, 4), not (9, 4)'
 
 
 def test_a_larger_vocabulary_begins_with_the_smaller_one():
@@ -146,7 +146,7 @@ def test_other_depths_and_widths():
   assert said['layers/block_0/mlp/up_DF'] == 'taken'
   assert left['layers/block_0/mlp/up_DF'] == 'dropped in layers 2 to 3'
   _, said, _ = transferred(source, build('rope', 'model.hidden=16'))
-  assert said['layers/block_0/mlp/up_DF'] == 'fresh: there it is (8, 12), here (8, 16)'
+  assert said['layers/block_0/mlp/up_DF'] == 'fresh: the source has (8, 12), not (8, 16)'
   assert said['layers/block_0/attention/query_DNH'] == 'taken'
 
 
@@ -173,6 +173,6 @@ def test_checkpoints_of_another_version_are_refused():
     with pytest.raises(UserError) as error:
       state.check_format(record, 'run')
     assert str(error.value) == (
-      'run: its checkpoints were written by posjax 0.1.0+1234567, and this version reads others; '
-      'choose another --workdir'
+      'run: its checkpoints were written by posjax 0.1.0+1234567, in a format that this version '
+      'cannot read; choose another --workdir'
     )

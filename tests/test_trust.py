@@ -1,4 +1,4 @@
-"""What a user need not fear: no file is unpickled, nothing is written elsewhere, names are text."""
+"""Safety: no file is unpickled, nothing is written outside the named folders, names are text."""
 
 import ast
 import json
@@ -15,8 +15,8 @@ from posjax.config import ROOT
 from posjax.sweep import table
 from tests.test_train import SMALL
 
-# No pickles, nor anything else that runs what it reads. Configs and experiments are code by design:
-# importlib and runpy run them.
+# No pickles, nor other formats that execute code when read. Configs and experiments are code by
+# design: importlib and runpy run them.
 
 UNSAFE_MODULES = {
   'pickle', '_pickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib', 'pandas', 'torch',
@@ -26,7 +26,7 @@ FOLDERS = ('posjax', 'configs', 'experiments')
 
 
 def unsafe(source):
-  """The lines of some source that could unpickle something, or run a text."""
+  """Returns the lines of a source that could unpickle data or execute a text."""
   found = []
   for node in ast.walk(ast.parse(source)):
     names = []
@@ -45,7 +45,7 @@ def unsafe(source):
 def test_nothing_is_unpickled_or_evaluated():
   paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py')]
   assert len(paths) > 50
-  peers = {'posjax/bench/peers.py', 'posjax/bench/nanogpt.py'}  # torch itself is measured there
+  peers = {'posjax/bench/peers.py', 'posjax/bench/nanogpt.py'}  # these measure torch itself
   found = {str(path.relative_to(ROOT)): unsafe(path.read_text()) for path in paths}
   assert all(found.pop(path) for path in peers)
   assert {path: lines for path, lines in found.items() if lines} == {}
@@ -56,11 +56,11 @@ def test_nothing_is_unpickled_or_evaluated():
   'from joblib.memory import x', 'import marshal', 'np.load(p, allow_pickle=True)',
   'pd.read_pickle(p)', 'eval("1")', 'x = exec(text)',
 ])
-def test_what_would_be_noticed(line):
+def test_unsafe_lines_are_noticed(line):
   assert unsafe(f'def f():\n  {line}\n')
 
 
-# The program as it is run, watched by Python itself.
+# The real program, watched by Python's audit hooks.
 
 AUDIT = '''
 import json, os, sys
@@ -97,11 +97,11 @@ sys.addaudithook(note)
 
 @pytest.fixture
 def watched(tmp_path):
-  """Runs a command in its own home, and says what the processes that it started did: events."""
+  """Runs a command in its own home and returns the audit events of all its processes."""
   folders = {name: tmp_path / name for name in ('home', 'tmp', 'here', 'site')}
   for folder in folders.values():
     folder.mkdir()
-  (folders['site'] / 'sitecustomize.py').write_text(AUDIT)  # read by every Python that starts
+  (folders['site'] / 'sitecustomize.py').write_text(AUDIT)  # every new Python process reads it
   log = tmp_path / 'log'
   (folders['here'] / 'far.py').write_text(
     '"""Far is hard."""\nimport pathlib\n'
@@ -130,7 +130,7 @@ def few():
   return [f'--config.{setting}' for setting in (*settings, *more)]
 
 
-def test_the_watch_notices(watched, tmp_path):
+def test_the_audit_notices_unsafe_actions(watched, tmp_path):
   (tmp_path / 'here/bad.py').write_text(
     'import os, pathlib, pickle, shutil\n'
     'pickle.loads(pickle.dumps(os.getcwd))\n'
@@ -146,7 +146,7 @@ def test_the_watch_notices(watched, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_program_writes_where_it_says_and_unpickles_nothing(watched, tmp_path):
+def test_the_program_writes_only_to_its_folders_and_unpickles_nothing(watched, tmp_path):
   main = ('posjax.main', '--config=rope', '--workdir=out', *few())
   watched(*main)
   watched(*main, '--mode=evaluate')
@@ -165,12 +165,12 @@ def test_the_program_writes_where_it_says_and_unpickles_nothing(watched, tmp_pat
     if '__pycache__' not in path.parts and not any(map(path.is_relative_to, mine + of_others))
   ]
   assert strangers == []
-  # What C++ writes raises no event: what is there now.
+  # Writes from C++ raise no event, so list the files that exist now.
   assert {path.name for path in here.iterdir()} == {'far.py', 'out', 'swept'}
   assert {path.name for path in home.iterdir()} <= {'tensorflow_datasets', '.cache', '.config'}
 
 
-# Names of files, corpora and arms are shown as they are, whatever they hold.
+# Names of files, corpora and arms are shown literally, with any characters.
 
 NAMES = [
   r'text:$x_1^2$/{a}\frac{}.txt', 'text:$', r'text:\$\alpha$ $\nonsense{$', 'text:_^{}%&#~',
@@ -179,7 +179,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_figure_of_any_name(name, tmp_path, monkeypatch):
+def test_a_figure_shows_any_name(name, tmp_path, monkeypatch):
   from matplotlib.figure import Figure
 
   drawn = []
@@ -197,7 +197,7 @@ def test_a_figure_of_any_name(name, tmp_path, monkeypatch):
     ],
   }
   with warnings.catch_warnings():
-    warnings.simplefilter('error')  # such as a character that no font has
+    warnings.simplefilter('error')  # such as for a character that no font has
     report.plot(contents, tmp_path / 'figure.png')
   assert (tmp_path / 'figure.png').read_bytes().startswith(b'\x89PNG')
   [title] = drawn
@@ -238,7 +238,8 @@ def test_a_table_of_hostile_names():
   arm = r'a\|&lt;b&gt; \`c\`'
   assert table.tables('<b> | *claim*\n', [Run()], [(Run(), result)]).splitlines() == [
     r'# &lt;b&gt; \| \*claim\* ', '',
-    r'1 steps; seeds 0; text:&lt;img src=x&gt;\| \# title; posjax 1', '', f'Not there: {arm}', '',
+    r'1 steps; seeds 0; text:&lt;img src=x&gt;\| \# title; posjax 1', '',
+    f'Not finished: {arm}', '',
     'bits/byte by length in bytes, mean and 95 % interval; sliding', '',
     '| arm | weights | 8 |', '| --- | --- | --- |', f'| {arm} | 1 | 1.44 |',
   ]

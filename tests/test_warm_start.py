@@ -1,4 +1,4 @@
-"""A run that is come back to: from its folder alone, read otherwise, or as the start of another."""
+"""Returning to a run: from its folder alone, with other settings, or to start another run."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def whole(corpus, tmp_path_factory):
-  """The folder of a run of RoPE after step 8, as train.run leaves it; not to be written to."""
+  """The folder of a run of RoPE after step 8, as train.run leaves it; read-only."""
   workdir = tmp_path_factory.mktemp('runs') / 'whole'
   config = small(corpus)
   setup, order = state.setup(config), dict(length=16, batch=8, seed=0)
@@ -78,7 +78,7 @@ def test_the_folder_of_a_run_knows_its_config(corpus, whole):
 
 
 def test_a_key_that_is_newer_than_a_run(corpus, whole, monkeypatch):
-  """It stands at base.py's value, where it is part of no identity, until somebody changes it."""
+  """It has base.py's value, which does not affect the run's identity until a user changes it."""
   schema = config_lib.base()
   get_config = schema.get_config
 
@@ -97,7 +97,7 @@ def test_a_key_that_is_newer_than_a_run(corpus, whole, monkeypatch):
   assert identity.difference(record['config'], changed.config) == {'model.novel': (None, 0.25)}
 
 
-def test_an_argument_at_its_default_is_the_same_named_or_not(corpus):
+def test_an_argument_at_its_default_equals_a_missing_one(corpus):
   plain, named = small(corpus), small(corpus, 'encoding.rope.scaling.rope_type=default')
   assert identity.difference(plain, named) == {'encoding.rope.scaling.rope_type': (None, 'default')}
   short = config_lib.to_dict(plain)
@@ -108,8 +108,8 @@ def test_an_argument_at_its_default_is_the_same_named_or_not(corpus):
 
 
 @pytest.mark.slow
-def test_read_under_another_scaling(corpus, whole, tmp_path, capsys):
-  """The trained length is known; the run's own results stay; a chain is read as well."""
+def test_a_run_is_evaluated_under_another_scaling(corpus, whole, tmp_path, capsys):
+  """The trained length is known; the run's own results remain; a chain can be read too."""
   folder = tmp_path / 'run'
   shutil.copytree(whole, folder)
   own = (folder / 'evaluation.json').read_bytes()
@@ -131,7 +131,7 @@ def test_read_under_another_scaling(corpus, whole, tmp_path, capsys):
     'encoding.rope.scaling.factor': 4, 'encoding.rope.scaling.rope_type': 'yarn',
     'encoding.rope.scaling.original_max_position_embeddings': 16,
   }
-  # The same from the weights, under a config that has it from the start.
+  # Expect the results of the same weights under a config that has the scaling from the start.
   setup = state.setup(small(corpus, *YARN))
   with jax.set_mesh(setup.mesh):
     scorer = evaluate.Scorer(setup.task, setup.model, setup.mesh, 8 * 16, 0)
@@ -143,8 +143,8 @@ def test_read_under_another_scaling(corpus, whole, tmp_path, capsys):
   assert saved.params['encoding'] == {'temperature+rope': {}}
 
 
-def test_windows_of_another_pattern(corpus, whole):
-  """Two kinds of layers instead of one: each has the weights of its place in the depth."""
+def test_a_run_is_read_with_another_pattern_of_windows(corpus, whole):
+  """Two kinds of layers instead of one: each has the weights at its depth."""
   saved = load(small(corpus, 'model.windows=8,0'), whole)
   assert saved.read_with == {'model.windows': ((0,), (8, 0))}
   for name, block in params(whole)['layers']['block_0'].items():
@@ -153,12 +153,12 @@ def test_windows_of_another_pattern(corpus, whole):
       assert jax.tree.all(jax.tree.map(lambda x, y, i=i: np.array_equal(x[0], y[i]), own, block))
 
 
-def test_what_changes_a_weight_is_not_read(corpus, whole):
+def test_overrides_that_change_weights_are_refused(corpus, whole):
   for settings, said in (
     (('encoding.layers=rope+fox',), r'encoding/rope\+fox/fox/\w+ is fresh: not in the source'),
     (('encoding.layers=rope,learned', 'encoding.learned.length=32'), '/learned/table_RD is fresh'),
-    (('model.hidden=96',), 'made with another config: model.hidden 64 -> 96; set that back, or '),
-    (('seed=1',), 'made with another config: seed 0 -> 1; set that back, or '),
+    (('model.hidden=96',), 'trained with another config: model.hidden 64 -> 96; restore '),
+    (('seed=1',), 'trained with another config: seed 0 -> 1; restore '),
   ):
     with pytest.raises(UserError, match=f'{said}.*--config.init.run='):
       load(small(corpus, *settings), whole)
@@ -176,7 +176,7 @@ def test_a_long_override_names_a_file():
 
 @pytest.mark.slow
 def test_a_run_starts_from_another(corpus, whole, tmp_path, capsys):
-  """From rope to rope+fox: all is taken but the gates; it resumes when its source has gone."""
+  """From rope to rope+fox: copies all but the gates, and resumes after its source is deleted."""
   source = tmp_path / 'source'
   shutil.copytree(whole, source)
   settings = (
@@ -233,7 +233,7 @@ def test_frozen_weights_stay_and_have_no_moments(corpus, whole, tmp_path):
   )
 
 
-def test_what_is_wrong_with_a_start(corpus, whole, tmp_path):
+def test_invalid_starts_are_refused(corpus, whole, tmp_path):
   check = lambda *settings: parse(*arguments(corpus, *settings))
   with pytest.raises(UserError, match='^init.frozen = a: it needs init.run, the run to start from'):
     check('init.frozen=a')
@@ -253,5 +253,5 @@ def test_what_is_wrong_with_a_start(corpus, whole, tmp_path):
   with pytest.raises(UserError, match='it has no weight for this model: .* is fresh: init.fresh'):
     warm_start.take(config.init, model, mesh, weights)
   config = check(f'init.run={whole}', 'init.source=0123456789ab').config
-  with pytest.raises(UserError, match='checkpoint 8 is not the one with the digest 0123456789ab'):
+  with pytest.raises(UserError, match='checkpoint 8 does not have the digest 0123456789ab'):
     warm_start.take(config.init, model, mesh, weights)

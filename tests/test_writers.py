@@ -1,4 +1,4 @@
-"""Writers of metrics: what they are given, and what is in the files and calls that they make."""
+"""Writers of metrics: their inputs, and the files and calls that they produce."""
 
 import sys
 import types
@@ -24,8 +24,8 @@ def write(workdir, start, **values):
   return opened
 
 
-def test_tensorboard_hides_what_a_run_that_was_cut_off_wrote(tmp_path):
-  """The second file begins with a mark of step 4, from which on TensorBoard forgets the first."""
+def test_tensorboard_hides_lines_of_an_interrupted_run(tmp_path):
+  """The second file begins with a mark at step 4: TensorBoard drops later steps of the first."""
   for start in (0, 3):
     [writer] = write(tmp_path, start, loss=0.25)
     assert writer.hint == f'tensorboard --logdir={tmp_path}/tensorboard'
@@ -39,7 +39,7 @@ def test_tensorboard_hides_what_a_run_that_was_cut_off_wrote(tmp_path):
 
 
 def events(path):
-  """Those of a TensorBoard file: of each record its length, a check of 4 bytes, itself, another."""
+  """Returns a TensorBoard file's records: each is length, 4-byte checksum, data, checksum."""
   content = path.read_bytes()
   while content:
     length = int.from_bytes(content[:8], 'little')
@@ -81,7 +81,7 @@ def test_a_writer_that_is_not_installed_is_one_line(monkeypatch):
   )
 
 
-def test_a_log_gives_its_writers_what_both_files_have(tmp_path):
+def test_writers_get_the_contents_of_both_files(tmp_path):
   writer = mock.Mock()
   settings = dict(start=0, steps=2, tokens_per_step=10)
   log = metrics.Log(tmp_path, metrics.Clock(), **settings, writers=[writer])

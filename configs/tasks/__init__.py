@@ -1,1 +1,1 @@
-"""Configs of tasks, each with an encoding that is named there."""
+"""Configs of tasks, each with an encoding."""

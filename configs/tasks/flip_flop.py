@@ -11,7 +11,7 @@ def get_config(size='tiny'):
   config.task = dict(
     name='flip_flop',
     flip_flop=dict(
-      ignore=0.8,  # share of instructions to ignore, in training
+      ignore=0.8,  # share of ignore instructions in training
     ),
   )
   config.train.steps = 400

@@ -1,19 +1,19 @@
-"""Times and memory of encodings, each with its target, next to public programs.
+"""Measures time and memory of encodings against targets and public programs.
 
   python -m posjax.bench --pin --peers
   python -m posjax.bench step layer --encodings=rope,alibi --lengths=512 --rounds=3
 
 Cases: step, a training step of 4,096 tokens; layer, the attention of one layer, forward and
 backward; decode, 256 tokens after a prompt of 16; start, a cold process up to the end of its first
-step; memory, XLA's plans of layers and steps. All of them unless named.
+step; memory, XLA's plans of layers and steps. The default is all cases.
 
-Each subject has a process of its own. They are visited A B C C B A …, one at a time; a ratio is the
-median of the rounds' ratios, in brackets are quartiles. Ctrl-C keeps what is done.
+Each subject runs in a separate process, one at a time, in the order A B C C B A …; a ratio is the
+median of the rounds' ratios, with quartiles in brackets. Ctrl-C keeps the results so far.
 
 Exit codes: 0 done; 1 something failed; 2 a mistake in the command line, or no device.
 """
 
-# ruff: noqa: E402  (a program begins before its imports)
+# ruff: noqa: E402  (program.begin() must run before the other imports)
 from posjax.runtime import program
 
 if __name__ == '__main__':
@@ -42,19 +42,19 @@ PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'optax', 'torch', 'transformers',
 
 
 def parse(argv):
-  """The options of a command line. Raises UserError for what is wrong with it."""
+  """Returns the options of a command line. Raises UserError for mistakes in it."""
   parser = program.Parser(PROGRAM, __doc__)
   add = parser.add_argument
   add('cases', nargs='*', metavar='CASE', help=', '.join(subjects.CASES))
-  add('--encodings', type=words, help='such as nope,rope+fox; by default all, at start rope')
-  add('--lengths', type=words, help='such as 512,2048; by default each case has its own')
+  add('--encodings', type=words, help='such as nope,rope+fox; default: all, or rope for start')
+  add('--lengths', type=words, help='such as 512,2048; default: the lengths of each case')
   add('--implementations', type=words, default=['auto'], help='such as auto,blockwise')
   add('--dtypes', type=words, default=['float32'], help='float32,bfloat16')
-  add('--rounds', default='5', help='how often each is visited')
-  add('--pin', nargs='?', const='', metavar='CORE', help='one core, one thread, and CPU seconds')
-  add('--peers', action='store_true', help='also public programs, as far as installed')
+  add('--rounds', default='5', help='number of rounds; each measures every subject once')
+  add('--pin', nargs='?', const='', metavar='CORE', help='one core and thread; measure CPU seconds')
+  add('--peers', action='store_true', help='also measure public programs that are installed')
   add('--out', type=program.folder('--out'), default=Path('bench'),
-      help='folder of bench.json, .md, .png and .log')
+      help='folder for bench.json, .md, .png and .log')
   options = parser.parse_args(argv)
   options.cases = options.cases or [*subjects.CASES]
   check('', options.cases, subjects.CASES)
@@ -83,7 +83,7 @@ def positive(flag, text):
 
 
 def check_encodings(names):
-  """Raises UserError for a name that is no encoding, with the nearest one."""
+  """Raises UserError for an unknown encoding, with the nearest name."""
   from posjax.dims import Dims
   from posjax.encodings import build
 
@@ -93,7 +93,7 @@ def check_encodings(names):
 
 
 def bench(argv):
-  """Does what the command line asks for and returns the exit code."""
+  """Runs a command line; returns the exit code."""
   options = parse(argv)
   core = None if options.pin is None else processes.pin(options.pin)
   check_encodings(options.encodings or ())
@@ -128,12 +128,12 @@ def bench(argv):
 
 
 def turns(group, rounds):
-  """How often each subject of a group is visited; plans are made once."""
+  """Returns how often a group's subjects are timed; memory plans are not timed."""
   return 0 if group[0].case == 'memory' else rounds
 
 
 def visit(group, rounds, log, bar):
-  """The `Row` of each subject of a group, after all rounds."""
+  """Returns a `Row` for each subject of a group, after all rounds."""
   rows, about = [], f'{group[0].case} {group[0].length}'
   with contextlib.ExitStack() as stack:
     warm = []
@@ -155,7 +155,7 @@ def visit(group, rounds, log, bar):
 
 
 def take(row, answer):
-  """Notes a turn; after one that failed, those before it mean nothing."""
+  """Adds one round's answer to a row; a failure discards the earlier rounds."""
   if 'error' in answer:
     row.error, row.cpu, row.wall = answer['error'], [], []
   else:
@@ -164,7 +164,7 @@ def take(row, answer):
 
 
 def made_with(argv, core):
-  """What the figures depend on, other than the code that is measured."""
+  """Returns the conditions of the measurement: command, date, versions, machine."""
   from posjax import report
 
   found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}
@@ -182,7 +182,7 @@ def made_with(argv, core):
 
 
 def machine():
-  """What the processor is called, as far as the system tells."""
+  """Returns the name of the processor, or the best name that the system has."""
   info = Path('/proc/cpuinfo')
   names = re.findall(r'model name\s*: (.*)', info.read_text()) if info.exists() else []
   return names[0] if names else platform.processor() or platform.machine()
@@ -198,7 +198,7 @@ def heading(c):
 
 
 def draw(rows, clock, out):
-  """Draws time and memory by length; the endings of the files that were made."""
+  """Draws time and memory by length; returns the suffixes of the written files."""
   from posjax.bench import picture
 
   lines = picture.lines(rows, clock)

@@ -1,4 +1,4 @@
-"""A GPT in PyTorch as nanoGPT has it: learned positions, fused attention, tied head."""
+"""nanoGPT's model in PyTorch: learned positions, fused attention, tied head."""
 
 import torch
 from torch import nn

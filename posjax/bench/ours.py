@@ -1,4 +1,4 @@
-"""posjax's subjects: what its users run, on the shapes of shapes.py."""
+"""Subjects of posjax: the code that its users run, with the shapes of shapes.py."""
 
 import functools
 
@@ -7,7 +7,7 @@ from posjax.errors import show
 
 
 def build(subject):
-  """(a function that makes one call and waits for it, bytes of temporaries that XLA plans)."""
+  """Returns (a function that runs one call and waits for it, bytes of planned temporaries)."""
   case = subject.variant if subject.case == 'memory' else subject.case
   return {
     'step': step, 'layer': layer, 'decode': decode, 'ceiling': ceiling
@@ -15,7 +15,7 @@ def build(subject):
 
 
 def sections(subject):
-  """Arguments of encodings, so that they represent all positions."""
+  """Returns encoding arguments large enough for all positions."""
   sized = {
     'floater': 'length', 'learned': 'length', 'pose': 'target', 'randomize': 'places',
     'tupe': 'length',
@@ -25,7 +25,7 @@ def sections(subject):
 
 
 def config(subject):
-  """The config of a run on these shapes."""
+  """Returns the config of a run with these shapes."""
   from posjax import config as config_lib
 
   made = config_lib.base().get_config()
@@ -43,14 +43,14 @@ def config(subject):
 
 
 def tokens(rows, length):
-  """Bytes that mean nothing, int32 [rows, length]; the same for every program."""
+  """Returns random bytes, int32 [rows, length], the same for every program."""
   import numpy as np
 
   return np.random.default_rng(0).integers(0, 256, (rows, length), np.int32)
 
 
 def step(subject):
-  """A training step, as `posjax.train` takes it; the loss is read after each."""
+  """A training step as in `posjax.train`; the loss is read after each step."""
   import jax
   import numpy as np
 
@@ -80,7 +80,7 @@ def step(subject):
 
 
 def layer(subject):
-  """One layer's features, hooks and attention, and the gradients of all that goes in."""
+  """Hooks and attention of one layer, and the gradients of all inputs."""
   import jax
   import jax.numpy as jnp
 
@@ -96,7 +96,7 @@ def layer(subject):
   at = Positions(row[..., None], row, jnp.zeros_like(row), consecutive=True, ids=row % 256)
   state = encoding.init_state(1, T, True, rngs[0])
   weights = encoding.init_weights(rngs[1])
-  there, _ = Bound(encoding, weights).locate(at, state.sequence, jnp.float32)  # for all layers
+  there, _ = Bound(encoding, weights).locate(at, state.sequence, jnp.float32)  # once for all layers
 
   def loss(weights, x_BTD, q_BTNH, k_BTNH, v_BTNH, there):
     bound = Bound(encoding, weights)
@@ -117,7 +117,7 @@ def layer(subject):
 
 
 def decode(subject):
-  """The likeliest tokens after a prompt, from the command `generate`'s own function."""
+  """Greedy decoding after a prompt, by `posjax.generate`."""
   import jax
 
   from posjax import state
@@ -132,7 +132,7 @@ def decode(subject):
 
 
 def arguments(subject):
-  """Of posjax.main, for a run that says how its first step went as soon as that is done."""
+  """Returns posjax.main's arguments for a run that prints metrics right after its first step."""
   from posjax import config as config_lib
 
   run = config(subject)
@@ -144,7 +144,7 @@ def arguments(subject):
 
 
 def ceiling(subject):
-  """A product of two matrices, the best that this machine does."""
+  """A product of two matrices, as an upper bound of this machine's FLOP rate."""
   import jax
   import jax.numpy as jnp
 

@@ -1,6 +1,6 @@
-"""Public programs on the same shapes, as far as they are installed: `pip install -e '.[peers]'`.
+"""Public programs with the same shapes, if installed: `pip install -e '.[peers]'`.
 
-Each trains on the same tokens with the same loss and torch's fused AdamW, without dropout.
+Each program trains on the same tokens with the same loss and torch's fused AdamW, without dropout.
 """
 
 import functools
@@ -11,7 +11,7 @@ from posjax.bench.shapes import LAYERS, PROMPT, D, F, H, N, V
 
 
 def build(subject):
-  """(a function that makes one call, None)."""
+  """Returns (a function that runs one call, None)."""
   import torch
 
   torch.manual_seed(0)
@@ -26,7 +26,7 @@ def rows(batch, length):
 
 
 def step(make):
-  """Of a function of the length that makes a model [B, T] -> [B, T, V], a builder of its step."""
+  """Returns a builder of a training step for `make`, length -> model [B, T] -> [B, T, V]."""
 
   def builder(subject):
     import torch
@@ -58,7 +58,7 @@ def nanogpt(length):
 
 
 def hf(config, length):
-  """A Hugging Face causal model, as a function of tokens alone."""
+  """Returns a Hugging Face causal model as a function of tokens only."""
   import torch
 
   class Logits(torch.nn.Module):
@@ -88,7 +88,7 @@ def hf_model(name, length):
       num_attention_heads=N, intermediate_size=F, tie_word_embeddings=True, **common,
     )
   else:
-    attention = 'eager'  # Bloom has no other
+    attention = 'eager'  # Bloom supports no other
     config = transformers.BloomConfig(
       hidden_size=D, n_layer=LAYERS, n_head=N, hidden_dropout=0, attention_dropout=0, **common
     )
@@ -96,7 +96,7 @@ def hf_model(name, length):
 
 
 def t5(_):
-  """T5's stack as a decoder alone, with a tied head."""
+  """Returns T5's stack as a decoder-only model with a tied head."""
   import torch
   from transformers import T5Config
   from transformers.models.t5.modeling_t5 import T5Stack
@@ -131,9 +131,9 @@ def x_transformers(length):
 
 
 def sdpa(bias):
-  """Of a function of the length, a builder of fused attention, forward and backward.
+  """Returns a builder of fused attention, forward and backward.
 
-  `bias` gives the weights to differentiate by, and a function that makes a mask, or None.
+  `bias(length)` returns trainable weights and a function that returns a mask or None.
   """
 
   def builder(subject):
@@ -161,7 +161,7 @@ def no_bias(_):
 
 
 def alibi(length):
-  """The mask is made once."""
+  """Returns a constant mask, computed once."""
   import torch
 
   slopes_N11 = 2.0 ** -torch.arange(1, shapes.LAYER_N + 1)[:, None, None]
@@ -171,7 +171,7 @@ def alibi(length):
 
 
 def t5_bias(length):
-  """The mask is made of a trained table, as torch has to for each call."""
+  """Returns a mask from a trained table, which torch must rebuild in each call."""
   import torch
   from transformers.models.t5.modeling_t5 import T5Attention
 
@@ -190,7 +190,7 @@ def distances(length):
 
 
 def generation(name):
-  """A builder of greedy decoding with `generate`, its key-value cache and no end."""
+  """Returns a builder of greedy decoding by `generate`, with a cache and a fixed length."""
 
   def builder(subject):
     import torch

@@ -1,4 +1,4 @@
-"""Time and planned memory of an attention layer by its length, a line for each subject."""
+"""Plots time and planned memory of an attention layer by length, a line per subject."""
 
 import collections
 
@@ -8,13 +8,13 @@ from posjax.plotting import spread_labels
 
 
 def lines(rows, clock):
-  """({label: {length: seconds}}, {label: {length: MB}}), or None if no layer was measured."""
+  """Returns ({label: {length: seconds}}, {label: {length: MB}}), or None without any layer."""
   seconds, sizes = collections.defaultdict(dict), collections.defaultdict(dict)
   for row in rows:
     subject = row.subject
     if 'layer' not in (subject.case, subject.variant):
       continue
-    # In 'memory' the variant is the case that is planned.
+    # In the case 'memory', the variant is the planned case.
     label = subject._replace(variant='').label
     if subject.dtype != 'float32':
       label = f'{label}, {subject.dtype}'
@@ -31,7 +31,7 @@ def draw(seconds, sizes, path):
 
   panels = [
     (values, title) for values, title in (
-      (seconds, 'seconds, forward and backward'), (sizes, 'MB of temporaries that XLA plans')
+      (seconds, 'seconds, forward and backward'), (sizes, 'MB of temporaries planned by XLA')
     ) if values
   ]
   tallest = max(len(values) for values, _ in panels)
@@ -39,17 +39,17 @@ def draw(seconds, sizes, path):
   figure = Figure(figsize=size, layout='constrained')
   axes = figure.subplots(1, len(panels), squeeze=False)
   names = sorted({*seconds, *sizes})
-  shades = 0.85 * colormaps['turbo'](np.linspace(0.05, 0.95, len(names)))[:, :3]  # to be read
+  shades = 0.85 * colormaps['turbo'](np.linspace(0.05, 0.95, len(names)))[:, :3]  # dark enough
   colors = dict(zip(names, shades, strict=True))
   for ax, (values, title) in zip(axes[0], panels, strict=True):
     panel(ax, values, colors)
     ax.set_title(title, fontsize='medium')
-  figure.suptitle('Attention of one layer, batch 1, 8 heads of 64')
+  figure.suptitle('Attention of one layer, batch 1, 8 heads of size 64')
   figure.savefig(path, dpi=130)
 
 
 def panel(ax, values, colors):
-  """Lines in logarithms, each with its name at its end."""
+  """Draws lines on logarithmic axes, each with its name at its end."""
   lengths = sorted({length for line in values.values() for length in line})
   for name, line in values.items():
     ax.plot(*zip(*sorted(line.items()), strict=True), marker='o', markersize=3, color=colors[name])
@@ -60,7 +60,7 @@ def panel(ax, values, colors):
   ax.grid(alpha=0.3)
   ends = {name: max(line.items()) for name, line in values.items()}
   names = sorted(ends, key=lambda name: ends[name][1])
-  ax.figure.canvas.draw()  # else the limits of the axes would not be those of the lines
+  ax.figure.canvas.draw()  # otherwise the axis limits would not fit the lines yet
   to_axes = lambda point: ax.transAxes.inverted().transform(ax.transData.transform(point))
   heights = spread_labels([to_axes(ends[name])[1] for name in names], 0.7 / max(len(names), 10))
   for name, height in zip(names, heights, strict=True):

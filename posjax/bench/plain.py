@@ -1,7 +1,7 @@
-"""The same model in JAX as one writes it by hand: the baseline of start-up.
+"""The same model in hand-written JAX: the baseline for start-up.
 
-A dictionary of weights, a Python loop over the layers, all scores at once, RoPE, optax's AdamW. The
-weights are drawn one by one; under one jit that takes longer.
+It has a dictionary of weights, a Python loop over the layers, all scores in one array, RoPE and
+optax's AdamW. The weights are drawn one by one, which is faster than under one jit.
 """
 
 import jax
@@ -13,7 +13,7 @@ from posjax.bench.shapes import LAYERS, D, F, H, N, V
 
 
 def build(subject):
-  """(a function that takes a training step and waits for its loss, None)."""
+  """Returns (a function that runs a training step and waits for its loss, None)."""
   adamw = optax.adamw(1e-3, b2=0.95, weight_decay=0.1)
   weights = init(jax.random.key(0))
   opt_state = adamw.init(weights)

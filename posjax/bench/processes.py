@@ -1,4 +1,4 @@
-"""Processes of subjects, seen from the program that visits them; at most one of them computes."""
+"""The processes of subjects; at most one of them computes at a time."""
 
 import contextlib
 import json
@@ -12,17 +12,17 @@ from posjax.bench import ours
 from posjax.bench.subjects import WARM
 from posjax.errors import UserError
 
-FIRST_STEP = 'step 1/'  # how the line begins that posjax.main prints after it
+FIRST_STEP = 'step 1/'  # the line that posjax.main prints after its first step starts so
 
 
 def pin(core):
-  """Keeps this process and those it starts on one core, with one thread; '': the last core.
+  """Pins this process and its children to one core, with one thread; '' is the last core.
 
   Raises:
-    UserError: there is no such core for this process, or the system cannot do it.
+    UserError: this process cannot use that core, or the system cannot pin processes.
   """
   if not hasattr(os, 'sched_setaffinity'):
-    raise UserError('--pin: this system keeps no process on a core; run without it')
+    raise UserError('--pin: this system cannot pin a process to a core; run without --pin')
   cores = sorted(os.sched_getaffinity(0))
   if core and core not in map(str, cores):
     raise UserError(f'--pin={core}: must be one of {", ".join(map(str, cores))}')
@@ -47,14 +47,14 @@ def worker(subject, *arguments):
 
 
 def cold(subject):
-  """The command of a cold start: posjax's own program, or a worker of another one."""
+  """Returns the command of a cold start: posjax.main, or a worker for other programs."""
   if subject.module == 'ours':
     return [sys.executable, '-m', 'posjax.main', *ours.arguments(subject)]
   return worker(subject, 'once')
 
 
 class Warm:
-  """A subject whose process stays, compiled and warm; `about` is the first it says."""
+  """A subject whose process stays compiled and warm; `about` is its first answer."""
 
   def __init__(self, subject, log):
     self.process = subprocess.Popen(
@@ -63,8 +63,8 @@ class Warm:
     self.about = self._answer()
 
   def turn(self):
-    """Seconds of a call, {'cpu': …, 'wall': …}, or {'error': …}."""
-    with contextlib.suppress(BrokenPipeError):  # it has ended, and the answer says how
+    """Returns the seconds of a call, {'cpu': …, 'wall': …}, or {'error': …}."""
+    with contextlib.suppress(BrokenPipeError):  # the process has ended; its answer says why
       print('run', file=self.process.stdin, flush=True)
     return self._answer()
 
@@ -78,12 +78,12 @@ class Warm:
 
 
 class Cold:
-  """A subject of which each turn is a process, from the command to the end of its first call.
+  """A subject that starts a process in each turn and runs it to the end of its first call.
 
-  posjax's program would go on: it is stopped when it says how its first step went.
+  posjax.main would continue, so it is killed when it prints its first step.
 
-  The first one, which no one counts, brings the files into the system's memory and fills the
-  compile cache, which the variant WARM alone has.
+  The first turn is not counted. It loads the files into the system's page cache and fills the
+  compile cache, which only the variant WARM uses.
   """
 
   def __init__(self, subject, log):

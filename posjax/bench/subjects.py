@@ -1,6 +1,6 @@
-"""What is measured: the subjects of a command line, and their FLOPs.
+"""The subjects of a command line, and their FLOPs.
 
-Neither jax nor torch is imported here: each subject pays for its own imports.
+This module imports neither jax nor torch: each subject imports what it needs.
 """
 
 import math
@@ -30,30 +30,30 @@ LENGTHS = {
 DECODE_BATCHES = (1, 16)
 STEP_MEMORY_LENGTHS = (512, 2048)
 WARM = 'warm compile cache'
-AT_ONCE = 8  # encodings in a group: each keeps about 0.6 GB, and `nope` is never long ago
+AT_ONCE = 8  # encodings per group: each keeps about 0.6 GB, and `nope` runs in every group
 AGAINST_PEERS = ('nope', 'rope', 'alibi', 't5')
-LONG_LAYER, LONG_NAMES = 16_384, ('nope', 'alibi', 't5')  # also, where there are peers
-BIAS_PEERS_UP_TO = 2048  # a bias of all pairs takes gigabytes beyond
+LONG_LAYER, LONG_NAMES = 16_384, ('nope', 'alibi', 't5')  # an extra length with --peers
+BIAS_PEERS_UP_TO = 2048  # beyond, a bias of all pairs takes gigabytes
 
 CHAINS = ('randomize+rope', 'rope+fox', 'sinusoidal+t5')
-# Alone these move positions that nothing reads, or need fewer heads of keys than of queries.
+# Not measured alone: no other part reads their positions, or they need fewer key heads.
 NOT_ALONE = (
   'cape', 'coupling', 'interpolate', 'pose', 'randomize', 'rope_plus_plus', 'shift',
 )
 
 
 class Subject(NamedTuple):
-  """One thing that is measured, in a process of its own.
+  """One measured program, which runs in a separate process.
 
   Attributes:
     case: one of CASES, or 'ceiling'.
-    name: an encoding or a chain as configs name it, or whatever else is measured.
-    length: tokens of a row; in 'decode', how many are generated.
+    name: an encoding or a chain as in configs, or the name of another program.
+    length: tokens of a row; in 'decode', the number of generated tokens.
     batch: rows.
-    module: of this package, whose function `build` makes it ready.
-    implementation: of posjax's attention.
-    dtype: of the computation.
-    variant: what is different about it: 'swiglu', WARM; of 'memory' the case that is planned.
+    module: the module of this package whose function `build` prepares the subject.
+    implementation: the implementation of posjax's attention.
+    dtype: the dtype of the computation.
+    variant: a variant: 'swiglu', WARM; in 'memory', the planned case.
   """
 
   case: str
@@ -72,19 +72,19 @@ class Subject(NamedTuple):
 
   @property
   def base(self):
-    """Name, implementation and variant of what it is compared with in the first place."""
+    """Returns name, implementation and variant of the subject that this one is compared with."""
     return ('plain JAX', 'auto', '') if self.case == 'start' else ('nope', self.implementation, '')
 
   @property
   def tokens(self):
-    """Of one call; 0 where there are none to speak of."""
+    """The tokens of one call; 0 for cases without a token rate."""
     return self.batch * self.length if self.case in ('step', 'layer', 'decode') else 0
 
 
 def flops(subject):
-  """Of one call, of the model and not of the program: pairs that are masked do not count.
+  """Returns the FLOPs of the model in one call; masked pairs do not count.
 
-  2 for each weight and token, 4 N H for each pair and layer; the backward pass is twice that.
+  2 per weight and token, 4 N H per pair and layer; the backward pass is twice that.
   """
   B, T = subject.batch, subject.length
   gated = subject.case == 'decode' or subject.variant == 'swiglu'
@@ -94,18 +94,18 @@ def flops(subject):
   if subject.case == 'layer':
     return 3 * B * 4 * LAYER_N * LAYER_H * pairs(T)
   if subject.case == 'decode':
-    T += PROMPT - 1  # the last token is not read again
+    T += PROMPT - 1  # the last token is generated but not read
   forward = B * (2 * weights * T + LAYERS * 4 * N * H * pairs(T))
   return forward if subject.case == 'decode' else 3 * forward
 
 
 def pairs(T):
-  """Pairs of tokens of which one sees the other, or itself."""
+  """Returns the number of (query, key) pairs that a causal mask permits."""
   return T * (T + 1) // 2
 
 
 def everything():
-  """The whole shelf, less what these shapes are not for; and chains."""
+  """Returns all encodings but NOT_ALONE, `nope` first, and CHAINS."""
   from posjax.encodings import names
 
   others = (name for name in names() if name not in ('nope', *NOT_ALONE))
@@ -113,10 +113,10 @@ def everything():
 
 
 def groups(options):
-  """Lists of subjects that are visited in turn.
+  """Returns groups: lists of subjects that alternate in each round.
 
   Args:
-    options: cases, encodings and lengths (None: each case's own), implementations, dtypes, peers.
+    options: cases, encodings, lengths (None: a case's defaults), implementations, dtypes, peers.
   """
   made = []
   for case in options.cases:
@@ -132,7 +132,7 @@ def groups(options):
 
 
 def visited_together(case, names, length, batch, dtype, options):
-  """Groups of at most AT_ONCE encodings and `nope`; public programs are visited with the first."""
+  """Returns groups of at most AT_ONCE encodings and `nope`; the first group has the peers."""
   beside = peers_of(case, names, length, batch) if options.peers and dtype == 'float32' else []
   names = sorted(names, key=lambda name: bool(beside) and name not in AGAINST_PEERS)
   made = []
@@ -144,7 +144,7 @@ def visited_together(case, names, length, batch, dtype, options):
 
 
 def by_length(case, names, options):
-  """(length, names) of the groups of a case."""
+  """Returns (length, names) for the groups of a case."""
   sizes = [(length, names) for length in options.lengths or LENGTHS[case]]
   few = [name for name in names if name in LONG_NAMES]
   if case == 'layer' and options.peers and few and not options.lengths:
@@ -160,7 +160,7 @@ def batches(case, length):
 
 
 def ours(case, names, length, batch, dtype, options):
-  """posjax's subjects, and what they are compared with."""
+  """Returns posjax's subjects, and the baselines they are compared with."""
   sizes = dict(length=length, batch=batch, dtype=dtype)
   made = []
   for implementation in options.implementations:
@@ -175,7 +175,7 @@ def ours(case, names, length, batch, dtype, options):
 
 
 def peers_of(case, names, length, batch):
-  """Public programs of the same shapes; of Llama's MLP is none of ours but this one."""
+  """Returns public programs with the same shapes; `rope` with swiglu matches Llama's MLP."""
   made = [
     Subject(case, name, length, batch, module='peers') for name in peers.BUILDERS[case]
     if length <= BIAS_PEERS_UP_TO or name not in peers.WITH_BIAS
@@ -186,14 +186,14 @@ def peers_of(case, names, length, batch):
 
 
 def ceilings(case, dtype):
-  """Products of matrices: the rate that all others are held against."""
+  """Returns products of matrices, whose rate is the ceiling for all other subjects."""
   if case == 'start':
     return []
   return [Subject('ceiling', name, 0, 0, dtype=dtype) for name in CEILINGS]
 
 
 def plans(names, dtype, options):
-  """Layers and steps that are compiled only."""
+  """Returns layers and steps that are compiled but not run."""
   sizes = [('layer', length, 1) for length in options.lengths or LENGTHS['memory']]
   sizes += [('step', length, STEP_TOKENS // length) for length in STEP_MEMORY_LENGTHS]
   return [

@@ -1,4 +1,4 @@
-"""What the rounds come to: medians and quartiles, ratios with their targets, Markdown, JSON."""
+"""Tables of the results: medians, quartiles, ratios with targets; as Markdown and JSON."""
 
 import dataclasses
 from typing import NamedTuple
@@ -13,7 +13,7 @@ GIB = 2.0**30
 
 @dataclasses.dataclass
 class Row:
-  """A subject with what it said: seconds of one call in each round, bytes of temporaries."""
+  """A subject and its results: seconds per call in each round, bytes of temporaries."""
 
   subject: Subject
   planned: int | None = None
@@ -32,7 +32,7 @@ class Spread(NamedTuple):
 
 
 class Ratio(NamedTuple):
-  """A subject over another one, round by round; `target` is None where none is set."""
+  """The ratio of two subjects over the rounds; `target` is None if no target is set."""
 
   subject: Subject
   over: Subject
@@ -60,18 +60,18 @@ def spread(values):
 
 
 def exponent(lengths, sizes):
-  """The power of the length that sizes grow with: the slope of least squares in logarithms."""
+  """Returns the exponent of sizes over lengths: the least-squares slope of their logarithms."""
   return float(np.polyfit(np.log(lengths), np.log(sizes), 1)[0])
 
 
 def ratio(row, base, clock, faster=False):
-  """The spread of per-round ratios: machines change while they are measured, both alike."""
+  """Returns the spread of per-round ratios; slow periods of the machine affect both subjects."""
   pairs = zip(getattr(row, clock), getattr(base, clock), strict=True)
   return spread([b / a if faster else a / b for a, b in pairs])
 
 
 def ratios(rows, clock):
-  """All ratios of a group, those over the base first."""
+  """Returns all ratios of a group; each subject's ratio over its base comes first."""
   timed = [row for row in rows if getattr(row, clock)]
   found = []
   for row in timed:
@@ -98,7 +98,7 @@ def key(row):
 
 
 def ceiling(rows, clock):
-  """FLOP/s of the fastest product of matrices; None if none was measured."""
+  """Returns the FLOP/s of the fastest product of matrices; None if none was measured."""
   rates = [
     flops(row.subject) / min(getattr(row, clock)) for row in rows
     if row.subject.case == 'ceiling' and getattr(row, clock)
@@ -107,7 +107,7 @@ def ceiling(rows, clock):
 
 
 def figures(rows, clock):
-  """A dict of each row: what its group comes to, as it stands in bench.json."""
+  """Returns a dict for each row, as written to bench.json."""
   best = ceiling(rows, clock)
   found = []
   for row in rows:
@@ -126,7 +126,7 @@ def figures(rows, clock):
 
 
 def group(rows, clock):
-  """(Markdown, what goes to bench.json) of subjects that were visited in turn."""
+  """Returns (Markdown, the entry for bench.json) of a group."""
   judged, entries = ratios(rows, clock), figures(rows, clock)
   subject = rows[0].subject
   title = f'{subject.case}, {subject.batch} x {subject.length:,} tokens, {subject.dtype}'
@@ -149,7 +149,7 @@ def group(rows, clock):
 
 
 def cells(entry, judged, base, unit):
-  """One line of a group's table, {column: text}."""
+  """Returns one line of a group's table, {column: text}."""
   line = {'': entry['label'], f'{unit}s': entry['error']}
   line |= dict.fromkeys((f'over {base}', 'target', 'verdict'), '')
   if 'seconds' in entry:
@@ -177,7 +177,7 @@ def as_json(r):
 
 
 def memory(rows, _clock):
-  """The same of plans of memory: by length, their exponent, and of steps at equal tokens."""
+  """The same as `group` for memory plans: sizes by length, exponents and the step ratio."""
   lines, entries = [], []
   for name in dict.fromkeys(key(row)[:2] for row in rows):
     own = [row for row in rows if key(row)[:2] == name]
@@ -190,12 +190,12 @@ def memory(rows, _clock):
     sizes = {f'{length:,}': f'{size / 1e6:,.0f}' for length, size in plans['layer'].items()}
     lines.append({'': label} | sizes | judged)
     entries.append({'label': label, 'planned': plans} | judged)
-  title = f'memory that XLA plans, MB of a layer by length, {rows[0].subject.dtype}'
+  title = f'memory planned by XLA, MB of a layer by length, {rows[0].subject.dtype}'
   return f'### {title}\n\n{markdown(lines)}\n', {'title': title, 'rows': entries}
 
 
 def judged_plans(plans):
-  """Cells: the exponent of a layer's memory and the ratio of two steps, with their targets."""
+  """Returns cells: the exponent of a layer's memory and the ratio of two steps, with targets."""
   cells, layer, step = {}, plans['layer'], plans['step']
   if len(layer) > 1:
     found = exponent([*layer], [*layer.values()])
@@ -216,7 +216,7 @@ def judged_plans(plans):
 
 
 def markdown(rows):
-  """A table of dicts; columns of which every cell is empty are left out."""
+  """Returns a Markdown table of dicts, without columns that are empty in every row."""
   columns = dict.fromkeys(column for row in rows for column in row)
   columns = [column for column in columns if any(row.get(column) for row in rows) or not column]
   lines = [columns, ['---'] * len(columns)]

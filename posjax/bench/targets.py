@@ -1,7 +1,8 @@
-"""What the ratios ought to be; `python -m posjax.bench` prints each ratio with its target.
+"""Target ratios; `python -m posjax.bench` prints each ratio with its target.
 
-Float32, one core (`--pin`), the shapes and lengths of subjects.py. Ratios are of times, or of XLA's
-planned bytes, so that less is better; with faster=True of tokens per second, and more is better.
+Targets hold for float32, one core (`--pin`), and the shapes and lengths of subjects.py. Ratios are
+of times or of XLA's planned bytes: less is better. With faster=True they are of tokens per second:
+more is better.
 """
 
 from typing import NamedTuple
@@ -16,10 +17,10 @@ MODELS = ('torch nanoGPT', 'HF GPT-2', 'HF T5 decoder', 'HF Bloom', 'x-transform
 
 
 class Target(NamedTuple):
-  """Bounds of a ratio: `least` is what it must reach, `aim` what it should; None: only reported.
+  """Bounds of a ratio: it must reach `least` and should reach `aim`; None: only reported.
 
-  `over`: of these subjects the fastest that ran. `lengths`: (): those that the case has by itself;
-  `batches`: (): whatever they are.
+  The ratio is over the fastest subject of `over` that ran. `lengths` (): the default lengths of the
+  case. `batches` (): any batch.
   """
 
   case: str
@@ -64,15 +65,15 @@ TARGETS = (
   Target('start', ('rope',), ('plain JAX',), 0.6, 0.45, variant='warm compile cache'),
 )
 
-# Planned memory of an attention layer, forward and backward: its exponent over the length, and GiB
-# at 16,384 tokens, which are part of the aim. Of a step: at 2,048 tokens a row over 512.
+# Planned memory of an attention layer, forward and backward: its exponent over the length, and, for
+# the aim, the GiB at 16,384 tokens. Of a step: rows of 2,048 tokens over rows of 512.
 EXPONENT = (1.1, 1.0)
 LAYER_GIB = 0.25
 STEP_MEMORY = (1.1, 1.0)
 
 
 def find(subject):
-  """The targets of a subject; other lengths and dtypes have none."""
+  """Returns the targets of a subject; other lengths and dtypes have none."""
   return [
     t for t in TARGETS
     if (t.case, t.variant) == (subject.case, subject.variant) and subject.name in t.names
@@ -83,7 +84,7 @@ def find(subject):
 
 
 def verdict(value, least, aim, *, faster=False):
-  """'aim met', 'met', 'missed' or 'reported'; of the two decimals that are printed."""
+  """Returns 'aim met', 'met', 'missed' or 'reported', for the value rounded to two decimals."""
   value, sign = round(value, 2), -1 if faster else 1
   reaches = lambda bound: bound is not None and sign * value <= sign * bound
   if reaches(aim):

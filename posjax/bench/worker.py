@@ -1,8 +1,8 @@
-"""A subject's own process: makes it ready, then takes a turn for each line on standard input.
+"""The process of a subject: builds it, then runs a turn for each line on standard input.
 
 Each answer is a line of JSON on standard output: first {"planned": bytes or null}, then {"cpu":
-seconds, "wall": seconds} of one call, or {"error": …}. What libraries print goes to standard error.
-With `once` it makes the call and ends: a cold start.
+seconds, "wall": seconds} of one call, or {"error": …}. Output of libraries goes to standard error.
+With `once`, the process runs one call and ends: a cold start.
 """
 
 import importlib
@@ -14,7 +14,7 @@ import time
 from posjax.bench.subjects import Subject
 from posjax.runtime import allocator
 
-TURN = 0.3  # seconds that a turn takes at least: short calls are repeated
+TURN = 0.3  # minimum seconds of a turn: short calls are repeated
 
 
 def main(argument, once=''):
@@ -49,7 +49,7 @@ def main(argument, once=''):
 
 
 def warm(call):
-  """Calls it twice; how many calls a turn takes."""
+  """Calls it twice; returns the number of calls per turn."""
   call()
   return max(1, round(TURN / seconds(call, 1)['wall']))
 

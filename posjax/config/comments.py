@@ -1,22 +1,22 @@
-"""What config files say about their keys, in comments; without jax."""
+"""The comments of config files on their keys, read without jax."""
 
 import ast
 import itertools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of an installed package, or of a checkout.
+# In an installed package, or in a checkout.
 CONFIGS = next(p for p in (ROOT / 'posjax/configs', ROOT / 'configs') if p.is_dir())
 
 
 def nearby(path):
-  """The path as one would type it here."""
+  """Returns the path as a user would type it in the current folder."""
   path = Path(path).resolve()
   return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def documented(path=None):
-  """{key: (file:line, comment)} of what configs/base.py and the config at `path` assign."""
+  """Returns {key: (file:line, comment)} of the keys in configs/base.py and the config at `path`."""
   found = {}
   for file in filter(None, (path, CONFIGS / 'base.py')):
     source = file.read_text()
@@ -34,7 +34,7 @@ def documented(path=None):
 
 
 def assigned(name, node):
-  """(key, line) of each value in an expression; a section is a call of dict."""
+  """Yields (key, line) of each value in an expression; a section is a call of dict."""
   if isinstance(node, ast.Call):
     for keyword in node.keywords:
       yield from assigned(f'{name}.{keyword.arg}', keyword.value)

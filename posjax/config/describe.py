@@ -1,4 +1,4 @@
-"""Every key of a config with its value and its meaning: --print_config."""
+"""The text of --print_config: every key of a config with its value and its meaning."""
 
 from posjax.config.comments import CONFIGS, documented
 from posjax.config.keys import flatten
@@ -6,9 +6,9 @@ from posjax.errors import show
 
 
 def describe(config, path):
-  """A line for each key of `config`, which the file at `path` made, and each argument of encodings.
+  """Returns a line for each key of `config`, loaded from `path`, and for each encoding argument.
 
-  Arguments that it does not set are there with their defaults.
+  Arguments that the config does not set have their defaults.
   """
   arguments = arguments_of(config)
   own = flatten(config)
@@ -24,8 +24,8 @@ def describe(config, path):
 
 
 def arguments_of(config):
-  """{key: (default, meaning)} of the arguments of the config's encodings and task."""
-  from posjax import encodings, tasks  # and jax
+  """Returns {key: (default, meaning)} of the arguments of the config's encodings and task."""
+  from posjax import encodings, tasks  # imports jax
 
   name = config.task.name
   meanings = tasks.meanings(name)
@@ -39,7 +39,7 @@ def arguments_of(config):
     own = CONFIGS / f'{name}.py'
     found = documented(own if own.exists() else None)
     for key, default in encodings.arguments(encodings.find(name)).items():
-      if not any(k.startswith(f'{section}.{key}.') for k in given):  # else its keys are shown
+      if not any(k.startswith(f'{section}.{key}.') for k in given):  # otherwise its keys are shown
         _, meaning = found.get(f'encoding.{name}.{key}', ('', f'see posjax/encodings/{name}.py'))
         arguments[f'encoding.{section}.{key}'] = default, meaning
   return arguments

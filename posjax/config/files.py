@@ -1,7 +1,7 @@
-"""Config files: found, loaded and checked against configs/base.py, all of it without jax.
+"""Finds config files, loads them, and checks them against configs/base.py, without jax.
 
-configs/base.py is the schema: nothing may stand in a config that does not stand there, but for the
-arguments of encodings. Whatever a user gets wrong becomes a UserError of one line.
+configs/base.py is the schema: a config may have no other keys, except arguments of encodings and
+tasks. Every user mistake becomes a UserError of one line.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from posjax.config.comments import CONFIGS, nearby
 from posjax.config.keys import check_types, flatten
 from posjax.errors import UserError, one_line, one_of
 
-FOLDERS = CONFIGS, CONFIGS / 'tasks'  # where a config is found by its name
-OPEN = 'encoding.', 'task.'  # sections whose parts judge their own arguments
+FOLDERS = CONFIGS, CONFIGS / 'tasks'  # searched for a config by name
+OPEN = 'encoding.', 'task.'  # sections whose encodings and tasks check their arguments
 
 
 def load(spec):
-  """Loads a config; `overrides` sets what a user changes, `validation` judges the values.
+  """Loads a config; `overrides` then applies changes, and `validation` checks the values.
 
   Args:
-    spec: what --config names: 'rope', 'configs/rope.py', 'rope:small', …
+    spec: the value of --config: 'rope', 'configs/rope.py', 'rope:small', …
 
   Returns:
     The locked ConfigDict, the path of its file, and the size.
 
   Raises:
-    UserError: no such file or size, code that raises, keys or types that are not base.py's.
+    UserError: no such file or size, its code raises, or keys or types differ from base.py's.
   """
   name, _, size = spec.partition(':')
   path = find(name)
@@ -60,12 +60,12 @@ def load(spec):
 
 
 def from_record(values):
-  """The config of a run, from the plain dict that its checkpoints and results hold.
+  """Returns the config of a run, from the plain dict in its checkpoints and results.
 
-  A key that base.py has got since has the value there, with which nothing has changed.
+  Keys that were added to base.py since then have their defaults, which change no behavior.
 
   Raises:
-    UserError: it has keys or types that are not base.py's.
+    UserError: keys or types differ from base.py's.
   """
   config = base().get_config()
   like = flatten(config)
@@ -79,31 +79,31 @@ def from_record(values):
 
 
 def _tuples(value):
-  """What was a tuple before it was JSON."""
+  """Returns the value with tuples in place of JSON's lists."""
   if isinstance(value, dict):
     return {key: _tuples(inner) for key, inner in value.items()}
   return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def find(name):
-  """The path of a config, from here, or of one that comes with posjax."""
+  """Returns the path of a config, in the current folder or among those of posjax."""
   file = name if name.endswith('.py') else f'{name}.py'
   for folder in (Path(), CONFIGS.parent, *FOLDERS):
     path = folder / os.path.expanduser(file)
-    if os.path.isfile(path):  # unlike Path's, for which some names are errors
+    if os.path.isfile(path):  # Path.is_file raises for some names
       return path
   raise UserError(f'--config={name}: no such file; {one_of(Path(name).stem, available())}')
 
 
 def available():
-  """{name: first line of its docstring} of the configs that come with posjax."""
+  """Returns {name: first line of its docstring} of the configs that come with posjax."""
   paths = [path for folder in FOLDERS for path in sorted(folder.glob('[a-z]*.py'))]
   lines = {path.stem: path.read_text().partition('\n')[0].strip('"') for path in paths}
   return {name: line for name, line in lines.items() if name != 'base'}
 
 
 def base():
-  """The module configs/base.py; from here on, config files can import it wherever they are."""
+  """Returns the module configs/base.py; from then on, config files in any folder can import it."""
   if 'configs' not in sys.modules:
     places = dict(submodule_search_locations=[str(CONFIGS)])
     spec = importlib.util.spec_from_file_location('configs', CONFIGS / '__init__.py', **places)
@@ -114,7 +114,7 @@ def base():
 
 @contextlib.contextmanager
 def blame_file(path):
-  """Turns whatever the code of the config file at `path` raises into a UserError with its line."""
+  """Raises UserError, with the line, for any error in the code of the config file at `path`."""
   try:
     yield
   except (Exception, SystemExit) as error:

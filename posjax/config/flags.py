@@ -1,4 +1,4 @@
-"""The flags of posjax.main: what each means, where it means something, and the help."""
+"""The flags of posjax.main: their meanings, the modes that accept them, and the help."""
 
 import re
 
@@ -13,26 +13,26 @@ USAGE = """Trains, evaluates and samples from language models, to compare positi
   python -m posjax.main --config=NAME[:SIZE] [--config.KEY=VALUE ...] [flags]
   python -m posjax.main --workdir=RUN [--mode=MODE] [--config.KEY=VALUE ...] [flags]
 
-A run's folder knows its config: it is enough to go on with it, evaluate it or generate from it.
+The folder of a run stores its config: --workdir is enough to resume, evaluate or generate.
 """
 
 PROGRAM = 'python -m posjax.main'
 MODES = ('train', 'evaluate', 'generate')
 
 FLAGS = {  # name: (default, meaning)
-  'config': ('', 'name or file of a config and, after a colon, the size'),
+  'config': ('', 'name or file of a config, optionally with a size after a colon'),
   'workdir': ('', 'folder of the run; by default runs/CONFIG-SIZE-DIGEST'),
   'mode': ('train', 'train, evaluate or generate'),
-  'checkpoint': ('newest', 'to evaluate or to generate from: newest, best or a step'),
-  'prompt': (None, 'text to continue; by default what is read from standard input'),
+  'checkpoint': ('newest', 'checkpoint to evaluate or generate from: newest, best or a step'),
+  'prompt': (None, 'text to continue; by default read from standard input'),
   'print_config': (False, 'print every key with its value and meaning, and exit'),
-  'dry_run': (False, 'build, compile and count, and say whether it fits; take no training step'),
-  'device': ('', f'with --dry_run: plan for it, one of {", ".join(devices.ACCELERATORS)}'),
+  'dry_run': (False, 'compile a training step, print its cost and whether it fits; take no step'),
+  'device': ('', f'with --dry_run: plan for one of {", ".join(devices.ACCELERATORS)}'),
   'profile': ('', 'trace this many training steps into WORKDIR/profile, after the first few'),
-  'help': (False, 'print this, and exit'),
+  'help': (False, 'print this help, and exit'),
 }
 
-# The modes in which a flag means something, where that is not all.
+# Flags that only some modes accept.
 ONLY_IN = {
   'checkpoint': ('evaluate', 'generate'),
   'prompt': ('generate',),
@@ -43,15 +43,15 @@ ONLY_IN = {
 
 EPILOGUE = """
 Exit codes: 0 done, or saved after Ctrl-C; 42 after SIGTERM; 130 Ctrl-C with nothing to save;
-2 something must be changed: the command line, the config, the disk, the memory, the devices or what
-is installed; 3 diverged. With --dry_run: 0 it fits; 2 it does not, or its text cannot be had.
-Compiled programs are kept in ~/.cache/posjax, or JAX_COMPILATION_CACHE_DIR, for the next run;
-JAX_ENABLE_COMPILATION_CACHE=false keeps none.
+2 an error that you can fix: in the command line, config, disk, memory, devices or installed
+packages; 3 diverged. With --dry_run: 0 it fits; 2 it does not fit, or its data is unavailable.
+Compiled programs are cached in ~/.cache/posjax, or JAX_COMPILATION_CACHE_DIR, for the next run;
+JAX_ENABLE_COMPILATION_CACHE=false disables the cache.
 Every key with its meaning: python -m posjax.main --config=rope --print_config"""
 
 
 def define() -> flags.FlagValues:
-  """Returns flags with their defaults; they parse what they are called with."""
+  """Returns the flags with their defaults; calling them with a command line parses it."""
   values = flags.FlagValues()
   values.set_gnu_getopt()  # flags and overrides may come in any order
   for name, (default, meaning) in FLAGS.items():
@@ -61,7 +61,7 @@ def define() -> flags.FlagValues:
 
 
 def check(values: flags.FlagValues, overrides: list[str]) -> None:
-  """Raises UserError for a flag that does not exist, is missing, or has no meaning."""
+  """Raises UserError for a flag that is unknown, missing, invalid or not accepted by the mode."""
   for argument in overrides:
     unknown = re.match(r'--?(?!(?:no)?config\.)([a-zA-Z][^=]*)', argument)
     if unknown:
@@ -88,18 +88,18 @@ def check(values: flags.FlagValues, overrides: list[str]) -> None:
 
 
 def nearest(name: str) -> str:
-  """Returns what to say about a flag that does not exist."""
+  """Returns a hint for a flag that does not exist."""
   there = keys.flatten(files.base().get_config())
   close = keys.nearest_key(name, [*FLAGS, *(f'config.{key}' for key in there)])
-  return f'did you mean --{close}?' if close else f'there are --{", --".join(FLAGS)}'
+  return f'did you mean --{close}?' if close else f'the flags are --{", --".join(FLAGS)}'
 
 
 def usage() -> str:
-  """Returns what --help prints."""
+  """Returns the text that --help prints."""
   rows = {f'--{name}': meaning for name, (_, meaning) in FLAGS.items()}
   rows['--config.KEY'] = 'any key of the config'
   sizes = ', '.join(files.base().SIZES)
   lines = [USAGE, *(f'  {row:<15} {meaning}' for row, meaning in rows.items())]
-  lines += ['', f'Sizes: {sizes}; the first unless given. Configs:', '']
+  lines += ['', f'Sizes: {sizes}; the default is the first. Configs:', '']
   lines += [f'  {name:<15} {meaning}' for name, meaning in files.available().items()]
   return '\n'.join([*lines, EPILOGUE])

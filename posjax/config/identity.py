@@ -1,4 +1,4 @@
-"""The identity of a run: which keys of its config decide the trained weights, and their digest."""
+"""The identity of a run: the config keys that determine its trained weights, and their digest."""
 
 import hashlib
 import json
@@ -6,17 +6,17 @@ import json
 from posjax.config import files, keys
 from posjax.config.keys import flatten
 
-# Of what checkpoints hold: raised with a change after which older ones cannot be read.
+# The format of checkpoints; increased by a change after which older checkpoints are unreadable.
 FORMAT = 2
 
 SECTIONS = ('seed', 'task', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
 WITHOUT_EFFECT = (
   'data.directory', 'model.remat', 'train.accumulate', 'train.log_every', 'train.max_skipped',
-  'init.run', 'init.checkpoint',  # init.source says what was in there
+  'init.run', 'init.checkpoint',  # init.source is their digest
 )
 
-# The keys that the first digests were made of. A key that base.py got later is part of an identity
-# only where it is not at base.py's value, so that new keys change no digest of a former run.
+# The keys in the first digests. A key that was added to base.py later is part of an identity only
+# if it differs from base.py's value, so that new keys do not change the digests of earlier runs.
 FIRST = frozenset((
   'seed', 'data.corpus', 'data.train', 'data.validation', 'data.test', 'train.steps', 'train.batch',
   'train.length', *(f'model.{key}' for key in (
@@ -30,7 +30,7 @@ FIRST = frozenset((
 
 
 def of(config):
-  """The flat keys and values of a config, or of the dict of a record, that decide the weights."""
+  """Returns the flat keys and values of a config, or of a record's dict, that determine weights."""
   flat, default = flatten(config), flatten(files.base().get_config())
   return {
     key: value for key, value in flat.items()
@@ -40,8 +40,8 @@ def of(config):
 
 
 def _of_tests(flat):
-  """The keys of the task's arguments that change no weight, only how the model is scored."""
-  name = flat.get('task.name', 'text')  # the first runs had no other
+  """Returns the keys of the task's arguments that affect evaluation only, not the weights."""
+  name = flat.get('task.name', 'text')  # the first runs had no other task
   if not any(key.startswith(f'task.{name}.') for key in flat):
     return ()
   from posjax import tasks
@@ -50,23 +50,23 @@ def _of_tests(flat):
 
 
 def run_name(config, stem, size):
-  """'rope-tiny-3f2a9c1e': the config file's stem, the size and a digest of the identity."""
+  """Returns 'rope-tiny-3f2a9c1e': the config file's stem, the size and the identity's digest."""
   text = json.dumps(of(config), sort_keys=True)
   return '-'.join(filter(None, (stem, size, hashlib.sha256(text.encode()).hexdigest()[:8])))
 
 
 def difference(old, new):
-  """{key: (old value, new value)} where the identities of two configs differ.
+  """Returns {key: (old value, new value)} where the identities of two configs differ.
 
-  An argument that an encoding has by default is the same whether a config names it or not.
+  An argument that is stated at its default value is equal to an omitted one.
   """
   old, new = of(old), of(new)
   return keys.difference(_defaults(old, new) | old, _defaults(new, old) | new)
 
 
 def _defaults(flat, other):
-  """What encodings and the task of `flat` have by default for arguments that only `other` names."""
-  from posjax import encodings, tasks  # and jax, without which a run is named
+  """Returns the defaults of `flat`'s encodings and task for arguments that only `other` states."""
+  from posjax import encodings, tasks  # imports jax, which naming a run does not need
 
   found = {}
   parts, name = encodings.sections_of(flat['encoding.layers']), flat.get('task.name', 'text')

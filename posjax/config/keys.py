@@ -1,4 +1,4 @@
-"""Configs as flat dicts, {'model.dim': 64, …}: where two differ, which keys and types are wrong."""
+"""Configs as flat dicts, {'model.dim': 64, …}: their differences, and checks of keys and types."""
 
 import difflib
 import json
@@ -14,12 +14,12 @@ KINDS = {
 
 
 def to_dict(config):
-  """The config as a plain nested dict, just as json.load reads it back: tuples are lists."""
+  """Returns the config as a nested dict, as json.load would return it: tuples become lists."""
   return json.loads(config.to_json())
 
 
 def flatten(config, prefix=''):
-  """{'model.dim': 64, …} of a ConfigDict or plain dict; lists become the tuples they were."""
+  """Returns {'model.dim': 64, …} of a ConfigDict or plain dict; lists become tuples again."""
   flat = {}
   for name, value in (to_dict(config) if isinstance(config, ConfigDict) else config).items():
     if isinstance(value, dict):
@@ -30,19 +30,19 @@ def flatten(config, prefix=''):
 
 
 def difference(old, new):
-  """{key: (old value, new value)} where two flat dicts differ; None where a key is absent."""
+  """Returns {key: (old value, new value)} where two flat dicts differ; None for an absent key."""
   pairs = {key: (old.get(key), new.get(key)) for key in old | new}
   return {key: (a, b) for key, (a, b) in pairs.items() if a != b}
 
 
 def changes(difference):
-  """'seed 0 -> 1, model.dim 64 -> 128': what `difference` returned, as text."""
+  """Returns the result of `difference` as text: 'seed 0 -> 1, model.dim 64 -> 128'."""
   word = lambda value: 'absent' if value is None else show(value)
   return ', '.join(f'{k} {word(a)} -> {word(b)}' for k, (a, b) in difference.items())
 
 
 def check_types(values, like):
-  """Raises UserError unless two flat dicts have the same keys and types, tuples by element."""
+  """Raises UserError unless two flat dicts have the same keys and types, also within tuples."""
   for key, value in values.items():
     if key not in like:
       raise UserError(f'{key}: {no_key(key, like)}')
@@ -60,7 +60,7 @@ def mistyped(key, value, like):
 
 
 def no_key(key, keys, path=None):
-  """What to tell a user about `key`, which is none of the flat `keys` of the config at `path`."""
+  """Returns a hint for `key`, which is not among the flat `keys` of the config at `path`."""
   if children := [k.removeprefix(f'{key}.') for k in keys if k.startswith(f'{key}.')]:
     return f'is a section; set its keys one by one: {", ".join(children)}'
   if close := nearest_key(key, keys):
@@ -73,7 +73,7 @@ def no_key(key, keys, path=None):
 
 
 def nearest_key(key, keys):
-  """The one of `keys` with the last name most like that of `key`, or None."""
+  """Returns the key whose last name is most similar to the last name of `key`, or None."""
   alike = sorted(keys, key=lambda k: difflib.SequenceMatcher(None, k, key).ratio())
   named = {k.rpartition('.')[2]: k for k in alike}
   close = difflib.get_close_matches(key.rpartition('.')[2], named, 1)

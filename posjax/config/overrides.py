@@ -1,6 +1,6 @@
-"""What a command line changes of a config: --config.KEY=VALUE.
+"""Changes of a config by a command line: --config.KEY=VALUE.
 
-ml_collections parses the overrides; what it lets pass is caught here.
+ml_collections parses the overrides; this module rejects mistakes that ml_collections accepts.
 """
 
 import ast
@@ -19,17 +19,17 @@ from posjax.errors import UserError, one_line, show
 
 
 def load(spec, overrides=()):
-  """Loads a config and sets overrides such as '--config.train.steps=500'.
+  """Loads a config and applies overrides such as '--config.train.steps=500'.
 
   Args:
-    spec: what --config names: 'rope', 'configs/rope.py', 'rope:small', …
+    spec: the value of --config: 'rope', 'configs/rope.py', 'rope:small', …
     overrides: arguments of a command line.
 
   Returns:
     The locked ConfigDict, the path of its file, and the size.
 
   Raises:
-    UserError: for everything that can be wrong with a file or an override.
+    UserError: the file or an override is invalid.
   """
   config, path, size = files.load(spec)
   override(config, overrides, path)
@@ -37,7 +37,7 @@ def load(spec, overrides=()):
 
 
 def override(config, arguments, path):
-  """Sets keys of `config`, which the file at `path` made; ml_collections parses the arguments."""
+  """Applies overrides to `config`, which was loaded from `path`; ml_collections parses them."""
   given, in_file = keys_of(arguments), flatten(config)
   if any(key.startswith(files.OPEN) and key not in in_file for key in given):
     arguments = add_arguments(config, arguments)
@@ -45,9 +45,9 @@ def override(config, arguments, path):
   for key in keys:
     if key not in before:
       raise UserError(f'--config.{key}: {no_key(key, before, path)}')
-    if hasattr(ConfigDict, key.rpartition('.')[2]):  # ml_collections would take the method
+    if hasattr(ConfigDict, key.rpartition('.')[2]):  # ml_collections would get the method
       raise UserError(f'--config.{key}: also a method of ConfigDict; set it in {nearby(path)}')
-    if isinstance(before[key], tuple) and keys.count(key) > 1:  # they would be concatenated
+    if isinstance(before[key], tuple) and keys.count(key) > 1:  # values would be concatenated
       raise UserError(f'--config.{key}: given {keys.count(key)} times; give it once, as A,B,C')
   flag_values = flags.FlagValues()
   flag_values.set_gnu_getopt()
@@ -64,7 +64,7 @@ def override(config, arguments, path):
     raise UserError(
       f'{leftovers[0]}: not a flag; flags look like --config.seed=1, and spaces need quotes'
     )
-  for key in keys:  # of a tuple, ml_collections takes any literal, such as 1j, which is no JSON
+  for key in keys:  # ml_collections accepts any literal in a tuple, such as 1j, which is not JSON
     value = functools.reduce(lambda section, name: section[name], key.split('.'), config)
     if isinstance(value, tuple) and {*map(type, value)} - {bool, int, float, str}:
       raise mistyped(key, value, before[key])
@@ -81,7 +81,7 @@ def override(config, arguments, path):
 
 
 def spell_out(arguments, before):
-  """Spells whole numbers such as 1e3 out where the flat config `before` has integers."""
+  """Returns arguments with 1e3 spelled out as 1000 where the flat config `before` has integers."""
 
   def integer(match):
     number = Decimal(match[0])
@@ -100,10 +100,10 @@ def spell_out(arguments, before):
 
 
 def shorten_warmup(config):
-  """Makes the warm-up a tenth of the steps if these leave too few for it; says so.
+  """Shortens a warm-up that is too long for train.steps to a tenth of them, and warns.
 
   Raises:
-    UserError: a value is wrong by itself.
+    UserError: a single value is invalid.
   """
   validation.check_values(config)
   steps, warmup = config.train.steps, config.optimizer.warmup
@@ -121,13 +121,13 @@ def keys_of(arguments):
 
 
 def add_arguments(config, overrides):
-  """Adds the sections of encodings and the task that `overrides` set a key of, with all arguments.
+  """Adds the sections of encodings and the task whose keys `overrides` set, with all arguments.
 
-  An argument that is a dictionary, such as `rope.scaling`, has any key that is set here; it is for
-  the encoding to judge.
+  An argument that is a dictionary, such as `rope.scaling`, accepts any key here; the encoding
+  checks it.
 
   Returns:
-    The overrides that are left.
+    The remaining overrides.
 
   Raises:
     UserError: there is no such encoding or task, or nothing reads the section.
@@ -158,9 +158,8 @@ def add_arguments(config, overrides):
 
 
 def sections_of(config, given):
-  """{section: its arguments with their defaults} of encodings and the task, as `given` names them.
-  """
-  from posjax import encodings, tasks  # and jax, which most command lines are judged without
+  """Returns {section: {argument: default}} of the encodings and the task that `given` selects."""
+  from posjax import encodings, tasks  # imports jax, which most command lines do not need
 
   layers, name = read_by(config, given)
   parts = encodings.sections_of(layers)
@@ -170,13 +169,13 @@ def sections_of(config, given):
 
 
 def read_by(config, given):
-  """Layers of encodings and name of the task, of `config` with overrides, {key: text}."""
+  """Returns (encoding layers, task name) of `config` with the overrides `given`, {key: text}."""
   layers = given['encoding.layers'].split(',') if 'encoding.layers' in given else ()
   return tuple(layers or config.encoding.layers), given.get('task.name', config.task.name)
 
 
 def check_read(config, path, given):
-  """Raises UserError for an argument of an encoding or a task that nothing would read."""
+  """Raises UserError for an argument of an encoding or a task that the config does not use."""
   from posjax import encodings, tasks
 
   shelf, section, _ = path.split('.', 2)
@@ -194,7 +193,7 @@ def check_read(config, path, given):
 
 
 def drop_arguments(config, keep):
-  """Drops what `add_arguments` added and nobody set, so that it is no part of a run's identity."""
+  """Drops unset arguments that `add_arguments` added, to keep them out of a run's identity."""
   for shelf in ('encoding', 'task'):
     for name, section in config[shelf].items():
       if isinstance(section, ConfigDict):
@@ -206,7 +205,7 @@ def drop_arguments(config, keep):
 
 
 def drop_unread(config):
-  """Drops the sections of encodings and tasks that nothing reads any more."""
+  """Drops the sections of encodings and tasks that the config no longer uses."""
   from posjax import encodings
 
   read = {
@@ -221,7 +220,7 @@ def drop_unread(config):
 
 
 def add_trained_length(config):
-  """Adds train.length to the scalings of RoPE whose type needs a trained length and has none."""
+  """Adds train.length to RoPE scalings whose type needs a trained length and that have none."""
   from posjax.encodings.parts import scaling_check
 
   for section in config.encoding.values():
@@ -231,7 +230,7 @@ def add_trained_length(config):
 
 
 def parse(text):
-  """'4' as 4, '1,2.5' as (1, 2.5), 'true' as True; anything else is a word."""
+  """Parses '4' as 4, '1,2.5' as (1, 2.5), 'true' as True; returns other text as it is."""
   try:
     return ast.literal_eval(text.title() if text in ('true', 'false') else text)
   except (ValueError, SyntaxError):

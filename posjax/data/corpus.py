@@ -1,6 +1,6 @@
 """A corpus: documents with random access, in three splits.
 
-It knows what it is: its size, and a hash that two runs must share to be compared.
+A corpus has a size and a hash; only runs with the same hash can be compared.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ SPLITS = ('train', 'validation', 'test')
 
 
 def check_splits(name: str, expressions: Mapping[str, str]) -> None:
-  """Raises UserError for another split of the corpus `name` than the three."""
+  """Raises UserError if the corpus `name` is asked for a split other than the three."""
   for expression in expressions.values():
     if expression not in SPLITS:
       raise UserError(f'{name} has the splits {", ".join(SPLITS)}, not {expression!r}')
@@ -23,7 +23,7 @@ def check_splits(name: str, expressions: Mapping[str, str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Documents(Sequence):
-  """A sequence of documents, which are read when they are indexed: one for every key."""
+  """A sequence with one document per key; indexing reads the document."""
 
   keys: Sequence[Any]
   read: Callable[[Any], Any]
@@ -35,7 +35,7 @@ class Documents(Sequence):
     return self.read(self.keys[index])
 
   def __iter__(self) -> Iterator[Any]:
-    # Sequence's own waits for an IndexError, which array_record does not raise.
+    # `Sequence.__iter__` stops at an IndexError, which array_record does not raise.
     return (self[index] for index in range(len(self)))
 
 
@@ -44,12 +44,12 @@ class Corpus:
   """Text in three splits.
 
   Attributes:
-    name: what it was loaded from; for TFDS with the dataset's configuration and version.
-    files: the number of documents in the whole dataset; one file, or record, is one document.
-    bytes: their size; for a foreign TFDS dataset the size TFDS records.
-    sha256: hex digest of the documents; for a foreign TFDS dataset of what TFDS records of them.
-    splits: what train, validation and test are, e.g. ('train[:95%]', 'train[95%:]', 'test').
-    unit: what is counted in `files`.
+    name: its source; for TFDS with the dataset's configuration and version.
+    files: the number of documents in the entire dataset; one file, or record, is one document.
+    bytes: the size of all documents; for a foreign TFDS dataset the size that TFDS records.
+    sha256: hex digest of the documents; for a foreign TFDS dataset of its TFDS metadata.
+    splits: expressions for train, validation, test: ('train[:95%]', 'train[95%:]', 'test').
+    unit: the unit that `files` counts.
     documents_by_split: 'train', 'validation', 'test' -> their documents.
   """
 
@@ -62,7 +62,7 @@ class Corpus:
   unit: str = 'files'
 
   def documents(self, split: str) -> Sequence[bytes]:
-    """The documents of 'train', 'validation' or 'test'. Raises UserError for another name."""
+    """Returns the documents of a split of `SPLITS`. Raises UserError for another name."""
     if split not in SPLITS:
       raise UserError(f'a corpus has the splits {", ".join(SPLITS)}, not {split!r}')
     return self.documents_by_split[split]
@@ -73,9 +73,9 @@ class Corpus:
 
 
 def digest(documents: Iterable[tuple[str, bytes]]) -> str:
-  """SHA-256, in hex, over (name, text) pairs in the given order.
+  """Returns the SHA-256, in hex, of (name, text) pairs in the given order.
 
-  Each string follows its length, so that no two lists of pairs are the same stream.
+  Each string is preceded by its length, so that different lists of pairs are different streams.
   """
   sha = hashlib.sha256()
   for name, text in documents:
@@ -86,10 +86,10 @@ def digest(documents: Iterable[tuple[str, bytes]]) -> str:
 
 
 def cuts(text: bytes) -> tuple[int, int, int, int]:
-  """Where the 90, 5 and 5 per cent of a text begin and end: after a newline if one is near.
+  """Returns the bounds of 90, 5 and 5 percent of a text, each after a newline if one is near.
 
-  A newline more than a twentieth of the text away is not looked for: in one huge line after a
-  short first one, it would leave next to nothing to train on.
+  The search covers only a twentieth of the text: if a short first line precedes one huge line, a
+  cut after the first line would leave almost nothing to train on.
   """
   bounds = [0]
   for cut in (len(text) * 90 // 100, len(text) * 95 // 100):

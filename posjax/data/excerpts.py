@@ -1,4 +1,4 @@
-"""Held-out text, and pieces of text: tokens after the byte before them, or BOS."""
+"""Held-out text, and pieces of text: tokens, preceded by the byte before them, or by BOS."""
 
 import random
 
@@ -8,11 +8,11 @@ from posjax.data.corpus import Corpus
 from posjax.data.tokenizer import encode
 from posjax.errors import UserError
 
-HELD_OUT_SEED = 0  # not the run's: all runs are scored by the same text
+HELD_OUT_SEED = 0  # not the seed of the run: all runs are scored on the same text
 
 
 def piece(text: bytes, start: int, length: int) -> np.ndarray:
-  """`length` bytes of a document from `start` on, after the byte before them, or BOS."""
+  """Returns the tokens of `length` bytes from `start` on, preceded by the byte before, or BOS."""
   tokens = encode(text[start : start + length])
   if start:
     tokens[0] = text[start - 1]
@@ -20,26 +20,26 @@ def piece(text: bytes, start: int, length: int) -> np.ndarray:
 
 
 def excerpts(corpus: Corpus, split: str, *, tokens: int, excerpt: int) -> list[np.ndarray]:
-  """Held-out text, drawn evenly over the documents of a split, the same in every run.
+  """Returns held-out text, drawn evenly over the documents of a split, the same in every run.
 
-  Documents are taken in a random order. Each gives `excerpt` bytes in turn, or all it has if that
-  is less, until `tokens` bytes are given; a document whose turn comes again goes on where it
-  stopped. So a document gives one contiguous text, from a random place on, and all that are long
-  enough give as much, to within one excerpt.
+  Documents are visited in rounds, in a random order. In each round a document contributes `excerpt`
+  bytes, or all its bytes if it has fewer, until the total is `tokens`. A document continues where
+  it stopped in the previous round. It thus contributes one contiguous text from a random offset,
+  and all documents that are long enough contribute the same length, to within one excerpt.
 
   Args:
-    corpus: where the split is.
-    split: its name.
-    tokens: bytes to draw at most, over all documents.
-    excerpt: bytes to draw from a document at a time.
+    corpus: the corpus.
+    split: the name of the split.
+    tokens: the most bytes to draw, over all documents.
+    excerpt: bytes to draw from a document per round.
 
   Returns:
-    Arrays of tokens, int32 [1 + bytes]. In each the first token is the byte before, or BOS where
-    the document begins: all others are targets. Documents shorter than `excerpt` are joined in the
-    last array, each after its BOS, which is no target.
+    Arrays of tokens, int32 [1 + bytes]. The first token of each is the preceding byte, or BOS at
+    the start of a document; all others are targets. The last array joins the documents shorter
+    than `excerpt`, each after its BOS, which is not a target.
 
   Raises:
-    UserError: the split has no text, or there is no such split.
+    UserError: the split has no text, or does not exist.
   """
   documents, rng = corpus.documents(split), random.Random(HELD_OUT_SEED)
   texts, wanted, excerpt = [], tokens, min(excerpt, tokens)
@@ -62,7 +62,7 @@ def excerpts(corpus: Corpus, split: str, *, tokens: int, excerpt: int) -> list[n
 
 
 def _shares(sizes: list[int], tokens: int, excerpt: int) -> list[int]:
-  """How many bytes documents of these sizes give in turn, `tokens` together at most."""
+  """Returns the bytes that documents of these sizes contribute, `tokens` in total at most."""
   shares, waiting = [0] * len(sizes), [*range(len(sizes))]
   while waiting and tokens:
     for i in waiting:

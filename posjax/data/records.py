@@ -1,15 +1,15 @@
 """Records as a corpus: each record of JSON Lines or Parquet files is one document.
 
-A document is the text of the record's fields, as `data.fields` lists them, joined by newlines.
-Records without text are left out. The SHA-256 is of the documents in the order of the files' paths
-and of the lines or rows, so that the same records are the same corpus in either format.
+A document is the text of the record's fields, in the order of `data.fields`, joined by newlines.
+Records without text are skipped. The SHA-256 is of the documents in the order of file paths, then
+of lines or rows, so that the same records are the same corpus in either format.
 
-Of n records a twentieth, at least one, is the test split, as many are the validation split, and the
-others train. Which ones is drawn at random by the record's number, with a seed that never changes:
-records that are sorted, by topic or date, are spread over all splits alike, the same in every run.
+The test split has a twentieth of the records, at least one; the validation split has as many; all
+others are for training. A random permutation of record numbers, with a fixed seed, assigns records
+to splits: records sorted by topic or date are spread evenly over the splits, equally in every run.
 
-Files are read once, and their documents kept in a temporary file, mapped into memory: TMPDIR names
-the folder for it.
+Files are read once. Their documents are kept in a temporary file, which is mapped into memory; the
+environment variable TMPDIR selects its folder.
 """
 
 import array
@@ -42,17 +42,17 @@ def load(
   Args:
     kind: 'jsonl' or 'parquet'.
     pattern: see files.py.
-    expressions: what each split is.
-    fields: names of a record's fields, each of which is a string in every record.
+    expressions: split -> 'train', 'validation' or 'test'.
+    fields: names of a record's fields; each must be a string in every record.
 
   Raises:
-    UserError: no file matches, one cannot be read, a record has not these fields, there are too few
-      records, or there is no such split.
+    UserError: no file matches, a file cannot be read, a record lacks a field, there are too few
+      records, or a split does not exist.
   """
   name = f'{kind}:{pattern}'
   check_splits(name, expressions)
   if not fields:
-    raise UserError('data.fields is empty: name one field at least, such as text')
+    raise UserError('data.fields is empty: name at least one field, such as text')
   ends = array.array('q', [0])
 
   def documents(texts: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -85,9 +85,9 @@ def load(
 
 
 def deal(count: int) -> dict[str, list[int]]:
-  """The numbers of the records in each split, of `count` records, increasing."""
+  """Returns the record numbers of each split, ascending, for `count` records."""
   share = max(1, count // 20)
-  drawn = np.random.RandomState(SEED).permutation(count)  # NumPy will not change what this draws
+  drawn = np.random.RandomState(SEED).permutation(count)  # these draws never change in NumPy
   parts = np.split(drawn, [share, 2 * share])
   return {
     split: np.sort(part).tolist()
@@ -96,7 +96,7 @@ def deal(count: int) -> dict[str, list[int]]:
 
 
 def document(place: str, record: Mapping[str, Any], fields: tuple[str, ...]) -> bytes:
-  """The text of a record. Raises UserError, naming its `place`, if a field is not there."""
+  """Returns the text of a record. Raises UserError, naming its `place`, for a missing field."""
   for field in fields:
     if field not in record:
       choices = one_of(field, [*record], 'each of data.fields')
@@ -111,7 +111,7 @@ def kind_of(value: Any) -> str:
 
 
 def json_lines(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
-  """(file:line, record) of each line that is not blank."""
+  """Yields (file:line, record) for each line that is not blank."""
   for number, line in enumerate(files.lines(path), 1):
     place = f'{path}:{number}'
     if not (line := line.strip()):
@@ -119,14 +119,14 @@ def json_lines(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[st
     try:
       record = json.loads(line)
     except (ValueError, RecursionError) as error:
-      raise UserError(f'{place}: no JSON ({error}); each line must be {EXAMPLE}') from error
+      raise UserError(f'{place}: not JSON ({error}); each line must be {EXAMPLE}') from error
     if not isinstance(record, dict):
       raise UserError(f'{place}: {kind_of(record)}; each line must be {EXAMPLE}')
     yield place, record
 
 
 def parquet(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
-  """(file:row, record) of each row; one row group is in memory at a time, and of it the fields."""
+  """Yields (file:row, record) for each row; one row group is in memory, and only its `fields`."""
   try:
     import pyarrow
     import pyarrow.parquet
@@ -139,7 +139,7 @@ def parquet(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, 
     try:
       table = pyarrow.parquet.ParquetFile(file)
       columns = [field for field in fields if field in table.schema_arrow.names]
-      if columns != [*fields]:  # of a row, only the columns that are read are known
+      if columns != [*fields]:  # rows contain only the columns read, so check here
         document(str(path), dict.fromkeys(table.schema_arrow.names, ''), fields)
       for batch in table.iter_batches(batch_size=1024, columns=columns):
         for record in batch.to_pylist():
@@ -147,7 +147,7 @@ def parquet(path: pathlib.Path, fields: tuple[str, ...]) -> Iterator[tuple[str, 
           yield f'{path}:{number}', record
     except (pyarrow.ArrowException, OSError) as error:
       why = one_line(error)
-      raise UserError(f'{path} is damaged, or no Parquet file ({why})') from error
+      raise UserError(f'{path} is corrupt, or not a Parquet file ({why})') from error
 
 
 READERS = {'jsonl': json_lines, 'parquet': parquet}

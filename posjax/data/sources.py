@@ -1,4 +1,4 @@
-"""Where text comes from: each kind of source that `data.corpus` can name, PREFIX:NAME."""
+"""Sources of text: the kinds that `data.corpus` can name, as PREFIX:NAME."""
 
 import os
 
@@ -10,13 +10,13 @@ from posjax.errors import UserError, one_of, show
 def tfds(
   name: str, splits: dict[str, str], directory: str, fields: tuple[str, ...]
 ) -> Corpus:
-  """Returns a TFDS dataset, see prepared.py."""
+  """Returns a TFDS dataset; see prepared.py."""
   from posjax.data import prepared  # slow to import
 
   return prepared.load(name, os.path.expanduser(directory), splits)
 
 
-# Prefix: a function of the name after it, of what train, validation and test are, and of the
+# Prefix -> a function of the name after it, the expressions of train, validation and test, and the
 # arguments `directory` and `fields` of `load`.
 SOURCES = {
   'tfds': tfds,
@@ -36,22 +36,22 @@ def load(
   validation: str = 'validation',
   test: str = 'test',
 ) -> Corpus:
-  """Opens a corpus, preparing it first where that has not been done.
+  """Opens a corpus, and prepares it first if necessary.
 
   Args:
     corpus: 'tfds:NAME', any TFDS dataset with text (NAME as TFDS has it: 'lm1b', 'c4/en');
       'text:GLOB', local files, one document each; 'jsonl:GLOB' or 'parquet:GLOB', local files of
-      records, one document each; or 'package:NAME', a pinned text. Of each file of text: and
-      package:, the first 90 % train, the next 5 % are for validation, the last 5 % for the test;
-      records are drawn for the splits.
-    directory: where prepared TFDS datasets live.
-    fields: of a record, which make its document.
-    train: what to train on, in the dataset's own terms ('train[:95%]').
-    validation: what to choose the best checkpoint by.
-    test: what to report.
+      records, one document each; or 'package:NAME', a pinned text. In each file of text: and
+      package:, the first 90 % are for training, the next 5 % for validation, the last 5 % for the
+      test; records are assigned to splits at random.
+    directory: the folder of prepared TFDS datasets.
+    fields: the fields of a record that form its document.
+    train: the split to train on, in the dataset's syntax ('train[:95%]').
+    validation: the split that selects the best checkpoint.
+    test: the split to report.
 
   Raises:
-    UserError: nothing there, nothing in it, no such split, no text, or it cannot be prepared.
+    UserError: the corpus or a split is missing or empty, has no text, or cannot be prepared.
   """
   kind, _, name = corpus.partition(':')
   if kind not in SOURCES or not name:

@@ -1,10 +1,10 @@
-"""Local files as a corpus: one file is one document, of which each split has a part.
+"""Local files as a corpus: one file is one document, and each split has a part of it.
 
-A document is the bytes of its file as they are, CRLF and invalid UTF-8 included, with two
-exceptions: compressed files are decompressed, see files.py, and a UTF-8 byte order mark at the
-start is dropped.
+A document is the unchanged bytes of its file, CRLF and invalid UTF-8 included, with two exceptions:
+compressed files are decompressed (see files.py), and a UTF-8 byte order mark at the start is
+dropped.
 
-A text that is no longer what was hashed is noticed when it is read.
+If a file has changed since it was hashed, reading it raises an error.
 """
 
 import json
@@ -26,7 +26,7 @@ def is_record(line: bytes) -> bool:
     return False
 
 
-# Files that hardly hold text, and what helps; the first kind that fits is warned of.
+# Files that are probably not text: kind -> (check, remedy). The warning is for the first match.
 DOUBTS = {
   'are UTF-16, not UTF-8': (
     lambda path, text: text[:2] in (b'\xff\xfe', b'\xfe\xff'),
@@ -45,21 +45,21 @@ DOUBTS = {
 
 
 class Part(NamedTuple):
-  """Some bytes of a file's text, as it was when the corpus was loaded."""
+  """A range of bytes of a file's text, with the file's version when the corpus was loaded."""
 
   path: pathlib.Path
   start: int
   stop: int
-  version: tuple[int, int]  # the whole file's size, and when it was changed last
+  version: tuple[int, int]  # size and modification time of the file
 
 
 def load(pattern: str, expressions: Mapping[str, str]) -> Corpus:
-  """Opens the files that `pattern` matches; `expressions` says what each split is.
+  """Opens the files that `pattern` matches; `expressions` maps each split to one of `SPLITS`.
 
-  Warns of files that hardly hold text, in one line for each kind of `DOUBTS`.
+  Warns about files that are probably not text, in one line for each kind of `DOUBTS`.
 
   Raises:
-    UserError: none matches, one cannot be read, or there is no such split.
+    UserError: no file matches, a file cannot be read, or a split does not exist.
   """
   name = f'text:{pattern}'
   check_splits(name, expressions)
@@ -103,7 +103,7 @@ def load(pattern: str, expressions: Mapping[str, str]) -> Corpus:
 
 
 def _text(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
-  """What is in a file, and the file's version."""
+  """Returns the text of a file, and the file's version."""
   with files.opened(path) as (file, version):
     content = file.read()
   return files.decompress(path, content).removeprefix(files.BOM), version
@@ -111,9 +111,9 @@ def _text(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
 
 def _read(part: Part) -> bytes:
   text, version = _text(part.path)
-  if version != part.version:  # it is not what the hash says any more
+  if version != part.version:  # the hash no longer describes the text
     raise UserError(
-      f'{part.path} has changed since this run began; with the text that it had, the same '
-      'command goes on; with another text, choose another --workdir'
+      f'{part.path} has changed since this run began; restore the file and rerun the '
+      'command to resume, or choose another --workdir for the new text'
     )
   return text[part.start : part.stop]

@@ -1,10 +1,10 @@
 """Held-out text cut into windows, by two protocols that score the same bytes at every length.
 
-Non-overlapping: windows of L bytes, each read from nothing; all bytes count, so that early ones
-with little context weigh more the shorter L is. Sliding: a window of L moves on by a stride, and
-only its last `stride` bytes count, so that each has at least L - stride bytes of context (Press et
-al. 2021, arXiv 2108.12409, appendix B, discuss the two). A window is one context, with positions
-from 0 to L - 1, and lies in one document; only documents that are shorter than two of the longest
+Non-overlapping: windows of L bytes without context before them. All bytes are scored, so that
+early bytes with little context weigh more at shorter L. Sliding: a window of L bytes advances by a
+stride, and only its last `stride` bytes are scored, each with at least L - stride bytes of context
+(Press et al. 2021, arXiv 2108.12409, appendix B, discuss both). A window is one context, with
+positions from 0 to L - 1, within one document; only documents shorter than two of the longest
 windows are joined.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def non_overlapping(texts: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
-  """Windows of length + 1 tokens that share one, [rows, length + 1], and weights, all 1."""
+  """Returns windows [rows, length + 1]; neighbors share one token. All weights are True."""
   windows = []
   for text in texts:
     rows = (len(text) - 1) // length
@@ -24,9 +24,9 @@ def non_overlapping(texts: list[np.ndarray], length: int) -> tuple[np.ndarray, n
 def sliding(
   texts: list[np.ndarray], length: int, *, stride: int, first: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Windows whose last `stride` targets count, one stride after the other from token `first` on.
+  """Returns `count` windows [count, length + 1], whose last `stride` targets have weight True.
 
-  Of all that the texts have, `count` are taken, evenly spaced.
+  The windows advance by `stride` from token `first` on; `count` of them are taken, evenly spaced.
   """
   ends = slides(texts, stride, first)
   ends = [ends[i] for i in np.linspace(0, len(ends) - 1, count).astype(int)]
@@ -35,7 +35,7 @@ def sliding(
 
 
 def slides(texts: list[np.ndarray], stride: int, first: int) -> list[tuple[int, int]]:
-  """(index of a text, index of the last token in it) of each window that slides."""
+  """Returns (index of the text, index of its last token in the text) of each sliding window."""
   return [
     (index, end) for index, text in enumerate(texts)
     for end in range(first + stride, len(text), stride)

@@ -1,16 +1,16 @@
-"""Zstandard, by the package zstandard (`pip install -e '.[zstd]'`)."""
+"""Zstandard decompression, with the package zstandard (`pip install -e '.[zstd]'`)."""
 
 import zstandard
 
-CHUNK = 2**16  # what follows a frame is copied, so that a whole file would be, for each frame
+CHUNK = 2**16  # bytes after a frame are copied: without chunks, the rest of the file once per frame
 
 
 def decompress(content: bytes) -> bytes:
-  """The text of all frames; the package's own function reads one, and it must state its size.
+  """Returns the text of all frames; the package's own function reads one frame, of stated size.
 
   Raises:
-    zstandard.ZstdError: it is damaged.
-    EOFError: it is truncated.
+    zstandard.ZstdError: the content is corrupt.
+    EOFError: the content is truncated.
   """
   texts, frame = [], zstandard.ZstdDecompressor().decompressobj()
   for start in range(0, len(content), CHUNK):
@@ -21,5 +21,5 @@ def decompress(content: bytes) -> bytes:
       texts.append(frame.decompress(rest))
       rest = frame.unused_data
   if not frame.eof:
-    raise EOFError('it ends within a frame')
+    raise EOFError('the file ends within a frame')
   return b''.join(texts)

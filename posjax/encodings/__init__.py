@@ -1,9 +1,9 @@
-"""Encodings, one file each: rope.py holds the encoding called 'rope', which is found by itself."""
+"""Encodings, one per file: the encoding 'rope' is in rope.py and is found by its file name."""
 
 from posjax.encodings.core.bound import Bound
 from posjax.encodings.core.chain import Chain, name_of, parts_of
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.shelf import arguments, build, find, names, sections_of, unlabelled
+from posjax.encodings.core.registry import arguments, build, find, names, sections_of, unlabelled
 from posjax.encodings.core.tokens import AttentionInput, Pair, Positions, State
 
 __all__ = [

@@ -1,15 +1,15 @@
-"""Abacus: a learned vector for each digit's place in its number, whatever comes before the number.
+"""Abacus: a learned vector for each digit's index in its number, wherever the number stands.
 
 McLeish et al. 2024, "Transformers can do arithmetic with the right embeddings", NeurIPS, arXiv
 2405.17399, section 3.1.
 
   x_t = E[token_t] + W[c_t + k]    if token t is the c_t-th digit of a number, c_t = 1, 2, …
         E[token_t] + W[0]          else                                           W: [R, D]
-  k ~ U{0 .. K} in training, one for all rows of a batch, 0 outside of it
+  k ~ U{0 .. K} in training, one draw for all rows of a batch; k = 0 outside of training
 
-So digits of the same weight share a row, if numbers begin with the least significant digit.
-Positions stay as they are, for whichever encoding comes with it: 'abacus+fire', 'abacus+rope',
-'abacus+nope'. A digit beyond the table shares the last row.
+If numbers begin with the least significant digit, digits of the same weight share a row.
+Abacus leaves positions unchanged for the next encoding in the chain: 'abacus+fire',
+'abacus+rope', 'abacus+nope'. Digits beyond the table share its last row.
 """
 
 import flax
@@ -25,7 +25,7 @@ from posjax.encodings.parts.counting import Digits, check_ids, key, no_digits, p
 
 @flax.struct.dataclass
 class Rows:
-  """k, [1], and what the last token has left."""
+  """The offset k, [1], and the `Digits` after the last token."""
 
   offset: jax.Array
   last: Digits
@@ -43,8 +43,8 @@ class Abacus(Encoding):
     check_ids('digits', self.digits)
     if not 0 <= self.max_offset < self.length - 1:
       raise ValueError(
-        'max_offset must leave a row of the table for a digit: it must lie between 0 and '
-        f'length - 2, {self.length - 2}; it is {self.max_offset}'
+        'max_offset must lie between 0 and '
+        f'length - 2 = {self.length - 2}, to leave a row for digits; it is {self.max_offset}'
       )
 
   def setup(self):

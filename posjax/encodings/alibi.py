@@ -4,13 +4,14 @@ Press et al. 2021, "Train short, test long", ICLR 2022, arXiv 2108.12409, sectio
 
   A_ij = q_i . k_j / sqrt(H) - m_n |i - j|        m_n = 2^(-8n/N),  n = 1 .. N
 
-The paper's causal form has i - j, which is the same where j <= i; the absolute value is the
-symmetric form that encoders use. The bias is not multiplied by 1/sqrt(H). `bias_max` is the 8
-(MPT's alibi_bias_max): a larger one gives gentler slopes, for longer contexts. `factor` multiplies
-all slopes: 1/sqrt(H) is Falcon's form, which scales the bias as it does the content.
+The paper's causal form is i - j, which is equal where j <= i; encoders use the symmetric form
+|i - j|. The bias is not multiplied by 1/sqrt(H). `bias_max` is the 8 (MPT's alibi_bias_max): a
+larger value gives gentler slopes, for longer contexts. `factor` multiplies all slopes: 1/sqrt(H)
+is Falcon's form, which scales the bias like q . k.
 
-`learned` slopes are the exponentials of weights that all layers share and that start at the fixed
-ones, as in x-transformers: 'alike' on both sides, or 'apart', with a row of its own for later keys.
+`learned` slopes, as in x-transformers, are exponentials of weights that all layers share; they
+start at the fixed slopes. 'alike' shares a row of weights between both sides; 'apart' has a second
+row for later keys.
 """
 
 import jax.numpy as jnp
@@ -22,10 +23,10 @@ LEARNED = {'no': 0, 'alike': 1, 'apart': 2}  # rows of weights
 
 
 def slopes(heads, bias_max=8.0):
-  """m_n of each head, [heads], float64.
+  """Returns the slope m_n of each head, [heads], float64.
 
-  If `heads` is no power of two: the slopes of the next lower power c, then every other one of those
-  of 2c, as the authors' code has it.
+  If `heads` is not a power of two: the slopes of the next lower power c, then every other slope
+  of 2c, as in the authors' code.
   """
   c = 2 ** int(np.log2(heads))
   regular = 2.0 ** (-bias_max * np.arange(1, c + 1) / c)

@@ -1,15 +1,15 @@
-"""BiPE: a token's place in its sentence is added to it; attention sees the number of the sentence.
+"""BiPE: adds a vector for a token's index in its sentence; attention sees the sentence's index.
 
 He et al. 2024, "Two stones hit one bird: bilevel positional encoding for better length
 extrapolation", ICML, arXiv 2401.16421, section 3.
 
-  x_t = E[token_t] + W[min(a_t, R - 1)]     a_t: tokens before it in its sentence      W: [R, D]
-  p_t = step g_t                            g_t: sentences that have ended before it
+  x_t = E[token_t] + W[min(a_t, R - 1)]     a_t: tokens before t in its sentence       W: [R, D]
+  p_t = step g_t                            g_t: sentences that ended before t
 
-A sentence, the paper's segment, ends with a separator: in bytes, a full stop or a new line. The
-encoding next to it sees p, and neither a nor the positions that come with the tokens: BiPE-RoPE is
-'bipe+rope', BiPE-ALiBi 'bipe+alibi' with step = 96, as the authors make ALiBi's slopes 96 times as
-steep.
+A sentence (the paper's segment) ends with a separator: for bytes, a full stop or a newline. The
+next encoding in the chain sees only p, neither a nor the positions given with the tokens.
+BiPE-RoPE is 'bipe+rope'. BiPE-ALiBi is 'bipe+alibi' with step = 96, because the authors make
+ALiBi's slopes 96 times as steep.
 """
 
 import flax
@@ -25,7 +25,7 @@ from posjax.encodings.parts.counting import check_ids, count, is_one_of, latest
 
 @flax.struct.dataclass
 class Last:
-  """What the last token has left, [B]: its g and a, whether it is a separator, its segment."""
+  """State after the last token, [B] each: g, a, whether it is a separator, and its segment."""
 
   sentence: jax.Array
   place: jax.Array
@@ -34,7 +34,7 @@ class Last:
 
 
 def bilevel(at, separators, last):
-  """g and a of each token, [B, T] each, and what the last one leaves."""
+  """Returns g and a of each token, [B, T] each, and the `Last` after these tokens."""
   token_BT = at.segment_ids >= 0
   ends_BT = jnp.where(token_BT, is_one_of(separators, at), -1)
   ends_BT = latest(ends_BT, last.separator)
@@ -71,7 +71,7 @@ class Bipe(Encoding):
 
   def positions(self, at, state):
     sentence_BT, _, _ = bilevel(at, self.separators, state)
-    return self.step * sentence_BT[..., None], state  # `embed` counts on
+    return self.step * sentence_BT[..., None], state  # `embed` updates the state
 
   def embed(self, x_BTD, at, state):
     _, place_BT, state = bilevel(at, self.separators, state)

@@ -1,11 +1,12 @@
-"""CABLE: each token makes a bias of its content, and a logit falls with all between.
+"""CABLE: each token computes a bias from its content; a logit falls by all biases in between.
 
 Veisi et al. 2025, "Context-aware Biases for Length Extrapolation", arXiv 2503.08067.
 
   A_ij = q_i . k_j + c_i - c_j        c_t = - sum_{l <= t} softplus(w . x_l + b)
 
-The forgetting Transformer with the other sign of the gate's logit, as log sigmoid(-z) is
--softplus(z), and with its sums. The released code has no 1/sqrt(H) either; `scaled` keeps it.
+This is the forgetting Transformer (fox.py) with the sign of the gate's logit flipped, because
+log sigmoid(-z) = -softplus(z). Like the equation, the released code has no 1/sqrt(H); `scaled`
+keeps it.
 """
 
 import jax

@@ -1,4 +1,4 @@
-"""CAPE: in training positions are shifted, nudged one by one, and stretched.
+"""CAPE: in training, positions are shifted, nudged one by one, and stretched.
 
 Likhomanenko et al. 2021, "CAPE: Encoding relative positions with continuous augmented positional
 embeddings", NeurIPS, arXiv 2106.03143.
@@ -6,11 +6,11 @@ embeddings", NeurIPS, arXiv 2106.03143.
   p'_i = exp(lambda) (p_i + Delta + epsilon_i)
   Delta ~ U(-D, D),  lambda ~ U(-ln m, ln m)  for each sequence     epsilon_i ~ U(-e, e)  for each i
 
-It moves positions only: chain it with an encoding that takes fractions, 'cape+sinusoidal'. Up to
-e = 1/2 tokens keep their order. The rows of a batch draw each for itself. `normalize` takes the
-mean off first, outside of training too, as the paper does for speech. It is that of all tokens that
-may come, (C - 1) / 2: the mean of those so far would move with each token, and the keys in a cache
-would be wrong.
+CAPE only moves positions: chain it with an encoding that accepts fractions, 'cape+sinusoidal'.
+Tokens keep their order up to e = 1/2. Each row of a batch has its own draws. `normalize` first
+subtracts the mean position, also outside of training, as the paper does for speech. This is the
+mean over the capacity C, (C - 1) / 2: a mean over the tokens so far would move with each token and
+make cached keys wrong.
 """
 
 import math
@@ -26,7 +26,7 @@ from posjax.encodings.parts.counting import key
 
 @flax.struct.dataclass
 class Moves:
-  """Of each row, or of all: Delta less the mean, exp(lambda) [B or 1]; epsilon [B or 1, C]."""
+  """Delta minus the mean and exp(lambda), [B or 1] each; epsilon, [B or 1, C]."""
 
   shift: jax.Array
   stretch: jax.Array
@@ -40,13 +40,13 @@ class Cape(Encoding):
   normalize: bool = False
   fractions = True
 
-  # The p-th position has the p-th nudge.
+  # Position p is the index of its nudge.
   whole_positions = property(lambda self: self.local_shift > 0)
   shift_invariant = property(lambda self: self.local_shift == 0)
 
   @property
   def depends_on_capacity(self):
-    return 'their mean position is taken off' if self.normalize else ''
+    return 'their mean position is subtracted' if self.normalize else ''
 
   def check(self, dims):
     if self.global_shift < 0 or self.local_shift < 0:
@@ -55,14 +55,14 @@ class Cape(Encoding):
         f'they are {self.global_shift} and {self.local_shift}'
       )
     if self.max_scale < 1:
-      raise ValueError(f'max_scale must be 1 at least; it is {self.max_scale}')
+      raise ValueError(f'max_scale must be at least 1; it is {self.max_scale}')
 
   def init_state(self, batch, capacity, train, rng):
     mean = (capacity - 1) / 2 if self.normalize else 0.0
     if not train:
       return State(sequence=Moves(jnp.full(1, -mean, 'float32'), jnp.ones(1), jnp.zeros((1, 1))))
     rngs = jax.random.split(key(rng, 'cape'), 3)
-    # Token by token: what the first ones draw is no matter of how many may come.
+    # Tokens first: the draws of the first tokens do not depend on the capacity.
     nudge_CB = uniform(rngs[0], (capacity, batch), self.local_shift)
     shift_B = uniform(rngs[1], (batch,), self.global_shift)
     stretch_B = jnp.exp(uniform(rngs[2], (batch,), math.log(self.max_scale)))
@@ -73,12 +73,12 @@ class Cape(Encoding):
 
 
 def uniform(rng, shape, most):
-  """From -most to most; the same numbers whatever the precision of the positions."""
+  """Draws from -most to most; the draws do not depend on the precision of positions."""
   return jax.random.uniform(rng, shape, jnp.float32, -most, most)
 
 
 def move(pos_BTP, moves):
-  """exp(lambda) (p + Delta + epsilon_p)."""
+  """Returns exp(lambda) (p + Delta + epsilon_p), [B, T, P]."""
   moves = jax.tree.map(lambda x: x.astype(float), moves)
   index_BT = pos_BTP[..., 0].astype(jnp.int32)
   nudge_BT = jnp.take_along_axis(moves.nudge, index_BT, axis=1, mode='clip')

@@ -1,17 +1,17 @@
-"""Complex-order embeddings: each word is a wave of its position, with frequencies of its own.
+"""Complex-order embeddings: each word is a wave of its position, with its own frequencies.
 
 Wang et al. 2020, "Encoding word order in complex embeddings", ICLR, arXiv 1912.12333.
 
   f(w, p)_k = r_wk e^(i (omega_wk p + theta_wk)),  k = 0 .. D/2 - 1
 
-The real form, for a model of real numbers: the first half of a token's embedding x is the real part
-of r e^(i theta) and the second half the imaginary one, and f takes their places. So the table of
-tokens, of width D, holds amplitudes and phases of D/2 complex numbers. The paper's experiments have
-theta = 0, which is a second half of 0, and then f is [r cos(omega p), r sin(omega p)]. Attention is
-that of real numbers, not the authors' |Q K^T| of complex ones.
+This is the form for a real-valued model. The first half of a token's embedding x is the real part
+of r e^(i theta), the second half the imaginary part; f replaces both. So the token table of width D
+holds the amplitudes and phases of D/2 complex numbers. The paper's experiments have theta = 0: the
+second half is then 0, and f is [r cos(omega p), r sin(omega p)]. Attention is real-valued, not the
+authors' |Q K^T| of complex numbers.
 
-Frequencies are learned, and begin alike for all words: omega_wk = base^(-2 floor(k/2) / (D/2)).
-`shared` keeps them alike, a smaller form that the paper has too.
+Frequencies are learned and start equal for all words: omega_wk = base^(-2 floor(k/2) / (D/2)).
+`shared` has one set of frequencies for all words, a smaller form that is also in the paper.
 """
 
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ class ComplexOrder(Encoding):
     if self.base <= 0:
       raise ValueError(f'base must be positive; it is {self.base}')
     if not self.shared and not dims.V:
-      raise ValueError('words have frequencies of their own: it needs a vocabulary, V in dims')
+      raise ValueError('each word has its own frequencies, so it needs a vocabulary: set V in dims')
 
   def setup(self):
     k = np.arange(self.dims.D // 2)
@@ -46,7 +46,7 @@ class ComplexOrder(Encoding):
     if not self.shared:
       if isinstance(at.ids, tuple):
         raise ValueError(
-          'complex_order turns each word by its own frequencies: give Positions(…, ids=…)'
+          'complex_order has frequencies for each word: pass token ids, Positions(…, ids=…)'
         )
       omega = omega[at.ids]
     turned = cos_sin(at.pos[..., 0], omega, omega.dtype)

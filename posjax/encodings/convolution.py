@@ -1,15 +1,15 @@
-"""Convolutional positions: to each token is added what a wide convolution makes of its neighbours.
+"""Convolutional positions: adds the output of a wide convolution of its neighbors to each token.
 
 Baevski et al. 2020, "wav2vec 2.0", NeurIPS, arXiv 2006.11477, section 2.
 
   y_t = x_t + gelu(b + sum_d W_d x_(t + d - before)),  d = 0 .. kernel - 1
   W_d = g_d V_d / |V_d|,  block-diagonal in `groups` blocks
 
-There is no position in it: tokens are told apart by what stands around them, and how far away. The
-published form is centred, before = floor(kernel / 2), so it reads later tokens and is for encoders;
-`causal` has before = kernel - 1, and decodes from the last tokens that it keeps. Tokens of another
-document, padding and what lies beyond the ends count as 0. Padding may stand before a text, but not
-within it. wav2vec 2.0 normalises y (LayerNorm) before its first layer.
+It reads no positions: tokens differ by their neighbors and by the distances to them. The published
+form is centered, before = floor(kernel / 2), so it reads later tokens and is for encoders. `causal`
+has before = kernel - 1 and decodes from the latest tokens, which its state keeps. Tokens of other
+documents, padding, and offsets beyond the ends count as 0. Padding may precede a text, but not
+occur within it. wav2vec 2.0 normalizes y (LayerNorm) before its first layer.
 """
 
 import flax
@@ -24,27 +24,27 @@ from posjax.encodings.core.tokens import State
 
 @flax.struct.dataclass
 class Recent:
-  """The tokens before: their embeddings [B, before, D], and their segments."""
+  """The preceding tokens: embeddings, [B, before, D], and segments, [B, before]."""
 
   x_BRD: jax.Array
   segment_ids: jax.Array
 
 
 def convolve(x_BSD, segment_ids, weight_RHD, before):
-  """sum_d W_d x_(t + d) of tokens in the segment of t + before: [B, T, D] for S = T + kernel - 1.
+  """Sums W_d x_(t + d) over d, in the segment of t + before: [B, T, D] for S = T + kernel - 1.
 
   Args:
-    x_BSD: tokens, with those before and after them.
+    x_BSD: the T tokens, and the tokens before and after them.
     segment_ids: [B, S].
-    weight_RHD: for each of R places, of the H = D / groups channels of each channel's group.
-    before: how many of the places lie before a token.
+    weight_RHD: for each of R offsets, weights of the H = D / groups channels of a channel's group.
+    before: how many of the offsets lie before a token.
   """
   R, H, D = weight_RHD.shape
   B, T = len(x_BSD), x_BSD.shape[1] - R + 1
   own_BT = segment_ids[:, before : before + T]
   weight_RGHC = weight_RHD.reshape(R, H, D // H, H).swapaxes(1, 2)
 
-  # One place after the other: all of them at once would be R times the tokens.
+  # One offset after the other: all offsets together would take R times the memory of the tokens.
   @jax.checkpoint
   def add(y_BTGC, place):
     d, weight_GHC = place
@@ -77,7 +77,7 @@ class Convolution(Encoding):
 
   def check(self, dims):
     if self.kernel < 2:
-      raise ValueError(f'kernel, the tokens that each one sees, is {self.kernel}; 2 is the least')
+      raise ValueError(f'kernel, in tokens, must be at least 2; it is {self.kernel}')
     if self.groups < 1 or dims.D % self.groups:
       raise ValueError(f'groups must divide the width, {dims.D}; it is {self.groups}')
 
@@ -86,7 +86,7 @@ class Convolution(Encoding):
     init = nn.initializers.normal(2 / (self.kernel * self.dims.D) ** 0.5)
     self.direction_RHD = self.weight('direction_RHD', init, **sizes)
     norm = lambda *_: jnp.sqrt(jnp.sum(self.direction_RHD**2, axis=(1, 2)))
-    self.gain_R = self.weight('gain_R', norm, **sizes)  # at the start W is V
+    self.gain_R = self.weight('gain_R', norm, **sizes)  # so that W = V at the start
     self.bias_D = self.weight('bias_D', nn.initializers.zeros)
 
   def init_state(self, batch, capacity, train, rng):

@@ -1,4 +1,4 @@
-"""CoPE: a key's position is how many tokens between it and the query open the query's gate.
+"""CoPE: a key's position counts the tokens from key to query that open the query's gate.
 
 Golovneva et al. 2024, arXiv 2405.18719, equations 3 to 6.
 
@@ -6,8 +6,8 @@ Golovneva et al. 2024, arXiv 2405.18719, equations 3 to 6.
   A_ij = (q_i . k_j + (1 - f) z_i[n] + f z_i[n + 1]) / sqrt(H)
   z_i[n] = q_i . e_n,  n = floor(p_ij),  f = p_ij - n
 
-The sum runs over the keys that the query sees, nearest first: what has been counted in the blocks
-visited so far is carried. x-transformers leaves the interpolated term unscaled: `scaled=False`.
+The sum runs over the keys that the query sees, nearest first; the carry holds the sum over the
+blocks visited so far. x-transformers does not scale the interpolated term: `scaled=False`.
 """
 
 import jax
@@ -20,7 +20,7 @@ from posjax.encodings.core.encoding import Encoding
 
 
 def interpolate(z_BNTR, p_BNTS):
-  """z at the fractional positions p, each query's own: [B, N, T, S]."""
+  """Interpolates each query's z at its fractional positions p: [B, N, T, S]."""
   rows = z_BNTR.shape[-1]
   low = lax.stop_gradient(jnp.floor(p_BNTS))
   n = low.astype(jnp.int32)
@@ -38,7 +38,7 @@ class Cope(Encoding):
 
   def check(self, dims):
     if self.rows < 2:
-      raise ValueError(f'rows must be 2 at least; it is {self.rows}')
+      raise ValueError(f'rows must be at least 2; it is {self.rows}')
 
   def setup(self):
     self.table_LHR = self.weight('table_LHR', nn.initializers.zeros, R=self.rows)

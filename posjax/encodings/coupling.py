@@ -1,19 +1,18 @@
-"""Position coupling: the digits of a sum that have the same weight stand at the same position.
+"""Position coupling: digits of the same weight in a sum share a position.
 
 Cho et al. 2024, "Position coupling: improving length generalization of arithmetic Transformers
-using task structure", NeurIPS, arXiv 2405.20671, in its form for sums of which all numbers begin
-with the least significant digit (`reverse_input` and `reverse_output` of the released code).
+using task structure", NeurIPS, arXiv 2405.20671, in its form for sums whose numbers all begin with
+the least significant digit (`reverse_input` and `reverse_output` of the released code).
 
   p_t = s + c_t    if token t is the c_t-th digit of a number, c_t = 1, 2, …
         s          if it is '+' or '='
         0          if it is neither
-  s ~ U{1 .. starts} in training, one for each sequence, 1 outside of it
+  s ~ U{1 .. starts} in training, one draw per sequence; s = 1 outside of training
 
-In the paper's main form the operands begin with the most significant digit. Then only a number's
-last digit tells where its first one stands, and nothing here looks ahead: for that form, give
-positions with the tokens, `Positions.pos`, without this encoding. Here positions that come with the
-tokens are not read. Chain it with an encoding that reads its own: the paper's is
-'coupling+learned'.
+In the paper's main form, operands begin with the most significant digit. The position of a number's
+first digit then depends on where the number ends, and this encoding does not look ahead. For that
+form, pass positions with the tokens, `Positions.pos`, and omit this encoding, which ignores them.
+Chain it with an encoding that reads positions: the paper's is 'coupling+learned'.
 """
 
 import flax
@@ -27,7 +26,7 @@ from posjax.encodings.parts.counting import Digits, check_ids, is_one_of, key, n
 
 @flax.struct.dataclass
 class Sums:
-  """s of each row or of all, [B or 1], and what the last token has left."""
+  """The start s, [B or 1], and the `Digits` after the last token."""
 
   start: jax.Array
   last: Digits
@@ -42,10 +41,10 @@ class Coupling(Encoding):
     check_ids('digits', self.digits)
     check_ids('operators', self.operators)
     if self.starts < 1:
-      raise ValueError(f'starts, how many to draw from, must be positive; it is {self.starts}')
+      raise ValueError(f'starts, the number of starts, must be positive; it is {self.starts}')
 
   def farthest(self, last, train):
-    """That of the last digit, if all tokens are one number."""
+    """Returns the position of the last digit if all tokens form one number."""
     return (self.starts if train else 1) + last + 1
 
   def init_state(self, batch, capacity, train, rng):

@@ -1,16 +1,15 @@
-"""DAPE: a small network over the heads refines a bias by what the logits are.
+"""DAPE: a small network over the heads refines a bias, given the logits.
 
-Zheng et al. 2024, NeurIPS, arXiv 2405.14722, section 3.2. At each pair i, j, with A the logits and
-B a static bias of all heads:
+Zheng et al. 2024, NeurIPS, arXiv 2405.14722, section 3.2. For each pair i, j, A holds the logits
+and B a static bias, of all heads:
 
   logits = A + B + f([A; B])      f(z) = W_2 leaky_relu(W_1 z + b_1) + b_2,  2N -> width -> N
 
-W_1 stands here as its halves, for A and for B. Each layer has its own network; B is one of ALiBi,
-KERPLE and FIRE, with `arguments` of its own, and all layers share its weights (in the authors' port
-each layer has its own). All heads of a pair are needed at once: under tensor parallelism they are
-gathered.
+The code stores W_1 as two halves, for A and for B. Each layer has its own network. B is ALiBi,
+KERPLE or FIRE, with `arguments`; all layers share its weights (in the authors' port, each layer has
+its own). The network needs all heads of a pair: tensor parallelism gathers them.
 
-A logit of -infinity, as hard_alibi before this in a chain has, stays one; the network reads 0.
+A logit of -infinity, as from hard_alibi earlier in a chain, stays -infinity; the network reads 0.
 """
 
 import jax
@@ -32,14 +31,14 @@ class Dape(Encoding):
   width: int = 32
   arguments: FrozenDict = FrozenDict()
   all_heads = True
-  tile = 0.5, 0.5  # more hidden numbers than of 64 x 64 pairs are more than a core's cache holds
+  tile = 0.5, 0.5  # hidden values of more than 64 x 64 pairs do not fit a core's cache
   inert = ('output_bias_LN',)  # the same for all keys of a query
   shift_invariant = property(lambda self: BASES[self.base].shift_invariant)
   causal_only = property(lambda self: BASES[self.base].causal_only)
   linear_beyond = property(lambda self: BASES[self.base].linear_beyond)
 
   def __post_init__(self):
-    # A plain dictionary would leave the module without a hash.
+    # A plain dictionary would make the module unhashable.
     object.__setattr__(self, 'arguments', FrozenDict(self.arguments))
     super().__post_init__()
 
@@ -57,7 +56,7 @@ class Dape(Encoding):
         raise ValueError(f'arguments: {key} must be of type {expected.__name__}; it is {value!r}')
     BASES[self.base](**self.arguments, parent=None).check(dims)
     if self.arguments.get('kernel') == 'weighted':
-      raise ValueError("arguments: kernel 'weighted' is more than a bias, it weighs scores too")
+      raise ValueError("arguments: kernel 'weighted' is more than a bias: it also scales logits")
 
   def setup(self):
     self.static = BASES[self.base](**self.arguments, dims=self.dims)
@@ -79,20 +78,20 @@ class Dape(Encoding):
 
   def score(self, s_BNTS, pair, carry):
     B, N, T, S = s_BNTS.shape
-    # Pairs in one row, and the weights first: the products find all as they want it.
+    # Pairs in one axis, weights on the left: the products need no transpose of the pairs.
     s_NP, bias_NP = (
       jnp.broadcast_to(x, s_BNTS.shape).swapaxes(0, 1).reshape(N, -1) for x in (s_BNTS, pair.bias)
     )
     product = lambda w_NR, x_NP: w_NR.astype(s_NP.dtype).T @ x_NP
     finite_NP = jnp.where(s_NP == -jnp.inf, 0, s_NP)
-    both = jnp.concatenate([self.scores_LNR, self.biases_LNR])  # one product takes less than two
+    both = jnp.concatenate([self.scores_LNR, self.biases_LNR])  # one product is faster than two
     z_RP = product(both, jnp.concatenate([finite_NP, bias_NP]))
     h_RP = jax.nn.leaky_relu(z_RP + self.hidden_bias_LR[:, None])
     f_NP = product(self.output_LRN, h_RP) + self.output_bias_LN[:, None]
     return (s_NP + bias_NP + f_NP).reshape(N, B, T, S).swapaxes(0, 1), carry
 
   def weights(self):
-    self.static.weights()  # makes them: they are part of these
+    self.static.weights()  # creates them: they are part of these weights
     return super().weights()
 
 

@@ -1,18 +1,18 @@
-"""DeBERTa: content meets relative positions on either side, each through weights of its own.
+"""DeBERTa: products of content and relative positions in both directions, with separate weights.
 
 He et al. 2021, ICLR, arXiv 2006.03654, section 3.1; buckets: He et al. 2021, arXiv 2111.09543.
 
   A_ij = (q_i . k_j + q_i . Kr_d + k_j . Qr_d) / sqrt(3 H)         d = clip(i - j + k, 0, 2k - 1)
   Kr = P W_K,  Qr = P W_Q + b          P: [2k, D], one for all layers
 
-The second term is c2p, content to position, the third p2c; with one of them 3 becomes 2. The paper
-has d(j, i) in the third, the released code, and so its checkpoints, d(i, j): see `mirrored`.
-Version 1 has k = max_distance. Version 2 has k = `buckets`, into which i - j is put first: up to
-k/2 each distance has its own, and beyond they widen.
+The second term is c2p (content to position), the third p2c; with only one of these, 3 becomes 2. In
+the third term the paper has d(j, i) (`mirrored`); the released code, and so its checkpoints, have
+d(i, j). Version 1 has k = max_distance. Version 2 has k = `buckets` and first maps i - j to a
+bucket: one bucket per distance up to k/2, wider buckets beyond.
 
-W_K and W_Q are a layer's own. Where version 2 takes the layer's key and query projections for them
-(share_att_key), its checkpoints have these numbers twice here; where it normalises P, P is what
-comes of it. A bias of Kr would be the same for all keys of a query.
+Each layer has its own W_K and W_Q. Where version 2 reuses the layer's key and query projections
+(share_att_key), its checkpoints hold these weights twice here. Where version 2 normalizes P, P here
+is the normalized table. Kr has no bias, which would add the same to all keys of a query.
 """
 
 import flax
@@ -31,7 +31,7 @@ TERMS = ('c2p', 'p2c', 'c2p+p2c')
 
 @flax.struct.dataclass
 class Tables:
-  """Kr [1, R, K, H] and Qr [1, R, N, H], scaled: what queries and keys meet in a block of keys."""
+  """Kr [1, R, K, H] and Qr [1, R, N, H] for a block of keys; Qr is multiplied by the scale."""
 
   keys: jax.Array | None
   queries: jax.Array | None
@@ -43,7 +43,7 @@ class Deberta(Encoding):
   terms: str = 'c2p+p2c'
   mirrored: bool = False
   whole_positions = True
-  linear_beyond = property(lambda self: self.max_distance)  # constant
+  linear_beyond = property(lambda self: self.max_distance)  # constant beyond
 
   def check(self, dims):
     if self.terms not in TERMS:
@@ -52,7 +52,7 @@ class Deberta(Encoding):
       raise ValueError(f'buckets must be even, or 0 for none; it is {self.buckets}')
     if self.max_distance < self.buckets // 2 + 2:
       raise ValueError(
-        f'max_distance must be {self.buckets // 2 + 2} at least, for {self.buckets} buckets; '
+        f'max_distance must be at least {self.buckets // 2 + 2} for {self.buckets} buckets; '
         f'it is {self.max_distance}'
       )
 
@@ -67,13 +67,13 @@ class Deberta(Encoding):
 
   @property
   def _group_heads(self):
-    """1 / sqrt(3), or 1 / sqrt(2): the part of the scale of all terms that is not 1 / sqrt(H)."""
+    """Returns 1 / sqrt(3) or 1 / sqrt(2): the scale of all terms without its 1 / sqrt(H)."""
     return (2 + self.terms.count('+')) ** -0.5
 
   def query(self, q):
     return q.replace(h=self._group_heads * q.h)
 
-  # Not for each pair of blocks: there may be more rows than keys in one.
+  # Not once per pair of blocks: the table may have more rows than a block has keys.
   def key_block(self, k):
     dtype, keys, queries = at_least_float32(k.h), None, None
     if 'c2p' in self.terms:
@@ -121,7 +121,7 @@ def project(table_RD, weight_DNH, dtype):
 
 
 def rows(max_distance, buckets=0):
-  """d for the distances from -max_distance to max_distance, beyond which it stays."""
+  """Returns d for the distances from -max_distance to max_distance; beyond, d is constant."""
   r, k = np.arange(-max_distance, max_distance + 1), max_distance
   if buckets:
     r, k = bucket(r, buckets, max_distance), buckets
@@ -129,10 +129,10 @@ def rows(max_distance, buckets=0):
 
 
 def bucket(distance, buckets, max_distance):
-  """The bucket of each whole distance, negative for negative ones; the authors' rule.
+  """Returns the bucket of each integer distance, with its sign, by the authors' rule.
 
-  Made in float64 before anything runs: a logarithm that is off in its last place could move a
-  distance on the edge of a bucket into the next one.
+  Computed in float64 at trace time: a rounding error of the logarithm could move a distance at the
+  edge of a bucket into the next bucket.
   """
   half, size = buckets // 2, np.abs(distance)
   share = np.log(np.maximum(size, half) / half) / np.log((max_distance - 1) / half)

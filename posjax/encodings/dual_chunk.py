@@ -1,16 +1,16 @@
-"""Dual Chunk Attention: positions within chunks, so that no distance is beyond those of training.
+"""Dual Chunk Attention: positions within chunks, so that no distance exceeds those of training.
 
 An et al. 2024, "Training-Free Long-Context Scaling of Large Language Models", ICML,
 arXiv 2402.17463, section 3, as in the authors' code.
 
   A_ij = q_i^T R(j mod c - x_ij) k_j / sqrt(H)        c = chunk - window
   x_ij = i mod c                     if j is in the same chunk of c tokens
-         min(i mod c + c, chunk)     if in the one before it: near keys keep their distance
-         min(2c - 1, chunk)          if in any earlier one
+         min(i mod c + c, chunk)     if j is in the chunk before: near keys keep their distance
+         min(2c - 1, chunk)          if j is in any earlier chunk
 
-With R of rope.py. The paper has a chunk of 3/4 of the trained length and a window of 1/8. For
-models that were trained with RoPE, unchanged. Its tables are of this form; the factor on cosines
-and sines that the code also has, of the length of its tables, is not here.
+R is as in rope.py. The paper has a chunk of 3/4 of the trained length and a window of 1/8. Models
+that were trained with RoPE need no changes. The tables of the paper are of this form. The code also
+has a factor on cosines and sines, by the length of its cosine tables; this factor is omitted here.
 """
 
 import jax.numpy as jnp

@@ -1,13 +1,13 @@
-"""FIRE: a small network of the distance, which is a share of the query's position.
+"""FIRE: a small network of the distance, relative to the query's position.
 
 Li et al. 2024, "Functional Interpolation for Relative Positions", ICLR, arXiv 2310.04418.
 
   A_ij = q_i . k_j / sqrt(H) + f_n(psi(i - j) / psi(max(L, i)))
   psi(x) = ln(1 + |c x|)      f(x) = W_2 relu(w_1 x + b_1) + b_2
 
-The denominator has 1e-6 more, as released. c and L = |multiplier| length are learned, so that short
-sequences need not fill the whole range. Each layer has its own network, or all share one (FIRE-S).
-Causal: a later key would have a share above 1.
+As in the released code, 1e-6 is added to the denominator. c and L = |multiplier| length are
+learned, so that short sequences need not fill the entire range. Each layer has its own network, or
+all layers share one (FIRE-S). It is causal only: the ratio of a later key could exceed 1.
 """
 
 import jax
@@ -21,17 +21,17 @@ from posjax.encodings.parts.initializers import torch_linear
 
 
 def share(distance, pos, c, least):
-  """psi(distance) / psi(max(least, pos)), below 1 where no key is later than its query."""
+  """Returns psi(distance) / psi(max(least, pos)), below 1 if no key is later than its query."""
   psi = lambda x: jnp.log1p(jnp.abs(c * x))
   return psi(distance) / (psi(jnp.maximum(least, pos)) + 1e-6)
 
 
 @jax.custom_vjp
 def network(x_P, w_R, b_R, out_RN):
-  """sum_r out_rn relu(w_r x + b_r), [N, P].
+  """Returns sum_r out_rn relu(w_r x + b_r), [N, P].
 
-  In a block of pairs x has a narrow range, over which most units are on or off: those that are on
-  add up to one line. Only the others, which cross 0 within the range, are evaluated pair by pair.
+  In a block of pairs, x has a narrow range, so most units are on or off for all x. The units that
+  are on sum to one linear function. Only units that cross 0 in the range are evaluated per pair.
   """
   on_R, some, crossing = units(x_P, w_R, b_R)
   slope_N, offset_N = (w_R * on_R) @ out_RN, (b_R * on_R) @ out_RN
@@ -44,7 +44,7 @@ def network(x_P, w_R, b_R, out_RN):
 
 
 def units(x_P, w_R, b_R):
-  """Which units are on for all x; how many cross 0; and the units, those that cross first."""
+  """Returns which units are on for all x, how many cross 0, and all indices, crossing first."""
   low, high = (w_R * x + b_R for x in (jnp.min(x_P), jnp.max(x_P)))
   crosses_R = (low > 0) != (high > 0)
   return (low > 0) & (high > 0), jnp.sum(crosses_R), jnp.argsort(~crosses_R)

@@ -1,4 +1,4 @@
-"""FLOATER: positions are the path of a learned dynamical system, added to queries, keys and values.
+"""FLOATER: adds the path of a learned dynamical system to queries, keys and values.
 
 Liu et al. 2020, "Learning to encode position for Transformer with continuous dynamical model",
 ICML, arXiv 2003.09229.
@@ -6,11 +6,11 @@ ICML, arXiv 2003.09229.
   dp/dt = f(t, p) = W_2 [relu(W_1 [p, t] + b_1), t] + b_2
   q_i = W_q x_i + p_q(i dt)    k_i = W_k x_i + p_k(i dt)    v_i = W_v x_i + p_v(i dt)
 
-All paths share f; those of q, k and v begin at a p(0) of their own in each layer. Each layer and
-call integrates them again, by the classic Runge-Kutta method, in `substeps` steps per position. The
-released code does so in one of 400 updates, and adds what it has kept in the others, without its
-gradient. It keeps the sinusoids at the input too, 'sinusoidal+floater' here, and starts from a
-trained Transformer. Key heads that are fewer than the queries' take the first channels of a path.
+All paths share f; the paths of q, k and v have their own p(0) in each layer. Each layer integrates
+them again in each call, by the classic Runge-Kutta method with `substeps` steps per position. The
+released code integrates in one of 400 updates; in the others it adds the cached paths, without
+their gradient. It also keeps the sinusoids at the input ('sinusoidal+floater' here) and starts from
+a trained Transformer. If key heads are fewer than query heads, they use a path's first channels.
 """
 
 import jax
@@ -23,12 +23,12 @@ from posjax.encodings.core.encoding import Encoding
 
 
 def layer(x, t, w_RH, b_H):
-  """[x, t] W + b."""
+  """Returns [x, t] W + b."""
   return x @ w_RH[:-1] + t * w_RH[-1] + b_H
 
 
 def integrate(f, start, steps, h):
-  """p(0), p(h), …, `steps` of them in all, of dp/dt = f(p, t) from p(0) = `start` on."""
+  """Returns p(0), p(h), …, `steps` values in all, of dp/dt = f(p, t) with p(0) = `start`."""
 
   @jax.checkpoint
   def step(p, t):
@@ -42,14 +42,14 @@ def integrate(f, start, steps, h):
 
 
 def add(h_BTNH, path_BTR):
-  """Each head with its channels of the path."""
+  """Adds to each head its channels of the path."""
   path_BTNH = path_BTR.reshape(*path_BTR.shape[:2], -1, h_BTNH.shape[-1])
   h = h_BTNH.astype(path_BTR.dtype) + path_BTNH[:, :, : h_BTNH.shape[2]]
   return h.astype(h_BTNH.dtype)
 
 
 class Floater(Encoding):
-  """No position from `length` on is reached; who calls must not ask for one (see `limit`)."""
+  """Paths reach `length` - 1; callers must not ask for later positions (see `limit`)."""
 
   length: int = 256
   dt: float = 0.01
@@ -67,11 +67,11 @@ class Floater(Encoding):
         f'length and substeps must be positive; they are {self.length} and {self.substeps}'
       )
     if self.dt <= 0:
-      raise ValueError(f'dt, the time from one position to the next, must be positive: {self.dt}')
+      raise ValueError(f'dt, the time between positions, must be positive; it is {self.dt}')
 
   def setup(self):
     width = self.dims.N * self.dims.H
-    # Xavier's for matrices [d, d + 1], and for starts that are one array [3, L, d], as released.
+    # As released: Xavier for matrices [d, d + 1], and for the starts as one array [3, L, d].
     normal = nn.initializers.normal((2 / (2 * width + 1)) ** 0.5)
     bound = (6 / ((3 + max(self.dims.L, 1)) * width)) ** 0.5
     uniform = lambda rng, shape, dtype: jax.random.uniform(rng, shape, dtype, -bound, bound)
@@ -81,7 +81,7 @@ class Floater(Encoding):
     self.start_LPH = weight('start_LPH', uniform)
 
   def features(self, x_BTD, at, state):
-    """What is added to q, k and v: three, [B or 1, T, N H] each."""
+    """Returns the paths to add to q, k and v: three arrays, [B or 1, T, N H] each."""
     cast = lambda w: w.astype(at_least_float32(x_BTD))
     first, second, start_PH = jax.tree.map(cast, (self.first, self.second, self.start_LPH))
     f = lambda p, t: layer(nn.relu(layer(p, t, *first)), t, *second)

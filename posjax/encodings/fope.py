@@ -1,17 +1,17 @@
-"""FoPE: a plane turns by a Fourier series of the position rather than by one frequency.
+"""FoPE: rotates a plane by a Fourier series of the position instead of one frequency.
 
 Hua et al. 2024, ICML 2025, arXiv 2412.17739, as in the authors' code.
 
   x' = x cos_c(p) - y sin_c(p),   y' = y cos_c(p) + x sin_c(p)        (x, y): channels c, c + H/2
   cos_c(p) = sum_r A_rc cos(p theta_r)    sin_c(p) = sum_r B_rc sin(p theta_r)    c < C
-  theta_r = base^(-2r/H), those only that turn once within the trained length: theta_r >= 2 pi / L
+  theta_r = base^(-2r/H), if one turn fits within the trained length: theta_r >= 2 pi / L
   A, B = identity, in strides of ceil(R/C) rows, + N(0, sigma^2 2 / (C (R + K)))
 
-R frequencies are left, and C = min(R, H/4): half of the planes at most. The others have
-cos = sin = 1 in the code, a fixed turn by 45 degrees and sqrt(2) times as long, so that they count
-twice; the text has them as they are. A and B belong to a key head and are not trained; they are
-drawn from `seed`, once for all layers. It depends on the distance only as far as A and B are the
-identity.
+R frequencies remain, and C = min(R, H/4): at most half of the planes have a series. In the code,
+the other planes have cos = sin = 1: a fixed rotation by 45 degrees that makes vectors sqrt(2) times
+as long, so that these planes count twice in q . k. The paper's text leaves them unchanged. Each key
+head has its own A and B, which are not trained; they are drawn from `seed`, once for all layers.
+Logits depend on the distance alone only as far as A and B are the identity.
 """
 
 import math
@@ -47,7 +47,7 @@ class Fope(Encoding):
         f'{self.base}, {self.sigma} and {self.seed}'
       )
     if self.length < 7:
-      raise ValueError(f'length is {self.length}: no frequency turns once in fewer than 7 tokens')
+      raise ValueError(f'length must be at least 7, for one full turn; it is {self.length}')
 
   def position_features(self, at, dtype):
     theta = kept(frequencies(self.dims.H, self.base), self.length)
@@ -68,13 +68,13 @@ class Fope(Encoding):
 
 
 def kept(theta, length):
-  """The frequencies that turn once at least within `length`."""
+  """Returns the frequencies that complete at least one turn within `length`."""
   return theta[theta >= 2 * math.pi / length]
 
 
 def coefficients(heads, frequencies, planes, sigma, seed):
-  """A and B, [heads, frequencies, planes] each, float64."""
-  # Xavier's deviation of an array in three dimensions, as torch counts its fans.
+  """Returns A and B, [heads, frequencies, planes] each, float64."""
+  # Xavier's standard deviation for a three-dimensional array, with fans as in PyTorch.
   deviation = sigma * math.sqrt(2 / (planes * (frequencies + heads)))
   stride = -(-frequencies // planes)
   identity = np.arange(frequencies)[:, None] == stride * np.arange(planes)
@@ -83,11 +83,11 @@ def coefficients(heads, frequencies, planes, sigma, seed):
 
 
 def series(pos_BT, theta, both, planes, rest, dtype):
-  """cos_c(p) and sin_c(p) of each key head, for all planes: [B, T, K, planes] each."""
+  """Returns cos_c(p) and sin_c(p) of each key head, for all planes: [B, T, K, planes] each."""
   made = []
   for wave, a, fill in zip(cos_sin(pos_BT, theta, dtype), both, RESTS[rest], strict=True):
     a_KRC = jnp.asarray(a, dtype)
-    # In full precision: accelerators would round waves and coefficients to bfloat16.
+    # In full precision: accelerators would round both operands to bfloat16.
     x_BTKC = jnp.einsum('BTR,KRC->BTKC', wave, a_KRC, precision=jax.lax.Precision.HIGHEST)
     padding = [(0, 0)] * 3 + [(0, planes - a.shape[-1])]
     made.append(jnp.pad(x_BTKC, padding, constant_values=fill))

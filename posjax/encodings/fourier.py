@@ -1,14 +1,14 @@
-"""Learned Fourier features: a network of sines and cosines whose frequencies are learned too.
+"""Learned Fourier features: a network of sines and cosines with learned frequencies.
 
 Li et al. 2021, "Learnable Fourier features for multi-dimensional spatial positional encoding",
-NeurIPS, arXiv 2106.02795, algorithm 1, here with the one axis that text has.
+NeurIPS, arXiv 2106.02795, algorithm 1, here for the single axis of text.
 
   r_p = [cos(p w), sin(p w)] / sqrt(|F|)        w: |F|/2 frequencies, N(0, gamma^-2) at the start
   PE_p = gelu(r_p W_1 + b_1) W_2 + b_2          added to the token embeddings
 
 At the start r_p . r_s is about exp(-(p - s)^2 / (2 gamma^2)) / 2: gamma is the distance, in tokens,
-at which positions cease to be alike. Public ports take gamma^-2 for the standard deviation, and not
-for the variance as here: theirs is this with the square of their gamma.
+beyond which positions are no longer similar. Public ports use gamma^-2 as the standard deviation,
+not as the variance as here: set gamma here to the square of their gamma.
 """
 
 import jax
@@ -28,7 +28,7 @@ class Fourier(Encoding):
 
   def check(self, dims):
     if self.size < 2 or self.size % 2:
-      raise ValueError(f'size, of cosines and sines, must be even and positive; it is {self.size}')
+      raise ValueError(f'size, cosines plus sines, must be even and positive; it is {self.size}')
     if self.hidden < 1:
       raise ValueError(f'hidden, the width of the network, must be positive; it is {self.hidden}')
     if self.gamma <= 0:

@@ -1,12 +1,12 @@
-"""The forgetting Transformer: a gate for each token and head, and a logit falls with all between.
+"""The forgetting Transformer: a gate per token and head; a logit falls by all gates in between.
 
 Lin et al. 2025, ICLR, arXiv 2503.02130, equations 2 to 4.
 
   A_ij = q_i . k_j / sqrt(H) + sum_{l = j+1 .. i} log f_l        f_t = sigmoid(w_f . x_t + b_f)
 
-ALiBi is a gate that is constant; a gate of 1 is no encoding. The sum runs over the keys that the
-query sees, nearest first: c, the sum over the blocks that were visited, is carried from block to
-block, so that no sum is ever over more than a block and float32 loses nothing at any length.
+A constant gate is ALiBi; a gate of 1 is no encoding. The sum runs over the keys that the query
+sees, nearest first. The carry c is the sum over the blocks visited so far, so each new sum covers
+at most one block, and float32 loses no precision at any length.
 """
 
 import flax
@@ -34,7 +34,7 @@ class Fox(Encoding):
     return jax.nn.log_sigmoid(self.logits(x_BTD)), state
 
   def logits(self, x_BTD):
-    """What the tokens' gates are made of, [B, T, N]."""
+    """Returns the logits of the tokens' gates, [B, T, N]."""
     gate_BTN = jnp.einsum(
       'BTD,DN->BTN', x_BTD, self.gate_LDN.astype(x_BTD.dtype),
       preferred_element_type=at_least_float32(x_BTD),
@@ -50,7 +50,7 @@ class Fox(Encoding):
     return zero_carry(q)
 
   def score(self, s_BNTS, pair, carry):
-    """Only blocks that the mask cuts anyhow need a sum for each pair; in others the ends have."""
+    """Adds sums of log f: one per pair only if the mask is irregular, otherwise one per token."""
     T, S = s_BNTS.shape[2:]
     if T != S:
       return lax.cond(pair.fully_visible, _whole, _cut, s_BNTS, pair, carry)
@@ -61,7 +61,7 @@ class Fox(Encoding):
 
 @flax.struct.dataclass
 class Sums:
-  """log f of each key of a block, and its sums up to and with each key, and after it: [B, N, S]."""
+  """log f of each key of a block; its sums up to and including each key, and after: [B, N, S]."""
 
   own: jax.Array
   upto: jax.Array
@@ -75,7 +75,7 @@ def _whole(s_BNTS, pair, c_BNT):
 
 
 def _triangle(s_BNTS, pair, c_BNT):
-  """Each token sees itself and those before it."""
+  """Adds the sums where each token sees itself and all tokens before it."""
   upto_BNS = pair.k.features.upto
   c_BNT = c_BNT + upto_BNS
   return s_BNTS + c_BNT[..., None] - upto_BNS[:, :, None], c_BNT

@@ -1,4 +1,4 @@
-"""Hard ALiBi: the first heads see a few of the latest tokens alone, each head one more.
+"""Hard ALiBi: the first heads see only a few of the latest tokens, each head one more.
 
 Jelassi et al. 2024, "Repeat After Me: Transformers are Better than State Space Models at Copying",
 ICML, arXiv 2402.01032.
@@ -6,10 +6,10 @@ ICML, arXiv 2402.01032.
   head n = 0 .. windowed - 1:   A_ij = q_i . k_j / sqrt(H) if 0 <= i - j <= n, else -infinity
   the other heads:              A_ij = q_i . k_j / sqrt(H)
 
-Head 0 sees the token itself; the heads after the windowed ones know no positions. The authors' code
-has windows in 8 heads of 12; here it is 2, which small models have, unless one says more. A key out
-of a head's window is as one that is masked, -infinity and not a large number: a query that finds
-none of its keys within, which only happens where its own token is not among them, gathers nothing.
+Head 0 sees only the token itself; the heads after the windowed heads use no positions. The authors'
+code has windows in 8 of 12 heads; the default here is 2, as small models have few heads. A key
+outside a head's window is masked: its logit is -infinity, not a large negative number. A query
+without keys in the window, possible only if its own token is not among the keys, has output 0.
 """
 
 import jax.numpy as jnp

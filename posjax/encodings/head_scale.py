@@ -1,12 +1,12 @@
-"""HeadScale: the logits of each head of each layer are multiplied by a learned number.
+"""HeadScale: multiplies the logits of each head of each layer by a learned scalar.
 
 Wang et al. 2024, "Length Generalization of Causal Transformers without Position Encoding",
 arXiv 2404.12224.
 
   A_ij = s_n q_i . k_j / sqrt(H)
 
-The paper trains the s_n alone, of a NoPE model at a longer length than its own; one number for all
-is 'uniform' in temperature.py.
+The paper trains only the s_n, of a NoPE model at more than its trained length. A single scalar for
+all heads is 'uniform' in temperature.py.
 """
 
 from flax import linen as nn

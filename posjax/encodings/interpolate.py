@@ -1,12 +1,12 @@
-"""Position interpolation: a longer text is squeezed into the positions that were trained.
+"""Position interpolation: compresses the positions of a longer text into the trained range.
 
 Chen et al. 2023, "Extending context window of large language models via positional interpolation",
 arXiv 2306.15595, equation 4.
 
-  p -> p L / L'        factor = L' / L, of the lengths wanted and trained
+  p -> p L / L'        factor = L' / L, wanted length over trained length
 
-It moves positions only: chain it with one that takes fractions. 'interpolate+rope' is the linear
-scaling of RoPE, frequencies theta / factor; scaling these, too, scales twice.
+It only moves positions: chain it with an encoding that accepts fractions. 'interpolate+rope' is the
+linear scaling of RoPE, frequencies theta / factor; a `scaling` of RoPE would scale again.
 """
 
 from posjax.encodings.core.encoding import Encoding

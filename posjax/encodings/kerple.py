@@ -1,7 +1,7 @@
-"""KERPLE: a bias that falls with a learned kernel of the distance, per head.
+"""KERPLE: a bias per head that decreases with the distance, by a learned kernel.
 
-Chi et al. 2022, NeurIPS, arXiv 2205.09921, equations 2 and 3 and the variants of its table 5; the
-bias is added after the scale, as in the released code.
+Chi et al. 2022, NeurIPS, arXiv 2205.09921, equations 2 and 3 and the variants of table 5. The bias
+is added to the scaled logits, as in the released code.
 
   A_ij = q_i . k_j / sqrt(H) + b_n(i - j)
   'log':       b = -r1 ln(1 + r2 |i - j|)        r1, r2 > 0
@@ -9,9 +9,9 @@ bias is added after the scale, as in the released code.
   'log3':      b = -r1 ln(1 + r2 |i - j|^r3)     r1, r2 > 0, 0 < r3 < 2
   'weighted':  as 'power', and q_i . k_j is multiplied by exp(-r3 |i - j|^r4), r3 > 0, 0 < r4 < 2
 
-The released code clips the parameters after each step; here they are softplus (of an exponent: 2
-sigmoid) of the weights, so that none is ever stuck at a bound. Those of a head are shared by all
-layers.
+The released code clips the parameters after each step. Here each parameter is the softplus of a
+weight (2 sigmoid for an exponent), so no parameter gets stuck at a bound. All layers share the
+parameters of a head.
 """
 
 from collections.abc import Callable
@@ -28,18 +28,18 @@ def log_kernel(distance, r1, r2):
 
 
 def power(distance, exponent):
-  # At distance 0 it is 0, but its derivative, r^p ln r, is NaN.
+  # At distance r = 0 the power is 0, but its derivative with respect to p, r^p ln r, is NaN.
   apart = jnp.where(distance > 0, distance, 1)
   return jnp.where(distance > 0, apart**exponent, 0)
 
 
 class Kernel(NamedTuple):
-  """One of the equations.
+  """A kernel: one of the equations above.
 
   Attributes:
-    ends: for each parameter r1, r2, … the end of the range of its draw; None: an exponent.
-    bias: b of distances |i - j| and the parameters.
-    factor: what q . k is multiplied by, of the same; None: nothing.
+    ends: for each parameter r1, r2, …, the upper end of its initial draw; None: an exponent.
+    bias: computes b from distances |i - j| and the parameters.
+    factor: computes the factor of q . k from the same arguments; None: no factor.
   """
 
   ends: tuple[float | None, ...]
@@ -59,10 +59,10 @@ KERNELS = {
 
 
 def uniform(inverse, high):
-  """An initialiser whose weights `inverse` maps from a uniform draw of (0, high)."""
+  """Returns an initializer: `inverse` of a uniform draw from (0.01, high)."""
 
   def init(rng, shape, dtype):
-    # The released code clips its draws at 0.01 too.
+    # The released code also clips its draws at 0.01.
     return inverse(jax.random.uniform(rng, shape, dtype, minval=0.01, maxval=high))
 
   return init
@@ -98,7 +98,7 @@ class Kerple(DistanceBias):
     return super().score(s_BNTS, pair, carry)
 
   def _parameters(self, dtype):
-    """r1, r2, …, [N] each, within their bounds."""
+    """Returns r1, r2, …, [N] each, mapped into their bounds."""
     bounded = zip(self.raw, KERNELS[self.kernel].ends, strict=True)
     return [
       jax.nn.softplus(raw_N.astype(dtype)) if high else 2 * jax.nn.sigmoid(raw_N.astype(dtype))

@@ -4,9 +4,9 @@ Gehring et al. 2017, arXiv 1705.03122; BERT, arXiv 1810.04805; GPT-2 (Radford et
 
   x_t = E[token_t] + W[p_t + offset]        W: [length + offset, D]
 
-Tables of BERT, GPT-2 and ViT begin with position 0. Those of RoBERTa and OPT have two rows before
-it, which no token uses: with `offset=2` they are read as they are. At the start those of GPT-2 and
-ViT are N(0, 0.02); x-transformers has D^-0.5 times N(0, 1), which is `stddev` = D^-0.5.
+In BERT, GPT-2 and ViT, the first row of the table is position 0. In RoBERTa and OPT, two rows that
+no token uses precede it; with `offset=2` such a table loads unchanged. GPT-2 and ViT initialize the
+table with N(0, 0.02), x-transformers with D^-0.5 times N(0, 1), which is `stddev` = D^-0.5.
 """
 
 import jax
@@ -17,7 +17,7 @@ from posjax.encodings.core.encoding import Encoding
 
 
 class Learned(Encoding):
-  """A position from `length` on has no row; who calls must not ask for one (see `limit`)."""
+  """Learned positions 0 .. length - 1; callers must not pass later ones (see `limit`)."""
 
   length: int = 1024
   stddev: float = 0.02
@@ -34,7 +34,7 @@ class Learned(Encoding):
     if self.length < 1:
       raise ValueError(f'length, the rows of the table, must be positive; it is {self.length}')
     if self.offset < 0:
-      raise ValueError(f'offset, the rows before position 0, is {self.offset}; 0 is the least')
+      raise ValueError(f'offset (rows before position 0) must not be negative; it is {self.offset}')
 
   def setup(self):
     rows = self.offset + self.length
@@ -46,10 +46,11 @@ class Learned(Encoding):
 
 
 def resize(table_RD, rows, method='linear'):
-  """A table for `rows` positions, over which the given one is stretched, for more or fewer of them.
+  """Returns the table resized to `rows` positions, more or fewer, by interpolation.
 
-  New row r lies at (r + 1/2) R / rows - 1/2 of the old ones; nothing lies beyond the ends. 'linear'
-  and 'cubic' are timm's 'bilinear' and 'bicubic' with antialias, its default, along one axis.
+  New row r samples the old rows at (r + 1/2) R / rows - 1/2; no rows are assumed beyond the ends.
+  'linear' and 'cubic' are timm's 'bilinear' and 'bicubic' with antialias, its default, along one
+  axis.
   """
   return jax.image.resize(table_RD, (rows, table_RD.shape[1]), method)
 

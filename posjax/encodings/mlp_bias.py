@@ -1,13 +1,14 @@
-"""Dynamic position bias: a small network makes all heads' biases of the distance.
+"""Dynamic position bias: a small MLP maps the distance to the biases of all heads.
 
-Wang et al. 2022, "CrossFormer", ICLR, arXiv 2108.00154, for patches of images; for text as in
+Wang et al. 2022, "CrossFormer", ICLR, arXiv 2108.00154, for image patches; here for text, as in
 x-transformers' DynamicPositionBias.
 
   A_ij = q_i . k_j / sqrt(H) + f_n(i - j)         with `log`: f_n(sign(i - j) ln(1 + |i - j|))
   f(r) = W silu(… silu(W_1 silu(w_0 r + b_0) + b_1) …) + b,   `depth` times silu, `width` units
 
-With `norm` a LayerNorm stands before each silu; as there, the first has a gain and no offset. All
-layers share the network. The distance has a sign: keys before and after a query need not be alike.
+With `norm`, a LayerNorm precedes each silu; as in x-transformers, the first LayerNorm has a gain
+and no offset. All layers share the MLP. The distance is signed, so keys before and after a query
+can get different biases.
 """
 
 import functools
@@ -26,7 +27,7 @@ def layer_norm(x):
 
 
 def product(x, w):
-  # Distances are large: accelerators would round them to bfloat16.
+  # Without this, accelerators would round large distances to bfloat16.
   return jnp.matmul(x, w, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -35,14 +36,14 @@ class MlpBias(DistanceBias):
   depth: int = 2
   log: bool = False
   norm: bool = False
-  inert = ('output_bias_N',)  # the same for all keys of a query
+  inert = ('output_bias_N',)  # equal for all keys of a query: the softmax cancels it
 
   def check(self, dims):
     if self.width < 1 or self.depth < 1:
       raise ValueError(f'width and depth must be positive; they are {self.width} and {self.depth}')
 
   def setup(self):
-    # R and C are both the width: a letter occurs once in a weight.
+    # R and C both equal the width, because a weight's name may use an axis letter only once.
     weight = functools.partial(self.weight, R=self.width, C=self.width)
     first, suffix_sum, layers = torch_linear(1), torch_linear(self.width), range(self.depth)
     self.input_R = weight('input_R', first)
@@ -62,7 +63,7 @@ class MlpBias(DistanceBias):
     return product(x, self.output_RN) + self.output_bias_N
 
   def _unit(self, i, z):
-    """Layer i, from the sum over its inputs on."""
+    """Applies layer i after its matrix product: bias, optional LayerNorm, silu."""
     z = z + self.biases[i]
     if self.norm:
       z = layer_norm(z) * self.gains[i]

@@ -1,19 +1,20 @@
-"""PaTH: between a key and a query lies a product of reflections, one for each token between.
+"""PaTH: a query meets a key through a product of reflections, one for each token in between.
 
-Yang et al. 2025, arXiv 2505.16381, equations 1 and 4; blocks by the UT transform of its section 3.
+Yang et al. 2025, arXiv 2505.16381, equations 1 and 4; key blocks use the UT transform of section 3.
 
   A_ij = q_i^T (H_i H_(i-1) … H_(j+1)) k_j / sqrt(H)        H_t = I - b_t w_t w_t^T
   b_t = 2 sigmoid(x_t . beta + beta_bias)
   w_t = a / sqrt(|a|^2 + 1e-6),  a = silu(sum_d taps_(2-d) u_(t-d)),  u_t = x_t down up
 
-What crosses a block of keys, rows W, K and D = diag(b), is a triangular inverse, made once per
-block, with >> what lies strictly below the diagonal and in the same document:
+For a block of keys, w_t are the rows of W, k_t the rows of K and D = diag(b). The product over
+the block needs one triangular inverse. >> keeps entries strictly below the diagonal and in one
+document:
 
   A = (I + >>(D W W^T))^-1    R = A D >>(W K^T)    Y = A D W
-  X = q W^T where it is seen,   scores = q K^T - X R,   q' = q - X Y
+  X = q W^T where visible,   scores = q K^T - X R,   q' = q - X Y
 
-where q is the query as the later blocks left it, which is the carry. The convolution is over three
-tokens: the state keeps the last two, so that padding may stand before a text but not within it.
+where q, the carry, is the query after all later key blocks. The convolution spans three tokens, so
+the state keeps the last two. Padding may precede a text but not interrupt it.
 """
 
 import flax
@@ -31,7 +32,7 @@ TAPS = 3
 
 @flax.struct.dataclass
 class Recent:
-  """The last tokens' inputs to the convolution, [B, TAPS - 1, K, H], and their segments."""
+  """Convolution inputs of the last tokens, [B, TAPS - 1, K, H], and their segment ids."""
 
   u: jax.Array
   segment_ids: jax.Array
@@ -39,7 +40,7 @@ class Recent:
 
 @flax.struct.dataclass
 class Reflections:
-  """w [B, T, K, H] and b [B, T, K] of tokens."""
+  """w [B, T, K, H] and b [B, T, K] of each token."""
 
   w: jax.Array
   b: jax.Array
@@ -47,7 +48,7 @@ class Reflections:
 
 @flax.struct.dataclass
 class Crossing:
-  """What a query meets in a block of keys: W and Y [B, K, S, H], R [B, K, S, S]."""
+  """Matrices of a block of keys that `score` reads: W and Y [B, K, S, H], R [B, K, S, S]."""
 
   W: jax.Array
   R: jax.Array
@@ -116,10 +117,10 @@ class Path(Encoding):
 
 
 def inverse(M):
-  """(I + M)^-1 of matrices M [..., S, S] that are 0 on and above the diagonal.
+  """Returns (I + M)^-1 for matrices M [..., S, S] that are 0 on and above the diagonal.
 
-  Inverses of blocks on the diagonal are merged in pairs, from blocks of one on:
-  [[A, 0], [-B C A, B]] is the inverse of [[A^-1, 0], [C, B^-1]]. Unlike a series of powers of M it
+  Starts with 1 x 1 blocks on the diagonal and merges the inverses of neighboring blocks:
+  [[A, 0], [-B C A, B]] is the inverse of [[A^-1, 0], [C, B^-1]]. Unlike a power series in M, this
   loses no digits when the w of a document repeat.
   """
   S = M.shape[-1]

@@ -1,14 +1,15 @@
-"""PoPE: what a token says is in magnitudes, where it is in phases.
+"""PoPE: the content of a token sets magnitudes, its position sets phases.
 
 Gopalakrishnan et al. 2025, arXiv 2509.10534.
 
   A_nm = sum_c mu(q_c) mu(k_c) cos((m - n) theta_c + delta_c) / sqrt(H)        mu = softplus
   theta_c = base^(-c/H),  c = 0 .. H - 1;   delta_c learned, clipped to [-2 pi, 0]
 
-In RoPE the phase of a pair of channels is that of its content plus that of its position; here each
-channel is a magnitude, and its phase is the position's. There are twice as many frequencies, and
-queries and keys leave twice as wide, mu cos next to mu sin: the cache of keys doubles, that of
-values does not. A norm of queries and keys belongs before mu. There is a delta for each key head.
+In RoPE, the phase of a channel pair is the phase of its content plus the phase of its position.
+Here each channel is a magnitude, and its phase comes from the position. So there are twice as many
+frequencies, and queries and keys become twice as wide, mu cos next to mu sin: the key cache
+doubles, the value cache does not. Apply a norm of queries and keys before mu. Each key head has its
+own delta.
 """
 
 import math
@@ -41,7 +42,7 @@ class Pope(Encoding):
 
   def query(self, q):
     cos_BTH, sin_BTH = q.position_features or self.position_features(q, at_least_float32(q.h))
-    # The scale is no part of the magnitude.
+    # q.h already carries the scale, which must stay outside the softplus.
     scale = self.dims.scale
     mu_BTNH = scale * jax.nn.softplus(q.h.astype(cos_BTH.dtype) / scale)
     h = polar(mu_BTNH, cos_BTH[:, :, None], sin_BTH[:, :, None])
@@ -61,12 +62,12 @@ class Pope(Encoding):
 
 
 def polar(mu_BTNH, cos_BTNH, sin_BTNH):
-  """Numbers of these magnitudes, their real parts next to their imaginary ones: [B, T, N, 2 H]."""
+  """Returns complex numbers of magnitude mu, real parts next to imaginary parts: [B, T, N, 2 H]."""
   return jnp.concatenate([mu_BTNH * cos_BTNH, mu_BTNH * sin_BTNH], axis=-1)
 
 
 def from_below(rng, shape, dtype):
-  """Uniform in [-2 pi, 0]."""
+  """Draws uniformly from [-2 pi, 0]."""
   return jax.random.uniform(rng, shape, dtype, -2 * math.pi, 0)
 
 

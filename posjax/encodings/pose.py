@@ -1,14 +1,15 @@
-"""PoSE: in training a text is cut in two and the second chunk stands farther off.
+"""PoSE: in training, a text is cut in two and the positions of the second chunk skip ahead.
 
 Zhu et al. 2023, "PoSE: Efficient context window extension of LLMs via positional skip-wise
-training", ICLR 2024, arXiv 2309.10400, section 3; two chunks, and cuts as in the released code.
+training", ICLR 2024, arXiv 2309.10400, section 3; two chunks, cut as in the released code.
 
   p -> p              below l,    l ~ U{1 .. floor((L+1)/2)}
        p + u          from l on,  u ~ U{0 .. target - L}
 
-L is how many tokens may come. So all distances up to `target` occur at lengths far below it. The
-rows of a batch draw each for itself. Outside of training positions are as they are. It moves
-positions only: chain it with an encoding that reads them, 'pose+rope', or 'pose+interpolate+rope'.
+L is the capacity: the most tokens that a row may hold. So training covers all distances up to
+`target` with texts that are far shorter. Each row of a batch has its own draw. Outside of training,
+positions do not change. PoSE only changes positions: chain it with an encoding that uses them, such
+as 'pose+rope' or 'pose+interpolate+rope'.
 """
 
 import flax
@@ -22,7 +23,7 @@ from posjax.encodings.parts.counting import key
 
 @flax.struct.dataclass
 class Chunks:
-  """Of each row, [B]: where the second chunk begins, and how much farther off it stands."""
+  """For each row, [B]: the position where the second chunk begins, and the skip added to it."""
 
   cut: jax.Array
   skip: jax.Array
@@ -31,7 +32,7 @@ class Chunks:
 class Pose(Encoding):
   target: int = 2048  # positions that training covers
   shift_invariant = False
-  depends_on_capacity = 'one of them is where texts are cut, and all must end below the target'
+  depends_on_capacity = 'training cuts a text at one of them and keeps all of them below the target'
 
   def check(self, dims):
     if self.target < 1:

@@ -1,15 +1,15 @@
-"""Randomised positions: tokens stand at sorted random places of a longer range than they fill.
+"""Randomized positions: tokens get sorted random positions from a range longer than the text.
 
 Ruoss et al. 2023, ACL, arXiv 2305.16843, section 3. For at most C tokens,
 
-  draw C of the integers 0 .. places - 1, each set of them as likely, sort them;
-  the token of index p stands at the p-th of them
+  draw C of the integers 0 .. places - 1, each set equally likely, and sort them;
+  the token of index p gets the p-th of them as its position
 
-In training any distance up to `places` occurs, at lengths far below it. It moves positions only:
-chain it with an encoding that reads them, 'randomize+rope'. A batch shares a draw, and all layers
-do, and queries and keys; a cache keeps it. As in the released code there is a draw at evaluation
-too; `at_evaluation=False` leaves positions as they are outside of training (McLeish et al. 2024),
-where there is no limit to them then.
+So training covers distances up to `places` with texts that are far shorter. This encoding only
+changes positions: chain it with an encoding that uses them, such as 'randomize+rope'. All rows of a
+batch, all layers, queries and keys share one draw; a cache keeps it. As in the released code,
+positions are also drawn at evaluation. `at_evaluation=False` keeps positions unchanged outside of
+training (McLeish et al. 2024); they then have no limit.
 """
 
 import jax
@@ -26,7 +26,7 @@ class Randomize(Encoding):
   limit = property(lambda self: self.places if self.at_evaluation else None)
   shift_invariant = False
   whole_positions = True
-  depends_on_capacity = 'the places are drawn for all tokens that may come at once'
+  depends_on_capacity = 'one draw gives the positions of all of them'
 
   def check(self, dims):
     if self.places < 1:

@@ -1,4 +1,4 @@
-"""ReRoPE: RoPE up to a window; beyond it all keys are as far as the window.
+"""ReRoPE: RoPE within a window; all keys beyond it get the distance of the window.
 
 Su 2023, "Rectified Rotary Position Embeddings", https://github.com/bojone/rerope.
 
@@ -6,9 +6,10 @@ Su 2023, "Rectified Rotary Position Embeddings", https://github.com/bojone/rerop
   r(d) = d                        if d < window
          window + slope (d - window)    else
 
-With R of rope.py. A slope of 0 is ReRoPE, of 1/16 the released Leaky ReRoPE, of 1 RoPE; window 0
-with a slope is position interpolation. For models that were trained with RoPE at `window` and more,
-unchanged. The released code has the temperature log_n too: 'temperature+rerope'.
+R is the rotation of rope.py. Slope 0 is ReRoPE, 1/16 is the released Leaky ReRoPE, 1 is RoPE;
+window 0 with a slope is position interpolation. For models trained with RoPE at `window` positions
+or more, with unchanged weights. The released code also has the temperature log_n:
+'temperature+rerope'.
 """
 
 import jax.numpy as jnp

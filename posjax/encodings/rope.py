@@ -5,19 +5,20 @@ Su et al. 2021, "RoFormer", arXiv 2104.09864, equations 14 to 16 and 34.
   q'_m . k'_n = q_m^T R(n - m) k_n        R rotates plane i by (n - m) theta_i
   theta_i = base^(-2i/d),  i = 0 .. d/2 - 1
 
-The planes are pairs of channels: 'half' pairs (i, i + d/2), as GPT-NeoX and the usual Llama
-checkpoints do; 'interleaved' pairs (2i, 2i + 1), as the paper and GPT-J do. A permutation of
-channels turns one into the other, so weights of one read as the other are silently wrong. With
-`fraction` < 1 only the first d = H fraction channels turn (GPT-NeoX); d also sets the frequencies.
+A plane is a pair of channels: 'half' pairs (i, i + d/2), as GPT-NeoX and the usual Llama
+checkpoints do; 'interleaved' pairs (2i, 2i + 1), as the paper and GPT-J do. The layouts differ by a
+permutation of channels, so weights read with the wrong layout give wrong results without an error.
+With `fraction` < 1, only the first d = H fraction channels are rotated (GPT-NeoX); d also sets the
+frequencies.
 
-`scaling` is another table of theta, for contexts beyond those of training: a dictionary in Hugging
-Face's words, see scaling.py. Where it depends on the length of the text (dynamic, longrope), each
-query has a table of its own, of the length at its place, for itself and for the keys that it sees:
+`scaling` changes theta for contexts longer than those of training. It is a dictionary with Hugging
+Face's keys, see scaling.py. If it depends on the length of the text (dynamic, longrope), each query
+has its own theta, for the text up to this query; it rotates the query and the keys that it sees:
 
   q'_m . k'_n = q_m^T R_m(n - m) k_n      R_m rotates plane i by (n - m) theta_i(m + 1)
 
-Keys are cached unrotated then. Attention sees both ends rotated by the theta of the trained length,
-and `score` adds what a query beyond that length changes, plane by plane.
+Then keys are cached unrotated. Attention multiplies queries and keys rotated by the theta of the
+trained length; for queries beyond that length, `score` adds the difference, plane by plane.
 """
 
 import jax
@@ -39,7 +40,7 @@ class Rope(Encoding):
   rotates = 'queries and keys'
 
   def __post_init__(self):
-    # A plain dictionary would leave the module without a hash.
+    # A plain dictionary would make the module unhashable.
     object.__setattr__(self, 'scaling', scaling_lib.frozen(self.scaling))
     super().__post_init__()
 
@@ -72,16 +73,16 @@ class Rope(Encoding):
     scaling_check.check_fit(self.scaling, frequencies(round(width), self.base))
     if 'partial_rotary_factor' in self.scaling and self.fraction != 1:
       raise ValueError(
-        f'scaling: {self.scaling["rope_type"]} says itself how many planes turn: fraction must be '
-        f'1; it is {self.fraction}'
+        f'scaling: {self.scaling["rope_type"]} already sets how many planes rotate: fraction '
+        f'must be 1; it is {self.fraction}'
       )
 
   def frequencies(self):
-    """theta_i before it is scaled."""
+    """Returns theta_i before scaling."""
     return frequencies(round(self.dims.H * self.fraction), self.base)
 
   def scaled(self, length=0):
-    """What `scaling` makes of them for a text of that length; 0: of the trained one."""
+    """Returns the frequencies, scaled for a text of `length` tokens; 0: the trained length."""
     return scaling_lib.scale(self.scaling, self.frequencies(), length)
 
   def position_features(self, at, dtype):
@@ -110,19 +111,19 @@ class Rope(Encoding):
     return jax.lax.cond(beyond_BT1.any(), change, lambda s: s, s_BNTS), carry
 
   def _turned_further(self, s_BNTS, pair, more_BTC):
-    """Scores as they are if both ends turn with frequencies that are so much larger."""
+    """Returns the scores if both ends are rotated by frequencies larger by `more_BTC`."""
     heads, C = pair.q.h.shape[2], more_BTC.shape[-1]
     ends = (x.astype(s_BNTS.dtype) for x in (pair.q.h, per_head(pair.k.h, heads)))
     (a, b), (x, y) = (planes(end, C, self.layout) for end in ends)
     distance = pair.distance[..., 0].astype(s_BNTS.dtype)
 
-    @jax.checkpoint  # else autodiff keeps the angles of all planes
+    @jax.checkpoint  # otherwise autodiff stores the angles of all planes
     def turn_plane(s_BNTS, plane):
       a, b, x, y, more_BT = plane
       angle = distance * more_BT[:, None, :, None]
       outer = lambda q_BTN, k_BSN: jnp.einsum('BTN,BSN->BNTS', q_BTN, k_BSN)
       along, across = outer(a, x) + outer(b, y), outer(a, y) - outer(b, x)
-      # cos - 1, of which a small angle leaves digits this way.
+      # cos - 1 as -2 sin^2(angle / 2), which keeps digits at small angles.
       return s_BNTS + across * jnp.sin(angle) - 2 * along * jnp.sin(angle / 2) ** 2, None
 
     each = (jnp.moveaxis(x, -1, 0) for x in (a, b, x, y, more_BTC))

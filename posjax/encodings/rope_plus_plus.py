@@ -1,16 +1,17 @@
-"""RoPE++: of two heads with one query and one key, one scores with the imaginary part.
+"""RoPE++: two heads share a query and a key; the second one scores with the imaginary part.
 
-Liu et al. 2025, ICLR 2026, arXiv 2512.07525, the form with as many heads (EH).
+Liu et al. 2025, ICLR 2026, arXiv 2512.07525, the form with an equal number of heads (EH).
 
   z_nm = sum_i q_i conj(k_i) e^(j (n - m) theta_i)        channels i and i + H/2 as complex numbers
   A_nm = Re z_nm / sqrt(H) in one head, RoPE's;  Im z_nm / sqrt(H) in the other
   theta_i = base^(-2i/H)
 
-Im z = Re(-j z): the other head is RoPE of the same query, turned back by a right angle. If its
-query or key were its own, the projection would take that turn up, and nothing but RoPE would be
-left. So heads 2i and 2i + 1 of those that share a key head share the query of the first; what the
-second one projects is not read. There must be fewer key heads than heads: the paper's form has half
-as many. The form with twice as many heads (EC) needs an output projection of twice the size.
+Im z = Re(-j z): the second head is RoPE of the same query, rotated back by a right angle. If the
+second head had its own query or key, the projection could absorb this rotation, and only RoPE would
+be left. So among the heads that share a key head, heads 2i and 2i + 1 use the query of head 2i; the
+query projection of head 2i + 1 is not read. There must be fewer key heads than heads; the paper's
+form has half as many. The form with twice as many heads (EC) needs an output projection of twice
+the size.
 """
 
 import jax.numpy as jnp
@@ -27,12 +28,12 @@ class RopePlusPlus(Encoding):
 
   def check(self, dims):
     if dims.H % 2:
-      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+      raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
     if self.base <= 0:
       raise ValueError(f'base must be positive; it is {self.base}')
     if dims.N == dims.K:
       raise ValueError(
-        f'pairs of heads share a key head: kv_heads must be less than heads, {dims.N}, such as '
+        f'two heads must share a key head: kv_heads must be less than heads, {dims.N}, such as '
         f'{max(dims.N // 2, 1)}'
       )
 
@@ -45,7 +46,7 @@ class RopePlusPlus(Encoding):
     imaginary_N = head % (self.dims.N // self.dims.K) % 2
     h = q.h[:, :, head - imaginary_N]
     imaginary_N1 = imaginary_N[:, None] == 1
-    # The angle less a right angle.
+    # The angle minus a right angle.
     cos, sin = jnp.where(imaginary_N1, sin, cos), jnp.where(imaginary_N1, -cos, sin)
     return q.replace(h=rotate_heads(h, cos, sin), position_features=())
 

@@ -2,12 +2,13 @@
 
 Su et al. 2021, "RoFormer", arXiv 2104.09864, `rotary_value` of its code.
 
-  o_m = sum_n p_mn R(n) v_n                 as there: a query sees where a value comes from
-  o_m = sum_n p_mn R(n - m) v_n             back=True: how far it comes, as in DeepSeek-V4
-  R(n) turns plane i by n base^(-2i/H)
+  o_m = sum_n p_mn R(n) v_n                 as in that code: depends on the value's position
+  o_m = sum_n p_mn R(n - m) v_n             back=True: on its distance, as in DeepSeek-V4
+  R(n) rotates plane i by n base^(-2i/H)
 
-It says nothing to the scores: chain it with an encoding that does, 'rope+rotary_values'. Only what
-is turned back by the query's own position does not change when all positions are shifted.
+It does not change the scores: chain it with an encoding that does, such as 'rope+rotary_values'.
+Only back=True, which rotates outputs back by the query's position, is invariant to a shift of all
+positions.
 """
 
 from posjax.encodings.core.arrays import at_least_float32
@@ -28,7 +29,7 @@ class RotaryValues(Encoding):
     if self.base <= 0:
       raise ValueError(f'base must be positive; it is {self.base}')
     if dims.H % 2:
-      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+      raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
 
   def position_features(self, at, dtype):
     return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)

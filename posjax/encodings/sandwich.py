@@ -1,4 +1,4 @@
-"""Sandwich: what the sinusoids of two positions have in common is the bias of their logit.
+"""Sandwich: the bias of a logit is the dot product of the sinusoids of its two positions.
 
 Chi et al. 2023, "Dissecting Transformer Length Extrapolation via the Lens of Receptive Field
 Analysis", ACL, arXiv 2212.10356.
@@ -6,8 +6,9 @@ Analysis", ACL, arXiv 2212.10356.
   A_ij = q_i . k_j / sqrt(H) + (PE(i) . PE(j) - D/2) N / (8 n),   n = 1 .. N
   PE(i) . PE(j) = sum_k cos((i - j) / base^(2k/D)),   k = 0 .. D/2 - 1
 
-D is the width of the sinusoids and not of the model. The constant D/2, which no softmax notices,
-makes the bias 0 at distance 0. NeMo counts k from 1 on (`first`): other frequencies. No weights.
+D is the width of the sinusoids, not of the model. The constant D/2 makes the bias 0 at distance 0
+and does not change the softmax. NeMo counts k from 1 (`first=1`), which gives other frequencies.
+There are no weights.
 """
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from posjax.encodings.parts.rotation import frequencies
 
 
 def in_common(distance, width, base=10_000.0, first=0):
-  """PE(i) . PE(j) - D/2 at distances i - j, of any shape."""
+  """Returns PE(i) . PE(j) - D/2 for distances i - j of any shape."""
   theta = frequencies(width, base) * base ** (-2 * first / width)
   angle = distance[..., None] * jnp.asarray(theta, distance.dtype)
   return jnp.sum(jnp.cos(angle) - 1, axis=-1)

@@ -1,15 +1,16 @@
-"""Selective RoPE: queries and keys turn by angles that the tokens so far have added up to.
+"""Selective RoPE: queries and keys are rotated by angles that are summed over the tokens so far.
 
 Movahedi et al. 2025, ICLR 2026, arXiv 2511.17388, as in the authors' code.
 
   A_ij = q_i^T R(Phi_j - Phi_i) k_j / sqrt(H)        Phi_t = phi_1 + … + phi_t
   phi_t = sum_r taps_(3-r) y_(t-r) [+ exp(bias)] [times sigmoid(gate . x_t + b)],  r = 0 .. 3
-  y_t = x_t down up        R turns plane c, channels c and c + H/2, by Phi_c base^(-2c/H)
+  y_t = x_t down up        R rotates plane c, channels c and c + H/2, by Phi_c base^(-2c/H)
 
-Here x is the layer's input in as many parts as there are key heads, each of length 1; a key head
-and its queries share their angles. With `bias` and no projection it is RoPE. Phases are kept in
-turns, less whole ones, so that they do not grow with the text; both they and the convolution begin
-again in each document. The state keeps them: padding may stand before a text, not within.
+Here x is the layer's input, split into one part per key head, each normalized to length 1. A key
+head and its queries share their angles. With `bias` and a projection of 0 this is RoPE. Phases are
+stored in units of full rotations, without their integer part, so they do not grow with the text.
+Phases and the convolution restart in each document. The state keeps both, so padding may precede a
+text but not interrupt it.
 """
 
 import math
@@ -30,7 +31,7 @@ TAPS = 4
 
 @flax.struct.dataclass
 class Past:
-  """Of the last tokens: y and their segments, [B, TAPS - 1, ...]; and the phase, [B, K, H/2]."""
+  """y and segment ids of the last tokens, [B, TAPS - 1, ...], and the last phase, [B, K, H/2]."""
 
   y: jax.Array
   segment_ids: jax.Array
@@ -52,10 +53,10 @@ class SelectiveRope(Encoding):
         f'rank and base must be positive; they are {self.rank} and {self.base}'
       )
     if dims.H % 2:
-      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+      raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
     if dims.D % dims.K:
       raise ValueError(
-        f'the width is cut into a part for each key head: {dims.D} is no multiple of {dims.K}'
+        f'the width is split into a part for each key head: {dims.D} is not a multiple of {dims.K}'
       )
 
   def setup(self):
@@ -78,7 +79,7 @@ class SelectiveRope(Encoding):
     ))
 
   def features(self, x_BTD, at, state):
-    """The phase of each token, in turns: [B, T, K, H/2]."""
+    """Returns the phase of each token, [B, T, K, H/2], in full rotations, and the next state."""
     x_BTD = unit(x_BTD.astype(at_least_float32(x_BTD)), self.dims.K)
     y = product('BTR,RKC->BTKC', product('BTD,DR->BTR', x_BTD, self.down_LDR), self.up_LRKC)
     y = jnp.concatenate([state.y.astype(y.dtype), y], axis=1)
@@ -108,19 +109,19 @@ class SelectiveRope(Encoding):
 
 
 def unit(x_BTD, parts):
-  """Each of the parts of x divided by its length."""
+  """Returns x with each of its parts divided by its L2 norm."""
   x = x_BTD.reshape(*x_BTD.shape[:2], parts, -1)
   x *= jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-6)
   return x.reshape(x_BTD.shape)
 
 
 def product(letters, x, weight):
-  """In full precision, as errors of a phase add up."""
+  """Returns the einsum in full precision, because errors of a phase accumulate."""
   return jnp.einsum(letters, x, weight.astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
 def wind(before_BKC, steps_BTKC, first_BT):
-  """Running sums of steps in turns, less whole turns, from `before` and from 0 at each `first`."""
+  """Returns sums of `before` and the steps so far, from 0 at each `first`, less whole rotations."""
   rest = lambda rotates: rotates - jnp.round(rotates)
 
   def join(early, late):

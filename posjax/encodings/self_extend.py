@@ -1,4 +1,4 @@
-"""Self-Extend: RoPE up to a window; beyond it positions are those of groups of tokens.
+"""Self-Extend: RoPE within a window; beyond it, groups of tokens share a position.
 
 Jin et al. 2024, "LLM Maybe LongLM", ICML, arXiv 2401.01325, section 3.
 
@@ -6,9 +6,9 @@ Jin et al. 2024, "LLM Maybe LongLM", ICML, arXiv 2401.01325, section 3.
   r_ij = i - j                                                             if i - j < window
          (floor(i / group) + window - floor(window / group)) - floor(j / group)    else
 
-With R of rope.py. Each end is rounded down for itself: a distance beyond the window depends on
-where the pair is, by one. For models that were trained with RoPE at L positions, unchanged, and
-texts of up to (L - window) group + window.
+R is the rotation of rope.py. Query and key are rounded down separately, so a distance beyond the
+window varies by one with the position of the pair. For models trained with RoPE at L positions,
+with unchanged weights, and texts of up to (L - window) group + window tokens.
 """
 
 import jax.numpy as jnp

@@ -5,14 +5,14 @@ Shaw et al. 2018, NAACL, arXiv 1803.02155, equations 3 to 5.
   A_ij = q_i . (k_j + aK_c) / sqrt(H)        o_i = sum_j p_ij (v_j + aV_c)
   c = clip(j - i, -clip, clip) + clip
 
-`with_queries` is method 4 of Huang et al. 2020, Findings of EMNLP, arXiv 2009.13658: the key meets
-the vector too, + k_j . aK_c / sqrt(H). In BERT it is called relative_key_query, and relative_key
-what has neither values nor queries; there `clip` is the length less one, and the table's order
-the reverse.
+`with_queries` is method 4 of Huang et al. 2020, Findings of EMNLP, arXiv 2009.13658: it also adds
+the product of the key and the vector, + k_j . aK_c / sqrt(H). BERT calls this relative_key_query,
+and relative_key the form with neither values nor queries; in BERT, `clip` is the length minus one
+and the rows of the table are in reverse order.
 
-The tables are those of a layer, and shared by its heads. No vector is built for a pair: queries and
-keys meet all rows of the table first, and the weights of a row are summed before they meet its
-vector.
+Each layer has its own tables, which its heads share. No vector is built per pair: queries and keys
+are first multiplied by all rows of the table, and the attention weights of a row are summed before
+they are multiplied by its vector.
 """
 
 import jax
@@ -44,7 +44,7 @@ class Shaw(Encoding):
     if self.with_values:
       self.values_LRH = self.weight('values_LRH', init, R=rows)
 
-  # The query carries the scale, so this term is scaled as the content is.
+  # The query carries the scale, so this term is scaled like the content term.
   def position_bias(self, q, k):
     z_BNTR = self.bias_from_table(q, self.keys_LRH.T[None])
     row_B1TS = self._row(pair_distances(q, k))[:, None]
@@ -78,7 +78,7 @@ class Shaw(Encoding):
 
 
 def _any(p_BNTS, row_BTS, values_RH):
-  """sum_j p_ij values[row_ij], [B, T, N, H]: the weights of a row come together first."""
+  """Returns sum_j p_ij values[row_ij], [B, T, N, H]; sums the weights of each row first."""
   p_BTSN = jnp.moveaxis(p_BNTS, 1, -1)
   row_BTS = jnp.broadcast_to(row_BTS, p_BTSN.shape[:-1])
   add = lambda p_SN, row_S: jax.ops.segment_sum(p_SN, row_S, len(values_RH))
@@ -86,7 +86,7 @@ def _any(p_BNTS, row_BTS, values_RH):
 
 
 def _consecutive(p_BNTS, row_TS, values_RH):
-  """The same, where the rows are those of consecutive positions."""
+  """Returns the same as `_any`, for the rows of consecutive positions."""
 
   def near(p):
     return jnp.einsum('BNTR,RH->BTNH', unskew(p), values_RH[descending(row_TS)])

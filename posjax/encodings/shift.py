@@ -1,13 +1,13 @@
-"""SHAPE: in training a sequence begins anywhere, so that only distances are left to learn from.
+"""SHAPE: in training, a sequence begins at a random position, so a model can only use distances.
 
 Kiyono et al. 2021, "SHAPE: Shifted absolute position embedding for Transformers", EMNLP, arXiv
 2109.05644.
 
   p_i -> p_i + k        k ~ U{0 .. K-1}, one for each sequence
 
-It moves positions only: chain it with an encoding that adds something at them, 'shift+sinusoidal'.
-The rows of a batch draw each for itself, and the documents of a row share its draw. Outside of
-training k is K, as in the released code.
+It only changes positions: chain it with an encoding that uses them, such as 'shift+sinusoidal'.
+Each row of a batch has its own draw, which the documents of the row share. Outside of training, k
+is K, as in the released code.
 """
 
 import jax
@@ -23,7 +23,7 @@ class Shift(Encoding):
 
   def check(self, dims):
     if self.offsets < 1:
-      raise ValueError(f'offsets, how many to draw from, must be positive; it is {self.offsets}')
+      raise ValueError(f'offsets, the number of shifts, must be positive; it is {self.offsets}')
 
   def farthest(self, last, train):
     return last + self.offsets - (1 if train else 0)

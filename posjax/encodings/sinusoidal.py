@@ -4,13 +4,14 @@ Vaswani et al. 2017, "Attention is all you need", NeurIPS, arXiv 1706.03762, sec
 
   PE(p, 2k) = sin(p / base^(2k/D))        PE(p, 2k+1) = cos(p / base^(2k/D))
 
-Three tables go by this name. 'interleaved' is the paper's. 'half' (Transformer-XL, Marian) has all
-sines first: a permutation of channels. 'tensor2tensor' (also fairseq, Whisper) has all sines first
-and wavelengths that end at exactly 2 pi base: another set of frequencies, base^(-k / (D/2 - 1)).
+Implementations have three layouts of the table. 'interleaved' is the paper's. 'half'
+(Transformer-XL, Marian) has all sines first: a permutation of channels. 'tensor2tensor' (also
+fairseq, Whisper) has all sines first and other frequencies, base^(-k / (D/2 - 1)), whose longest
+wavelength is exactly 2 pi base.
 
-`scaled` multiplies the table by a learned number, D^-0.5 at the start: x-transformers does over
-'half', cramming over 'interleaved'. So does SpeechT5, whose number is 1 at the start. fairseq's
-positions begin at the number of its padding token plus one, `offset=2` (M2M100, XGLM).
+`scaled` multiplies the table by a learned scalar, initially D^-0.5: x-transformers does so with
+'half', cramming with 'interleaved'. SpeechT5 has such a scalar too, initially 1. In fairseq,
+positions begin at the id of the padding token plus one: `offset=2` (M2M100, XGLM).
 """
 
 import jax.numpy as jnp
@@ -24,9 +25,9 @@ LAYOUTS = ('interleaved', 'half', 'tensor2tensor')
 
 
 def sinusoid(pos_BT, width, base=10_000.0, layout='interleaved', dtype=jnp.float32):
-  """The table's rows at `pos_BT`, any numbers: [B, T, width].
+  """Returns the table's rows at positions `pos_BT`, fractions too: [B, T, width].
 
-  An odd width, which only 'interleaved' may have, is the next even one without its last channel.
+  An odd width, valid only for 'interleaved', is the next even width without its last channel.
   """
   half = (width + 1) // 2
   steps = half - 1 if layout == 'tensor2tensor' else half
@@ -52,7 +53,7 @@ class Sinusoidal(Encoding):
       raise ValueError(f'base must be positive; it is {self.base}')
     if dims.D % 2 or dims.D < 4:
       raise ValueError(
-        f'the width must be even, for pairs of sin and cos, and 4 at least; it is {dims.D}'
+        f'the width must be even, for pairs of sin and cos, and at least 4; it is {dims.D}'
       )
 
   def setup(self):

@@ -1,17 +1,17 @@
-"""Scalable softmax: with n keys, its base is a learned power of n in place of e.
+"""Scalable softmax: for n keys, the base of the softmax is a learned power of n instead of e.
 
 Nakanishi 2025, arXiv 2501.19399.
 
   p_ij = n^(s z_ij) / sum_l n^(s z_il)        z_ij = q_i . k_j / sqrt(H)
 
-which is a softmax of s ln(n) z_ij; s is a head's own in each layer. Without it attention flattens
-as there are more keys. The base may also have a learned offset, s ln(n) + b with `bias`. In
-trained models s is about 0.43 (`start`). Alone this is NoPE; 'ssmax+rope' has positions.
+This is a softmax of s ln(n) z_ij; each head of each layer has its own s. An ordinary softmax
+flattens as the number of keys grows. `bias` adds a learned offset: s ln(n) + b. In trained models s
+is about 0.43 (`start`). Alone, this encoding is NoPE; 'ssmax+rope' has positions.
 
-n is 1 more than the query's position: the keys that it sees in causal text, of which all is seen.
-Nothing is counted: where positions begin again, it is that of the document, and where they jump or
-are drawn, or a window cuts, still the position's. The first query, of n = 1, has one key alone. One
-that is moved to before 0 has n = 1 too.
+n is the query's position plus 1, which is the number of visible keys under a causal mask without a
+window. Keys are not counted: if positions restart, n counts within the document; if positions jump
+or are drawn, or a window hides keys, n still follows the position. The first query, n = 1, has only
+one key. A query that is moved to before position 0 has n = 1 too.
 """
 
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class Ssmax(Encoding):
   start: float = 0.43
   bias: bool = False
   shift_invariant = False
-  causal_only = True  # else n keys are not all that it sees
+  causal_only = True  # otherwise a query sees more than n keys
 
   def setup(self):
     self.scale_LN = self.weight('scale_LN', nn.initializers.constant(self.start))

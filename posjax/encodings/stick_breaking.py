@@ -1,13 +1,14 @@
-"""Stick-breaking attention: each key, nearest first, breaks off a share of what is left.
+"""Stick-breaking attention: each key, nearest first, takes a share of the remaining weight.
 
 Tan et al. 2025, ICLR, arXiv 2410.17980, equations 1 to 4.
 
   b_ij = sigmoid(q_i . k_j / sqrt(H))       o_i = sum_{j < i} w_ij v_j + r_i v_i
   w_ij = b_ij prod_{j < l < i} (1 - b_il)   r_i = prod_{l < i} (1 - b_il), the remainder
 
-No softmax and no other position: the order of the keys is the encoding. The logarithm of what is
-left is carried from block to block, as ln(1 - sigmoid(s)) = -softplus(s), which never loses digits.
-`remainder=False` leaves the last term out; the first token of a document then gathers nothing.
+There is no softmax and no other encoding: the order of the keys is the position. The carry from
+block to block is the logarithm of the remaining weight: ln(1 - sigmoid(s)) = -softplus(s) loses no
+digits. `remainder=False` omits the term r_i v_i; the output of the first token of a
+document is then 0.
 """
 
 import jax
@@ -40,8 +41,8 @@ class StickBreaking(Encoding):
     if not self.remainder:
       return o_BTNH
     if q.v is None:
-      raise ValueError('stick_breaking gives the remainder to the query\'s own value, and there is '
-                       'none in cross-attention; set remainder=False')
+      raise ValueError('stick_breaking: queries in cross-attention have no values, to which the '
+                       'remainder belongs; set remainder=False')
     left_BTN1 = jnp.exp(carry).swapaxes(1, 2)[..., None]
     return o_BTNH + left_BTN1 * per_head(q.v, o_BTNH.shape[2])
 

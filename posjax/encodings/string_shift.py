@@ -1,4 +1,4 @@
-"""STRING: distances from a shift on begin again at a small window, where training was thorough.
+"""STRING: distances from a shift on restart at a small window, where training had many pairs.
 
 An et al. 2024, "Why Does the Effective Context Length of LLMs Fall Short?", ICLR 2025,
 arXiv 2410.18745.
@@ -7,9 +7,10 @@ arXiv 2410.18745.
   r(d) = d                      if d < shift
          d - shift + window     else
 
-With R of rope.py. Distances near the trained length L occur in few pairs of the training, and are
-given up: the paper has a shift of L/3 to L/2, and a window of 128, or 32 at least. For models that
-were trained with RoPE, unchanged. Only queries have two places, so that keys are cached rotated.
+R is the rotation of rope.py. Distances near the trained length L occur in few training pairs, so
+they are not used: the paper has a shift of L/3 to L/2 and a window of 128, or at least 32. For
+models trained with RoPE, with unchanged weights. Only queries have two positions, so keys are
+cached rotated.
 """
 
 import jax.numpy as jnp

@@ -1,15 +1,15 @@
-"""T5's bias: a learned number for each head and bucket of distances, wider the farther off.
+"""T5's bias: a learned scalar per head and bucket of distances; far buckets are wider.
 
-Raffel et al. 2020, JMLR 21, arXiv 1910.10683, section 2.1; the buckets are those of the authors'
-code. With E the half of the buckets that hold one distance each, and m = max(i - j, 0):
+Raffel et al. 2020, JMLR 21, arXiv 1910.10683, section 2.1; the buckets follow the authors' code.
+E is the number of buckets that hold one distance each, half of all, and m = max(i - j, 0):
 
   A_ij = q_i . k_j / sqrt(H) + b_n[bucket(m)]
   bucket(m) = floor(m)                                                     if m < E
               min(N-1, E + trunc(ln(m/E) / ln(max_distance/E) (N - E)))    else, of N = 2 E buckets
 
-Bidirectional: m = |i - j|, half of the buckets for either side. One table for all layers. T5 itself
-has no 1/sqrt(H); its weights need `scaled=False`. GPT-NeoX and x-transformers keep it, and multiply
-the table by sqrt(H): `bias_scale`.
+`bidirectional`: m = |i - j|, and each side has half of the buckets. All layers share the table. T5
+itself has no 1/sqrt(H); its weights need `scaled=False`. GPT-NeoX and x-transformers keep 1/sqrt(H)
+and multiply the table by sqrt(H): `bias_scale`.
 """
 
 

@@ -1,4 +1,4 @@
-"""Temperatures: the logits of a query are multiplied by a number, given or of the query's position.
+"""Temperatures: a constant or a function of the query's position multiplies the query's logits.
 
   A_ij = f_i q_i . k_j / sqrt(H)        n = p + 1 for a query at p, which is counted from 0
 
@@ -8,14 +8,14 @@
   drope      f = 1 + growth ln(target / L)       Gelberg et al. 2025, arXiv 2512.12167
   uniform    f = factor                          Wang et al. 2024, arXiv 2404.12224: 1.2
 
-L is `length`, the trained one; of Llama 4 its floor_scale. DroPE is a model that was trained with
-RoPE, lost it and was trained a little more; at the length `target` its growth is 0.412, or 0.103
-for SmolLM. Alone this is NoPE with a temperature; 'temperature+rope' has both.
+L is `length`, the trained length; for Llama 4, its floor_scale. DroPE is a model that was trained
+with RoPE and then a little more without it; at the length `target` its growth is 0.412, or 0.103
+for SmolLM. Alone, this encoding is NoPE with a temperature; 'temperature+rope' has both.
 
-log_n is a law of the number of keys that a query sees, and n is that number in causal text of which
-all is seen. It is read off the position, nothing is counted: where positions begin again, n is that
-of the document, and where they jump or are drawn, or a window cuts, still that of the position. A
-position that is moved to before 0 has the f of 0: n is 1 at least.
+log_n is a law of the number of visible keys, which is n under a causal mask without a window. Keys
+are not counted: if positions restart, n counts within the document; if positions jump or are drawn,
+or a window hides keys, n still follows the position. A query that is moved to before position 0 has
+the f of position 0: n is at least 1.
 """
 
 import inspect
@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
 
-# f of positions p, from 0 on; the other parameters are arguments of the encoding.
+# f at positions p >= 0; the other parameters are arguments of the encoding.
 
 
 def log_n(p, length):
@@ -60,14 +60,14 @@ class Temperature(Encoding):
   growth: float = 0.412
   factor: float = 1.2
   shift_invariant = property(lambda self: self.kind in ('drope', 'uniform'))
-  causal_only = property(lambda self: self.kind == 'log_n')  # else n keys are not all that it sees
+  causal_only = property(lambda self: self.kind == 'log_n')  # else a query sees more than n keys
 
   def check(self, dims):
     if self.kind not in KINDS:
       raise ValueError(f'kind is {self.kind!r}; valid: {", ".join(KINDS)}')
     least = 2 if self.kind == 'log_n' else 1
     if self.length < least:
-      raise ValueError(f'length must be {least} at least; it is {self.length}')
+      raise ValueError(f'length must be at least {least}; it is {self.length}')
     if self.target < 1:
       raise ValueError(f'target must be positive; it is {self.target}')
 
@@ -76,7 +76,7 @@ class Temperature(Encoding):
     return sharpen(q, self.at(p_BT)[..., None])
 
   def at(self, p):
-    """f of queries at `p`."""
+    """Returns f for queries at positions `p`."""
     law = KINDS[self.kind]
     _, *arguments = inspect.signature(law).parameters
     return law(jnp.maximum(p, 0), **{name: getattr(self, name) for name in arguments})

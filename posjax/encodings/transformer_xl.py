@@ -1,19 +1,19 @@
-"""Transformer-XL's relative attention: sinusoids of the distance, seen through each query.
+"""Transformer-XL's relative attention: a product of each query and sinusoids of the distance.
 
 Dai et al. 2019, ACL, arXiv 1901.02860, section 3.3.
 
   A_ij = ((q_i + u) . k_j + (q_i + v) . W_R R_(i-j)) / sqrt(H)
   R_r = (sin r w_0, …, sin r w_(D/2-1), cos r w_0, …),  w_c = 10000^(-2c/D)
 
-W_R is a layer's own; u and v are shared by all, or `untied` a layer's own too, as in XLNet and in
-Hugging Face's port. W_R R_(i-j) is built for no pair: a sine or cosine of i - j is a sum of
-products of those of i and of j. With a the first and b the second half of W_R^T (q_i + v), the
-second term is the product of D channels of either end,
+Each layer has its own W_R. All layers share u and v; with `untied`, each layer has its own u and v,
+as in XLNet and in Hugging Face's port. W_R R_(i-j) is not built per pair: a sine or cosine of i - j
+is a sum of products of sines and cosines of i and of j. If a is the first half of W_R^T (q_i + v)
+and b the second, the second term is a product of D channels of the query and D of the key,
 
   (b sin iw - a cos iw, a sin iw + b cos iw) . (sin jw, cos jw)
 
-With `clamp_len` c > 0, distances beyond c count as c, and those below -c as -c, as in the authors'
-code and, on both sides, in XLNet's.
+With `clamp_len` c > 0, distances above c count as c, and distances below -c count as -c, as in the
+authors' code and, on both sides, in XLNet's.
 """
 
 import jax.numpy as jnp
@@ -31,9 +31,9 @@ class TransformerXl(Encoding):
 
   def check(self, dims):
     if self.clamp_len < 0:
-      raise ValueError(f'clamp_len must be positive, or 0 for none; it is {self.clamp_len}')
+      raise ValueError(f'clamp_len must be positive, or 0 to clamp none; it is {self.clamp_len}')
     if dims.D < 2 or dims.D % 2:
-      raise ValueError(f'it needs an even width D, for sines and cosines; D is {dims.D}')
+      raise ValueError(f'the width D must be even, for pairs of sin and cos; it is {dims.D}')
 
   def setup(self):
     init = nn.initializers.normal(0.02)
@@ -46,7 +46,7 @@ class TransformerXl(Encoding):
     return q.replace(h=q.h + (self.dims.scale * self.u_NH).astype(q.h.dtype))
 
   def key(self, k):
-    # Cached: otherwise each new token would make those of all keys again.
+    # Cached, because otherwise each new token would recompute the sinusoids of all keys.
     pos_BS1 = k.pos[..., :1].astype(at_least_float32(k.h))
     return k.replace(features=jnp.concatenate(cos_sin(pos_BS1, self.dims.D), axis=-1))
 
@@ -65,7 +65,7 @@ class TransformerXl(Encoding):
     return self._clamped(bias_BNTS, ab_BTND, distance_B1TS)
 
   def _clamped(self, bias_BNTS, ab_BTND, distance_B1TS):
-    """The bias at the clamp where distances are beyond it, on either side."""
+    """Replaces the bias of distances beyond the clamp, on both sides, by the bias at the clamp."""
     for end in (self.clamp_len, -self.clamp_len):
       wave_D = jnp.concatenate(cos_sin(jnp.full(1, end, ab_BTND.dtype), self.dims.D))
       bias_BNT1 = jnp.einsum('BTND,D->BNT', ab_BTND, wave_D)[..., None]
@@ -84,13 +84,13 @@ class TransformerXl(Encoding):
     return jnp.einsum('BTNH,BNHR->BNTR', self._position(q), r_BNHR)
 
   def _position(self, q):
-    """(q + v) / sqrt(H), as `query` has left (q + u) / sqrt(H)."""
+    """Returns (q + v) / sqrt(H); q.h is (q + u) / sqrt(H), from `query`."""
     dtype = at_least_float32(q.h)
     return q.h.astype(dtype) + self.dims.scale * (self.v_NH - self.u_NH).astype(dtype)
 
 
 def cos_sin(pos_1, width):
-  """Sines and cosines of positions [..., 1], [..., width / 2] each."""
+  """Returns sines and cosines, [..., width / 2] each, of positions [..., 1]."""
   angle = pos_1 * jnp.asarray(frequencies(width), pos_1.dtype)
   return jnp.sin(angle), jnp.cos(angle)
 

@@ -1,15 +1,16 @@
-"""TUPE: absolute positions meet each other apart from the contents, with weights of their own.
+"""TUPE: logits of absolute positions are added to those of the content, with separate weights.
 
 Ke et al. 2021, ICLR, arXiv 2006.15595, section 3.
 
   A_ij = (q_i . k_j + (p_i U_Q) . (p_j U_K)) / sqrt(2 H)  +  b_n[bucket(j - i)]
 
-p is a table with a row for each position; it, U_Q and U_K serve all layers. With `buckets` this is
-TUPE-R, whose last term is the bias of t5.py; without, TUPE-A. `untie_first` frees the first token,
-[CLS], of places: its query finds all keys alike, and to all others its key has a learned theta_n in
-place of both terms. (The paper's other number, of that query, is the same for all its keys: no
-softmax sees it.) The authors' code normalises p before it is projected, so that the table begins
-with variance 1 here; and it gives both projections a bias.
+p is a table with a row for each position; all layers share p, U_Q and U_K. With `buckets` this is
+TUPE-R, whose last term is the bias of t5.py; without `buckets`, TUPE-A. `untie_first` removes the
+position of the first token, [CLS]: both terms are 0 for all keys of its query, and a learned
+theta_n replaces both terms at its key for all other queries. (The paper's other parameter is equal
+for all keys of the [CLS] query, so the softmax cancels it.) The authors' code normalizes p before
+the projections, so the table starts with variance 1 here; the code also gives both projections a
+bias.
 """
 
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from posjax.encodings.t5 import T5
 
 
 class Tupe(Encoding):
-  """A position from `length` on has no row; who calls must not ask for one (see `limit`)."""
+  """TUPE for positions 0 .. length - 1; callers must not pass later ones (see `limit`)."""
 
   length: int = 512
   buckets: int = 0
@@ -77,7 +78,7 @@ class Tupe(Encoding):
 
   def weights(self):
     if self.buckets:
-      self.relative.weights()  # makes them: they are part of these
+      self.relative.weights()  # creates them; the line below includes them
     return super().weights()
 
 

@@ -1,4 +1,4 @@
-"""WavLM's gated bias: T5's, times a gate that each query makes of the layer's input.
+"""WavLM's gated bias: T5's bias times a gate of each query, computed from the layer's input.
 
 Chen et al. 2022, "WavLM", IEEE JSTSP 16, arXiv 2110.13900, as in its released code.
 
@@ -6,9 +6,9 @@ Chen et al. 2022, "WavLM", IEEE JSTSP 16, arXiv 2110.13900, as in its released c
   g_in = s (t c_n - 1) + 2,   s = sigmoid(y_1 + … + y_4),   t = sigmoid(y_5 + … + y_8)
   y = W x_in + u
 
-x_in are those H channels of the layer's input, before any projection, that stand where head n's
-would. The table is shared by all layers. W, u and c are a layer's own, W and u shared by its heads.
-The first weights are those of the released code: b and W N(0, 0.02), u = 0, c = 1.
+x_in is the n-th slice of H channels of the layer's input, before any projection. All layers share
+the table. Each layer has its own W, u and c; its heads share W and u. The initial weights follow
+the released code: b and W are N(0, 0.02), u = 0, c = 1.
 """
 
 import jax
@@ -29,7 +29,7 @@ class Wavlm(DistanceBias):
     check_buckets(self.buckets, self.max_distance, sides=2)
     if dims.D != dims.N * dims.H:
       raise ValueError(
-        f'each head gates by its part of the width: D = {dims.D} must be N H = {dims.N * dims.H}'
+        f'each head is gated by a slice of the width: D = {dims.D} must be N H = {dims.N * dims.H}'
       )
 
   def setup(self):
@@ -50,7 +50,7 @@ class Wavlm(DistanceBias):
     return s_BTN * (t_BTN * self.constant_LN - 1) + 2, state
 
   def key(self, k):
-    return k.replace(features=())  # a query's matter: nothing of it is cached
+    return k.replace(features=())  # only queries have gates: none is cached
 
   def bias(self, distance):
     index = bucket(distance, self.buckets, self.max_distance, bidirectional=True)

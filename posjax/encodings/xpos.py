@@ -1,15 +1,15 @@
-"""xPos: RoPE whose planes also shrink with the distance, the fast ones most.
+"""xPos: RoPE whose planes also decay with the distance, the fast planes most.
 
 Sun et al. 2023, ACL, arXiv 2212.10554, algorithm 1.
 
   A_ij = sum_c zeta_c^((i - j) / scale_base) [q_i R((i - j) theta_c) k_j]_c / sqrt(H)
   zeta_c = (2c / H + gamma) / (1 + gamma) < 1
 
-As factors of either end, zeta^i and zeta^-j, they would overflow float32 beyond 36k positions: here
-both are relative to the last position that the block of keys and the document have in common. Then
-it is the positions of a block and document that may span 70 scale_base; beyond it is not finite.
-So keys are cached rotated only, and the product is the encoding's own. Causal: later keys would
-grow with the distance.
+Factors zeta^i of queries and zeta^-j of keys would overflow float32 beyond 36k positions. Here both
+are relative to the last position that the block of keys and the document have in common. So only
+the positions of one document in one block are limited: if they span more than 70 scale_base, scores
+are not finite. Keys are therefore cached rotated but not scaled, and the encoding computes its own
+scores. Causal only, because later keys would grow with the distance.
 """
 
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class Xpos(Encoding):
 
   def check(self, dims):
     if dims.H % 2:
-      raise ValueError(f'the head size must be even, for planes; it is {dims.H}')
+      raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
     if self.base <= 0 or self.scale_base <= 0 or self.gamma <= 0:
       raise ValueError(
         'base, scale_base and gamma must be positive; they are '
@@ -54,7 +54,7 @@ class Xpos(Encoding):
   def score(self, s_BNTS, pair, carry):
     same_BTS = pair.q.segment_ids[:, :, None] == pair.k.segment_ids[:, None, :]
     distance_BT = pair.q.pos[..., 0] - _last(same_BTS, pair.k.features)
-    # A query that sees none of the block may lie far before it: what nobody reads stays finite.
+    # A query that sees no key of the block may lie far before it: 0 keeps unused scores finite.
     distance_BT = jnp.where(jnp.any(pair.mask[:, 0], axis=-1), distance_BT, 0)
     return qk_logits(self._grow(pair.q.h, distance_BT), pair.k.h), carry
 
@@ -63,7 +63,7 @@ class Xpos(Encoding):
     return tokens.replace(h=rotate_by(tokens.h, *made, 'interleaved'), position_features=())
 
   def _grow(self, h_BTNH, distance_BT):
-    """h times zeta^(distance / scale_base)."""
+    """Returns h times zeta^(distance / scale_base)."""
     dtype, width = at_least_float32(h_BTNH), self.dims.H
     zeta = (np.arange(0, width, 2) / width + self.gamma) / (1 + self.gamma)
     log_zeta = jnp.asarray(np.repeat(np.log(zeta), 2) / self.scale_base, dtype)
@@ -72,5 +72,5 @@ class Xpos(Encoding):
 
 
 def _last(same_BTS, pos_BS):
-  """The last position of a key in the same document; far back where there is none."""
+  """Returns the last position of a key in the same document, [B, T]; -2**30 if there is none."""
   return jnp.max(jnp.where(same_BTS, pos_BS[:, None], -(2**30)), axis=-1)

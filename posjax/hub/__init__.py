@@ -1,1 +1,1 @@
-"""Other people's checkpoints and configs."""
+"""Checkpoints and configs of other libraries."""

@@ -1,4 +1,4 @@
-"""Numbers that tell whether something is what it was, however it is spread over devices."""
+"""Checksums of arrays, which do not depend on their sharding, and of JSON values."""
 
 import hashlib
 import json
@@ -9,16 +9,16 @@ import jax.numpy as jnp
 
 @jax.jit
 def of_arrays(tree):
-  """{path: checksum} of all leaves of a tree, computed where they lie."""
+  """Returns {path: checksum} of all leaves of a tree, computed on their devices."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path): of_array(leaf) for path, leaf in leaves}
 
 
 def of_array(x):
-  """uint32 [] of an array of 32-bit numbers: of each one's bits and of its place.
+  """Returns a checksum of an array of 32-bit numbers, from their bits and indices: uint32 [].
 
-  A sum of integers is the same in any order, and so under any sharding. Each term is a bijection of
-  a number's bits (the finaliser of MurmurHash3), so the change of one number is always seen.
+  A sum of integers is the same in any order, hence under any sharding. Each term is a bijection of
+  a number's bits (the finalizer of MurmurHash3), so a change of one number is always detected.
   """
   place = jnp.uint32(0)
   for axis, size in enumerate(x.shape):
@@ -30,5 +30,5 @@ def of_array(x):
 
 
 def of_json(value):
-  """SHA-256, in hex, of a JSON-able value."""
+  """Returns the SHA-256, in hex, of a JSON-serializable value."""
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,11 +1,11 @@
-"""Accelerators: their memory, and the speed that they can have at most.
+"""Accelerators: their memory, peak FLOP/s and memory bandwidth.
 
-A row is one device as JAX counts them (a chip of TPU7x is two). Peaks are dense, without sparsity.
-On these GPUs JAX multiplies float32 in TF32 (jax.lax.Precision.DEFAULT), so that peak stands under
-'float32'; Google publishes none for TPUs. Memory is the capacity; the runtime keeps a part of it.
+A row is one JAX device (a TPU7x chip is two). Peaks are dense, without sparsity. On these GPUs JAX
+multiplies float32 in TF32 (jax.lax.Precision.DEFAULT), so 'float32' has the TF32 peak; Google
+publishes no float32 peak for TPUs. Memory is the capacity; the runtime reserves a part of it.
 
-Figures of TPUs are Google's; those of GPUs are NVIDIA's, as the named pages quote them, which give
-dense and sparse peaks apart. All pages were read on 2026-11-30.
+TPU figures are Google's. GPU figures are NVIDIA's, as quoted by the named pages, which list dense
+and sparse peaks separately. All pages were read on 2026-11-30.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Accelerator(NamedTuple):
   memory: int
   flops: dict[str, float]
   bandwidth: float
-  kinds: tuple[str, ...]  # what jax.Device.device_kind calls it
+  kinds: tuple[str, ...]  # values of jax.Device.device_kind
   source: str
 
 
@@ -68,20 +68,20 @@ ACCELERATORS = {
 
 
 def find(name):
-  """The accelerator of a name such as 'v5e'. Raises UserError for any other name."""
+  """Returns the accelerator of a name such as 'v5e'. Raises UserError for an unknown name."""
   if name not in ACCELERATORS:
     raise UserError(f'--device={name}: {one_of(name, ACCELERATORS)}')
   return ACCELERATORS[name]
 
 
 def of_kind(kind):
-  """The accelerator that JAX calls `kind`, or None: a CPU, or one that is not in the table."""
+  """Returns the accelerator that JAX calls `kind`; None for a CPU or an unknown accelerator."""
   return next((row for row in ACCELERATORS.values() if kind in row.kinds), None)
 
 
 def peak_flops(dtype):
-  """FLOP/s in `dtype` ('bfloat16', 'float32') of all running devices together; None: unknown."""
-  import jax  # not above: command lines are judged without it
+  """Returns the peak FLOP/s in `dtype`, 'bfloat16' or 'float32', of all devices; None: unknown."""
+  import jax  # not above: command lines are checked without jax
 
   rows = [of_kind(device.device_kind) for device in jax.devices()]
   peaks = [row.flops.get(dtype) if row else None for row in rows]

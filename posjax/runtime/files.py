@@ -1,4 +1,4 @@
-"""Files of this machine, some of which others read while a run writes them."""
+"""Local files, some of which are read while a run writes them."""
 
 import os
 
@@ -6,7 +6,7 @@ from posjax.errors import UserError
 
 
 def replace(path, text):
-  """Replaces a file: a reader sees the old text or the new one, even if the machine stops."""
+  """Replaces a file atomically: a reader sees the old or the new text, even after a crash."""
   unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   try:
     with unfinished.open('w', encoding='utf-8') as file:
@@ -20,8 +20,8 @@ def replace(path, text):
 
 
 def check_local(key, path):
-  """Raises UserError for a URL: everything is read and written in folders of this machine."""
+  """Raises UserError for a URL: posjax reads and writes local folders only."""
   scheme, url, rest = path.partition('://')
   if url:
     instead = f', such as {rest}' if scheme == 'file' else '; mount it, or choose another'
-    raise UserError(f'{key}={path}: must be a folder of this machine{instead}')
+    raise UserError(f'{key}={path}: must be a local folder{instead}')

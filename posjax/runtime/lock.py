@@ -1,4 +1,4 @@
-"""One run at a time in a work directory: a lock that its process holds and that dies with it."""
+"""A lock on a work directory, for one run at a time; it is released when its process ends."""
 
 import contextlib
 import fcntl
@@ -11,9 +11,9 @@ from posjax.errors import UserError
 
 @contextlib.contextmanager
 def held(workdir):
-  """Makes `workdir` and holds it. Raises UserError while another process does.
+  """Creates `workdir` and locks it. Raises UserError while another process holds the lock.
 
-  The file stays: a process that finds it unlocked may take it.
+  The lock file is never deleted: a process that finds it unlocked may lock it.
   """
   workdir = pathlib.Path(workdir)
   try:

@@ -1,4 +1,4 @@
-"""Missing devices and exhausted memory: one line, before anything is lost."""
+"""Missing devices and exhausted memory, reported in one line before anything is lost."""
 
 import contextlib
 import os
@@ -13,15 +13,15 @@ LESS = (
   'raise train.accumulate, set model.remat=true, spread the weights over more devices with mesh, '
   'or lower train.batch or evaluate.multiples'
 )
-EXTRAS = {'cuda': 'cuda', 'gpu': 'cuda', 'tpu': 'tpu'}  # of setup.py, by JAX's name of a platform
+EXTRAS = {'cuda': 'cuda', 'gpu': 'cuda', 'tpu': 'tpu'}  # extras of setup.py by JAX platform
 CGROUP_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
 def check_devices():
-  """Raises UserError where JAX_PLATFORMS wants a device that is not there, or not installed."""
+  """Raises UserError if the device that JAX_PLATFORMS names is missing or not installed."""
   try:
     jax.devices()
-  except (RuntimeError, AssertionError) as error:  # bare, where CUDA's plugin is not installed
+  except (RuntimeError, AssertionError) as error:  # AssertionError, without text: no CUDA plugin
     name = 'JAX_PLATFORMS' if jax.config.jax_platforms else 'JAX_PLATFORM_NAME'
     wanted = os.environ.get(name, '')
     extra = EXTRAS.get(wanted.partition(',')[0])
@@ -33,30 +33,30 @@ def check_devices():
 
 
 def planned(compiled):
-  """Bytes that a compiled function takes on one device: what it is given, and temporaries."""
+  """Returns the bytes of a compiled function on one device: arguments and temporaries."""
   memory = compiled.memory_analysis()
   return memory.argument_size_in_bytes + memory.temp_size_in_bytes
 
 
 def host_memory():
-  """Bytes of this machine that the program may take."""
+  """Returns the bytes of memory of this machine or its cgroup, whichever is less."""
   machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
   limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.exists() else 'max'
   return machine if limit == 'max' else min(machine, int(limit))
 
 
 def device_memory():
-  """Bytes that a program may take on one device of those here; CPU devices share the machine's."""
+  """Returns the bytes available on each local device; CPU devices share the machine's memory."""
   if jax.default_backend() == 'cpu':
     return host_memory() // jax.local_device_count()
   return min(device.memory_stats()['bytes_limit'] for device in jax.local_devices())
 
 
 def check_memory(compiled):
-  """Raises UserError if the machine has less memory than a compiled function is planned to take.
+  """Raises UserError if a compiled function needs more memory than the machine has.
 
-  An accelerator would refuse by itself; a CPU takes on all it is asked for, until the system kills
-  the program without a word.
+  An accelerator reports this error itself; on a CPU, the system would kill the program without a
+  message.
   """
   if jax.default_backend() == 'cpu':
     needed, there = planned(compiled) * jax.local_device_count(), host_memory()
@@ -69,7 +69,7 @@ def check_memory(compiled):
 
 @contextlib.contextmanager
 def memory_as_user_error():
-  """Raises UserError if a device is missing, or if memory is exhausted inside."""
+  """Raises UserError if a device is missing, or if memory is exhausted in the block."""
   check_devices()
   try:
     yield

@@ -1,7 +1,7 @@
-"""A whole program: how it begins and ends. What a user has to know is one line and an exit code.
+"""The start and the end of a program: user errors become one line and an exit code.
 
-Every module that is run with `python -m` calls `begin` before its other imports, which take a
-while, and then `run_program`. Nothing is imported here that is not Python's own.
+Every module that is run with `python -m` calls `begin` before its other, slow imports, and then
+`run_program`. This module imports no third-party package.
 """
 
 import argparse
@@ -24,22 +24,22 @@ from posjax.runtime.signals import SIGNALS, Interrupted
 
 STARTED = time.perf_counter()
 
-# What the file system says, not what a program got wrong; and what a user can do about it.
+# {errno: what the user can do}, for errors of the file system that are not bugs.
 REMEDIES = {
-  **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 'make room'),
-  **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), 'let it be read and written'),
+  **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 'free disk space'),
+  **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), 'allow reading and writing'),
   **dict.fromkeys((errno.EEXIST, errno.EISDIR, errno.ENOTDIR), 'move it away'),
   **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), 'choose another name'),
-  errno.EIO: 'look after the disk',
+  errno.EIO: 'check the disk',
 }
 
 
 def begin():
-  """From here on a signal or a package that is missing ends the process in one line."""
+  """Makes signals and missing packages end the process with a one-line message."""
   for number in SIGNALS:
     signal.signal(number, lambda number, frame: hard_exit(Interrupted(number)))
   sys.excepthook = _excepthook
-  # A file that is opened later must not take the place of a stream that is closed.
+  # A file that is opened later must not get the descriptor of a closed standard stream.
   while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
     pass
   os.close(descriptor)
@@ -54,8 +54,8 @@ def _excepthook(kind, error, trace):
 
 
 def run_program(program):
-  """The exit code of a function that is a whole program, the rest of the process's life."""
-  sys.stdout.reconfigure(errors='replace')  # names and texts have characters that terminals lack
+  """Runs `program`, the main function of a process, and returns its exit code."""
+  sys.stdout.reconfigure(errors='replace')  # terminals may lack some characters
   try:
     with warnings.catch_warnings():
       warnings.showwarning = warn
@@ -64,7 +64,7 @@ def run_program(program):
       return code
   except Interrupted as error:
     return hard_exit(error)
-  except BrokenPipeError:  # the reader of the output has gone, as in `| head`
+  except BrokenPipeError:  # the reader has closed the pipe, as in `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at the end
     return 141  # as after SIGPIPE
   except Exception as error:
@@ -74,7 +74,7 @@ def run_program(program):
 
 
 def explain(error):
-  """(exit code, what to say) of an error that a user can do something about; None of a bug."""
+  """Returns (exit code, message) for an error that the user can fix; None for a bug."""
   if hasattr(error, 'exit_code'):  # a UserError, or a run that diverged
     return error.exit_code, str(error)
   if isinstance(error, ModuleNotFoundError) and not f'{error.name}.'.startswith('posjax.'):
@@ -88,33 +88,33 @@ def explain(error):
 
 
 def fail(code, message):
-  """Says it on standard error, in one line that only a terminal wraps, and returns the code."""
+  """Prints one line to standard error, wrapped only for a terminal; returns the code."""
   line = f'posjax: {message}'
   if sys.stderr.isatty():
     width = shutil.get_terminal_size().columns
     line = textwrap.fill(
       line, width, subsequent_indent='  ', break_long_words=False, break_on_hyphens=False
     )
-  with contextlib.suppress(OSError):  # Ctrl-C ends what reads this, too
+  with contextlib.suppress(OSError):  # Ctrl-C also ends the reader of a pipe
     print(line, file=sys.stderr)
   return code
 
 
 def warn(message, *where, **how):
-  """Says what `warnings` has to say without where in the program it arose."""
+  """Prints a warning without its location in the source."""
   fail(0, f'warning: {" ".join(str(message).split())}')
 
 
 def hard_exit(error):
-  """Ends the process after a signal, and says how to go on; it may be called by a handler.
+  """Ends the process after a signal, and prints how to resume; a handler may call it.
 
-  It does not clean up: that would crash, where XLA and Orbax are in the middle of things.
+  It does not clean up, since that would crash while threads of XLA and Orbax are running.
   """
-  for number in SIGNALS:  # a second Ctrl-C would say the same
+  for number in SIGNALS:  # a second Ctrl-C would print the same
     signal.signal(number, signal.SIG_IGN)
-  with contextlib.suppress(OSError, RuntimeError):  # the second while it is flushed already
+  with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: it is being flushed
     sys.stdout.flush()
-  # It begins with a line break, after ^C or a bar of progress.
+  # The line break ends a line with ^C or a progress bar.
   said = f'\nnext:   {shlex.join(sys.orig_argv)}\nposjax: {error}\n'
   with contextlib.suppress(OSError):
     os.write(sys.stderr.fileno(), said.encode(errors='surrogateescape'))
@@ -122,10 +122,10 @@ def hard_exit(error):
 
 
 def check_devices():
-  """Raises UserError where processes that a program starts would find no device.
+  """Raises UserError if the processes that a program starts would find no device.
 
-  In a process of its own, since the one that asks takes a GPU's memory; where JAX chooses, it finds
-  one.
+  It asks in a separate process, because asking allocates GPU memory. If JAX chooses the device, it
+  always finds one.
   """
   if os.environ.get('JAX_PLATFORMS') not in (None, '', 'cpu'):
     ask = (
@@ -140,11 +140,11 @@ def check_devices():
 
 
 class Parser(argparse.ArgumentParser):
-  """A command line whose mistakes are a UserError.
+  """A parser of command lines that raises UserError for mistakes.
 
   Args:
-    command: how the program is called.
-    description: what --help prints first.
+    command: the command that starts the program.
+    description: the text that --help prints first.
   """
 
   def __init__(self, command, description):
@@ -158,7 +158,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def folder(flag):
-  """The type of an argument `flag` that names a folder of this machine."""
+  """Returns the argparse type for an argument `flag` that names a local folder."""
 
   def parse(text):
     files.check_local(flag, text)

@@ -1,6 +1,6 @@
-"""SIGTERM and Ctrl-C. They end a program at once, or when what it is about to save is saved.
+"""SIGTERM and Ctrl-C, which end a program immediately, or after it has saved its state.
 
-A handler raises nothing: Python loses what is raised while it collects garbage or imports modules.
+Handlers do not raise: Python loses exceptions raised during garbage collection or imports.
 """
 
 import contextlib
@@ -10,11 +10,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-  """Like KeyboardInterrupt, no error that anything but `program` may catch.
+  """An interruption by a signal; like KeyboardInterrupt, only `program` may catch it.
 
   Attributes:
-    exit_code: 42 after SIGTERM: the machine goes away, start the same command again. After Ctrl-C 0
-      if the signal made the run save, else 130.
+    exit_code: 42 after SIGTERM: the machine goes away, repeat the command elsewhere. After Ctrl-C:
+      0 if the run has saved its state, otherwise 130.
   """
 
   def __init__(self, number, saved=None):
@@ -25,12 +25,12 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def defer_signals(then=lambda: None):
-  """Inside, signals wait: gives the list of those that came. Each calls `then`.
+  """Defers signals in the block; yields the list of received signals. Each signal calls `then`.
 
-  A second Ctrl-C does what it did before.
+  A second Ctrl-C calls the previous handler.
 
   Raises:
-    Interrupted: at the end, if one came and nothing else was raised for it.
+    Interrupted: at the end of the block, if a signal arrived and nothing was raised.
   """
   came = []
 

@@ -1,4 +1,4 @@
-"""A trace of some training steps, by JAX's profiler: what ran when, on the host and the devices."""
+"""A trace of some training steps by JAX's profiler: a timeline of the host and the devices."""
 
 import itertools
 import os
@@ -8,11 +8,11 @@ import tqdm
 
 from posjax.errors import UserError
 
-SKIPPED = 3  # steps before the first one that is traced: caches and memory pools fill
+SKIPPED = 3  # untraced first steps, in which caches and memory pools fill
 
 
 def check(steps, left):
-  """Raises UserError if a run that has `left` steps to take cannot trace `steps` of them."""
+  """Raises UserError if a run with `left` remaining steps is too short to trace `steps` steps."""
   if left < steps + SKIPPED:
     raise UserError(
       f'--profile={steps}: takes {steps + SKIPPED} steps, the first {SKIPPED} untraced; '
@@ -21,9 +21,9 @@ def check(steps, left):
 
 
 def traced(step, steps, directory):
-  """The function `step`, of which calls SKIPPED + 1 to SKIPPED + `steps` are traced.
+  """Returns `step`, wrapped so that calls SKIPPED + 1 to SKIPPED + `steps` are traced.
 
-  The trace is written into `directory` after the last of them; how to open it is printed.
+  The last traced call writes the trace into `directory` and prints how to open it.
   """
   calls = itertools.count(1)
 
@@ -37,7 +37,7 @@ def traced(step, steps, directory):
       jax.block_until_ready(result)
       jax.profiler.stop_trace()
       file = max(directory.glob('plugins/profile/*/perfetto_trace.json.gz'), key=os.path.getmtime)
-      tqdm.tqdm.write(  # above the bar of progress
+      tqdm.tqdm.write(  # above the progress bar
         f'profile    {file}; open it at https://ui.perfetto.dev\n'
         f'           or: pip install xprof; xprof --logdir={directory}'
       )

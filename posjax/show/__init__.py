@@ -1,8 +1,8 @@
-"""What an encoding does, as numbers, as a picture and as a page: see `__main__`.
+"""Shows what an encoding does, as numbers, a picture and an HTML page: see `__main__`.
 
-probe      the hooks run on the simplest text there is, in float64
-facts      everything that is told of one layer
-words      the same as text
-picture    the same as a picture
-page       all of them as one HTML page
+probe      runs the hooks on a text of equal tokens, in float64
+facts      all numbers shown for one layer
+words      the facts as text
+picture    the facts as a picture
+page       all encodings as one HTML page
 """

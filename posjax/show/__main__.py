@@ -1,21 +1,22 @@
-"""Shows what an encoding does: one picture, and the same facts as text.
+"""Shows what an encoding does: one picture, and its numbers as text.
 
   python -m posjax.show rope
   python -m posjax.show randomize+rope --rope.base=500000
   python -m posjax.show local_global:small --config.train.length=1024
   python -m posjax.show --all
 
-NAME is an encoding, a chain, a pattern of layers with commas, or a config, with a size after a
-colon. --ENCODING.ARGUMENT=VALUE sets an argument, --config.KEY=VALUE any key, as in posjax.main.
+NAME is an encoding, a chain, a comma-separated pattern of layers, or a config; a size may follow
+after a colon. --ENCODING.ARGUMENT=VALUE sets an argument; --config.KEY=VALUE sets any key, as in
+posjax.main.
 
-An encoding is run on a text of equal tokens: see posjax/show/probe.py. --all writes one HTML page
-of every encoding and config, which needs no server.
+The hooks of the encoding run on a text of equal tokens: see posjax/show/probe.py. --all writes one
+HTML page with every encoding and config; it needs no server.
 
-Exit codes: 0 done; 1 one of --all could not be shown; 2 a mistake in the command line, or
-no device.
+Exit codes: 0 done; 1 with --all, an encoding could not be shown; 2 a mistake in the command line,
+or no device.
 """
 
-# ruff: noqa: E402  (a program begins before its imports)
+# ruff: noqa: E402  (program.begin() must run before the other imports)
 from posjax.runtime import program
 
 if __name__ == '__main__':
@@ -41,15 +42,15 @@ PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
 
 
 def parse(argv):
-  """(options, overrides of the config) of a command line. Raises UserError for mistakes in it."""
+  """Returns (options, config overrides) of a command line. Raises UserError for mistakes."""
   parser = program.Parser(PROGRAM, __doc__)
   add = parser.add_argument
-  add('name', nargs='?', metavar='NAME', help='what to show')
-  add('--all', action='store_true', help='the gallery: OUT/index.html')
+  add('name', nargs='?', metavar='NAME', help='encoding, chain, pattern or config to show')
+  add('--all', action='store_true', help='all encodings and configs on one page, OUT/index.html')
   add('--weights', default='initial', choices=('initial', 'normal'),
-      help='as initialised, or each drawn from N(0, 1)')
+      help='initial values, or all drawn from N(0, 1)')
   add('--out', type=program.folder('--out'), default=Path('show'),
-      help='folder of what is written')
+      help='folder for the written files')
   options, others = parser.parse_known_args(argv)
   if bool(options.name) == options.all:
     raise UserError(f'name what to show, or --all; for example {PROGRAM} rope')
@@ -57,21 +58,21 @@ def parse(argv):
 
 
 def override(argument):
-  """--rope.base=1 as --config.encoding.rope.base=1; what begins with --config stays as it is."""
+  """Returns --config.encoding.rope.base=1 for --rope.base=1; keeps --config flags."""
   found = re.fullmatch(r'--(config\.)?([\w.]+=.*)', argument, re.DOTALL)
   if not found or '.' not in found[2].partition('=')[0] and not found[1]:
     raise UserError(
-      f'{argument}: no such flag; arguments of encodings look like --rope.base=500000, and keys '
+      f'{argument}: no such flag; set arguments of encodings like --rope.base=500000, and keys '
       'like --config.train.length=128'
     )
   return argument if found[1] else f'--config.encoding.{found[2]}'
 
 
 def load(name, overrides=()):
-  """The config that a name means, with every argument of its encodings, overrides set.
+  """Returns the config for a name, with all arguments of its encodings and with the overrides.
 
   Raises:
-    UserError: there is neither such a config nor such an encoding, or an override is wrong.
+    UserError: no config or encoding has this name, or an override is invalid.
   """
   from posjax import encodings
 
@@ -93,16 +94,16 @@ def load(name, overrides=()):
 
 
 def check(name, valid):
-  """Raises UserError, with the nearest of all names, unless this is the name of a config."""
+  """Raises UserError, with the nearest valid name, unless a config has this name."""
   try:
     config_lib.find(name)
   except UserError as error:
     near = one_of(name, valid)
-    raise UserError(f'{name}: there is no such encoding or config; {near}') from error
+    raise UserError(f'{name}: no such encoding or config; {near}') from error
 
 
 def look(name, overrides, values):
-  """The `Facts` of each different layer of what is called `name`."""
+  """Returns the `Facts` of each distinct layer of the config for `name`."""
   import jax
 
   from posjax import state
@@ -118,7 +119,7 @@ def look(name, overrides, values):
 
 
 def show(argv):
-  """Does what the command line asks for and returns the exit code."""
+  """Runs a command line; returns the exit code."""
   options, overrides = parse(argv)
   from posjax.runtime import compile_cache, memory
 
@@ -140,7 +141,7 @@ def one(options, overrides):
 
 
 def file_name(options, overrides):
-  """'rope-rope.base=500000': what differs has a picture of its own."""
+  """Returns a name such as 'rope-rope.base=500000', so that other options get another file."""
   name = Path(options.name).name.replace('.py', '')
   given = [text.removeprefix('--config.').removeprefix('encoding.') for text in overrides]
   given += [options.weights] if options.weights != 'initial' else []
@@ -148,7 +149,7 @@ def file_name(options, overrides):
 
 
 def gallery(options, overrides, argv):
-  """Writes the page; what cannot be shown is a line there and here, and does not stop the rest."""
+  """Writes the page. An encoding that fails becomes a line on the page and on standard error."""
   from posjax.show import page
 
   entries, failed = [], {}
@@ -158,7 +159,7 @@ def gallery(options, overrides, argv):
       command = shlex.join([*PROGRAM.split(), name, *overrides])
       try:
         entries.append(page.entry(name, command, look(name, overrides, options.weights)))
-      except Exception as error:  # whatever an encoding raises
+      except Exception as error:  # an encoding may raise anything
         failed[name] = one_line(f'{type(error).__name__}: {error}')
   options.out.mkdir(parents=True, exist_ok=True)
   path = options.out / 'index.html'
@@ -170,14 +171,14 @@ def gallery(options, overrides, argv):
 
 
 def everything():
-  """Names of all configs, and of all encodings that have none."""
+  """Returns the names of all configs, and of all encodings without a config."""
   from posjax import encodings
 
   return sorted({*config_lib.available(), *encodings.names()})
 
 
 def made_with(argv):
-  """Lines that say what made the page, and when."""
+  """Returns lines with the command, the date and the versions that produced the page."""
   from posjax import report
 
   found = {name: importlib.metadata.version(name) for name in PACKAGES[1:]}

@@ -1,4 +1,4 @@
-"""Everything that is told of one layer of a model, as numbers: what `words` and `picture` show."""
+"""All numbers shown for one layer of a model; `words` and `picture` display them."""
 
 import dataclasses
 import functools
@@ -16,16 +16,16 @@ from posjax.errors import UserError
 from posjax.models.pattern import Layer
 from posjax.show import probe
 
-EXTENSION = 4  # the longer text, in trained lengths
+EXTENSION = 4  # length of the longer text, in trained lengths
 MOST_ROWS = 128  # queries in a picture
 
 
 class Curves(NamedTuple):
-  """What the last query of a text of equal tokens makes of each key.
+  """The bias, logit or log weight of each key for the last query of a text of equal tokens.
 
   Attributes:
     length: tokens of the text.
-    by_head: [N, length], by distance: 0 is the query's own token. NaN: it is not seen.
+    by_head: [N, length], indexed by distance: 0 is the query's own token. NaN: not seen.
   """
 
   length: int
@@ -33,7 +33,7 @@ class Curves(NamedTuple):
 
 
 class Unscaled(NamedTuple):
-  """What would be if the argument `scaling` were empty."""
+  """The results if the argument `scaling` were empty."""
 
   theta: np.ndarray
   extended: Curves
@@ -41,32 +41,32 @@ class Unscaled(NamedTuple):
 
 class Weight(NamedTuple):
   name: str
-  shape: tuple[int, ...]  # in all layers
+  shape: tuple[int, ...]  # of all layers together
   layered: bool  # whether each layer has its own
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-  """One layer's.
+  """All numbers of one layer.
 
   Attributes:
-    layer: of the model's pattern: the name in the config, window and chunk.
-    encoding: with its dims.
-    kind: what the curves and the picture are: 'bias', 'mean logit' or 'log weight'.
+    layer: its entry in the model's pattern: the name in the config, window and chunk.
+    encoding: the module, with dims.
+    kind: what the curves and the picture show: 'bias', 'mean logit' or 'log weight'.
     trained: `Curves` at the trained length.
-    extended: at EXTENSION times that; None where there are not as many positions.
-    rows: queries of the picture.
-    picture: the same for all pairs, [N, len(rows), length].
+    extended: `Curves` at EXTENSION times that length; None if the encoding has fewer positions.
+    rows: the queries in the picture.
+    picture: the same quantity for all pairs, [N, len(rows), length].
     theta: frequencies, radians per position, [C].
-    unscaled: what would be without their scaling; None where there is none.
-    reads: whether its features depend on what tokens hold.
-    adds: whether it adds something to keys.
-    weights: of all layers together.
-    flops: of a token in each layer, and once for all layers.
-    plain_flops: of a token in the attention of a layer without an encoding.
-    drawn: how many draws of the positions the curves are a mean of; 1: there is nothing to draw.
-    dtype: that the model computes in.
-    values: of the weights, 'initial' or 'normal'.
+    unscaled: the results without scaling; None if the encoding has no scaling.
+    reads: whether its features depend on the content of the tokens.
+    adds: whether it adds a term to keys.
+    weights: the weights, over all layers.
+    flops: FLOPs per token, in each layer and once for all layers.
+    plain_flops: FLOPs per token of a layer's attention without an encoding.
+    drawn: how many random draws of the positions the curves average; 1: no position is random.
+    dtype: the dtype of the model's computation.
+    values: how the weights were drawn, 'initial' or 'normal'.
   """
 
   layer: Layer
@@ -89,7 +89,7 @@ class Facts:
 
   @property
   def heads(self):
-    """{label: index} of the heads that differ, in curves and picture."""
+    """Returns {label: index} of the heads to show; one label if all heads are alike."""
     shown = [self.picture, self.trained.by_head]
     shown += [self.extended.by_head] if self.extended else []
     alike = all(np.allclose(x, x[:1], 1e-9, 1e-9, equal_nan=True) for x in shown)
@@ -100,7 +100,7 @@ class Facts:
 
   @property
   def moved(self):
-    """How much the longer text changes within the trained length, at most; None without one."""
+    """The largest change within the trained length in the longer text; None without that text."""
     if not self.extended:
       return None
     change = self.extended.by_head[:, : self.trained.length] - self.trained.by_head
@@ -108,7 +108,7 @@ class Facts:
 
   @property
   def choices(self):
-    """What 'auto' takes at the trained length and at the longer one, and why."""
+    """Returns the choice of 'auto' at both lengths, with its reason: {length: (name, reason)}."""
     lengths = self.trained.length, EXTENSION * self.trained.length
     return {T: choose(T, T, self.encoding, self.dtype) for T in lengths}
 
@@ -118,14 +118,14 @@ class Facts:
 
 
 def gather(model, layer, *, length, seed, values='initial'):
-  """The `Facts` of the layers of a model that are like `layer`.
+  """Returns the `Facts` of one kind of layer of a model.
 
   Args:
     model: a `Transformer`.
-    layer: of its pattern.
-    length: the trained one.
-    seed: of the weights and of positions that are drawn.
-    values: of the weights, see `probe.first_weights`.
+    layer: an entry of its pattern.
+    length: the trained length.
+    seed: of the weights and of random positions.
+    values: how to draw the weights, see `probe.first_weights`.
 
   Raises:
     UserError: no query sees a key.
@@ -157,7 +157,7 @@ def gather(model, layer, *, length, seed, values='initial'):
 
 
 def judged(encoding, bare, full, far):
-  """What is shown, in the picture and of the far text: logits without content, if that adds 1."""
+  """Returns (kind, picture, far): logits without content if content just adds 1 to them."""
   pairs = [(bare, full)] + ([far] if far else [])
   adds = all(np.allclose(b + 1, f, 1e-9, 1e-9, equal_nan=True) for b, f in pairs)
   if encoding.normalizer == 'none':
@@ -169,18 +169,18 @@ def judged(encoding, bare, full, far):
 
 @functools.cache
 def plain_flops(dims, length):
-  """`probe.flops` where there is no encoding."""
+  """Returns `probe.flops` without an encoding."""
   return probe.flops(Encoding().with_dims(dims), {}, length)
 
 
 def own_flops(encoding, weights, length):
-  """The encoding's own: (in each layer, once)."""
+  """Returns the FLOPs that the encoding adds: (in each layer, once)."""
   with_it, without = probe.flops(encoding, weights, length), plain_flops(encoding.dims, length)
   return tuple(np.subtract(with_it, without).tolist())
 
 
 def unscaled(encoding, weights, kind, length, here):
-  """`Unscaled`, in a text of `length` tokens; None where no part has a scaling."""
+  """Returns `Unscaled` for a text of `length` tokens; None if no part has a scaling."""
   parts = probe.parts_of(encoding)
   if not any(arguments(part).get('scaling') for part in parts):
     return None
@@ -195,7 +195,7 @@ def unscaled(encoding, weights, kind, length, here):
 
 
 def weights_of(encoding):
-  """The `Weight`s of an encoding that has the dims of all layers together."""
+  """Yields the `Weight`s of an encoding whose dims cover all layers."""
   tree = jax.eval_shape(encoding.init_weights, jax.random.key(0))
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     name = '/'.join(key.key for key in path)

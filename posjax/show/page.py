@@ -1,4 +1,4 @@
-"""The gallery: one HTML page that holds all of it, pictures too, and opens without a server."""
+"""The gallery: one HTML page with all text and pictures; it opens without a server."""
 
 import base64
 import html
@@ -63,12 +63,12 @@ class Entry(NamedTuple):
 
   name: str
   family: str
-  search: str  # what the filter looks at
+  search: str  # the text that the filter searches
   html: str
 
 
 def entry(name, command, layers):
-  """The `Entry` of the `Facts` of each different layer of what is called `name`."""
+  """Returns the `Entry` for `name`, from the `Facts` of its distinct layers."""
   parts = {type(part): part for facts in layers for part in parts_of(facts.encoding)}
   papers = [words.paper(part) for part in parts.values()]
   told = [name, *map(' '.join, papers), *(words.traits(facts.encoding) for facts in layers)]
@@ -93,14 +93,14 @@ def layer(facts):
   )
   return (
     f'<p><code>{title}</code></p>\n<div class="wide"><img alt="{title}: {facts.kind} by distance, '
-    f'and of all pairs" src="data:image/png;base64,{image(facts)}"></div>\n'
+    f'and for all pairs" src="data:image/png;base64,{image(facts)}"></div>\n'
     f'<dl class="facts">{rows}</dl>\n'
     f'<details><summary>numbers</summary><pre>{html.escape(words.numbers(facts))}</pre></details>'
   )
 
 
 def image(facts):
-  """The picture as a PNG of 256 colours, a third of the size, in base64."""
+  """Returns the picture in base64, as a PNG of 256 colors, a third of the full size."""
   drawn, small = io.BytesIO(), io.BytesIO()
   picture.draw([facts], drawn, with_words=False, dpi=110)
   Image.open(drawn).convert('RGB').quantize(256).save(small, 'PNG', optimize=True)
@@ -108,12 +108,12 @@ def image(facts):
 
 
 def render(entries, failed, made_with):
-  """The page's text.
+  """Returns the page as HTML.
 
   Args:
-    entries: of the gallery.
-    failed: {name: message} of those that could not be shown.
-    made_with: lines that say what made it, and when.
+    entries: the `Entry`s of the gallery.
+    failed: {name: message} of encodings that could not be shown.
+    made_with: lines with the command, the date and the versions.
   """
   by_family = lambda entry: entry.family
   order = sorted(entries, key=lambda entry: (entry.family, entry.name))
@@ -133,10 +133,10 @@ def render(entries, failed, made_with):
 
 def legend():
   return (
-    'Every picture is of a text of equal tokens, so that what differs is position alone. Left: '
-    'what the last token makes of those before it, by distance, in a text of the trained length '
-    'and in one four times as long. Right: all pairs of the trained length, and wavelengths where '
-    'there are any. The numbers at the ends of lines, and at the dots, stand in the tables.'
+    'Every picture is of a text of equal tokens, which differ only in their positions. Left: the '
+    'bias or the logit of the last token for each earlier token, by distance, in a text of the '
+    'trained length and in one four times as long. Right: all pairs of the trained length, and the '
+    'wavelengths if there are any. The tables list the numbers at the line ends and at the dots.'
   )
 
 

@@ -1,6 +1,6 @@
-"""Facts as a picture: curves by distance, all pairs, frequencies; and the words around them.
+"""Draws facts: curves by distance, all pairs, frequencies, and the text around them.
 
-What is drawn is what `words` prints: the numbers at the ends of the curves stand in its table.
+The picture shows the numbers that `words` prints: its table has those at the ends of the curves.
 """
 
 import textwrap
@@ -15,13 +15,13 @@ from posjax.show import words
 from posjax.show.facts import EXTENSION
 from posjax.show.probe import parts_of
 
-WIDTH = 10.0  # inches, of everything
+WIDTH = 10.0  # inches, of the figure
 PANELS = 6.4  # inches, the height of the panels of a layer
-LINE = 0.165  # inches, a line of words
-WRAP = 128  # characters
+LINE = 0.165  # inches, height of a line of text
+WRAP = 128  # characters per line
 INK, FAINT, MARK = '#1f2933', '#7b8794', '#c2410c'
-HEADS = '#0b2545', '#1565c0', '#00897b', '#b8860b'  # first to last
-TILES = 4  # heads of which all pairs are drawn, at most
+HEADS = '#0b2545', '#1565c0', '#00897b', '#b8860b'  # colors from the first head to the last
+TILES = 4  # largest number of heads whose pairs are drawn
 STYLE = {
   'font.size': 9, 'axes.edgecolor': FAINT, 'axes.labelcolor': INK, 'text.color': INK,
   'xtick.color': FAINT, 'ytick.color': FAINT, 'axes.spines.top': False, 'axes.spines.right': False,
@@ -31,7 +31,7 @@ STYLE = {
 
 
 def draw(layers, path, *, with_words=True, dpi=130):
-  """Writes the picture of `Facts`, a layer below the other; `path` may be a file in memory."""
+  """Writes a PNG of `Facts`, one layer below the other; `path` may be a file object."""
   with matplotlib.rc_context(STYLE):
     figure(layers, with_words=with_words).savefig(path, dpi=dpi, format='png')
 
@@ -54,7 +54,7 @@ def figure(layers, *, with_words=True):
 
 
 def head(facts):
-  """[(text, how it is set)] above the panels, a line each."""
+  """Returns [(text, font options)], the lines above the panels."""
   big = dict(size=10.5, weight='bold')
   found = [(line, big) for line in textwrap.wrap(words.title(facts), 100)]
   for part in parts_of(facts.encoding):
@@ -75,7 +75,7 @@ def foot(facts):
 
 
 def write(place, lines, height):
-  """Lines from the top of a place down: (text, how) or (label, text)."""
+  """Writes lines from the top down: (text, font options) or (label, text)."""
   for i, (text, how) in enumerate(lines):
     y = 1 - (i * LINE + 0.05) / height
     if isinstance(how, dict):
@@ -115,13 +115,13 @@ def inks(count):
 
 
 def curves(ax, facts, curve):
-  """A line for each head, with its name and its last number at its end; dots are in the table."""
+  """Draws a line per head with its label and last number; the table lists the dots."""
   dots, ends = words.distances(curve), {}
   for (label, n), ink in zip(facts.heads.items(), inks(len(facts.heads)), strict=True):
     y = curve.by_head[n]
     ax.plot(y, color=ink, linewidth=1.6 if curve.length < 400 else 0.9, label=label)
     ax.plot(dots, y[dots], 'o', color=ink, markersize=3)
-    for last in np.flatnonzero(~np.isnan(y))[-1:]:  # a head may see none
+    for last in np.flatnonzero(~np.isnan(y))[-1:]:  # a head may see no token
       ends[label] = (int(last), float(y[last]), ink)
   ax.set_xlim(-0.01 * curve.length, curve.length)
   ax.set_xlabel('distance, tokens back')
@@ -131,12 +131,12 @@ def curves(ax, facts, curve):
 
 
 def at_least_apart(low, high, least=1e-9):
-  """The ends of a scale; where there is nothing to tell apart, one that shows it."""
+  """Returns the limits of an axis, widened if they are nearly equal."""
   return (low, high) if high - low > least else (low - 1, high + 1)
 
 
 def named(ax, ends):
-  """Names {label: (x, y, ink)} next to the ends of lines, moved apart where they are close."""
+  """Writes labels {label: (x, y, color)} next to line ends, moved apart if they overlap."""
   low, high = ax.get_ylim()
   order = sorted(ends, key=lambda label: ends[label][1])
   at = spread_labels([(ends[label][1] - low) / (high - low) for label in order], 0.065)
@@ -150,7 +150,7 @@ def named(ax, ends):
 
 
 def mark(ax, x, text, *, linestyle='--', height=0.99):
-  """A vertical line with words at its upper end."""
+  """Draws a vertical line with text at its upper end."""
   ax.axvline(x, color=MARK, linewidth=1, linestyle=linestyle)
   ax.annotate(
     f'{text} {x:,}'.strip(), (x, height), xytext=(4, 0), xycoords=('data', 'axes fraction'),
@@ -165,7 +165,7 @@ def idle(ax, text):
 
 
 def pairs(place, cell, facts, side):
-  """All queries and keys of the trained length, for a head or for some of them, in one scale."""
+  """Draws all query-key pairs at the trained length for up to TILES heads, on one color scale."""
   heads = [*facts.heads.items()]
   chosen = [heads[i] for i in np.unique(np.linspace(0, len(heads) - 1, TILES).round().astype(int))]
   across = 1 if len(chosen) == 1 else 2
@@ -178,7 +178,7 @@ def pairs(place, cell, facts, side):
     ax.set_title(label)
     below = i // across == grid.nrows - 1
     if grid.nrows > 1:
-      ax.set_anchor('N' if below else 'S')  # rows stay together in a tall place
+      ax.set_anchor('N' if below else 'S')  # keeps rows together in a tall panel
     ax.set_ylabel('' if i % across else 'query')
     ax.set_xlabel('key' if below else '')
     ax.tick_params(labelleft=not i % across, labelbottom=below)
@@ -202,7 +202,7 @@ def pair(ax, facts, n, low, high):
 
 
 def frequencies(ax, facts):
-  """A dot for each wavelength: full where it comes round within the trained length."""
+  """Draws a dot per wavelength: filled if at most the trained length, hollow if longer."""
   T, wavelengths = facts.trained.length, 2 * np.pi / facts.theta
   index = np.arange(len(wavelengths)) + 1
   if facts.unscaled:

@@ -1,13 +1,13 @@
-"""An encoding's hooks run on the simplest text there is: tokens that are all alike.
+"""Runs the hooks of an encoding on the simplest text: equal tokens.
 
-The stream is 1 in each channel, and heads are cut from it without a projection, so that queries and
-keys are the same vector u, of a length such that u . u / sqrt(H) = 1: without an encoding each
-logit would be 1. What an encoding adds to embeddings counts with either sign, and each head reads
-all channels in turn; of the mean, what two positions make of each other remains:
+The residual stream is 1 in each channel, and heads are slices of it without a projection. So all
+queries and keys are the same vector u, scaled to u . u / sqrt(H) = 1: without an encoding, each
+logit is 1. If an encoding adds e to embeddings, the logits are averaged over both signs of e, and
+over channel shifts such that each head reads all channels. Only products of positions remain:
 
   mean of (u + e_i) . (u + e_j) and (u - e_i) . (u - e_j) = u . u + e_i . e_j
 
-Everything is in float64. No encoding is known by its name here.
+All results are float64. No encoding is handled by its name.
 """
 
 import functools
@@ -25,24 +25,24 @@ from posjax.encodings.core.arrays import per_head, qk_logits
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.tokens import Pair
 
-DRAWS = 16  # of positions that are random: what is shown is their mean
-BLOCK = 256  # keys that scores are made of at once
-TEXT = b'12 + 345 = 357.\n'  # again and again: for encodings that read the tokens' numbers
-NOTHING = -1e9  # a logit below is that of a key which is not seen
+DRAWS = 16  # of random positions; results are the mean over them
+BLOCK = 256  # keys per block of scores
+TEXT = b'12 + 345 = 357.\n'  # repeated: ids for encodings that read token ids
+NOTHING = -1e9  # keys with a lower logit count as not seen
 
-# LLVM's optimisations are half of a compilation, which is run once here.
+# LLVM's optimizations take half of the compile time, and each program runs once here.
 jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 def at_start(length):
-  """A text of `length` tokens, as training sees it."""
+  """Returns the positions of a text of `length` tokens, as in training."""
   order = jnp.arange(length, dtype=jnp.int32)[None]
   ids = jnp.asarray(np.resize(np.frombuffer(TEXT, np.uint8), length), jnp.int32)[None]
   return Positions(order[..., None], order, jnp.zeros_like(order), ids=ids)
 
 
 def first_weights(encoding, seed, drawn='initial'):
-  """The weights of one layer: as they are first, or 'normal', each from N(0, 1)."""
+  """Returns the weights of one layer: initial values, or with 'normal' draws from N(0, 1)."""
   if drawn == 'normal':
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(encoding.init_weights, jax.random.key(0))
@@ -52,7 +52,7 @@ def first_weights(encoding, seed, drawn='initial'):
 
 
 def streams(bound, at, state, content, sign, shift):
-  """What a layer reads and what heads are cut from, [1, T, D] each; see the module's docstring."""
+  """Returns a layer's input and the stream that heads are slices of, [1, T, D] each."""
   none_BTD = jnp.zeros((1, at.order.shape[1], bound.module.dims.D))
   added = bound.embed(none_BTD, at, state)[0]
   own = bound.embed(none_BTD + 1, at, state)[0] - added
@@ -60,7 +60,7 @@ def streams(bound, at, state, content, sign, shift):
 
 
 def rotates(encoding):
-  """(sign of what is added, shift of the channels) of the cases whose mean is shown."""
+  """Returns the cases to average: (sign of the added term, shift of the channels)."""
   if not any(overrides(part, 'embed') for part in parts_of(encoding)):
     return [(1, 0)]
   H, D = encoding.dims.H, encoding.dims.D
@@ -68,7 +68,7 @@ def rotates(encoding):
 
 
 def ends(bound, at, state, chunk, content, sign, shift):
-  """All queries and all keys, after every hook that runs once for a token."""
+  """Returns all queries and keys, after the hooks that run once per token."""
   dims, pos = bound.module.dims, at.pos
   at, sequence = bound.locate(at, state.sequence, jnp.float64)
   x_BTD, h_BTD = streams(bound, at, sequence, content, sign, shift)
@@ -81,7 +81,7 @@ def ends(bound, at, state, chunk, content, sign, shift):
 
 
 def met(bound, q, k, window):
-  """The scores [B, N, T, S], before a softmax; NaN where a query does not see a key."""
+  """Returns the scores before the softmax, [B, N, T, S]; NaN where a query does not see a key."""
   S = k.h.shape[1]
 
   def visit(carry, k):
@@ -97,20 +97,20 @@ def met(bound, q, k, window):
 
 
 def logits(encoding, weights, rows, length, *, window=0, chunk=0, train=True, seed=0):
-  """The logits of some queries of a text of equal tokens: two arrays [N, len(rows), length].
+  """Returns the logits of some queries of a text of equal tokens: two [N, len(rows), length].
 
   Args:
-    encoding: with its dims.
-    weights: of one layer.
-    rows: which queries.
-    length: tokens of the text.
+    encoding: the module, with dims.
+    weights: the weights of one layer.
+    rows: indices of the queries.
+    length: tokens in the text.
     window: keys that a query sees; 0: all.
-    chunk: tokens that see each other; 0: all.
+    chunk: tokens per chunk, which see each other; 0: all.
     train: whether positions are drawn as in training.
-    seed: of what is drawn.
+    seed: of the random positions.
 
   Returns:
-    The logits without content, q = k = 0 but for what is added to embeddings, and those with it.
+    The logits without content (q and k hold only terms added to embeddings), and those with it.
   """
   at, rows, number = at_start(length), np.asarray(rows), draws(encoding, length, train)
 
@@ -132,7 +132,7 @@ def logits(encoding, weights, rows, length, *, window=0, chunk=0, train=True, se
 
 
 def draws(encoding, length, train=True):
-  """How many draws of positions are averaged: 1 where none is random."""
+  """Returns the number of draws of positions to average: 1 if positions are not random."""
   one, other = (
     jax.tree.leaves(encoding.init_state(1, length, train, jax.random.key(i))) for i in range(2)
   )
@@ -141,7 +141,7 @@ def draws(encoding, length, train=True):
 
 
 def reads(encoding):
-  """Whether what queries and keys take along depends on what the layer's input holds."""
+  """Returns whether the features depend on the values of the layer's input."""
   if not any(overrides(part, 'features') for part in parts_of(encoding)):
     return False
   weights, at = first_weights(encoding, 0, 'normal'), at_start(4)
@@ -153,7 +153,7 @@ def reads(encoding):
 
 
 def adds(encoding):
-  """Whether a key becomes what it was and something more, the same whatever it holds."""
+  """Returns whether the hook `key` adds a nonzero term that does not depend on the key."""
   if not any(overrides(part, 'key') for part in parts_of(encoding)):
     return False
   weights, at = first_weights(encoding, 0), at_start(4)
@@ -172,12 +172,12 @@ def adds(encoding):
 
 
 def frequencies(encoding, weights, length):
-  """Radians per position of what turns or swings with it, fast ones first: [C].
+  """Returns the frequencies of the encoding, radians per position, [C], fastest first.
 
-  They are measured: of all that a key becomes, and of what embeddings become, those channels that
-  are sinusoids of the position. `length` is how many tokens may come.
+  They are measured from the channels of keys, features and embeddings that are sinusoids of the
+  position. `length` is the capacity given to `init_state`.
   """
-  if isinstance(encoding, Chain):  # apart, as one may move the positions of another
+  if isinstance(encoding, Chain):  # separately, because a part may move the positions of another
     own = [(part, weights.get(name_of(part), {})) for part in encoding.parts]
     return np.concatenate([frequencies(part, of_part, length) for part, of_part in own])
   dims, rng = encoding.dims, jax.random.key(0)
@@ -203,11 +203,11 @@ def frequencies(encoding, weights, length):
 
 
 def sinusoids(channels, points=8):
-  """The frequencies of the sinusoids among functions of positions, [R] to [R, C]: each once.
+  """Returns the distinct frequencies of the sinusoids among `channels`, a function [R] -> [R, C].
 
-  Of a sinusoid f(p + h) + f(p - h) = 2 cos(h theta) f(p) for all p, and of little else. The step h
-  grows until h theta is about 1, so that slow ones lose no digits; what ceases to be a sinusoid
-  before h theta says anything has been none.
+  A sinusoid, and little else, has f(p + h) + f(p - h) = 2 cos(h theta) f(p) for all p. The step h
+  grows until h theta is about 1, so that slow sinusoids lose no digits. A channel that violates the
+  equation while h theta is still tiny is not a sinusoid.
   """
   theta, last = None, 1
   for step in 4 ** np.arange(13):
@@ -224,9 +224,9 @@ def sinusoids(channels, points=8):
 
 
 def flops(encoding, weights, length):
-  """(in each layer, once for all layers): FLOPs of one token of a text, forward.
+  """Returns forward FLOPs per token: (in each layer, once for all layers).
 
-  As XLA counts them before it simplifies the program, all pairs at once, masked or not.
+  XLA counts them before it simplifies the program, over all pairs, masked or not.
   """
   dims, state = encoding.dims, encoding.init_state(1, length, True, jax.random.key(0))
   x_BTD = jax.ShapeDtypeStruct((1, length, dims.D), jnp.float32)

@@ -1,4 +1,4 @@
-"""Facts as text: what is printed, and what stands around a picture and on the page."""
+"""Facts as text, for printing, for the picture and for the page."""
 
 import inspect
 import re
@@ -13,7 +13,7 @@ from posjax.encodings.core.encoding import HOOKS, TRAITS
 from posjax.show import probe
 from posjax.show.facts import EXTENSION
 
-FAMILIES = {  # as on the README's shelf: the first of these hooks that an encoding has says which
+FAMILIES = {  # as in docs/shelf.md: the first of these hooks that an encoding has decides
   'init_carry': 'content',
   'embed': 'added to embeddings',
   'positions': 'moving positions',
@@ -24,16 +24,16 @@ FAMILIES = {  # as on the README's shelf: the first of these hooks that an encod
   'score': 'biases, relative keys and values',
   'output': 'biases, relative keys and values',
 }
-NOTHING = 'content'  # all that is left
-SHOWN = {  # what curves and pictures hold
-  'bias': 'what is added to the logit of any content',
-  'mean logit': 'the logit of two equal tokens, which is 1 without the encoding',
-  'log weight': 'the logarithm of the weight of an equal token, of which the logit is 1',
+NOTHING = 'content'  # encodings with none of these hooks
+SHOWN = {  # the quantity in curves and pictures
+  'bias': 'the term added to each logit, for any content',
+  'mean logit': 'the logit of two equal tokens, 1 without the encoding',
+  'log weight': 'the logarithm of the weight of an equal token with logit 1',
 }
 
 
 class Paper(NamedTuple):
-  """What the docstring of an encoding's module tells."""
+  """Parts of the docstring of an encoding's module."""
 
   summary: str
   citation: str
@@ -41,7 +41,7 @@ class Paper(NamedTuple):
 
 
 def paper(encoding):
-  """The `Paper` of an encoding; a docstring opens with the paper and the equation."""
+  """Returns the `Paper` of an encoding, parsed from the docstring of its module."""
   text = inspect.getmodule(type(encoding)).__doc__.strip()
   first, *others = text.split('\n\n')
   equations = [i for i, block in enumerate(others) if block.startswith('  ')]
@@ -52,14 +52,14 @@ def paper(encoding):
 
 
 def has(facts, hook):
-  """Whether an encoding has a hook of its own; `features` only if they are of what tokens hold."""
+  """Whether an encoding overrides a hook; `features` counts only if content-dependent."""
   return any(overrides(part, hook) for part in probe.parts_of(facts.encoding)) and (
     facts.reads if hook == 'features' else True
   )
 
 
 def family(facts):
-  """Where an encoding stands on the page; a chain, where its first part does."""
+  """Returns the section of the page for an encoding; a chain has that of its first part."""
   if facts.adds:
     return FAMILIES['embed']
   first = probe.parts_of(facts.encoding)[0]
@@ -72,7 +72,7 @@ def acts(facts):
 
 
 def traits(encoding):
-  """All class variables that are not as in `Encoding`, in words."""
+  """Returns the text of all traits that differ from the defaults in `Encoding`."""
   found = []
   for name, trait in TRAITS.items():
     value = getattr(encoding, name)
@@ -89,14 +89,14 @@ def number(x):
 
 
 def distances(curve):
-  """Those of the table: 0, powers of two, and the farthest that each head sees."""
+  """Returns distances for the table: 0, powers of two, and the farthest that a head sees."""
   powers = 2 ** np.arange((curve.length - 1).bit_length())
-  last = [d for y in curve.by_head for d in np.flatnonzero(~np.isnan(y))[-1:]]  # it may see none
+  last = [d for y in curve.by_head for d in np.flatnonzero(~np.isnan(y))[-1:]]  # may see none
   return np.unique([0, *powers[powers < curve.length], *last]).tolist()
 
 
 def table(facts):
-  """Rows of cells, the first of them distances: numbers that the curves of the picture have."""
+  """Returns rows of cells with the numbers of the curves; the first row has the distances."""
   curves = {f'{facts.trained.length:,} tokens': facts.trained}
   if facts.extended:
     curves[f'{facts.extended.length:,} tokens'] = facts.extended
@@ -120,7 +120,7 @@ def aligned(rows):
 
 
 def lines(facts):
-  """[(label, text)] of all but the curves, the equation and the citation."""
+  """Returns [(label, text)] of all facts except the curves, the equation and the citation."""
   found = [
     ('does', acts(facts)),
     ('parameters', parameters(facts)),
@@ -154,15 +154,15 @@ def flops(facts):
   layer, once = facts.flops
   share = layer / facts.plain_flops
   return (
-    f'{layer:+,.0f} a token in each layer, {share:.1%} of the {facts.plain_flops:,.0f} of '
+    f'{layer:+,.0f} per token in each layer, {share:.1%} of the {facts.plain_flops:,.0f} of '
     f'attention itself at {facts.trained.length:,} tokens'
-    + (f'; {once:+,.0f} a token once for all layers' if once else '')
-    + ' (forward, all pairs at once, before XLA simplifies)'
+    + (f'; {once:+,.0f} per token once for all layers' if once else '')
+    + ' (forward, over all pairs, before XLA simplifies the program)'
   )
 
 
 def frequencies(facts):
-  """None where no channel is a sinusoid of the position."""
+  """Returns the line about frequencies, or None if no channel is a sinusoid of the position."""
   theta, T = facts.theta, facts.trained.length
   if not len(theta):
     return None
@@ -186,7 +186,7 @@ def figure(x):
 def extension(facts):
   T, label, n = facts.trained.length, *next(iter(facts.heads.items()))
   if not facts.extended:
-    return f'{EXTENSION * T:,} tokens are more than its {facts.encoding.limit:,} positions'
+    return f'not shown: {EXTENSION * T:,} tokens exceed its {facts.encoding.limit:,} positions'
   far = facts.extended
   change = 'change nothing' if facts.moved < 1e-9 else f'change up to {figure(facts.moved)}'
   last = {length: facts_at.by_head[n, length - 1] for length, facts_at in (
@@ -199,25 +199,25 @@ def extension(facts):
 
 
 def attention(facts):
-  """The implementations that are legal, and what 'auto' takes."""
+  """Returns the permitted implementations, and the choice of 'auto'."""
   widest = facts.encoding.widest_block
   taken = '; '.join(f'{T:,} tokens: {name}, {why}' for T, (name, why) in facts.choices.items())
-  blocks = f'blockwise ({widest} keys at once at most)' if widest else 'blockwise'
+  blocks = f'blockwise (at most {widest} keys per block)' if widest else 'blockwise'
   fused = f'not fused, which has no {facts.unsupported_hook}' if facts.unsupported_hook else 'fused'
   return f'reference, {blocks}, {fused}. auto at {taken}'
 
 
 def shown(facts):
   drawn = f', mean of {facts.drawn} draws of the positions' if facts.drawn > 1 else ''
-  weights = 'as initialised' if facts.values == 'initial' else 'drawn from N(0, 1)'
+  weights = 'as initialized' if facts.values == 'initial' else 'drawn from N(0, 1)'
   return (
-    f'{facts.kind}: {SHOWN[facts.kind]}, by the last of T equal tokens, q = k = u with '
+    f'{facts.kind}: {SHOWN[facts.kind]}, for the last of T equal tokens, q = k = u with '
     f'u.u / sqrt(H) = 1, float64; weights {weights}{drawn}'
   )
 
 
 def text(facts):
-  """All of it, as it is printed."""
+  """Returns the printed text."""
   label = max(len(label) for label, _ in lines(facts)) + 2
   parts = [title(facts)]
   for part in probe.parts_of(facts.encoding):
@@ -229,13 +229,13 @@ def text(facts):
 
 
 def numbers(facts):
-  """The table of the curves, and that of the frequencies, if there are any."""
+  """Returns the table of the curves and, if there are frequencies, their table."""
   return '\n\n'.join([aligned(table(facts)), *([wavelengths(facts)] if len(facts.theta) else [])])
 
 
 def wavelengths(facts, most=32):
-  """Frequencies with wavelengths, and what they would be unscaled: all, or `most` among them."""
-  heading = ['frequency', 'radians per token', 'wavelength', f'turns in {facts.trained.length:,}']
+  """Returns a table of frequencies with wavelengths, also unscaled; at most `most` rows."""
+  heading = ['frequency', 'radians per token', 'wavelength', f'periods in {facts.trained.length:,}']
   paired = facts.unscaled and len(facts.unscaled.theta) == len(facts.theta)
   rows = [heading + (['unscaled'] if paired else [])]
   shown = np.linspace(0, len(facts.theta) - 1, min(len(facts.theta), most)).round().astype(int)

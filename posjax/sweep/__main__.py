@@ -3,14 +3,14 @@
   python -m posjax.sweep experiments/extrapolation.py
 
 An experiment is a Python file: its docstring states the claim and the paper, ARMS names command
-lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS, (0, 1, 2), says what
-each of them runs with. The same command goes on where a sweep stopped.
+lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS lists the seeds of
+each arm, (0, 1, 2). The same command resumes a stopped sweep.
 
 Exit codes: 0 done; 130 stopped by Ctrl-C, 42 by SIGTERM; 1 a run failed; 2 a mistake in the command
-line or the file, or no device. The run that is stopped saves first.
+line or the file, or no device. A stopped run saves its state first.
 """
 
-# ruff: noqa: E402  (a program begins before its imports)
+# ruff: noqa: E402  (`begin` runs before the slow imports)
 from posjax.runtime import program
 
 if __name__ == '__main__':
@@ -30,9 +30,9 @@ PROGRAM = 'python -m posjax.sweep'
 
 
 def parse(argv):
-  """The options of a command line. Raises UserError for what is wrong with it."""
+  """Returns the options of a command line. Raises UserError if it is invalid."""
   parser = program.Parser(PROGRAM, __doc__)
-  parser.add_argument('experiment', help='its file')
+  parser.add_argument('experiment', help="the experiment's file")
   parser.add_argument(
     '--workdir', type=program.folder('--workdir'),
     help='folder of the runs; by default runs/sweeps/EXPERIMENT',
@@ -40,13 +40,13 @@ def parse(argv):
   parser.add_argument('--arms', help='run only these, such as nope,rope')
   parser.add_argument('--seeds', help='run only these, such as 0,1')
   parser.add_argument(
-    '--table', action='store_true', help='run nothing, print and draw what is there of these'
+    '--table', action='store_true', help='run nothing; print and draw the finished runs'
   )
   return parser.parse_args(argv)
 
 
 def sweep(options):
-  """Does what the command line asks for and returns the exit code."""
+  """Runs the sweep, or only prints it with --table; returns the exit code."""
   path = Path(os.path.expanduser(options.experiment))
   claim, arms, seeds = runs_lib.load(path)
   workdir = options.workdir or Path(f'runs/sweeps/{path.stem}')
@@ -55,7 +55,7 @@ def sweep(options):
   seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
   chosen = [run for run in runs if run.arm in arms and str(run.seed) in seeds]
   wanted, shown = ([], chosen) if options.table else (chosen, runs)
-  # What is there must fit before hours go into the rest.
+  # Check that finished runs are comparable before spending hours on the others.
   if not table.finished(shown) and options.table:
     raise UserError(f'{workdir}: no run is done yet')
   save = lambda: files.replace(workdir / 'manifest.json', runs_lib.manifest(path, claim, runs))
@@ -78,7 +78,7 @@ def sweep(options):
 
 
 def choose(flag, text, names):
-  """The names that --flag=text lists, by default all. Raises UserError for another one."""
+  """Returns the names that --flag=text lists, by default all. Raises UserError for unknown ones."""
   chosen = text.split(',') if text else names
   for name in chosen:
     if name not in names:

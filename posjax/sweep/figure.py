@@ -1,4 +1,4 @@
-"""A figure of a sweep: the mean of each arm by length, a panel for each test and metric."""
+"""The figure of a sweep: the mean of each arm by length, a panel for each test and metric."""
 
 import statistics
 
@@ -7,7 +7,7 @@ from posjax.sweep.table import by_length
 
 
 def draw(done, title, path):
-  """Draws the runs [(run, result)] of `table.finished`; bars are from the least to the largest."""
+  """Draws [(run, result)] of `table.finished`; a band shows the minimum and maximum over seeds."""
   from matplotlib import colormaps
   from matplotlib.figure import Figure  # slow to import
 
@@ -40,7 +40,7 @@ def draw(done, title, path):
 
 
 def means(results):
-  """(length, least, mean, largest) of the lengths that no run is beyond the limit at."""
+  """Yields (length, minimum, mean, maximum) for the lengths within the limit of every run."""
   for length in results[0]:
     values = [result[length]['value'] for result in results]
     if None not in values:
@@ -48,8 +48,8 @@ def means(results):
 
 
 def label(figure, axes, ends, colors):
-  """Writes each arm's name next to the end {arm: (x, y)} of its line, moved apart where close."""
-  figure.canvas.draw()  # else the limits of the axes would not be those of the lines
+  """Writes each arm's name at the end {arm: (x, y)} of its line; spreads names that are close."""
+  figure.canvas.draw()  # sets the limits of the axes to those of the lines
   place = axes.transData + axes.transAxes.inverted()
   names = sorted(ends, key=lambda arm: ends[arm][1])
   gap = 0.9 / max(len(names), 18)

@@ -1,4 +1,4 @@
-"""An experiment's file, and its runs: what is done, what is left, and how far each one is."""
+"""An experiment's file and its runs: their results, their progress and their execution."""
 
 import contextlib
 import functools
@@ -26,29 +26,29 @@ from posjax.sweep import table
 
 
 class Run(NamedTuple):
-  """One arm with one seed. How far it is stands in its folder and nowhere else."""
+  """One arm with one seed. Its progress is stored in its folder only."""
 
   arm: str
   seed: int
-  arguments: tuple[str, ...]  # of posjax.main
+  arguments: tuple[str, ...]  # for posjax.main
   folder: Path
   config: ConfigDict
-  command: str  # as one types it
+  command: str  # as a user types it
 
   def __str__(self):
     return f'{self.arm}, seed {self.seed}'
 
   def result(self):
-    """What evaluation.json holds; {} before the run is done, even if a checkpoint was evaluated."""
+    """Returns evaluation.json; {} before the run is done, even if a checkpoint was evaluated."""
     result = read(self.folder / 'evaluation.json')
     return result if result.get('step') == self.config.train.steps else {}
 
   def note(self):
-    """What `execute` noted; {} before the first time."""
+    """Returns sweep.json, which `execute` writes; {} before the first attempt."""
     return read(self.folder / 'sweep.json')
 
   def progress(self):
-    """Loss, step and time left while it trains; before and after, what it said last."""
+    """Returns loss, step and time left during training; otherwise the last line of output."""
     now, speed = (metrics.newest(self.folder / file) for file in (metrics.METRICS, metrics.SPEED))
     steps = self.config.train.steps
     if not now or not speed or now['step'] == steps:
@@ -75,10 +75,10 @@ def last_line(path):
 
 
 def load(path):
-  """The claim, the arms and the seeds that an experiment's file states.
+  """Returns the claim, the arms and the seeds of an experiment's file.
 
   Raises:
-    UserError: for everything that can be wrong with the file.
+    UserError: the file is missing or invalid.
   """
   if not path.is_file():
     raise UserError(f'{path}: no such file; an example is experiments/extrapolation.py')
@@ -87,7 +87,7 @@ def load(path):
   claim, arms, seeds = (names.get(name) for name in ('__doc__', 'ARMS', 'SEEDS'))
   if not claim:
     raise UserError(f'{path}: its docstring must state the claim and the paper')
-  # A tuple that lacks its comma is a string, and each letter would be an argument.
+  # A one-element tuple without its comma is a string, and each letter would be an argument.
   if not isinstance(arms, dict) or {*map(type, arms.values())} != {tuple}:
     raise UserError(f"{path}: ARMS must be a dict like {{'rope': ('--config=configs/rope.py',)}}")
   for arm in arms:
@@ -102,10 +102,10 @@ def load(path):
 
 
 def plan(path, arms, seeds, workdir):
-  """All runs of the experiment at `path`, arm by arm.
+  """Returns all runs of the experiment at `path`, arm by arm.
 
   Raises:
-    UserError: an arm's arguments are wrong, or two arms could not stand in one table.
+    UserError: an arm's arguments are invalid, or two arms cannot be compared in one table.
   """
   runs = []
   for arm, arguments in arms.items():
@@ -123,20 +123,20 @@ def plan(path, arms, seeds, workdir):
 
 
 def execute(run, show):
-  """Does what is left of a run; what it prints goes to output.txt, how it ended to sweep.json.
+  """Starts or resumes a run; its output goes to output.txt, its exit code to sweep.json.
 
-  `show` is called every second with how far it is.
+  `show` is called every second with the run's progress.
   """
   run.folder.mkdir(parents=True, exist_ok=True)
   before, start = run.note().get('seconds', 0), time.perf_counter()
   process = None
-  # A batch system may have told the sweep alone.
+  # A batch system may send the signal to the sweep only.
   with signals.defer_signals(then=lambda: process and process.terminate()) as came:
     with (run.folder / 'output.txt').open('a') as output:
       print(f'$ {run.command}', file=output, flush=True)
       command = [sys.executable, '-m', 'posjax.main', *run.arguments]
       process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    if came:  # while there was no process yet
+    if came:  # before the process existed
       process.terminate()
     running = True
     while running:
@@ -154,7 +154,7 @@ def execute(run, show):
 
 
 def manifest(path, claim, runs):
-  """The whole experiment as JSON: what it was made with, and each run with its result."""
+  """Returns the experiment as JSON: versions of the software, and each run with its result."""
   entries = [
     {
       'arm': run.arm, 'seed': run.seed, 'command': run.command, 'directory': str(run.folder),
@@ -163,7 +163,7 @@ def manifest(path, claim, runs):
     }
     for run in runs
   ]
-  # Lists: a sweep may have gone on after an update. `code` is posjax's version and commit.
+  # Lists, since a sweep may resume after an update. `code` is posjax's version and commit.
   made_with = {
     key: sorted({entry[key] for entry in entries if key in entry})
     for key in ('code', 'python', 'jax')
@@ -173,7 +173,7 @@ def manifest(path, claim, runs):
 
 
 def execute_all(runs, after_each):
-  """Runs what is not done, one after the other, whatever becomes of the others."""
+  """Executes unfinished runs one after the other; a failed run does not stop the next one."""
   todo = [run for run in runs if not run.result()]
   if todo:
     program.check_devices()

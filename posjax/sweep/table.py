@@ -1,4 +1,4 @@
-"""Runs that are done, put together: which of them compare, and the table of those that do."""
+"""Results of finished runs: checks that they can be compared, and their table."""
 
 import html
 import math
@@ -11,7 +11,7 @@ from posjax.errors import UserError
 
 
 def select(nested, names):
-  """Flat keys and values of a config or a result: those that `names` or their sections name."""
+  """Returns the flat keys and values of a config or a result whose key or section is in `names`."""
   flat = config_lib.flatten(nested)
   return {k: flat[k] for k in flat if k in names or k.partition('.')[0] in names}
 
@@ -21,14 +21,14 @@ def check_alike(described):
   for run, values in described:
     first, expected = described[0]
     if found := config_lib.changes(config_lib.difference(expected, values)):
-      raise UserError(f'{first} and {run} do not compare: {found}')
+      raise UserError(f'cannot compare {first} with {run}: {found}')
 
 
 def finished(runs):
-  """[(run, its result)] of those that are done.
+  """Returns [(run, result)] of the finished runs.
 
   Raises:
-    UserError: a result is not of the config its arm names now, or two do not compare.
+    UserError: the config of an arm has changed since its result, or two results are not comparable.
   """
   done = [(run, result) for run in runs if (result := run.result())]
   for run, result in done:
@@ -47,15 +47,15 @@ def finished(runs):
 
 
 def escape(text):
-  """Text as it stands in one line of Markdown and of HTML, whatever characters it has."""
+  """Returns a text as one line, escaped for Markdown and HTML."""
   line = ''.join(c if c.isprintable() else ' ' for c in text)
-  # An underscore within a word, as in transformer_xl, is one.
+  # An underscore within a word, as in transformer_xl, is literal.
   special = r'[\\`*#|$~[\]]|(?<![^\W_])_|_(?![^\W_])'
   return re.sub(special, r'\\\g<0>', html.escape(line, quote=False))
 
 
 def tables(claim, runs, done):
-  """Markdown: what ran, and a table for each test and metric; `done` is from `finished`."""
+  """Returns Markdown: a summary, and a table per test and metric; `done` is from `finished`."""
   _, first = done[0]
   seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
   codes = ', '.join(sorted({result['code'] for _, result in done}))
@@ -64,7 +64,7 @@ def tables(claim, runs, done):
     f'{first["step"]:,} steps; seeds {seeds}; {escape(first["corpus"])}; posjax {codes}',
   ]
   if missing := [str(run) for run in runs if not run.result()]:
-    lines += ['', f'Not there: {escape("; ".join(missing))}']
+    lines += ['', f'Not finished: {escape("; ".join(missing))}']
   for test, title in first['tests'].items():
     for metric in first['shown']:
       lines += ['', f'{metric} by length in {first["unit"]}s, mean and 95 % interval; {title}', '']
@@ -73,7 +73,7 @@ def tables(claim, runs, done):
 
 
 def table(done, test, metric):
-  """Lines of Markdown: a row for each arm, a column for each length, and what a guess reaches."""
+  """Returns lines of Markdown: a row for each arm and for a guess, a column for each length."""
   rows = [(run.arm, by_length(result, test, metric)) for run, result in done]
   _, first = rows[0]
   lines = [f'| arm | weights | {" | ".join(map(str, first))} |', '| --- ' * (len(first) + 2) + '|']
@@ -89,7 +89,7 @@ def table(done, test, metric):
 
 
 def by_length(result, test, metric):
-  """{length: record} of one test and metric."""
+  """Returns {length: record} of one test and metric."""
   return {
     record['length']: record for record in result['records']
     if (record['test'], record['metric']) == (test, metric)
@@ -97,7 +97,7 @@ def by_length(result, test, metric):
 
 
 def cell(values, limit):
-  """The mean and half the 95 % interval by Student's t; of one seed, its value."""
+  """Returns the mean and half the 95 % interval by Student's t; for one seed, its value."""
   if None in values:
     return f'beyond {limit}'
   if len(values) == 1:

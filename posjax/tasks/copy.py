@@ -1,7 +1,7 @@
-"""Copy: a string of random symbols, and the same string again.
+"""Copy: a string of random symbols, then the same string again.
 
-Jelassi et al. 2024, "Repeat after me", arXiv 2402.01032; Kazemnejad et al. 2023, arXiv 2305.19466,
-read lengths beyond those of training by positional encoding.
+Jelassi et al. 2024, "Repeat after me", arXiv 2402.01032. Kazemnejad et al. 2023, arXiv 2305.19466,
+compare positional encodings at lengths beyond those of training.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ class Copy(Strings):
   def check(self, length: int) -> None:
     super().check(length)
     if not 2 <= self.symbols <= 26:
-      raise ValueError(f'symbols = {self.symbols}: must be in [2, 26], letters')
+      raise ValueError(f'symbols = {self.symbols}: must be in [2, 26], the letters a to z')
 
   def make(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     letters = ord('a') + rng.integers(self.symbols, size=size)

@@ -1,7 +1,7 @@
-"""Text: the next byte of each document; the loss by length, under the two protocols of windows.py.
+"""Text: predicts the next byte; loss by length under the two protocols of data/windows.py.
 
-Within a protocol all lengths score the very same bytes. Which bytes are held out: data/excerpts.py.
-BOS, which begins each document, is no byte, and never scored.
+Within a protocol, all lengths score the same bytes; data/excerpts.py selects the held-out bytes.
+BOS, which starts each document, is not a byte and is never scored.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from posjax.tasks.core.task import Data, Task, Test
 @dataclasses.dataclass(frozen=True)
 class Text(Task):
   tokens: int = 131_072  # held-out bytes that the non-overlapping protocol scores at each length
-  stride: int = 32  # bytes that a window of the sliding protocol scores: its last ones
-  windows: int = 512  # of the sliding protocol at each length, evenly spaced over those bytes
-  validation_tokens: int = 32_768  # bytes that are scored with each checkpoint
+  stride: int = 32  # last bytes of a window that the sliding protocol scores
+  windows: int = 512  # sliding windows at each length, evenly spaced over the held-out bytes
+  validation_tokens: int = 32_768  # bytes to score with each checkpoint
   vocabulary = data.TEXT
   unit = 'byte'
   best = 'nats/byte'
   shown = ('bits/byte',)
   evaluation = ('tokens', 'stride', 'windows', 'validation_tokens')
-  never = (data.BOS,)  # documents begin with it, so it never follows anything
+  never = (data.BOS,)  # BOS starts documents, so it never follows a token
 
   def check(self, length: int) -> None:
     for name in self.evaluation:
@@ -54,9 +54,9 @@ class Text(Task):
     )
 
   def tests(self, corpus: data.Corpus, lengths: Sequence[int]) -> tuple[dict[str, Test], str]:
-    """Returns the tests by protocol, and how many documents they are of."""
+    """Returns the tests by protocol, and a line with the number of documents that they score."""
     whole, first = math.lcm(*lengths), lengths[-1]
-    # In two of the longest windows one of them can slide.
+    # A window can slide only in a text longer than itself: take twice the longest.
     texts = data.excerpts(corpus, 'test', tokens=self.tokens, excerpt=2 * whole)
     check_length(texts, max(whole, first + self.stride), 'test', 'tokens', self.tokens)
     cut = [text[: (len(text) - 1) // whole * whole + 1] for text in texts if len(text) > whole]
@@ -104,8 +104,8 @@ class Text(Task):
 class Pieces:
   """A document in pieces of at most `length` targets.
 
-  The first input is the last target of the piece before, or BOS: every byte is a target exactly
-  once, and BOS never is.
+  The first input of a piece is the last target of the previous piece, or BOS: every byte is a
+  target exactly once, and BOS is never a target.
   """
 
   text: bytes
@@ -113,7 +113,7 @@ class Pieces:
 
   @classmethod
   def of_all(cls, documents: Sequence[bytes], length: int) -> Indexed[Indexed[Example]]:
-    """Returns the pieces of each document, which is read when it is indexed."""
+    """Returns the pieces of each document; indexing reads the document."""
     return Documents(documents, lambda text: cls(text, length))
 
   def __len__(self) -> int:
@@ -125,7 +125,7 @@ class Pieces:
 
 
 def batch(windows: np.ndarray, weights: np.ndarray) -> Batch:
-  """Returns windows [rows, L + 1] of tokens as rows; weights [rows, L]: which targets count."""
+  """Returns a batch of windows [rows, L + 1]; `weights` [rows, L] select the scored targets."""
   targets = windows[:, 1:]
   return Batch(Stream(windows[:, :-1]), targets, weights & (targets != data.BOS))
 
@@ -136,21 +136,21 @@ def check_length(
   """Raises UserError if no text of a split has `least` bytes."""
   longest = max(map(len, texts)) - 1
   if longest < least:
-    more = f'raise task.text.{key}, ' if tokens < least else ''  # useless for a small corpus
+    more = f'raise task.text.{key}, ' if tokens < least else ''  # no help for a small corpus
     raise UserError(
-      f'task.text.{key}: the {split} split gives {longest:,} bytes and {least:,} are needed; '
-      f'{more}lower evaluate.multiples or train.length, or take a larger corpus'
+      f'task.text.{key}: the {split} split gives {longest:,} bytes, but {least:,} are needed; '
+      f'{more}lower evaluate.multiples or train.length, or use a larger corpus'
     )
 
 
 def prompt(corpus: data.Corpus) -> str:
-  """The beginning of a line of held-out text that can be printed, at most 20 bytes: '' if none."""
+  """Returns the start of a printable line of held-out text, at most 20 bytes; '' if none."""
   excerpt, *_ = data.excerpts(corpus, 'test', tokens=1000, excerpt=1000)
   first, *lines = data.decode(excerpt).decode('utf-8', 'ignore').split('\n')
-  words = [cut(line.strip(), 20) for line in [*lines, first]]  # the first line may be cut in two
+  words = [cut(line.strip(), 20) for line in [*lines, first]]  # the first line may be partial
   return next((text for text in words if text and text.isprintable()), '')
 
 
 def cut(text: str, size: int) -> str:
-  """Returns the first `size` bytes of UTF-8 of a text, less a character that they cut."""
+  """Returns the first `size` bytes of UTF-8 of a text, without a partial character at the end."""
   return text.encode()[:size].decode('utf-8', 'ignore')

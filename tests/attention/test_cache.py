@@ -43,8 +43,7 @@ FAST = {'RNoPE-SWA', 'chunks', 'chunks and carries', 'chunks, windows, carries'}
 
 
 def transformer(encodings, attention, windows=(0,), chunks=(0,)):
-  """Returns a model of at least two layers; patterns of three are repeated, for the weights of
-  each."""
+  """Returns a model of at least two layers; patterns of three layers occur twice."""
   layers = len(encodings) * (1 if len(encodings) == 2 else 2)
   model = Transformer(
     pattern=None, vocabulary=17, dim=32, layers=layers, heads=4, kv_heads=2,

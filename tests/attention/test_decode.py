@@ -73,7 +73,7 @@ def test_decoding_in_parts_equals_one_pass(parts, slots, window):
   np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-def test_consecutive_is_dropped_when_keys_are_stored():
+def test_decoding_accepts_positions_declared_consecutive():
   """Positions of two calls together are not consecutive."""
   encoding, keys = Bound(Alibi().with_dims(DIMS)), decode.empty(tokens(0, 1), 1, 9)
   got = []

@@ -112,6 +112,6 @@ def test_generation_equals_rope_up_to_the_trained_length(generated):
   assert len(np.unique(plain[0, : L - 5])) > 3  # one repeated token would pass too easily
 
 
-def test_a_row_does_not_depend_on_its_neighbours(generated):
+def test_a_row_does_not_depend_on_other_rows(generated):
   alone, together = generated['dynamic']
   assert (alone == together).all()

@@ -34,7 +34,7 @@ def test_exponents_are_found(power):
   assert tables.exponent(lengths, [7 * n**power for n in lengths]) == pytest.approx(power)
 
 
-def test_verdicts_are_of_what_is_printed():
+def test_verdicts_use_the_printed_numbers():
   of = lambda value, **options: targets.verdict(value, 1.08, 1.03, **options)
   assert [of(1.0), of(1.034), of(1.036), of(1.084), of(1.09)] == [
     'aim met', 'aim met', 'met', 'met', 'missed'
@@ -45,7 +45,7 @@ def test_verdicts_are_of_what_is_printed():
   assert targets.verdict(1.0, None, 1.5) == 'aim met'
 
 
-def test_a_group_prints_each_ratio_beside_its_target():
+def test_a_group_prints_each_ratio_next_to_its_target():
   rows = [
     row('nope', [1.0, 1.0], planned=5_000_000), row('rope', [1.1, 1.1]),
     row('nope', [0.9, 0.9], implementation='reference'),
@@ -56,7 +56,7 @@ def test_a_group_prints_each_ratio_beside_its_target():
   text, entry = tables.group(rows, 'cpu')
   lines = text.splitlines()
   assert '| rope | 1.1 [1.1, 1.1] | 1.10 [1.10, 1.10] | ≤ 1.15, aim ≤ 1.05 | met |' in text
-  assert '| nope, reference | 0.9 [0.9, 0.9] |  |  |' in text  # compared with nobody: it is first
+  assert '| nope, reference | 0.9 [0.9, 0.9] |  |  |' in text  # a baseline has no ratio
   assert any(line.startswith('| torch SDPA | 3 [2.5, 3.5] | 3.00 [2.50, 3.50] |') for line in lines)
   assert any(line.startswith('| cope | no |') for line in lines)
   assert len({line.count('|') for line in lines if line.startswith('|')}) == 1
@@ -82,12 +82,12 @@ def test_plans_are_judged_by_length_and_at_equal_tokens():
     for (case, length), planned in sizes.items()
   ]
   text, entry = tables.memory(rows, 'cpu')
-  # The exponent is aimed at, and 400 MB are too many.
+  # The exponent meets its target; 400 MB is too much.
   assert '| rope | 100 | 400 | 1.00 | ≤ 1.1, aim ≤ 1 and 0.25 GiB | met |' in text
   assert entry['rows'][0]['step verdict'] == 'missed'
 
 
-def test_targets_name_what_there_is():
+def test_targets_name_existing_measurements():
   names = {name for t in targets.TARGETS for name in t.names}
   assert names <= {*subjects.everything()}
   others = {name for t in targets.TARGETS for name in t.over} - {'nope', 'plain JAX'}
@@ -96,7 +96,7 @@ def test_targets_name_what_there_is():
 
 
 @pytest.mark.parametrize('variant', ['', 'swiglu'])
-def test_flops_are_those_that_the_program_plans(variant):
+def test_flops_equal_the_plan_of_the_program(variant):
   subject = Subject('step', 'rope', 512, 8, variant=variant)
   setup = state.setup(ours.config(subject))
   planned = plan.flops_per_step(setup.config, setup.model, setup.shapes.params)
@@ -105,12 +105,12 @@ def test_flops_are_those_that_the_program_plans(variant):
 
 def test_flops_of_a_layer_and_of_decoding():
   seen = np.tril(np.ones((100, 100))).sum()
-  products = 2 * seen * 64 * 8 * 2  # of scores, and of weights with values
+  products = 2 * seen * 64 * 8 * 2  # scores, and weights times values
   assert subjects.flops(Subject('layer', 'nope', 100, 1)) == 3 * products
   _, model = state.build(ours.config(Subject('decode', 'nope', 256, 1)))
   shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   weights = sum(x.size for x in jax.tree.leaves(shapes) if x.size > 10_000)
-  read = range(1, 16 + 256)  # tokens that each new one sees, itself included
+  read = range(1, 16 + 256)  # tokens that each new token sees, itself included
   once = sum(2 * weights + 6 * 2 * 2 * 256 * seen for seen in read)
   assert subjects.flops(Subject('decode', 'nope', 256, 16)) == 16 * once
 
@@ -146,7 +146,7 @@ def test_subjects_of_a_command_line():
   cases = [g[0].case for g in subjects.groups(options(''))]
   assert list(dict.fromkeys(cases)) == list(subjects.CASES)
   (group,) = subjects.groups(options('layer --lengths=64 --encodings=nope,nope --dtypes=bfloat16'))
-  assert [s.name for s in group][:2] == ['nope', 'nope']  # against itself: the noise
+  assert [s.name for s in group][:2] == ['nope', 'nope']  # measured against itself: the noise
   assert {s.dtype for s in group} == {'bfloat16'}
 
 

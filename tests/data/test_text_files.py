@@ -1,4 +1,4 @@
-"""Local files as users have them: links, patterns, compressed, marked, binary."""
+"""Local files of users: links, patterns, compressed files, byte order marks, binary files."""
 
 import bz2
 import gzip
@@ -18,7 +18,7 @@ from posjax.errors import UserError
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-  """An empty folder, and the current one: corpora are named from here."""
+  """An empty folder, which is the working directory: corpora are named relative to it."""
   monkeypatch.chdir(tmp_path)
   return tmp_path
 
@@ -28,7 +28,7 @@ def text_of(number, lines=40):
 
 
 def documents(corpus):
-  """The documents of a corpus, each put together from its three parts."""
+  """Returns the documents of a corpus, each merged from its three parts."""
   corpus = data.load(corpus)
   return list(map(b''.join, zip(*map(corpus.documents, SPLITS), strict=True)))
 
@@ -66,7 +66,7 @@ def test_links_are_followed_once(folder):
   assert documents('text:books/**/*.txt') == [text_of(1)]
   (folder / 'books/a.txt').symlink_to('../elsewhere/z.txt')
   os.link(folder / 'elsewhere/z.txt', folder / 'books/hard.txt')
-  (folder / 'books/own.txt').write_bytes(text_of(1))  # the same text is another document
+  (folder / 'books/own.txt').write_bytes(text_of(1))  # a second document with equal text
   assert documents('text:books/**/*.txt') == [text_of(1), text_of(1)]
   assert documents('text:*/*.txt') == [text_of(1), text_of(1)]
 
@@ -115,7 +115,7 @@ def test_a_byte_order_mark_is_dropped_and_all_else_is_kept(folder):
   ('b.parquet', b'PAR1\0', 'are Parquet files, the first is b.parquet; their bytes are used as '
    'they are; to read the text in each record, use parquet: instead of text:'),
 ], ids=['zeros', 'with mark', 'without', 'records', 'compressed', 'parquet'])  # fmt: skip
-def test_files_that_hardly_hold_text_are_warned_of_once(folder, name, text, said):
+def test_binary_files_are_warned_about_once(folder, name, text, said):
   (folder / 'a.txt').write_bytes(text_of(0))
   (folder / name).write_bytes(text)
   (folder / f'c{name[1:]}').write_bytes(text)
@@ -136,7 +136,7 @@ def test_files_that_hardly_hold_text_are_warned_of_once(folder, name, text, said
 
 def zstd_compress(text):
   zstandard = pytest.importorskip('zstandard')
-  writer = zstandard.ZstdCompressor().compressobj()  # its frame does not state the text's size
+  writer = zstandard.ZstdCompressor().compressobj()  # its frame does not record the text's size
   return writer.compress(text[:100]) + writer.flush() + zstandard.compress(text[100:])
 
 
@@ -146,7 +146,7 @@ COMPRESS = {
 
 
 @pytest.mark.parametrize('suffix', COMPRESS)
-def test_compressed_files_are_what_is_in_them(folder, suffix):
+def test_compressed_files_are_read_as_their_contents(folder, suffix):
   texts = [b'\xef\xbb\xbf' + text_of(1), text_of(2, lines=9000)]
   for name, text in zip(('a.txt', 'b.txt'), texts, strict=True):
     (folder / name).write_bytes(text)
@@ -173,10 +173,10 @@ def test_damaged_archives_are_named(folder, suffix, damage):
     warnings.simplefilter('ignore')  # random bytes look binary
     data.load(f'text:a{suffix}')
   (folder / f'a{suffix}').write_bytes(damage(content))
-  assert refused('text:a.*').startswith(f'a{suffix} is damaged, or no {suffix} file (')
+  assert refused('text:a.*').startswith(f'a{suffix} is corrupt, or not a {suffix} file (')
 
 
-def test_without_zstandard_one_line_says_how_to_get_it(folder, monkeypatch):
+def test_without_zstandard_the_error_is_one_line(folder, monkeypatch):
   (folder / 'a.zst').write_bytes(b'content')
   monkeypatch.setitem(sys.modules, 'zstandard', None)
   monkeypatch.delitem(sys.modules, 'posjax.data.zstd', raising=False)
@@ -185,7 +185,7 @@ def test_without_zstandard_one_line_says_how_to_get_it(folder, monkeypatch):
   )
 
 
-def test_memory_that_gives_out_is_no_damage(folder, monkeypatch):
+def test_running_out_of_memory_is_not_corruption(folder, monkeypatch):
   (folder / 'a.gz').write_bytes(gzip.compress(b'text'))
 
   def give_out(content):

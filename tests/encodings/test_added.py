@@ -1,6 +1,6 @@
-"""Encodings that are added to embeddings, or mixed into them, against public libraries' numbers.
+"""Encodings added to embeddings, or mixed into them, against public libraries' numbers.
 
-What each file of tests/golden holds stands in its README. The rest are exact identities.
+The README of tests/golden describes each file. The other tests check exact identities.
 """
 
 import dataclasses
@@ -83,8 +83,8 @@ def test_sinusoid_scaled_by_x_transformers_begins_with_its_scale():
 
 
 @pytest.mark.parametrize('width', [2, 9])
-def test_sinusoid_is_refused_a_width(width):
-  said = f'the width must be even, for pairs of sin and cos, and 4 at least; it is {width}'
+def test_sinusoid_refuses_odd_and_small_widths(width):
+  said = f'the width must be even, for pairs of sin and cos, and at least 4; it is {width}'
   with pytest.raises(ValueError, match=f'^{said}$'):
     Sinusoidal().with_dims(dims(width))
 
@@ -150,8 +150,8 @@ def test_learned_in_roberta_and_opt_begins_with_row_two():
 
 
 @pytest.mark.parametrize('method, name', [('linear', 'bilinear'), ('cubic', 'bicubic')])
-def test_a_table_resized_along_both_axes_is_timms(method, name):
-  """From 6 x 6 patches to 8 x 5: more of them along one axis, fewer along the other."""
+def test_resizing_a_table_along_two_axes_equals_timm(method, name):
+  """From 6 x 6 patches to 8 x 5: more patches along one axis, fewer along the other."""
   z = golden('vit_interpolation')
   grid = jnp.float64(z['pos'][0, 1:]).reshape(6, 6, 6)
   down = resize(grid.reshape(6, 36), 8, method).reshape(8, 6, 6)
@@ -161,19 +161,19 @@ def test_a_table_resized_along_both_axes_is_timms(method, name):
 
 
 @pytest.mark.parametrize('method', ['linear', 'cubic'])
-def test_a_resized_table_keeps_its_size_constants_and_lines(method):
+def test_resizing_a_table_preserves_constants_and_lines(method):
   table_RD = normal(0, 16, 3)
   close(resize(table_RD, 16, method), table_RD, 1e-14, 1e-14)
   close(resize(jnp.ones((16, 3)), 41, method), jnp.ones((41, 3)), 1e-14, 1e-14)
   line = resize(jnp.arange(16.0)[:, None], 48, method)[:, 0]
-  inner = slice(6, -6)  # where two old rows are left on either side
+  inner = slice(6, -6)  # with two old rows on either side
   close(line[inner], (jnp.arange(48)[inner] + 0.5) / 3 - 0.5, 1e-14, 1e-13)
 
 
 # Complex words.
 
 
-def test_complex_words_are_multiplied_by_their_waves():
+def test_complex_embeddings_are_multiplied_by_waves():
   x, pos_BT = normal(1, 2, 5, 8), fractions(2, 2, 5)
   ids = np.array([[0, 1, 2, 3, 6], [6, 6, 5, 4, 0]])
   omega = np.random.default_rng(3).normal(size=(7, 4))
@@ -187,7 +187,7 @@ def test_complex_words_are_multiplied_by_their_waves():
     close(got, jnp.concatenate([wave.real, wave.imag], axis=-1), 1e-12, 1e-12)
 
 
-def test_complex_words_without_phases_are_the_papers_inputs():
+def test_complex_embeddings_without_phases_equal_the_paper():
   r, pos_BT, ids = normal(4, 2, 5, 4), fractions(5, 2, 5), np.full((2, 5), 3)
   omega = np.random.default_rng(6).normal(size=(7, 4))
   x = jnp.concatenate([r, 0 * r], axis=-1)
@@ -196,14 +196,14 @@ def test_complex_words_without_phases_are_the_papers_inputs():
   close(got, jnp.concatenate([r * jnp.cos(angle), r * jnp.sin(angle)], axis=-1), 1e-12, 1e-12)
 
 
-def test_complex_words_begin_with_frequencies_of_pairs():
+def test_initial_complex_frequencies_are_equal_in_pairs():
   start = ComplexOrder().with_dims(dims(12)).init_weights(jax.random.key(0))['omega_VC']
   want = [10_000 ** (-2 * (k // 2) / 6) for k in range(6)]
   close(start, np.tile(np.float32(want), (7, 1)), 1e-6, 0)
 
 
-def test_complex_words_need_the_tokens_numbers():
-  with pytest.raises(ValueError, match=r'give Positions\(…, ids=…\)'):
+def test_complex_embeddings_need_token_ids():
+  with pytest.raises(ValueError, match=r'pass token ids, Positions\(…, ids=…\)'):
     embed(ComplexOrder(), {'omega_VC': np.ones((7, 2))}, np.ones((1, 3, 4)), counted(1, 3))
   with pytest.raises(ValueError, match='it needs a vocabulary'):
     ComplexOrder().with_dims(Dims(N=1, K=1, H=4, D=4))
@@ -213,7 +213,7 @@ def test_complex_words_need_the_tokens_numbers():
 
 
 def test_runge_kutta_of_a_line_is_its_series():
-  """dp/dt = a p: each step multiplies by the first five terms of exp(a h)."""
+  """For dp/dt = a p, each step multiplies by the first five terms of exp(a h)."""
   z = 0.3 * 0.25
   factor = 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
   start = normal(7, 3, 4)
@@ -227,7 +227,7 @@ def test_runge_kutta_is_exact_for_cubes():
 
 
 def test_runge_kutta_is_of_fourth_order():
-  """dp/dt = cos(t) p has the solution exp(sin(t)): half the step, a 16th of the error."""
+  """dp/dt = cos(t) p has the solution exp(sin(t)): half the step leaves 1/16 of the error."""
   def error(steps):
     got = integrate(lambda p, t: jnp.cos(t) * p, jnp.ones(1), steps + 1, 2 / steps)
     return abs(got[-1, 0] - np.exp(np.sin(2)))
@@ -236,7 +236,7 @@ def test_runge_kutta_is_of_fourth_order():
 
 
 def test_floater_at_rest_adds_a_constant_to_queries_keys_and_values():
-  """Where the dynamics are 0, each position has the same: p(0)."""
+  """With zero dynamics every position gets the same vector, p(0)."""
   encoding = Floater(length=9).with_dims(Dims(N=2, K=1, H=3, D=6))
   start = encoding.init_weights(jax.random.key(0))
   weights = jax.tree.map(jnp.zeros_like, start) | {'start_LPH': normal(8, 3, 6)}
@@ -251,8 +251,8 @@ def test_floater_at_rest_adds_a_constant_to_queries_keys_and_values():
   close((key.h, key.v, query.v), (k + own[1, :1], v + own[2, :1], v + own[2, :1]), 1e-14, 1e-14)
 
 
-def test_floater_begins_as_xavier_has_it():
-  """Of [d, d + 1] for the network; of [3, L, d] for the starts, as released."""
+def test_floater_starts_with_xavier_weights():
+  """Fans from [d, d + 1] for the network and from [3, L, d] for the starts, as released."""
   start = Floater(length=9).with_dims(Dims(N=8, K=8, H=16, D=128, L=5)).init_weights(
     jax.random.key(0)
   )
@@ -269,7 +269,7 @@ def test_floater_begins_as_xavier_has_it():
 
 
 def linear(encoding, width):
-  """Weights whose network is the features themselves: gelu(y + 100) - 100 = y."""
+  """Returns weights that make the network the identity: gelu(y + 100) - 100 = y."""
   size = encoding.size
   return dict(
     frequency_R=normal(12, size // 2), first_RC=jnp.eye(size), first_bias_C=jnp.full(size, 100.0),
@@ -300,8 +300,8 @@ def test_fourier_features_begin_as_a_gaussian_of_the_distance():
 @pytest.mark.parametrize('encoding', [
   ComplexOrder(), ComplexOrder(shared=True), Fourier(size=10, hidden=7),
 ], ids=title)
-def test_an_axis_that_has_a_models_letter_has_its_size(encoding):
-  """By the letter it is spread over devices, and only the size of the model was held to them."""
+def test_an_axis_with_a_model_letter_has_the_model_size(encoding):
+  """The letter shards the axis over devices, and only the model's sizes are checked to divide."""
   sizes = dataclasses.asdict(DIMS)
   for name, w in encoding.with_dims(DIMS).init_weights(jax.random.key(0)).items():
     assert w.shape == tuple(sizes.get(a) or n for a, n in zip(letters(name), w.shape, strict=True))
@@ -311,7 +311,7 @@ def test_an_axis_that_has_a_models_letter_has_its_size(encoding):
 
 
 def mixed(encoding, weights, x_BTD, segment_ids, state=None):
-  """The module's answer, and its state after it."""
+  """Returns the module's output and its state afterwards."""
   module = encoding.with_dims(dims(x_BTD.shape[-1]))
   bound = Bound(module, jax.tree.map(jnp.float64, weights))
   state = module.init_state(len(x_BTD), 0, False, None).sequence if state is None else state
@@ -339,8 +339,8 @@ def test_convolution_of_wav2vec2(case, groups):
   close(got - z['x'], z['y'], 1e-12, 1e-13)
 
 
-def test_convolution_of_tokens_before_is_the_centred_one_moved():
-  """After two tokens of nothing, the centred kernel of 5 has moved on by two."""
+def test_causal_convolution_is_the_centered_one_shifted():
+  """Two zero tokens in front shift the centered kernel of 5 by two."""
   weights, x, zeros = taps(20, 5, 2, 6), normal(23, 2, 9, 6), np.zeros((2, 9))
   causal, _ = mixed(Convolution(kernel=5, groups=2), weights, x, zeros)
   suffix_sum = jnp.pad(x, [(0, 0), (2, 0), (0, 0)])
@@ -360,7 +360,7 @@ def test_convolution_of_packed_rows_equals_the_oracle(kernel, causal):
   close(got[real], want[real], 1e-12, 1e-12)
 
 
-def test_convolution_goes_on_from_its_state():
+def test_convolution_continues_from_its_state():
   encoding, weights, x = Convolution(kernel=5, groups=2), taps(28, 5, 2, 6), normal(31, 2, 12, 6)
   rows = segments('000001111111', '..0000011111')
   want, _ = mixed(encoding, weights, x, rows)
@@ -371,14 +371,14 @@ def test_convolution_goes_on_from_its_state():
   close(jnp.concatenate(parts, axis=1)[rows >= 0], want[rows >= 0], 1e-13, 1e-13)
 
 
-def test_convolution_begins_with_gains_that_change_nothing():
+def test_initial_convolution_gains_change_nothing():
   start = Convolution(kernel=7, groups=4).with_dims(dims(64)).init_weights(jax.random.key(0))
   norm = np.linalg.norm(start['direction_RHD'].reshape(7, -1), axis=1)
   close(start['gain_R'], norm, 1e-6, 0)
   close(jnp.std(start['direction_RHD']), jnp.float32(2 / (7 * 64) ** 0.5), 0.02, 0)
 
 
-def test_convolution_that_reads_later_tokens_is_not_for_a_causal_model():
+def test_causal_models_refuse_a_convolution_that_reads_later_tokens():
   model = Transformer(
     pattern=None, vocabulary=7, dim=8, layers=1, heads=1, kv_heads=1, head_dim=8, hidden=8
   )

@@ -1,7 +1,7 @@
-"""Biases of scores: against stored outputs of libraries, by hand, and as forms of one another.
+"""Score biases against stored outputs of libraries, by hand, and as special cases of others.
 
-What test_oracles_relative.py and test_identities_relative.py ask of the first biases, here of the
-others and of further forms. All exact in float64.
+The checks of test_oracles_relative.py and test_identities_relative.py, for further biases and
+further forms. All are exact in float64.
 """
 
 import jax
@@ -51,13 +51,13 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 
 def table(of, heads, queries, keys):
-  """An oracle's bias of(n, i, j), [heads, queries, keys]; the queries are the last of the keys."""
+  """Returns an oracle's bias [heads, queries, keys]; the queries are the last of the keys."""
   i = np.arange(keys - queries, keys)
   return np.array([[[of(n, i, j) for j in range(keys)] for i in i] for n in range(heads)])
 
 
 def biases(encoding, weights, queries, keys, heads=3, **features):
-  """The same of an encoding, pair by pair and by distances."""
+  """Returns an encoding's bias, computed pair by pair and from distances."""
   bound = Bound(encoding.with_dims(Dims(N=heads, K=heads, H=4, D=4 * heads)), weights)
   q, k = (
     consecutive(keys - count, count).attach(jnp.zeros((1, count, heads, 4)), **features)
@@ -66,7 +66,7 @@ def biases(encoding, weights, queries, keys, heads=3, **features):
 
   @jax.jit
   def both(bound, q, k):
-    # As in blocks: the largest distance first, and room for one more.
+    # As in blocks: the largest distance first, with room for one more.
     r = bound.distance_table(keys - 1.0 - jnp.arange(queries + keys))
     return bound.position_bias(q, k), bound.block_bias(q, k, r, nearest=-queries)
 
@@ -75,7 +75,7 @@ def biases(encoding, weights, queries, keys, heads=3, **features):
   return np.asarray(by_pair[0])
 
 
-# Forms that are no example of their file.
+# Forms that are not among the EXAMPLES of their file.
 
 FORMS = [
   Alibi(factor=8**-0.5), Alibi(learned='alike'), T5(buckets=8, max_distance=40, bias_scale=1.5),
@@ -101,10 +101,10 @@ def test_a_form_keeps_the_contract(form):
   test_equations.test_self_attention_equals_the_oracle(form)
   test_encodings.test_blockwise_equals_reference(form)
   test_encodings.test_gradients_equal_finite_differences(form)
-  test_encodings.test_packed_documents_are_as_alone(form)
+  test_encodings.test_packed_documents_equal_documents_alone(form)
 
 
-# Encodings at certain weights are others.
+# Encodings that equal another encoding at certain weights.
 
 SLOPES = slopes(DIMS.N)
 GATE, OFFSET, TABLE = normal(1, DIMS.D, DIMS.N), normal(2, DIMS.N), normal(3, 12, DIMS.N)
@@ -138,7 +138,7 @@ IDENTITIES = {
 
 
 @pytest.mark.parametrize('name', IDENTITIES)
-def test_an_encoding_becomes_another(name):
+def test_encodings_equal_others_at_certain_weights(name):
   encoding, weights, other, other_weights = IDENTITIES[name]
   inputs = draw(encoding)
   got, by_blocks = solve(encoding, inputs, **weights)
@@ -146,14 +146,14 @@ def test_an_encoding_becomes_another(name):
   close((got, by_blocks), (want, want[0]), 1e-12, 1e-12)
 
 
-def test_slopes_are_drawn_as_the_fixed_ones():
+def test_learned_slopes_start_at_the_fixed_slopes():
   for learned, rows in (('alike', 1), ('apart', 2)):
     made = Alibi(learned=learned, factor=2.0).with_dims(DIMS).init_weights(jax.random.key(0))
     close(jnp.float64(jnp.exp(made['log_slope_RN'])), np.tile(2 * SLOPES, (rows, 1)), 1e-6, 0)
 
 
-def test_alibi_with_slopes_of_its_own_for_later_keys():
-  """Two queries and three keys by hand: the second row is that of keys after the query."""
+def test_alibi_with_separate_slopes_for_later_keys():
+  """Two queries and three keys by hand; the second row of slopes is for keys after the query."""
   weights = dict(log_slope_RN=np.log([[0.5, 2.0], [3.0, 0.25]]))
   want = [[[-0.5, 0, -3.0], [-1.0, -0.5, 0]], [[-2.0, 0, -0.25], [-4.0, -2.0, 0]]]
   close(biases(Alibi(learned='apart'), weights, 2, 3, heads=2), np.array(want), 1e-15, 1e-15)
@@ -205,7 +205,7 @@ def test_hard_alibi_is_attention_with_a_window_for_each_head():
 
 @pytest.mark.parametrize('way', [REFERENCE, FIVES], ids=['reference', 'blockwise'])
 def test_hard_alibi_gathers_nothing_where_no_key_is_in_the_window(way):
-  """Keys half a position off the queries, under a mask that hides none."""
+  """Keys are half a position away from the queries; the mask hides none."""
   encoding = HardAlibi(windowed=3)
   inputs, at = draw(encoding, batch=1), consecutive(0, 12)
   apart = at.replace(pos=at.pos + 0.5, consecutive=False)
@@ -216,7 +216,7 @@ def test_hard_alibi_gathers_nothing_where_no_key_is_in_the_window(way):
     return o, pull(jnp.cos(o))[0]
 
   o_BTNH, gradient = run(inputs)
-  # Only half a position back is in the window of head 1, and no key lies before the first query.
+  # Head 1 sees only the key half a position back; the first query has no key before it.
   assert not o_BTNH[:, :, 0].any() and not o_BTNH[:, 0, :3].any()
   close(o_BTNH[:, 1:, 1], inputs['v'][:, :-1, 0])
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -227,7 +227,7 @@ def test_hard_alibi_oracle_by_hand():
   assert seen == [[False, False, True, False], [False, True, True, False], [True] * 4]
 
 
-def test_hard_alibi_as_it_stands_fits_the_smallest_model():
+def test_default_hard_alibi_fits_the_smallest_model():
   heads = min(size['model']['heads'] for size in config.base().SIZES.values())
   assert 0 < HardAlibi().with_dims(Dims(N=heads, K=1, H=4)).windowed < heads
 
@@ -235,7 +235,7 @@ def test_hard_alibi_as_it_stands_fits_the_smallest_model():
 # DAPE.
 
 
-def test_dape_that_reads_no_logits_stands_before_or_after_hard_alibi():
+def test_dape_without_logits_commutes_with_hard_alibi():
   dape, windows = Dape(base='alibi', width=3), HardAlibi(windowed=3)
   before, after = Chain((windows, dape)), Chain((dape, windows))
   inputs = draw(before)
@@ -244,7 +244,7 @@ def test_dape_that_reads_no_logits_stands_before_or_after_hard_alibi():
   close((got, by_blocks), (want, want[0]), 1e-12, 1e-12)
 
 
-def test_dape_reads_0_of_a_head_that_does_not_see_a_key():
+def test_dape_reads_0_for_keys_that_a_head_does_not_see():
   dape = Dape(base='alibi', width=3)
   bound = Bound(dape.with_dims(DIMS), draw(dape)['weights'])
   s_BNTS, bias_BNTS = normal(1, 2, DIMS.N, 3, 4), normal(2, 1, DIMS.N, 3, 4)
@@ -269,7 +269,7 @@ def test_sandwich_nemo(mode):
 
 @pytest.mark.parametrize('first', [0, 1])
 def test_sandwich_is_the_product_of_two_sinusoids(first):
-  """Of any width and base. Each frequency is lower by base^(-2/width) where k begins at 1."""
+  """For any width and base. If k begins at 1, each frequency is lower by base^(-2/width)."""
   i, j = fractions(1, 2, 5), fractions(2, 2, 7)
   width, base = 12, 100.0
   wave = lambda pos: sinusoid(pos * base ** (-2 * first / width), width, base, dtype=jnp.float64)
@@ -278,7 +278,7 @@ def test_sandwich_is_the_product_of_two_sinusoids(first):
 
 
 def test_sandwich_of_the_usual_width_by_its_known_values():
-  """At distances 1 and 512, to four digits."""
+  """Published values at distances 1 and 512, to four digits."""
   for first, want in ((0, ['-1.906', '-49.96']), (1, ['-1.447', '-47.96'])):
     got = in_common(jnp.array([1.0, 512.0]), 128, first=first)
     assert [f'{number:.4g}' for number in got.tolist()] == want
@@ -351,14 +351,14 @@ def test_kerple_weight_by_hand():
 # CABLE.
 
 
-def test_cable_without_the_scale_has_queries_that_are_larger():
+def test_cable_without_the_scale_has_larger_queries():
   inputs = draw(Cable())
   larger = dict(inputs, q=inputs['q'] / DIMS.scale)
   places = count_places(segments(*ROWS))
 
   @jax.jit
   def both(inputs, larger):
-    # Gates are the keys' own: queries may be any.
+    # Only keys have gates, so queries are arbitrary.
     run = lambda encoding, x: attention(encoding, x, places, places, **CAUSAL, **REFERENCE)
     return run(Cable(), inputs), run(Cable(scaled=True), larger)
 
@@ -366,7 +366,7 @@ def test_cable_without_the_scale_has_queries_that_are_larger():
 
 
 def test_cable_oracle_by_hand():
-  """Weights of 0 make a step of -ln 2: the four keys weigh 1/8, 1/4, 1/2 and 1, over their sum."""
+  """Zero weights give steps of -ln 2: the four keys weigh 1/8, 1/4, 1/2 and 1, over their sum."""
   weights = {'gate_LDN': np.zeros((5, 1)), 'gate_bias_LN': np.zeros(1)}
   order = positions(1, 4)
   end = {'x': normal(1, 1, 4, 5), 'order': order, 'segment': 0 * order}
@@ -381,7 +381,7 @@ def test_cable_oracle_by_hand():
 
 
 def test_wavlm_layer():
-  """A whole layer, by the oracle and by the kernels: projections and what is between them."""
+  """A complete layer with its projections, by the oracle and by the kernels."""
   z = golden('wavlm_gated_bias')
   weights = {
     'table_RN': z['w:rel_attn_embed.weight'], 'gate_LRH': z['w:gru_rel_pos_linear.weight'],
@@ -411,14 +411,14 @@ def test_wavlm_layer():
     close(linear(np.reshape(o_BTNH, (2, 9, 8)), z, 'w:out_proj'), z['y'], 1e-11, 1e-12)
 
 
-def test_wavlm_keeps_no_gate_with_the_keys():
+def test_wavlm_stores_no_gate_with_the_keys():
   encoding, at = Wavlm(buckets=12, max_distance=40), consecutive(0, 3)
   bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
   h, gates = jnp.ones((1, 3, DIMS.K, DIMS.H)), jnp.ones((1, 3, DIMS.N))
   assert bound.key(at.attach(h, h, gates)).features == ()
 
 
-# What is refused.
+# Invalid arguments.
 
 
 @pytest.mark.parametrize('refused, said', [
@@ -436,7 +436,7 @@ def test_wavlm_keeps_no_gate_with_the_keys():
   (HardAlibi(windowed=7), 'windowed must be a number of heads, from 0 to 6; it is 7'),
   (MlpBias(depth=0), 'width and depth must be positive; they are 32 and 0'),
   (Wavlm(buckets=6), 'buckets must be a positive multiple of 4; it is 6'),
-  (Wavlm(max_distance=80), 'max_distance must be more than the 80 distances that have'),
+  (Wavlm(max_distance=80), 'max_distance must be more than 80, the number of near distances'),
 ])
 def test_an_argument_is_refused(refused, said):
   with pytest.raises(ValueError, match=f'^{said}'):

@@ -101,7 +101,7 @@ def test_weights_are_stored_under_the_names_of_the_parts():
   close(chain.apply({'params': weights}, method='weights'), weights, 0, 0)
 
 
-# What cannot be chained.
+# Invalid chains.
 
 
 @pytest.mark.parametrize('parts, message', [

@@ -1,4 +1,4 @@
-"""What tests/support/differences.py notes, and what it says of it."""
+"""The records and the report of tests/support/differences.py."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ WANT = np.array([[0.5, -4.0, 1.0], [0.25, 3.0, 8.0]])
 
 @pytest.fixture
 def recorder(monkeypatch):
-  """One that listens to a test that has read two files."""
+  """A recorder that listens to a test that has read two files."""
   files = {
     'alibi': {'bias': WANT, 'slopes_f32': np.float32([0.1, 0.2]), 'x': np.arange(7.0),
               'meta_json': np.frombuffer(b'{}', np.uint8)},
@@ -32,7 +32,7 @@ def test_a_comparison_is_measured(recorder):
   assert [*recorder.rows] == ['alibi']
 
 
-def test_numbers_are_known_in_any_order_and_as_a_part(recorder):
+def test_numbers_are_recognized_in_any_order_and_in_part(recorder):
   recorder.kind = 'oracles'
   np.testing.assert_array_equal(WANT.T[1:], WANT[:, 1:].T.copy())
   row = recorder.rows['alibi']
@@ -40,7 +40,7 @@ def test_numbers_are_known_in_any_order_and_as_a_part(recorder):
   assert (row.largest['oracles'] == 0).all()
 
 
-def test_what_was_read_from_a_table_is_not_taken_for_the_table(recorder):
+def test_rows_of_a_table_are_not_mistaken_for_the_table(recorder):
   rows = np.array([0.7, 0.9, 0.7, 0.9, 0.9])
   stored.taken['alibi'] |= {'table': np.array([0.9, 0.7]), 'rows': rows}
   for theirs in (rows.copy(), rows[:2]):
@@ -48,14 +48,14 @@ def test_what_was_read_from_a_table_is_not_taken_for_the_table(recorder):
     assert recorder.rows.pop('alibi').arrays == {'rows'}
 
 
-def test_other_numbers_and_zeros_are_no_files(recorder):
+def test_other_numbers_and_zeros_match_no_file(recorder):
   np.testing.assert_allclose(WANT + 1e-8, WANT + 1e-9, 1e-6)
   np.testing.assert_allclose(np.zeros(3), np.zeros(3))
   np.testing.assert_array_equal(np.array([ord('{')]), np.array([ord('{')]))  # bytes of a text
   assert not recorder.rows
 
 
-def test_what_the_library_has_rounded_is_apart_only_where_it_says_so(recorder):
+def test_only_listed_arrays_count_as_rounded(recorder):
   narrow = np.float64(np.float32([0.1, 0.2]))
   np.testing.assert_allclose(np.array([0.1, 0.2]), narrow, 1e-6)
   np.testing.assert_allclose(WANT + 1e-7, WANT, 1e-6)
@@ -66,7 +66,7 @@ def test_what_the_library_has_rounded_is_apart_only_where_it_says_so(recorder):
 
 
 @pytest.mark.parametrize('planted, code', [(5e-10, 0), (2e-9, 1)])
-def test_a_planted_difference_ends_with_1(recorder, planted, code, capsys):
+def test_a_planted_difference_gives_exit_code_1(recorder, planted, code, capsys):
   np.testing.assert_allclose(WANT + [[planted, 0, 0], [0, 0, 0]], WANT, atol=1e-6)
   assert report(recorder.rows, ['alibi']) == code
   said = capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_a_planted_difference_ends_with_1(recorder, planted, code, capsys):
   )
 
 
-def test_no_number_is_no_small_difference(recorder, capsys):
+def test_nan_is_a_large_difference(recorder, capsys):
   with pytest.raises(AssertionError):
     np.testing.assert_allclose(WANT * [np.nan, 1, 1], WANT)
   assert report(recorder.rows, ['alibi']) == 1

@@ -66,7 +66,7 @@ def test_gradients_are_zero_exactly_where_nothing_is_seen(encoding):
 
 
 def reached(sight, segment_ids, reach):
-  """Returns tokens that are seen, or that features of a seen token read: up to `reach` before it."""
+  """Returns tokens that are seen, or read by features of a seen token: up to `reach` before it."""
   read = sight.copy()
   for n in range(1, min(reach, sight.shape[-1] - 1) + 1):
     same = segment_ids[:, n:] == segment_ids[:, :-n]

@@ -1,4 +1,4 @@
-"""Positions at the door: what enters is checked once, in one line, and counts in wide integers."""
+"""Positions at the entry: checked once, errors in one line, arithmetic in wide integers."""
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,11 @@ from posjax.encodings.t5 import T5
 from posjax.errors import UserError
 from tests.attention.test_lengths import make_model
 
-DIMS = Dims(D=128, N=32, K=32, H=64)  # N = H / 2, where a position for each head once passed
+DIMS = Dims(D=128, N=32, K=32, H=64)  # N = H / 2, where one position per head was once accepted
 
 
 def run(encoding, at, **how):
-  """One row of 12 tokens, whose content is drawn once."""
+  """Runs one row of 12 tokens with fixed content."""
   rng = np.random.default_rng(0)
   q, k, v = (jnp.asarray(rng.normal(size=(1, 12, 32, 64)), jnp.float32) for _ in range(3))
   encoding = encoding.with_dims(DIMS)
@@ -60,7 +60,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize('said', {**SHAPES, **NUMBERS})
-def test_wrong_places_are_one_line(said):
+def test_errors_for_invalid_positions_are_one_line(said):
   at = places(**{**SHAPES, **NUMBERS}[said])
   with pytest.raises(ValueError, match=said) as raised:
     run(Rope(), at)
@@ -70,17 +70,17 @@ def test_wrong_places_are_one_line(said):
     model.apply({'params': {}}, jnp.zeros((1, 12), jnp.int32), at)
 
 
-def test_positions_on_grids_are_refused_by_a_model_of_text():
+def test_a_text_model_refuses_positions_on_grids():
   at = places(pos=np.zeros((1, 12, 3), np.int32))
   params = {'encoding': {'rope': {}}, 'table_VD': jnp.zeros((257, 32))}
-  with pytest.raises(UserError, match=r'^encoding\.rope: it reads 1 position axis, and .* 3;'):
+  with pytest.raises(UserError, match=r'^encoding\.rope: it reads 1 position axis, but .* 3;'):
     make_model({}).apply({'params': params}, jnp.zeros((1, 12), jnp.int32), at)
 
 
 @pytest.mark.parametrize('encoding', [Alibi(), T5(buckets=8, max_distance=10)])
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int8', 'int16'])
-def test_narrow_integers_count_as_wide_ones(encoding, dtype):
-  """Differences of them are negative, too, and a window's are taken of orders."""
+def test_narrow_integers_do_not_wrap_around(encoding, dtype):
+  """Differences of positions may be negative; a window uses differences of orders."""
   narrow = places(
     pos=np.arange(12, dtype=dtype)[None, :, None], order=np.arange(12, dtype=dtype)[None],
     segment_ids=np.zeros((1, 12), 'int8'),
@@ -89,14 +89,14 @@ def test_narrow_integers_count_as_wide_ones(encoding, dtype):
     np.testing.assert_array_equal(run(encoding, narrow, **how), run(encoding, places(), **how))
 
 
-def test_a_position_for_each_token_is_not_one_for_each_head():
-  """The same content by RoPE and without: once equal, where pos had lost its last axis."""
+def test_positions_per_token_are_not_read_as_positions_per_head():
+  """RoPE and NoPE must differ; they were equal when pos without its last axis was accepted."""
   rope, nope = (run(encoding, places()) for encoding in (Rope(), Nope()))
   assert np.abs(rope - nope).max() > 0.5
 
 
 def test_narrow_segments_of_chunks_do_not_overflow():
-  """A model with chunks makes segments of segments and chunks: more than 16 bits of them."""
+  """A model with chunks combines segments and chunks into ids of more than 16 bits."""
   at = places(segment_ids=np.repeat(np.arange(2, dtype='int8'), 6)[None])
   at_least_float32 = in_chunks(checked(at, 1, 12), at.pos, 4).segment_ids
   assert (at_least_float32 == np.array([[0, 0, 0, 0, 1, 1, 65_537, 65_537, *[65_538] * 4]])).all()

@@ -1,4 +1,4 @@
-"""Every encoding is its equation: what attention gives is what the oracle's loops give."""
+"""Every encoding equals its equation: attention agrees with the oracle's loops."""
 
 import functools
 import importlib
@@ -40,9 +40,9 @@ def oracle_path(encoding):
 
 
 def oracles_of(encoding):
-  """Each part's oracle, with the part's arguments."""
+  """Returns each part's oracle, with the part's arguments."""
   if not all(oracle_path(part).exists() for part in parts_of(encoding)):
-    pytest.skip('there is no oracle, see test_an_oracle_exists')
+    pytest.skip('no oracle: see test_an_oracle_exists')
   return [
     (importlib.import_module(f'tests.oracles.{encodings.name_of(part)}'), encodings.arguments(part))
     for part in parts_of(encoding)
@@ -50,14 +50,14 @@ def oracles_of(encoding):
 
 
 def follow(encoding, inputs, at_q, at_k, **mask):
-  """The oracle's answer to what `attention` computes, and who sees whom.
+  """Returns the oracle's output for the problem of `attention`, and the visibility mask.
 
-  Of a chain's parts the last one answers; those before it move the positions, add to the stream or
-  rotate queries and keys.
+  The oracle of a chain's last part computes attention; earlier parts move positions, add to the
+  stream or rotate queries and keys.
   """
   modules = oracles_of(encoding)
   x, ends = jax.tree.map(np.asarray, (inputs, (at_q, at_k)))
-  # The oracles take a place for each row.
+  # The oracles take positions for each row.
   ends = jax.tree.map(lambda a: np.broadcast_to(a, (len(x['q']), *a.shape[1:])), ends)
   at_q, at_k = ends
   seen = oracle.visible(at_q.order, at_k.order, at_q.segment_ids, at_k.segment_ids, **mask)
@@ -82,7 +82,7 @@ def follow(encoding, inputs, at_q, at_k, **mask):
       streams = [
         module.mix(s, at.segment_ids, **where) for s, at in zip(streams, ends, strict=True)
       ]
-    # The oracles of abacus and bipe put a number for `embed` behind the position.
+    # The oracles of abacus and bipe append a number for `embed` to the position.
     places = [pos if pos.ndim == 2 else pos[..., 0] for pos in places]
   h = [heads(streams[0], DIMS.N) / DIMS.H**0.5, heads(streams[1], DIMS.K)]
   for module, args in modules[:-1]:
@@ -92,7 +92,7 @@ def follow(encoding, inputs, at_q, at_k, **mask):
     dict(x=s, order=at.order, segment=at.segment_ids, capacity=CAPACITY)
     for s, at in zip(streams, (at_q, at_k), strict=True)
   ]
-  # Padding has no values.
+  # Padding has no value.
   own, v = (
     np.where(at.segment_ids[..., None, None] >= 0, values, 0)
     for at, values in ((at_q, x.get('own', x['v'])), (at_k, x['v']))
@@ -117,7 +117,7 @@ def test_self_attention_equals_the_oracle(encoding):
 
 
 def crossed(encoding):
-  """Seven queries, eleven keys, places that all rows share, and two queries that see nothing."""
+  """Seven queries, eleven keys, positions shared by all rows, and two queries that see nothing."""
   inputs = draw(encoding, batch=2, queries=7, keys=11)
   at_k = place(encoding, segments('00000.11112'), seed=6)
   at_q = place(encoding, segments('0011.32'), seed=7)

@@ -1,4 +1,4 @@
-"""Exact identities between encodings, and what a carry must obey, in float64."""
+"""Exact identities between encodings, and the rules of a carry, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def test_rope_scores_depend_on_the_distance_alone(layout):
 
 
 @pytest.mark.parametrize('layout', ['half', 'interleaved'])
-def test_rope_turns_compose_and_leave_the_other_channels(layout):
+def test_rope_rotations_compose_and_keep_the_other_channels(layout):
   x, m, n, theta = normal(6, 2, 5, 3, 8), fractions(7, 2, 5), fractions(8, 2, 5), frequencies(4)
   once = rotate(x, m + n, theta, layout)
   close(rotate(rotate(x, m, theta, layout), n, theta, layout), once, 1e-13, 1e-13)
@@ -66,8 +66,8 @@ def test_rope_turns_compose_and_leave_the_other_channels(layout):
 
 
 @pytest.mark.parametrize('layout', ['interleaved', 'half', 'tensor2tensor'])
-def test_sinusoid_moves_by_a_rotation_that_does_not_know_the_position(layout):
-  """sin((p+k)w) = cos(kw) sin(pw) + sin(kw) cos(pw), and so for cos: linear in the row at p."""
+def test_a_shift_rotates_sinusoids_independently_of_position(layout):
+  """sin((p+k)w) = cos(kw) sin(pw) + sin(kw) cos(pw), likewise for cos: linear in the row at p."""
   width, base, k = 12, 100.0, 3.75
   pos_BT = fractions(9, 2, 5)
   steps = 5 if layout == 'tensor2tensor' else 6
@@ -93,7 +93,7 @@ def test_sinusoid_interleaved_is_half_with_permuted_channels():
 
 
 class RowConstant(Alibi):
-  """The form of Bloom: + m j, which is - m (i - j) up to a constant of row i."""
+  """Bloom's form: + m j, which is - m (i - j) up to a constant per row i."""
 
   def score(self, s_BNTS, pair, carry):
     slope = jnp.asarray(slopes(self.dims.N, self.bias_max))[:, None, None]
@@ -101,9 +101,9 @@ class RowConstant(Alibi):
 
 
 class Counting(Alibi):
-  """ALiBi by a carry: keys are counted from the query backwards, and positions not looked at.
+  """ALiBi by a carry, which counts keys backwards from the query and ignores positions.
 
-  - m (number of visible keys after j, query i itself included): a forget gate that is constant.
+  - m (number of visible keys after j, query i itself included): a constant forget gate.
   """
 
   def init_carry(self, q):
@@ -118,7 +118,7 @@ class Counting(Alibi):
 
 
 def solve(encoding, inputs, at_q, at_k, **how):
-  """Output and gradients of attention with an encoding that has the hook `score` alone."""
+  """Returns output and gradients of attention, for an encoding that only has the hook `score`."""
   bound = Bound(encoding.with_dims(DIMS))
 
   def loss(inputs):
@@ -132,7 +132,7 @@ def solve(encoding, inputs, at_q, at_k, **how):
 
 
 def count_places(segment_ids):
-  """Positions 0, 1, … of each document, and order along the row."""
+  """Returns positions 0, 1, … of each document, and order along the row."""
   order = np.arange(segment_ids.shape[1])[None].repeat(len(segment_ids), 0)
   starts = np.diff(segment_ids, prepend=-2) != 0
   pos = order - np.maximum.accumulate(np.where(starts, order, 0), axis=1)
@@ -159,11 +159,11 @@ def test_alibi_causal_is_linear_in_the_position_of_the_key():
     close(got, want, 1e-12, 1e-12)
 
 
-def test_nope_without_a_causal_mask_is_a_bag():
+def test_nope_without_a_causal_mask_ignores_order():
   inputs, at = draw(Nope()), count_places(segments(*ROWS))
   order = np.random.default_rng(11).permutation(12)
   shuffled = dict(inputs, k=inputs['k'][:, order], v=inputs['v'][:, order])
-  # Places stay as they are, but for segments: a key's document goes with it.
+  # Positions stay fixed, but segment ids are permuted together with their keys.
   at_k = at.replace(segment_ids=at.segment_ids[:, order])
 
   @jax.jit
@@ -181,7 +181,7 @@ BLOCKS = (1, 3, 5, 100)
 @pytest.mark.slow
 @pytest.mark.parametrize('window', [0, 4])
 def test_a_carry_that_counts_visible_keys_is_alibi(window):
-  """So key blocks come nearest first, and masked pairs and skipped blocks leave the carry alone."""
+  """Key blocks come nearest first; masked pairs and skipped blocks do not change the carry."""
   inputs, at = draw(Alibi()), count_places(segments(*ROWS))
   mask = dict(causal=True, window=window)
 
@@ -197,11 +197,11 @@ def test_a_carry_that_counts_visible_keys_is_alibi(window):
 
 
 @pytest.mark.slow
-def test_a_carry_counts_the_slots_of_a_cache_that_are_in_use():
-  """Five new queries, a cache of 17 slots of which five are empty, documents and padding within."""
+def test_a_carry_counts_only_used_slots_of_a_cache():
+  """Five new queries and a cache of 17 slots, five of them empty, with documents and padding."""
   at = count_places(segments(*(row + '.....' for row in ROWS)))
   inputs = draw(Alibi(), queries=5, keys=17)
-  # An empty slot holds zeros, whatever it will hold later.
+  # An empty slot holds zeros.
   empty = at.segment_ids[:1] < 0
   at = at.replace(order=jnp.where(empty, 0, at.order), pos=jnp.where(empty[..., None], 0, at.pos))
   at_q = jax.tree.map(lambda x: x[:, 7:12], at)
@@ -217,11 +217,11 @@ def test_a_carry_counts_the_slots_of_a_cache_that_are_in_use():
     close(got, want, 1e-12, 1e-12)
 
 
-# Randomised positions.
+# Randomized positions.
 
 
 def drawn(encoding, capacity, number):
-  """What `number` keys draw, [number, C]."""
+  """Returns the draws of `number` keys, [number, C]."""
 
   @jax.jit
   def draw(keys):
@@ -230,18 +230,18 @@ def drawn(encoding, capacity, number):
   return np.asarray(draw(jax.random.split(jax.random.key(0), number)))
 
 
-def test_randomize_draws_each_set_of_places_as_often():
-  """Chi-square over the 20 sets of three of six, which 99.9 % of keys leave below 43.8."""
+def test_randomize_draws_every_set_equally_often():
+  """Chi-square over the 20 subsets of three of six; its 99.9 % quantile is 43.8."""
   places = drawn(Randomize(places=6), 3, 100_000)
   assert (np.diff(places) > 0).all() and places.min() == 0 and places.max() == 5
   sets, counts = np.unique(places, axis=0, return_counts=True)
   assert len(sets) == 20 and np.sum((counts - 5000) ** 2 / 5000) < 43.8
 
 
-def test_randomize_draws_each_place_of_a_long_range_as_often():
+def test_randomize_draws_every_position_of_a_long_range_equally_often():
   places = drawn(Randomize(places=500), 40, 2000)
   assert (np.diff(places) > 0).all() and places.min() == 0 and places.max() == 499
-  # Each is in a draw with probability 40/500: 160 times of 2000, with a deviation of 12.1.
+  # Each position is drawn with probability 40/500: 160 of 2000 times, with a deviation of 12.1.
   counts = np.bincount(places.ravel(), minlength=500)
   assert len(counts) == 500 and np.abs(counts - 160).max() < 5 * 12.1
   assert abs(np.mean((counts - 160) ** 2) / 12.1**2 - 1) < 5 * (2 / 500) ** 0.5
@@ -252,13 +252,13 @@ def test_randomize_state():
   sequence = lambda *args, **fields: Randomize(places=30, **fields).init_state(*args).sequence
   first = sequence(1, 20, True, key)
   assert first.shape == (1, 20)
-  # A batch shares a draw. Training or not, where both draw, makes no difference.
+  # A batch shares a draw. Training and evaluation draw alike.
   for again in (
     sequence(4, 20, True, key), sequence(1, 20, False, key),
     sequence(1, 20, True, key, at_evaluation=False),
   ):
     assert (again == first).all()
-  # All that there are, where more may come; and, outside of training, where nothing is drawn.
+  # If the capacity exceeds the range, all positions are used. Evaluation may draw nothing.
   assert (sequence(1, 31, False, key) == np.arange(30)).all()
   assert sequence(1, 20, False, None, at_evaluation=False) == ()
   for train in (True, False):
@@ -266,7 +266,7 @@ def test_randomize_state():
       sequence(1, 20, train, None)
 
 
-def test_randomize_leaves_positions_as_they_are_outside_of_training():
+def test_randomize_keeps_positions_outside_of_training():
   encoding, at = Randomize(places=30, at_evaluation=False), count_places(segments(*ROWS))
   for train in (False, True):
     sequence = encoding.init_state(4, 12, train, jax.random.key(1)).sequence

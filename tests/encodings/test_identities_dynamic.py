@@ -1,6 +1,6 @@
-"""Encodings made of content that become another one, and what their functions must give.
+"""Content-dependent encodings that equal another one at certain weights; their functions.
 
-As in tests/encodings/test_identities_relative.py, all exact in float64.
+As in tests/encodings/test_identities_relative.py; all exact in float64.
 """
 
 import jax
@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.usefixtures('float64'), pytest.mark.slow]
 
 TABLE_HR = np.random.default_rng(1).normal(size=(DIMS.H, 6))
 
-# An encoding, those of its weights that are not as drawn, and what it is then, with its weights.
+# An encoding, weights that replace drawn ones, and the encoding that it then equals, with its
+# weights.
 IDENTITIES = {
   'FoX with constant gates is ALiBi':
     (Fox(), dict(gate_LDN=0, gate_bias_LN=-UNDONE), Alibi(), {}),
@@ -41,13 +42,13 @@ IDENTITIES = {
 
 
 @pytest.mark.parametrize('name', IDENTITIES)
-def test_an_encoding_becomes_another(name):
+def test_encodings_equal_others_at_certain_weights(name):
   check(*IDENTITIES[name])
 
 
 @pytest.mark.parametrize('base', BASES)
-def test_dape_whose_network_gives_0_is_its_base(base):
-  """But for its last offset, which is the same for all keys of a query."""
+def test_dape_with_a_zero_network_is_its_base(base):
+  """Except for its last offset, which is constant over the keys of a query."""
   encoding = Dape(base=base, width=3)
   inputs = draw(encoding)
   got, by_blocks = solve(encoding, inputs, output_LRN=0)
@@ -59,7 +60,7 @@ def test_dape_whose_network_gives_0_is_its_base(base):
 
 
 class OfKeys(Fox):
-  """Minus the sum of all log gates up to each key, from the first one of the row on."""
+  """Minus the cumulative sum of log gates up to each key, from the start of the row."""
 
   def features(self, x_BTD, at, state):
     log_f_BTN, state = super().features(x_BTD, at, state)
@@ -87,12 +88,12 @@ def test_fox_is_a_bias_of_each_key(rows):
 
 
 def test_cope_with_open_gates_is_a_table_of_distances():
-  """Of Shaw's keys: i - j + 1 tokens are counted, 5 at most."""
+  """Shaw's keys: i - j + 1 tokens are counted, at most 5."""
   inputs = draw(Cope(rows=6))
-  # The first channel of each head makes all logits 106, but for what the others add.
+  # The first channel of each head makes all logits 106, plus the other channels' part.
   inputs |= dict(q=inputs['q'].at[..., ::8].set(30), k=inputs['k'].at[..., ::24].set(10))
   got, by_blocks = solve(Cope(rows=6), inputs, table_LHR=TABLE_HR)
-  # Rows by key less query, from -4 on; those of later keys are read by nobody.
+  # Rows are indexed by key minus query, from -4 on; rows of later keys are never read.
   keys_RH = np.pad(TABLE_HR.T[:0:-1], [(0, 4), (0, 0)])
   shaw = Shaw(clip=4, with_values=False)
   want, _ = solve(shaw, dict(inputs, weights={}), keys_LRH=keys_RH)
@@ -102,15 +103,15 @@ def test_cope_with_open_gates_is_a_table_of_distances():
 # Stick-breaking.
 
 
-def test_stick_breaking_gives_away_the_whole_stick_or_all_but_the_remainder():
+def test_stick_breaking_weights_and_remainder_sum_to_one():
   inputs = draw(StickBreaking())
   inputs['v'] = jnp.ones_like(inputs['v'])
   (o, _), by_blocks = solve(StickBreaking(), inputs)
   at = count_places(segments(*ROWS))
-  token_BT11 = (at.segment_ids >= 0)[..., None, None]  # padding has no value to give
+  token_BT11 = (at.segment_ids >= 0)[..., None, None]  # padding has no value
   for got in (o, by_blocks):
     close(got, jnp.broadcast_to(jnp.where(token_BT11, 1.0, 0.0), o.shape), 1e-12, 1e-12)
-  # What is left is the product of 1 - sigmoid(s) = sigmoid(-s) over all earlier keys.
+  # The remainder is the product of 1 - sigmoid(s) = sigmoid(-s) over all earlier keys.
   seen = oracle.visible(at.order, at.order, at.segment_ids, at.segment_ids, **CAUSAL)
   earlier_B1TS = (seen & ~np.eye(12, dtype=bool))[:, None]
   s_BNTS = qk_logits(heads(inputs['q'], DIMS.N) * DIMS.scale, heads(inputs['k'], DIMS.K))
@@ -125,7 +126,7 @@ def test_stick_breaking_gives_away_the_whole_stick_or_all_but_the_remainder():
 
 
 def test_path_inverse():
-  """Of I + 2 W W^T, below the diagonal; row 0 has one w for all, as where a token repeats."""
+  """Inverts I + 2 W W^T, below the diagonal; row 0 repeats one w, as repeated tokens do."""
   rng, Ms = np.random.default_rng(1), []
   for size in (1, 2, 3, 5, 8, 12, 33):
     w = rng.normal(size=(4, size, 8))
@@ -139,7 +140,7 @@ def test_path_inverse():
     narrow = every([np.float32(M) for M in Ms])
   for got, want in zip(narrow, wants, strict=True):
     assert got.dtype == jnp.float32 and np.abs(np.float64(got) - want).max() < 1e-5
-    # Of the powers of M, which a series would add up, those in the middle are 1e14 at size 33.
+    # A series would add powers of M; at size 33 the middle ones reach 1e14.
     apart = np.subtract.outer(np.arange(len(want[0])), np.arange(len(want[0])))
     exact = np.where(apart > 0, 2.0 * (-1.0) ** apart, apart == 0)
     assert (got[0] == exact).all()

@@ -1,7 +1,7 @@
-"""Encodings that become another one at certain weights, and what their functions must give.
+"""Encodings that equal another one at certain weights; values of their functions.
 
-All exact in float64, but for what is said to be float32. Those that are made of content have a file
-of their own.
+All are exact in float64, except where float32 is named. Content-dependent encodings are in
+test_identities_dynamic.py.
 """
 
 import functools
@@ -52,9 +52,9 @@ TABLE_RN = np.random.default_rng(1).normal(size=(64, DIMS.N))
 
 
 def units(c, values_RN):
-  """Weights of FIRE that make `values` at distances 0, 1, … of positions that are below 64.
+  """Returns weights of FIRE that give `values` at distances 0, 1, … for positions below 64.
 
-  Its network is linear between two of them: a unit for each, where the slope changes.
+  The network is piecewise linear, with one unit per distance, where the slope changes.
   """
   psi = lambda x: np.log1p(c * x)
   x_R = psi(np.arange(len(values_RN))) / (psi(64) + 1e-6)
@@ -67,7 +67,7 @@ def units(c, values_RN):
 
 
 class Decayed(Rope):
-  """The planes' parts of the product, each times zeta_c^((i - j) / 16)."""
+  """Returns the product's parts per plane, each times zeta_c^((i - j) / 16)."""
 
   def score(self, s_BNTS, pair, carry):
     part = lambda c: qk_logits(*(end.h[..., 2 * c : 2 * c + 2] for end in (pair.q, pair.k)))
@@ -76,7 +76,7 @@ class Decayed(Rope):
 
 
 class Beside(Encoding):
-  """Sinusoids of 12 channels beside those of keys, and of queries, by the share of each head."""
+  """Appends sinusoids of 12 channels to keys and to queries, weighted by each head's share."""
 
   def query(self, q):
     return self._widen(q, DIMS.N / (8 * np.arange(1, DIMS.N + 1))[:, None])
@@ -89,12 +89,13 @@ class Beside(Encoding):
     return tokens.replace(h=jnp.concatenate([tokens.h, share_N1 * pe_BTD[:, :, None]], axis=-1))
 
 
-# An encoding, those of its weights that are not as drawn, and what it is then, with its weights.
+# An encoding, weights that replace drawn ones, and the encoding that it then equals, with its
+# weights.
 IDENTITIES = {
   'KERPLE of power 1 is ALiBi': (Kerple(kernel='power'), dict(r1_N=UNDONE, r2_N=0), Alibi(), {}),
   'T5 with a table that falls evenly is ALiBi':
     (T5(buckets=64), dict(table_RN=-SLOPES * np.arange(64)[:, None]), Alibi(), {}),
-  # No position is beyond 64, so that all distances are shares of the same.
+  # No position exceeds 64, so all distances are divided by the same number.
   'FIRE with one hidden unit is KERPLE': (
     Fire(length=64, width=1),
     dict(
@@ -103,7 +104,7 @@ IDENTITIES = {
     ),
     Kerple(), dict(r1_N=UNDONE, r2_N=np.log(np.expm1(C))),
   ),
-  # For so small a c, psi(x) is c x.
+  # For such a small c, psi(x) is c x.
   'FIRE with one hidden unit and hardly a logarithm is ALiBi':
     (Fire(length=64, width=1), units(1e-14, -SLOPES * np.arange(2)[:, None]), Alibi(), {}),
   'FIRE with a hidden unit for each distance is T5': (
@@ -125,7 +126,7 @@ IDENTITIES = {
 
 @functools.cache
 def solver(encoding):
-  """Output and gradients by the reference, and the output by blocks."""
+  """Returns output and gradients of `reference`, and the output of `blockwise`."""
 
   def solve(weights, streams, at):
     def output(streams, **way):
@@ -147,7 +148,7 @@ def solve(encoding, inputs, at=None, **weights):
 
 
 def check(encoding, weights, other, other_weights):
-  """That they are the same, at places that jump, unless the first one counts tokens."""
+  """Asserts that they agree, at positions that jump unless the first encoding counts tokens."""
   inputs, at = draw(encoding), count_places(segments(*ROWS))
   if not encoding.contiguous:
     at = at.replace(pos=place(Shaw(), at.segment_ids).pos)
@@ -157,11 +158,11 @@ def check(encoding, weights, other, other_weights):
 
 
 @pytest.mark.parametrize('name', IDENTITIES)
-def test_an_encoding_becomes_another(name):
+def test_encodings_equal_others_at_certain_weights(name):
   check(*IDENTITIES[name])
 
 
-def test_shaw_with_values_that_are_alike_adds_one_to_each_query_that_sees_a_key():
+def test_shaw_with_equal_value_vectors_adds_that_vector_to_queries_that_see_a_key():
   inputs, row_H = draw(Shaw(clip=4)), np.arange(8.0)
   (o, _), by_blocks = solve(Shaw(clip=4), inputs, keys_LRH=0, values_LRH=row_H)
   (without, _), _ = solve(Nope(), dict(inputs, weights={}))
@@ -177,7 +178,7 @@ def test_shaw_with_values_that_are_alike_adds_one_to_each_query_that_sees_a_key(
   (10, 0, 0.17525475), (10, 5, 0.10251746), (511, 0, 0.99951492), (2047, 2046, 0.01789385),
 ])
 def test_fire_share(i, j, number):
-  """Numbers of a public implementation, printed to eight digits."""
+  """Numbers from a public implementation, printed with eight digits."""
   assert abs(share(i - j, i, 0.1, 512.0) - number) < 5e-9
 
 
@@ -196,7 +197,7 @@ def test_fire_bias():
 @pytest.mark.parametrize('mode, bidirectional', [('bi', True), ('causal', False)])
 @pytest.mark.parametrize('compile', [jax.jit, lambda f: f], ids=['compiled', 'eager'])
 def test_t5_buckets(buckets, max_distance, mode, bidirectional, compile):
-  """Whole numbers lie on edges of buckets, where a logarithm may be a digit too low."""
+  """Integers lie on bucket edges, where a rounded logarithm may fall into the lower bucket."""
   z = golden('t5_bias')
   place = compile(lambda distance: bucket(distance, buckets, max_distance, bidirectional))
   with jax.enable_x64(True):

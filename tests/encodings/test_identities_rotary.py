@@ -1,7 +1,7 @@
-"""RoPE said in other ways, and encodings of positions that come to the same, exact in float64.
+"""Equivalent forms of RoPE and of encodings of positions, exact in float64.
 
-What queries and keys become says all of attention: they are compared, or their products where only
-these are the same. Places are packed, begin again in each document, and jump.
+Rotated queries and keys determine attention, so they are compared, or their products where only
+these agree. Rows are packed; positions restart in each document and jump.
 """
 
 import functools
@@ -49,7 +49,7 @@ LLAMA3 = dict(low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_e
 LONG = dict(original_max_position_embeddings=16, short_factor=(1.5,) * PLANES)
 G = 0.1 * math.log(16) + 1
 
-# Pairs of encodings whose queries and keys are the same.
+# Pairs of encodings with equal queries and keys.
 SAME = {
   'linear by 1 is RoPE': (scaled('linear', factor=1.0), Rope()),
   'NTK by 1 is RoPE': (scaled('ntk', factor=1.0), Rope()),
@@ -90,9 +90,9 @@ SAME = {
   ),
 }
 
-# Pairs whose products are the same.
+# Pairs of encodings with equal products.
 SAME_PRODUCTS = {
-  # On cosines and sines it is the square root of a temperature, if the whole head turns.
+  # A factor on cosines and sines is the square root of a temperature if all channels rotate.
   'the factor of YaRN is a temperature': (
     scaled('yarn', **YARN),
     Chain((Temperature('uniform', factor=G**2), scaled('yarn', **YARN, attention_factor=1.0))),
@@ -107,7 +107,7 @@ SAME_PRODUCTS = {
 
 @functools.cache
 def met():
-  """{name: for both of a pair, queries, keys and their products}, compiled at once."""
+  """Returns {name: queries, keys and products of both encodings}, in one compilation."""
   at = place(Rope(), segments(*ROWS))
 
   @jax.jit
@@ -137,8 +137,8 @@ def test_products_are_the_same(name):
 @pytest.mark.parametrize('args', [
   {}, dict(fraction=0.5), dict(scaling=dict(rope_type='yarn', **YARN)),
 ], ids=['whole', 'half', 'yarn'])
-def test_the_layouts_are_one_of_permuted_streams(args):
-  """As they come from projections whose channels have been permuted."""
+def test_layouts_agree_on_permuted_streams(args):
+  """As after projections with permuted output channels."""
   inputs, at = draw(Nope()), place(Rope(), segments(*ROWS))
   width = round(args.get('fraction', 1) * DIMS.H)
   # Channel i of the half-split layout is channel order[i] of the interleaved one.
@@ -163,8 +163,8 @@ def test_the_layouts_are_one_of_permuted_streams(args):
 @pytest.mark.parametrize('mover', [
   Randomize(places=CAPACITY), Shift(offsets=1), Cape(0.0, 0.0, 1.0), Pose(target=CAPACITY),
 ], ids=lambda mover: type(mover).__name__)
-def test_what_draws_one_of_one_leaves_positions_as_they_are(mover):
-  """In training: all places that there are, no shift but 0, nothing to skip."""
+def test_a_draw_with_one_outcome_keeps_positions(mover):
+  """In training: all positions are drawn, the only shift is 0, nothing is skipped."""
   at = place(Randomize(), segments(*ROWS))
 
   @jax.jit

@@ -1,4 +1,4 @@
-"""The first weights of every encoding: as drawn in its paper or in the code released with it."""
+"""Initial weights of every encoding, as in its paper or its released code."""
 
 import dataclasses
 import functools
@@ -49,7 +49,7 @@ MANY_HEADS = Dims(D=64, N=2048, K=8, H=32, L=3)
 
 
 class Via(NamedTuple):
-  """A weight that is drawn by way of what the encoding makes of it."""
+  """A weight whose transformed value has the given distribution."""
 
   distribution: stats.distributions.rv_frozen
   makes: callable
@@ -64,7 +64,7 @@ def uniform(low, high):
 
 
 def linear(inputs):
-  """PyTorch's Linear as it stands: weights and offsets alike."""
+  """PyTorch's default Linear: weights and offsets have the same distribution."""
   return uniform(-(inputs**-0.5), inputs**-0.5)
 
 
@@ -74,7 +74,7 @@ def glorot(inputs, outputs):
 
 
 def lecun(inputs):
-  """Flax's Dense: a normal cut at two deviations, which would have variance 1 / inputs after it."""
+  """Flax's Dense: a normal truncated at two deviations, rescaled to variance 1 / inputs."""
   unit = stats.truncnorm(-2, 2).std()
   return stats.truncnorm(-2, 2, scale=inputs**-0.5 / unit)
 
@@ -88,7 +88,7 @@ def exponent(raw):
 
 
 def norms(weights):
-  """Of the directions of each place: so W begins as V."""
+  """Returns the norm of V at each tap, so that W begins as V."""
   return np.sqrt((weights['direction_RHD'] ** 2).sum(axis=(1, 2)))
 
 
@@ -98,12 +98,12 @@ REFLECTIONS = {
   'taps_LRKH': normal(3**-0.5),
 }
 PHASES = {'down_LDR': normal(0.02), 'up_LRKC': normal(0.02), 'taps_LRKC': normal(0.02)}
-# The released code clips what it draws, rand() * 2 and rand(), at 0.01: arXiv 2205.09921.
+# The released code clips its draws, rand() * 2 and rand(), at 0.01: arXiv 2205.09921.
 R_TO_2, R_TO_1 = (Via(uniform(0.01, high), softplus) for high in (2, 1))
 EXPONENT = Via(uniform(0.01, 1.99), exponent)  # rand() * 2, clipped on both sides
 WIDTH = DIMS.N * DIMS.H
 
-# An encoding, {weight: what it is drawn from, or a number, or what makes it of the others}, sizes.
+# An encoding, {weight: its distribution, a number, or a function of other weights}, sizes.
 CASES = [
   # nn.Embedding of the released code, with the deviation of GPT-2's tables.
   (Abacus(), {'table_RD': normal(0.02)}, DIMS),
@@ -117,16 +117,16 @@ CASES = [
   (Cable(), GATES, DIMS),
   (Fox(), GATES, DIMS),
   (Fox(bias=2.5), GATES | {'gate_bias_LN': 2.5}, DIMS),
-  # base^(-2 floor(k/2) / (D/2)), alike for all words: arXiv 1912.12333.
+  # base^(-2 floor(k/2) / (D/2)), the same for all words: arXiv 1912.12333.
   (ComplexOrder(), {'omega_VC': 10_000 ** (-2 * (np.arange(32) // 2) / 32)}, DIMS),
   (ComplexOrder(shared=True), {'omega_C': 10_000 ** (-2 * (np.arange(32) // 2) / 32)}, DIMS),
-  # wav2vec 2.0: deviation 2 / sqrt(kernel D), weight normalisation from there on.
+  # wav2vec 2.0: deviation 2 / sqrt(kernel D), then weight normalization.
   (
     Convolution(kernel=16, groups=4),
     {'direction_RHD': normal(2 / (16 * 64) ** 0.5), 'gain_R': norms, 'bias_D': 0}, DIMS,
   ),
   (Cope(), {'table_LHR': 0}, DIMS),  # zeros, as the paper's listing
-  # Two Linears of the released code; the first one's halves are for logits and for biases.
+  # Two Linears of the released code; the halves of the first are for logits and biases.
   (
     Dape(base='alibi', width=256),
     {
@@ -234,7 +234,7 @@ CASES = [
     TransformerXl(untied=True),
     {'position_LDNH': normal(0.02), 'u_LNH': normal(0.02), 'v_LNH': normal(0.02)}, DIMS,
   ),
-  # A table that is normalised in the released code, so of variance 1; the rest are BERT's.
+  # The released code normalizes the table, to variance 1; the other weights are BERT's.
   (
     Tupe(buckets=32, untie_first=True),
     {
@@ -243,8 +243,8 @@ CASES = [
     },
     DIMS,
   ),
-  # T5's table, a Linear, and ones: the modules of the released code. (Its whole model is then drawn
-  # anew as BERT is, N(0, 0.02) with offsets of 0.)
+  # T5's table, a Linear, and ones: the modules of the released code. (The released model is then
+  # redrawn like BERT: N(0, 0.02), offsets of 0.)
   (
     Wavlm(buckets=64),
     {
@@ -263,7 +263,7 @@ def flat(tree):
 
 
 def check_draws(x, distribution):
-  """Mean and deviation within five of their standard errors, and the form of the whole."""
+  """Asserts mean and deviation within five standard errors, and the shape of the distribution."""
   n, (mean, variance, kurtosis) = x.size, distribution.stats('mvk')
   assert abs(x.mean() - mean) < 5 * (variance / n) ** 0.5
   assert abs(x.std() / variance**0.5 - 1) < 5 * ((kurtosis + 2) / (4 * n)) ** 0.5
@@ -271,13 +271,13 @@ def check_draws(x, distribution):
 
 
 def check_layers(x_LR):
-  """Each layer's draw is its own."""
+  """Layers are drawn independently."""
   x_LR = x_LR[:3].reshape(3, -1)
   assert np.abs(np.corrcoef(x_LR) - np.eye(3)).max() < 5 / x_LR.shape[1] ** 0.5
 
 
 @pytest.mark.parametrize('case', CASES, ids=lambda case: title(case[0]))
-def test_first_weights(case):
+def test_initial_weights_are_as_released(case):
   encoding, expected, dims = case
   weights = flat(encoding.with_dims(dims).init_weights(jax.random.key(0)))
   assert weights.keys() == expected.keys()
@@ -296,7 +296,7 @@ def test_first_weights(case):
 
 @functools.cache
 def listed():
-  """The weights that stand above, of each encoding."""
+  """Returns the weights in the table above, by encoding."""
   found = {}
   for encoding, expected, _ in CASES:
     found.setdefault(type(encoding), set()).update(name.partition('/')[0] for name in expected)

@@ -1,6 +1,6 @@
-"""The package itself against the numbers that tests/test_oracles*.py ask of the oracles. Float64.
+"""The package against the library numbers of tests/encodings/test_oracles*.py, in float64.
 
-Other files of tests/golden are met where their encodings are tested.
+Other files of tests/golden are compared where their encodings are tested.
 """
 
 import jax
@@ -30,9 +30,9 @@ TIGHT = dict(rtol=1e-11, atol=1e-12)
 
 
 def softmax_and_output(q, k, v, encoding, weights, **how):
-  """[B, N, T, S] and [B, T, N H] of heads at 0, 1, 2, …, the queries the last of the keys."""
+  """Returns weights [B, N, T, S] and outputs [B, T, N H] at 0, 1, 2, …; queries are last."""
   (B, T, N, H), S = q.shape, k.shape[1]
-  # The unit matrix beside the values gathers the softmax.
+  # Identity columns appended to the values return the softmax itself.
   v = np.concatenate([v, np.broadcast_to(np.eye(S)[:, None], (B, S, k.shape[2], S))], axis=-1)
   at_k = at_of(B, S)
   at = jax.tree.map(lambda x: x[:, S - T :], at_k)
@@ -52,7 +52,7 @@ def test_alibi_slopes(count):
   z = golden('alibi')
   for library in ('bloom', 'mpt', 'xt'):
     close(np.asarray(slopes(count)), z[f'slopes_{library}/h{count}'], 1e-15, 0)
-  # As the libraries ship them.
+  # As in the libraries.
   close(np.asarray(slopes(count)), np.float64(z[f'slopes_bloom_f32/h{count}']), 1e-6, 0)
   close(np.asarray(slopes(count)), np.float64(z[f'slopes_falcon_bf16/h{count}']), 2**-8, 0)
 
@@ -62,7 +62,7 @@ def test_alibi_biases(count):
   z = golden('alibi')
   got = biases(Alibi(), {}, 4, 7, heads=count)
   close(got, z[f'bias_xt_symmetric/h{count}/q4_k7'], **TIGHT)
-  # MPT has the last query's row for all queries.
+  # MPT uses the last query's row for all queries.
   close(got[:, -1], z[f'bias_mpt/h{count}/bias'], **TIGHT)
   steep = biases(Alibi(bias_max=16.0), {}, 4, 7, heads=count)
   close(steep[:, -1], z[f'bias_mpt_max16/h{count}/bias'], **TIGHT)
@@ -111,7 +111,7 @@ ROTATIONS = [
 def test_rope(file, case, rope):
   z = {key.removeprefix(f'{case}/'): x for key, x in golden(file).items()}
   got = rotated(rope, tokens(z['q']), tokens(z['k']), z['position_ids'])
-  # Of positions in the thousands, an angle's last digits are of another order of multiplication.
+  # At positions in the thousands, the order of multiplication changes an angle's last digits.
   for x, part in zip(got, 'qk', strict=True):
     close(tokens(x), z[f'{part}_rot'], 1e-10, 1e-11)
   if 'inv_freq' in z:
@@ -144,7 +144,7 @@ def test_rope_of_gptj():
 
 @pytest.mark.parametrize('library', ['xt', 'ret', 'ts'])
 def test_xpos(library):
-  """Each library centres its scale elsewhere: products compare, here by their softmax."""
+  """Each library centers its scale elsewhere, so the softmax of the products is compared."""
   z = {key.removeprefix('d8_L9_sb128/'): x for key, x in golden('xpos').items()}
   products = z[f'{library}_q'] @ z[f'{library}_k'].mT
   want = derived('xpos', f'{library} softmax', causal(products / 8**0.5))
@@ -160,7 +160,7 @@ def test_shaw_of_wav2vec2_bert():
   z = golden('shaw_relative')
   w = Weights(z, 'key_l3_r2/w:')
   q, k, v = (heads(w.dense(f'linear_{part}', z['key_l3_r2/x']), 4) for part in 'qkv')
-  # Three rows to the left and two to the right: the last one again makes the clip 3.
+  # Three rows to the left and two to the right: repeating the last row makes the clip 3.
   rows = dict(keys_LRH=w('distance_embedding.weight')[[*range(6), 5]])
   probs, o = softmax_and_output(q, k, v, Shaw(clip=3, with_values=False), rows, causal=False)
   close(probs, z['key_l3_r2/probs'], **TIGHT)
@@ -171,7 +171,7 @@ def test_shaw_of_vits():
   z, case = golden('shaw_relative'), 'vits_key_value_w2'
   w = Weights(z, f'{case}/w:')
   q, k, v = (heads(w.dense(f'{part}_proj', z[f'{case}/x']), 4) for part in 'qkv')
-  # Nothing outside the window of 2: clipping to 3 finds rows of zeros there.
+  # Zero outside the window of 2: clipping to 3 reads zero rows there.
   keys, values = (np.pad(w(f'emb_rel_{part}')[0], [(1, 1), (0, 0)]) for part in 'kv')
   probs, _ = softmax_and_output(
     q, k, v, Shaw(clip=3, with_values=False), dict(keys_LRH=keys), causal=False
@@ -201,7 +201,7 @@ def test_transformer_xl_of_the_conformer():
   z = golden('transformer_xl_relative')
   w = Weights(z, 'conformer/w:')
   q, k, v = (heads(w.dense(f'linear_{part}', z['conformer/x']), 4) for part in 'qkv')
-  # The library's sines and cosines alternate: its projection's rows in the other order.
+  # The library interleaves sines and cosines: reorder the rows of its projection.
   position = w('linear_pos.weight').T[[0, 2, 4, 6, 1, 3, 5, 7]].reshape(8, 2, 4)
   weights = dict(position_LDNH=position, u_NH=w('pos_bias_u'), v_NH=w('pos_bias_v'))
   probs, o = softmax_and_output(q, k, v, TransformerXl(), weights, causal=False)

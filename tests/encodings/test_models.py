@@ -1,7 +1,7 @@
-"""Models of transformers that predict the next token, in NumPy around our encodings and attention.
+"""Causal models of transformers, in NumPy around the encodings and attention of posjax.
 
-Float64. Attention runs as with a cache: half of the queries, then the others over all keys. What
-each file of tests/golden holds stands in its README.
+In float64. Attention runs as with a cache: half of the queries, then the others over all keys. The
+README of tests/golden describes each file.
 """
 
 import functools
@@ -36,7 +36,7 @@ TIGHT = dict(rtol=1e-9, atol=1e-11)
 
 
 class Weights(NamedTuple):
-  """A model's parameters by the library's names, float64, and the layers that all models have."""
+  """A model's parameters by the library's names, in float64, and layers that all models share."""
 
   arrays: dict
   prefix: str = 'w:'
@@ -91,7 +91,7 @@ def solve(q, k, v, encoding, weights, at, causal, at_k):
 
 
 def attention(q, k, v, encoding, weights, at, causal=True, at_k=None):
-  """Heads [B, T, N, H] to what they read, [B, T, N H]."""
+  """Maps heads [B, T, N, H] to attention outputs [B, T, N H]."""
   dims = Dims(N=q.shape[2], K=k.shape[2], H=q.shape[3], D=q.shape[2] * q.shape[3])
   at_k = at if at_k is None else at_k
   o = solve(q * dims.scale, k, v, encoding.with_dims(dims), weights, at, causal, at_k)
@@ -111,7 +111,7 @@ def llama_layer(x, w, read):
 
 
 def neox_layer(x, w, read):
-  # Fused: of each head q, k and v.
+  # Fused: q, k and v of each head.
   qkv = heads(w.dense('attention.query_key_value', w.layer_norm('input_layernorm', x)), 24)
   o = read(*np.split(qkv, 3, axis=-1))
   y = gelu_erf(w.dense('mlp.dense_h_to_4h', w.layer_norm('post_attention_layernorm', x)))
@@ -135,11 +135,11 @@ def gpt2_layer(x, w, read):
 
 
 def bloom_layer(x, w, read):
-  # Fused as GPT-NeoX's.
+  # Fused as in GPT-NeoX.
   qkv = heads(w.dense('self_attention.query_key_value', w.layer_norm('input_layernorm', x)), 24)
   x = x + w.dense('self_attention.dense', read(*np.split(qkv, 3, axis=-1)))
   y = w.dense('mlp.dense_h_to_4h', w.layer_norm('post_attention_layernorm', x))
-  # Its tanh form of GELU has eight digits of sqrt(2 / pi).
+  # Its tanh form of GELU uses sqrt(2 / pi) with eight digits.
   y = y * (1 + np.tanh(0.79788456 * y * (1 + 0.044715 * y**2))) / 2
   return x + w.dense('mlp.dense_4h_to_h', y)
 
@@ -157,14 +157,14 @@ def add_learned(x, table_RD, at):
 
 
 class Kind(NamedTuple):
-  """How a library's model is put together, and the names of its parts."""
+  """The structure of a library's model, and the names of its parts."""
 
   layer: Callable
   layers: str
   words: str
   norm: str
-  encoding: Callable  # of the configuration
-  first: Callable = lambda x, w, at: x  # what becomes of the words
+  encoding: Callable  # from the configuration
+  first: Callable = lambda x, w, at: x  # applied to word embeddings
   normalize: Callable = Weights.layer_norm
 
 
@@ -201,7 +201,7 @@ MODELS = {
 
 
 def run(name, z, segment):
-  """States after each layer, the last one after the norm, and logits."""
+  """Returns the states after each layer (the last after the norm) and logits."""
   kind, config = MODELS[name], json.loads(bytes(z['meta_json']))['config']
   names = ('rms_norm_eps', 'layer_norm_eps', 'layer_norm_epsilon')
   (eps,) = (config[key] for key in names if key in config)
@@ -219,7 +219,7 @@ def mean_nll(logits, ids):
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_models_of_the_next_token(name):
+def test_causal_models(name):
   z = golden(f'model_{name}')
   states, logits = run(name, z, 0)
   for i, state in enumerate(states):
@@ -230,7 +230,7 @@ def test_models_of_the_next_token(name):
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_models_of_the_next_token_with_left_padding(name):
+def test_causal_models_with_left_padding(name):
   z = golden(f'model_{name}')
   real = z['leftpad_mask'] == 1
   _, logits = run(name, z, z['leftpad_mask'] - 1)

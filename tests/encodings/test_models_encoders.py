@@ -1,6 +1,6 @@
-"""Models of transformers that fill in masked tokens, translate, or remember a segment before.
+"""Masked, encoder-decoder and recurrent models of transformers.
 
-As tests/encodings/test_models.py has those that predict the next token.
+tests/encodings/test_models.py has the causal models.
 """
 
 import functools
@@ -47,13 +47,13 @@ def bert_layer(x, w, read):
 
 
 def summed(w, z):
-  """The embeddings of words and of types, before positions and LayerNorm."""
+  """Returns the sum of word and type embeddings, before positions and LayerNorm."""
   words, types = (w(f'{name}_embeddings.weight') for name in ('word', 'token_type'))
   return words[z['input_ids']] + types[z['token_type_ids']]
 
 
 def bert(w, name, x, read):
-  """States and logits. `read` is `attention` of a layer's weights and heads."""
+  """Returns states and logits. `read` is `attention` with a layer's weights and heads."""
   embeddings, head = w.under(f'{name}.embeddings'), w.under('cls.predictions')
   states = [embeddings.layer_norm('LayerNorm', x)]
   for i in range(2):
@@ -82,7 +82,7 @@ def test_bert():
 
 @pytest.mark.parametrize('table, tolerance', [('ours', ROUNDED), ('its own', TIGHT)])
 def test_roformer(table, tolerance):
-  """By the numbers of its own table, which has passed through float32, all else is exact."""
+  """The library's table has float32 precision; everything else is exact."""
   z = golden('model_roformer')
   w, at = Weights(z, eps=1e-12), at_of(2, 8, z['attention_mask'] - 1)
   sin, cos = np.split(w('roformer.encoder.embed_positions.weight')[None, :8], 2, axis=-1)
@@ -105,7 +105,7 @@ def test_bert_with_relative_keys(kind):
   encoding = Shaw(clip=9, with_values=False, with_queries=kind == 'relative_key_query')
 
   def read_heads(layer, q, k, v):
-    # The library's rows are by query less key.
+    # The library's rows are indexed by query minus key.
     rows = dict(keys_LRH=layer('attention.self.distance_embedding.weight')[::-1])
     return attention(q, k, v, encoding, rows, at, causal=False)
 
@@ -115,14 +115,14 @@ def test_bert_with_relative_keys(kind):
   close(logits, z[f'{kind}_model/logits'], **TIGHT)
 
 
-# T5, which encodes a text and decodes another.
+# T5, an encoder-decoder.
 
 
 def t5_stack(x, w, at, memory=None, at_memory=None):
-  """A stack's layers; those of the decoder also read the encoder's output, `memory`."""
+  """Runs a stack's layers; decoder layers also read the encoder's output, `memory`."""
   causal = memory is not None
   encoding = T5(buckets=16, max_distance=40, bidirectional=not causal, scaled=False)
-  # The first layer's table is all layers'.
+  # All layers share the first layer's table.
   table = dict(table_RN=w('block.0.layer.0.SelfAttention.relative_attention_bias.weight'))
   for i in range(2):
     parts = [w.under(f'block.{i}.layer.{j}') for j in range(2 + causal)]
@@ -133,7 +133,7 @@ def t5_stack(x, w, at, memory=None, at_memory=None):
     if causal:
       q = heads(parts[1].dense('EncDecAttention.q', parts[1].rms_norm('layer_norm', x)))
       k, v = (heads(parts[1].dense(f'EncDecAttention.{name}', memory)) for name in 'kv')
-      # No positions, and no factor 1 / sqrt(H).
+      # No positional encoding and no factor 1 / sqrt(H).
       o = attention(q * 8**0.5, k, v, Nope(), {}, at, causal=False, at_k=at_memory)
       x = x + parts[1].dense('EncDecAttention.o', o)
     y = np.maximum(parts[-1].dense('DenseReluDense.wi', parts[-1].rms_norm('layer_norm', x)), 0)
@@ -159,7 +159,7 @@ def test_t5():
 
 def test_transformer_xl():
   z = golden('legacy_transfo_xl')
-  w, memory = Weights(z, 'model/w:'), np.zeros((2, 2, 3, 8))  # of each layer, three tokens
+  w, memory = Weights(z, 'model/w:'), np.zeros((2, 2, 3, 8))  # three tokens for each layer
   for ids, want in (('ids', 'hidden'), ('ids2', 'hidden2')):
     x, at_k = 8**0.5 * w('word_emb.emb_layers.0.weight')[z[f'model/{ids}']], at_of(2, 7)
     at, after = jax.tree.map(lambda x: x[:, 3:], at_k), []

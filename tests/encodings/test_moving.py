@@ -1,4 +1,4 @@
-"""Encodings that move positions: the released code of each, what is drawn, counts in parts."""
+"""Encodings that move positions, against released code; their draws; counting text in parts."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ KEY = jax.random.key(5)
 
 
 def text(*rows):
-  """Rows of bytes, or of numbers, at 0, 1, 2, …"""
+  """Returns rows of bytes, or of numbers, at positions 0, 1, 2, …"""
   ids = jnp.int32([list(row) for row in rows])
   order = jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
   return Positions(order[..., None], order, jnp.zeros_like(ids), ids=ids)
@@ -54,7 +54,7 @@ def start(encoding, batch=1, capacity=64, train=False, rng=None):
 
 
 def rows_of(encoding):
-  """(at, state) -> the row of its table that each token gets, [B, T], and the state after."""
+  """Returns a function (at, state) -> each token's table row [B, T], and the new state."""
   row_RD = jnp.arange(encoding.length)[:, None] * jnp.ones(DIMS.D)
   bound = Bound(encoding.with_dims(DIMS), {'table_RD': row_RD})
 
@@ -66,11 +66,11 @@ def rows_of(encoding):
 
 
 def uniform(values, low, high):
-  """Whether whole numbers have each value from `low` to `high` as often as it should be."""
+  """Asserts that integers are uniform over `low` to `high`."""
   counts = np.bincount(values, minlength=high + 1)[low:]
   assert values.min() == low and len(counts) == high + 1 - low
   mean = len(values) / len(counts)
-  # Five deviations of each count.
+  # Within five deviations of each count.
   assert np.abs(counts - mean).max() < 5 * mean**0.5
 
 
@@ -106,7 +106,7 @@ def test_shift_draws_for_each_row():
 
 @pytest.mark.parametrize('name', ['text', 'normalized'])
 def test_cape_is_the_released_code(name):
-  """A public port of it; the draws are PyTorch's."""
+  """A public port of the code; the draws are PyTorch's."""
   z = golden('moving')
   mean = 4.5 if name == 'normalized' else 0.0
   part = lambda x: jnp.asarray(z[f'cape/{name}_{x}'])
@@ -129,12 +129,12 @@ def test_cape_draws_within_its_bounds():
   assert (np.diff(pos_BT) > 0).all()  # half a position does not change the order
 
 
-def test_cape_draws_the_same_for_the_first_tokens_however_many_may_come():
+def test_cape_draws_for_first_tokens_do_not_depend_on_capacity():
   few, many = (start(Cape(), 3, capacity, True, KEY) for capacity in (5, 50))
   close(many.replace(nudge=many.nudge[:, :5]), few, 0, 0)
 
 
-def test_cape_takes_off_the_mean():
+def test_cape_subtracts_the_mean():
   encoding = Cape(0.0, 0.0, 1.0, normalize=True)
   for train in (True, False):
     pos_BTP = placed(encoding, text(b'.........'), start(encoding, 1, 9, train, KEY))
@@ -172,7 +172,7 @@ def test_interpolation_is_that_of_rotary_embedding_torch():
 
 def test_pose_is_the_released_code():
   z = golden('moving')
-  cut, skip = z['pose/cut'], z['pose/skip']  # from, to, and what was drawn
+  cut, skip = z['pose/cut'], z['pose/skip']  # from, to, and the draw
   encoding, there = Pose(target=200), text(b'.' * 24)
   state = Chunks(*(jnp.int32(drawn[:, 2]) for drawn in (cut, skip)))
   close(placed(encoding, there, state)[..., 0], jnp.int32(z['pose/position_ids']), 0, 0)
@@ -192,18 +192,18 @@ def test_pose_ends_below_its_target():
 
 @pytest.mark.parametrize('mover', [Pose(target=5), Randomize(places=5, at_evaluation=False)])
 def test_positions_that_only_training_moves_have_no_limit(mover):
-  """Evaluation beyond what training covers is evaluation at plain positions."""
+  """Evaluation beyond the trained range uses plain positions."""
   there, chain = text(b'.' * 9), Chain((mover, Rope())).with_dims(DIMS)
   assert mover.limit is chain.limit is None
   assert mover.positions(there, start(mover))[0] is there.pos
 
 
-def test_training_with_more_tokens_than_places_is_refused():
+def test_training_with_more_tokens_than_positions_is_refused():
   with pytest.raises(UserError, match='^randomize: 6 tokens do not fit into 5 places$'):
     start(Randomize(places=5, at_evaluation=False), capacity=6, train=True, rng=KEY)
 
 
-def test_pose_leaves_positions_as_they_are_outside_of_training():
+def test_pose_keeps_positions_outside_of_training():
   there = text(b'.....')
   assert Pose().positions(there, start(Pose()))[0] is there.pos
 
@@ -238,12 +238,12 @@ def test_abacus_by_hand():
   want = [1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 4]
   rows_BT, _ = rows_of(Abacus())(there, start(Abacus()))
   close(rows_BT, jnp.int32([want]), 0, 0)
-  # Two rows short: the last digit shares the row of the one before.
+  # The table is two rows short: the last digit shares the row of the digit before.
   rows_BT, _ = rows_of(Abacus(length=4, max_offset=0))(there, start(Abacus()))
   close(rows_BT, jnp.int32([want]).clip(max=3), 0, 0)
 
 
-def test_abacus_draws_for_all_rows_at_once():
+def test_abacus_draws_once_per_batch():
   encoding = Abacus(max_offset=6)
   draw = lambda rng: start(encoding, 4, train=True, rng=rng).offset
   k = np.asarray(jax.vmap(draw)(jax.random.split(KEY, 3500)))
@@ -284,14 +284,14 @@ def test_bipe_is_the_released_code():
   sentence_BT, place_BT, _ = bilevel(there, encoding.separators, start(encoding, 3))
   close(sentence_BT, jnp.int32(z['bipe/sentence']), 0, 0)
   close(place_BT, jnp.int32(z['bipe/place']), 0, 0)
-  assert place_BT.max() > 8  # beyond the table, whose last row serves
+  assert place_BT.max() > 8  # beyond the table: the last row is used
   close(placed(encoding, there, start(encoding, 3))[..., 0], sentence_BT, 0, 0)
   rows_BT, _ = rows_of(encoding)(there, start(encoding, 3))
   close(rows_BT, jnp.int32(z['bipe/place_clipped']), 0, 0)
 
 
 def test_bipe_alibi_is_the_released_code():
-  """Which has m g_j for - m (g_i - g_j), and so another constant for each query."""
+  """The released code has m g_j for - m (g_i - g_j), which differ by a constant per query."""
   z = golden('moving')
   encoding = Bipe(separators=(869, 13), step=96)
   there = text(*z['bipe/ids'])
@@ -311,11 +311,11 @@ def test_bipe_by_hand():
   close(placed(Bipe(step=96), there, start(Bipe()))[..., 0], 96 * jnp.int32(want)[None, :, 0], 0, 0)
 
 
-# Counts: a text in parts is as in one piece.
+# Counts: a text in parts equals the entire text.
 
 DOCUMENTS = ('000000000000000000000000', '000000001111111122222222', '.....00000000111111111..')
 def with_position(encoding):
-  """As `rows_of`, with the position before the row: what the oracle of abacus returns."""
+  """As `rows_of`, with the position before the row, as the oracle of abacus returns it."""
 
   def count(at, state):
     row_BT, state = rows_of(encoding)(at, state)
@@ -325,7 +325,7 @@ def with_position(encoding):
 
 
 def of_two_levels(encoding):
-  """(at, state) -> the position that attention sees and the place in a sentence, and the state."""
+  """Returns a function (at, state) -> (position for attention, index in the sentence), state."""
 
   def count(at, state):
     sentence_BT, place_BT, state = bilevel(at, encoding.separators, state)
@@ -334,7 +334,7 @@ def of_two_levels(encoding):
   return count
 
 
-# Oracle, encoding, and what it counts.
+# Oracle, encoding, and the counts to compare.
 COUNTING = {
   'abacus': (abacus, Abacus(digits=(1, 2, 3, 4, 5), length=12, max_offset=7), with_position),
   'coupling': (coupling, Coupling(digits=(1, 2, 3, 4, 5), operators=(6, 7), starts=9),
@@ -351,7 +351,7 @@ def random_text(seed):
 
 @pytest.mark.parametrize('name', COUNTING)
 @pytest.mark.parametrize('parts', [(24,), (1,) * 24, (8, 8, 1, 7)], ids=len)
-def test_a_text_in_parts_is_counted_as_in_one_piece(name, parts):
+def test_counts_of_a_text_in_parts_equal_counts_of_the_entire_text(name, parts):
   oracle, encoding, counts = COUNTING[name]
   positions = jax.jit(counts(encoding))
   for seed in range(3):
@@ -370,8 +370,8 @@ def test_a_text_in_parts_is_counted_as_in_one_piece(name, parts):
 
 
 @pytest.mark.parametrize('name', COUNTING)
-def test_padding_counts_as_no_token(name):
-  """Neither before a text, nor within it, nor alone in a call."""
+def test_padding_is_not_counted(name):
+  """Padding before a text, within it, or filling a call alone."""
   _, encoding, counts = COUNTING[name]
   there = jax.tree.map(lambda x: np.asarray(x[:1]), random_text(7))
   state = start(encoding, train=True, rng=KEY)
@@ -388,7 +388,7 @@ def test_padding_counts_as_no_token(name):
 @pytest.mark.parametrize('oracle, mover', [
   (shift, Shift(offsets=3000)), (cape, Cape(max_scale=1.4)), (pose, Pose(target=90)),
 ], ids=['shift', 'cape', 'pose'])
-def test_rows_are_moved_each_by_its_own_draw(oracle, mover):
+def test_each_row_is_moved_by_its_own_draw(oracle, mover):
   there = random_text(0)
   state = start(mover, 3, 24, True, KEY)
   got = placed(mover, there, state)[..., 0]
@@ -397,7 +397,7 @@ def test_rows_are_moved_each_by_its_own_draw(oracle, mover):
   assert len(np.unique(np.asarray(got[:, -1]))) == 3
 
 
-# How far.
+# Range of moved positions.
 
 
 @pytest.mark.parametrize('train', [True, False], ids=['training', 'evaluation'])
@@ -406,7 +406,7 @@ def test_rows_are_moved_each_by_its_own_draw(oracle, mover):
   Pose(target=40), Randomize(places=14), Randomize(places=14, at_evaluation=False),
   Abacus(digits=(1,)), Cape(), Cape(local_shift=0.0, global_shift=0.0), Interpolate(factor=2.0),
 ], ids=title)
-def test_movers_say_how_far_and_whether_to_fractions(mover, train):
+def test_farthest_and_fractions_are_as_declared(mover, train):
   there, rngs = text([1] * 12), jax.random.split(KEY, 5)
   states = [start(mover, 300, 12, train, rng) for rng in rngs]
   places = np.concatenate([placed(mover, there, state)[..., 0] for state in states])
@@ -425,7 +425,7 @@ TABLE = Learned(length=64)
   (Chain((Shift(offsets=40), Randomize(places=50), TABLE)), 10),
   (Chain((Abacus(), TABLE)), 64), (Chain((Pose(target=30), TABLE)), 64),
 ], ids=lambda x: title(x) if isinstance(x, Chain) else None)
-def test_no_token_within_the_limit_is_moved_past_a_table(chain, limit):
+def test_tokens_within_the_limit_stay_within_the_table(chain, limit):
   assert chain.with_dims(DIMS).limit == limit
   assert chain.farthest(limit - 1, False) < 64
 
@@ -437,7 +437,7 @@ def test_training_past_a_table_is_refused():
     start(chain, capacity=34, train=True, rng=KEY)
 
 
-# What is wrong.
+# Invalid use.
 
 
 @pytest.mark.parametrize('parts, message', [
@@ -451,7 +451,7 @@ def test_training_past_a_table_is_refused():
   ((Interpolate(), Cape(), Rope()),
    'interpolate moves tokens to fractions of positions; cape represents whole positions only'),
 ])
-def test_a_table_that_ends_before_positions_do_is_refused(parts, message):
+def test_a_table_shorter_than_the_moved_positions_is_refused(parts, message):
   with pytest.raises(ValueError, match=f'^{message}$'):
     Chain(parts).with_dims(DIMS)
 
@@ -459,7 +459,7 @@ def test_a_table_that_ends_before_positions_do_is_refused(parts, message):
 @pytest.mark.parametrize('name', ['shift', 'cape', 'pose', 'abacus', 'coupling'])
 def test_training_needs_a_key(name):
   encoding = find(name)()
-  with pytest.raises(ValueError, match=f'^{name} draws positions in training: give a key, rng='):
+  with pytest.raises(ValueError, match=f'^{name} draws positions in training: pass a key, rng='):
     start(encoding, train=True)
   start(encoding)
 
@@ -467,24 +467,24 @@ def test_training_needs_a_key(name):
 @pytest.mark.parametrize('name', COUNTING)
 def test_counts_need_tokens(name):
   (_, encoding, counts), there = COUNTING[name], text(b'....').replace(ids=())
-  said = r'^it goes by what tokens are: give their numbers, Positions\('
+  said = r'^positions depend on token ids here: pass them, Positions\('
   with pytest.raises(ValueError, match=said):
     counts(encoding)(there, start(encoding))
 
 
 @pytest.mark.parametrize('wrong, message', [
-  (Shift(offsets=0), 'offsets, how many to draw from, must be positive; it is 0'),
+  (Shift(offsets=0), 'offsets, the number of shifts, must be positive; it is 0'),
   (Cape(global_shift=-1.0), 'global_shift and local_shift must not be negative; they are -1'),
   (Cape(local_shift=-1.0), 'global_shift and local_shift must not be negative; they are 5'),
-  (Cape(max_scale=0.9), 'max_scale must be 1 at least; it is 0.9'),
+  (Cape(max_scale=0.9), 'max_scale must be at least 1; it is 0.9'),
   (Interpolate(factor=0.0), 'factor must be positive; it is 0.0'),
   (Pose(target=0), 'target, the positions to train, must be positive; it is 0'),
-  (Abacus(digits=()), r'digits must be numbers of tokens, one at least; they are \(\)'),
-  (Abacus(digits=(1, -2)), r'digits must be numbers of tokens, one at least; they are \(1, '),
-  (Abacus(length=5, max_offset=4), r'max_offset must leave a row .* length - 2, 3; it is 4'),
-  (Coupling(operators=('+',)), r"operators must be numbers of tokens, one at least; they are \('"),
-  (Coupling(starts=0), 'starts, how many to draw from, must be positive; it is 0'),
-  (Bipe(separators=()), 'separators must be numbers of tokens'),
+  (Abacus(digits=()), r'digits must be token ids, at least one; they are \(\)'),
+  (Abacus(digits=(1, -2)), r'digits must be token ids, at least one; they are \(1, '),
+  (Abacus(length=5, max_offset=4), r'max_offset must lie .* length - 2 = 3, .*; it is 4'),
+  (Coupling(operators=('+',)), r"operators must be token ids, at least one; they are \('"),
+  (Coupling(starts=0), 'starts, the number of starts, must be positive; it is 0'),
+  (Bipe(separators=()), 'separators must be token ids'),
   (Bipe(length=0), 'length and step must be positive; they are 0 and 1'),
 ])
 def test_arguments_are_checked(wrong, message):

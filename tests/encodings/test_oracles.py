@@ -21,7 +21,7 @@ def close(got, want, rtol=1e-12, atol=1e-13):
 
 
 def tokens(x):
-  """The libraries' [batch, head, position, channel] in the oracles' order, or back."""
+  """Converts the libraries' [batch, head, position, channel] to the oracles' order, or back."""
   return np.asarray(x, np.float64).swapaxes(1, 2)
 
 
@@ -74,7 +74,7 @@ def test_visible_takes_the_order_not_the_index():
 
 
 def test_attend_by_hand():
-  # Logits 0 and ln 3 weigh 1/4 and 3/4; the invisible third key would have outweighed both.
+  # Logits 0 and ln 3 weigh 1/4 and 3/4; the masked third key would have outweighed both.
   logits = [0.0, math.log(3.0), 50.0]
   v = np.array([[[[4.0]], [[8.0]], [[1e6]]]])
   seen = np.array([[[True, True, False], [False, False, False]]])
@@ -102,7 +102,7 @@ def test_consecutive_query_heads_share_a_key_value_head():
     (learned, {'length': 9, 'stddev': 0.02}, {'table_RD': np.ones((9, 4))}),
   ],
 )
-def test_encodings_of_the_input_leave_attention_alone(oracle, args, weights):
+def test_input_encodings_do_not_change_attention(oracle, args, weights):
   q, k, v = draw(0, 1, 3, 2, 4), draw(1, 1, 3, 2, 4), draw(2, 1, 3, 2, 4)
   pos, seen = np.array([[4, 1, 8]]), np.tril(everything(1, 3, 3))
   logits = np.where(seen[:, None], np.einsum('btnh,bsnh->bnts', q, k), -np.inf)
@@ -111,7 +111,7 @@ def test_encodings_of_the_input_leave_attention_alone(oracle, args, weights):
 
 
 @pytest.mark.parametrize('oracle, args', [(nope, {}), (rope, HALF), (alibi, {'bias_max': 8.0})])
-def test_encodings_of_attention_leave_the_input_alone(oracle, args):
+def test_attention_encodings_do_not_change_the_input(oracle, args):
   x = draw(0, 2, 3, 4)
   got = oracle.embed(x, positions(2, 3) + 5, args, {})
   close(got, x, rtol=0, atol=0)
@@ -196,7 +196,7 @@ def test_sinusoidal_fractions_by_hand():
     close(got, 1 + np.array([[row]]))
 
 
-def test_sinusoidal_of_a_negative_position_turns_the_sines():
+def test_a_negative_position_flips_the_sines():
   there = sinusoidal.table([3.0], 6, 10000.0, 'half')
   back = sinusoidal.table([-3.0], 6, 10000.0, 'half')
   close(back, there * [-1, -1, -1, 1, 1, 1])
@@ -247,7 +247,7 @@ def test_learned_roberta_numbers_tokens_from_the_padding_id():
   close(layer_norm(got, z, 'roberta'), z['roberta/y'], rtol=1e-11)
 
 
-def test_learned_opt_is_the_table_two_rows_on():
+def test_learned_opt_reads_its_table_two_rows_later():
   z = golden('learned_absolute')
   mask = z['opt/attention_mask']
   pos = np.cumsum(mask, axis=1) * mask - 1 + 2
@@ -270,10 +270,10 @@ def test_rope_half_llama(case, base):
   args = {'base': base, 'fraction': 1.0, 'layout': 'half'}
   pos, width = z['position_ids'], z['cos'].shape[-1]
   close(np.array(rope.frequencies(width, base)), z['inv_freq'])
-  # Positions in the thousands: the angle's last bits differ.
+  # At positions in the thousands, the last bits of an angle differ.
   close(tokens(rope.rotate(tokens(z['q']), pos, **args)), z['q_rot'], 1e-10, 1e-11)
   close(tokens(rope.rotate(tokens(z['k']), pos, **args)), z['k_rot'], 1e-10, 1e-11)
-  # The pair (1, 0) turned by an angle is (cos, sin): this fixes the sense of rotation too.
+  # The pair (1, 0) rotated by an angle is (cos, sin): this also fixes the sense of rotation.
   unit = np.zeros((2, 5, 1, width))
   unit[..., : width // 2] = 1
   turned = rope.rotate(unit, pos, **args)[:, :, 0]
@@ -371,7 +371,7 @@ def rms_norm(x, scale):
 
 
 def llama_layer(x, z, layer, seen, rows):
-  """One layer of tests/golden/model_llama.npz; only the queries of `rows` are computed."""
+  """Runs one layer of tests/golden/model_llama.npz, for the queries in `rows` only."""
   w = {
     key.split('.', 3)[3].removesuffix('.weight'): np.float64(value).T
     for key, value in z.items()
@@ -390,7 +390,7 @@ def llama_layer(x, z, layer, seen, rows):
 
 
 def llama(z, segment, rows=slice(None)):
-  """The states after each layer and the logits; the last layer computes only `rows`."""
+  """Returns the states after each layer and the logits; the last layer computes only `rows`."""
   seen = attention.visible(positions(2, 9), positions(2, 9), segment, segment, True, 0)
   zero = np.float64(z['w:model.embed_tokens.weight'])[z['input_ids']]
   one = llama_layer(zero, z, 0, seen, slice(None))
@@ -450,7 +450,7 @@ def biases(heads, bias_max, q_pos, k_pos):
 
 
 def attends_like(bias, heads, q_pos, k_pos, seen, bias_max):
-  """alibi.attend equals plain attention with the library's bias [B,N,T,S] on the logits."""
+  """Asserts that alibi.attend equals attention with the library's bias [B,N,T,S] on the logits."""
   batch, queries, keys = seen.shape
   q, k, v = (draw(seed, batch, n, heads, 4) for seed, n in enumerate([queries, keys, keys]))
   logits = np.einsum('btnh,bsnh->bnts', q, k) + bias
@@ -484,7 +484,7 @@ def test_alibi_any_positions_x_transformers(heads):
 @pytest.mark.parametrize('case, bias_max', [('bias_mpt', 8.0), ('bias_mpt_max16', 16.0)])
 def test_alibi_mpt(heads, case, bias_max):
   want = golden('alibi')[f'{case}/h{heads}/bias']
-  # MPT writes the last query's row for all queries: under a causal mask a constant apart.
+  # MPT writes the last query's row for all queries, a constant off under a causal mask.
   close(biases(heads, bias_max, [6], np.arange(7))[:, 0], want)
   pos, seen = np.arange(7)[None], np.tril(everything(1, 7, 7))
   attends_like(want[None, :, None], heads, pos, pos, seen, bias_max)

@@ -27,7 +27,7 @@ each_encoding = pytest.mark.parametrize('name', ENCODINGS)
 
 
 def weights_of(name):
-  """Random weights; a KERPLE's and a FIRE's are those of a base."""
+  """Random weights; those of KERPLE and FIRE are for a base of DAPE."""
   shapes = {
     'fox': {'gate_LDN': (D, N), 'gate_bias_LN': (N,)},
     'cope': {'table_LHR': (H, 3)},
@@ -63,7 +63,7 @@ def weights_of(name):
 
 
 def problem(length, batch=2):
-  """Random q, k, v and x of one sequence that attends to itself."""
+  """Returns random q, k, v and x of one sequence in self-attention."""
   return {
     'q': draw(10, batch, length, N, H),
     'k': draw(11, batch, length, K, H),
@@ -73,7 +73,7 @@ def problem(length, batch=2):
 
 
 def solve(name, p, weights=None, pos=None, segment=None, seen=None, args=None):
-  """The oracle's o; a causal mask within the segments, unless `seen` says who sees whom."""
+  """Returns the oracle's o, with the mask `seen`, or a causal mask within segments."""
   batch, length = p['x'].shape[:2]
   order = positions(batch, length)
   pos = order if pos is None else pos
@@ -88,13 +88,13 @@ def solve(name, p, weights=None, pos=None, segment=None, seen=None, args=None):
 
 
 def mixed(logits, p, seen):
-  """Softmax attention with the logits [B,N,T,S]."""
+  """Returns softmax attention with the logits [B,N,T,S]."""
   weight = softmax(np.where(seen[:, None], logits, -np.inf))
   return np.einsum('bnts,bsnh->btnh', weight, np.repeat(p['v'], N // K, 2))
 
 
 def products(p):
-  """q_i . k_j as [B,N,T,S]."""
+  """Returns q_i . k_j as [B,N,T,S]."""
   return np.einsum('btnh,bsnh->bnts', p['q'], np.repeat(p['k'], N // K, 2))
 
 
@@ -106,11 +106,11 @@ def sigmoid(x):
   return 1 / (1 + np.exp(-x))
 
 
-# All of them.
+# All encodings.
 
 
 @each_encoding
-def test_leave_the_input_alone(name):
+def test_dynamic_encodings_do_not_change_the_input(name):
   oracle, args = ENCODINGS[name]
   x = draw(0, 2, 3, D)
   got = oracle.embed(x, positions(2, 3) + 5, args, weights_of(name))
@@ -119,7 +119,7 @@ def test_leave_the_input_alone(name):
 
 
 @each_encoding
-def test_packed_documents_are_as_if_alone(name):
+def test_packed_documents_equal_documents_alone_in_the_oracles(name):
   p, segment = problem(7), np.array([[0, 0, 0, 1, 1, 1, 1]] * 2)
   pos = np.array([[0, 1, 2, 0, 1, 2, 3]] * 2)
   got = solve(name, p, pos=pos, segment=segment)
@@ -143,10 +143,10 @@ def test_a_query_that_sees_nothing(name):
 
 
 @each_encoding
-def test_a_key_that_nobody_sees_is_as_if_it_were_not_there(name):
+def test_a_masked_key_changes_nothing(name):
   p, weights, rest = problem(6), weights_of(name), [0, 1, 3, 4, 5]
   if name == 'path':
-    weights['taps_LRKH'][:2] = 0  # The convolution does look at it.
+    weights['taps_LRKH'][:2] = 0  # The convolution reads it.
   seen = causal(6)
   seen[:, :, 2] = False
   got = solve(name, p, weights, seen=seen)[:, rest]
@@ -155,12 +155,12 @@ def test_a_key_that_nobody_sees_is_as_if_it_were_not_there(name):
 
 
 @each_encoding
-def test_the_order_counts_and_not_the_index(name):
-  """The keys in another order of the array change nothing."""
+def test_attention_depends_on_order_not_on_the_index(name):
+  """Permuting the keys in the array changes nothing."""
   oracle, args = ENCODINGS[name]
   p, weights, turn = problem(5), weights_of(name), np.array([3, 0, 4, 1, 2])
   if name == 'path':
-    weights['taps_LRKH'][:2] = 0  # The convolution counts by the index.
+    weights['taps_LRKH'][:2] = 0  # The convolution goes by the index.
   order, seen = positions(2, 5), causal(5)
   q_end = {'x': p['x'], 'v': p['v'], 'order': order, 'segment': 0 * order}
   k_end = {'x': p['x'][:, turn], 'order': order[:, turn], 'segment': 0 * order}
@@ -196,7 +196,7 @@ def test_fewer_queries_than_keys(name):
 
 
 def fox_cumulated(p, weights):
-  """c_t, the sum of the log gates up to t, as [B,N,S]."""
+  """Returns c_t, the sum of log gates up to t, as [B,N,S]."""
   gate = sigmoid(p['x'] @ weights['gate_LDN'] + weights['gate_bias_LN'])
   return np.cumsum(np.log(gate), 1).swapaxes(1, 2)
 
@@ -233,7 +233,7 @@ def test_fox_by_hand():
   p['v'][0, :, :, 0] = [[15.0], [30.0], [60.0], [120.0]]
   got = solve('fox', p, weights)[0, 3, :, 0]
   close(got, np.full(N, 1.0 + 4 + 16 + 64))
-  # The key in the middle is out of sight, and its gate with it: 1/4, 1/2, 1.
+  # The middle key and its gate are masked: 1/4, 1/2, 1.
   p['v'][0, :, :, 0] = [[7.0], [1e6], [14.0], [28.0]]
   got = solve('fox', p, weights, seen=np.array([[[1, 0, 1, 1]] * 4], bool))[0, 3, :, 0]
   close(got, np.full(N, 1.0 + 4 + 16))
@@ -281,7 +281,7 @@ def test_cope_attends_like_x_transformers():
 
 
 def test_cope_with_open_gates_counts_the_keys():
-  """Then p_ij = i - j + 1, and the bias is a learned vector for each distance up to the last."""
+  """Then p_ij = i - j + 1, and the bias is a learned vector per distance, up to the last row."""
   p = {**problem(6), 'q': draw(0, 2, 6, N, H) + [0, 0, 40], 'k': np.zeros((2, 6, K, H))}
   p['k'][..., 2] = 2  # All logits of a query are equal, and so large that the gates are 1.
   table = draw(1, H, 5)
@@ -295,7 +295,7 @@ def test_cope_with_open_gates_counts_the_keys():
 
 
 def test_cope_by_hand():
-  # k = 0 opens every gate by half: the nearest key is at 1/2, then 1, 3/2, and 2, the last row.
+  # k = 0 makes every gate 1/2: the keys are at 1/2, 1, 3/2 and 2, the last row.
   q, zero = np.array([[[[1.0, 2.0]]]]), np.zeros((1, 5, 1, 2))
   table = np.array([[1.0, 2.0, 4.0], [0.0, 10.0, 30.0]])  # q . table = 1, 22, 64
   place = cope.place(attention.dot(q, zero), positions(1, 5), everything(1, 1, 5), 3)
@@ -355,7 +355,7 @@ def test_stick_breaking_looks_back_only():
 
 
 def test_stick_breaking_by_hand():
-  # Every key takes half of what is left: 1/2, 1/4, 1/8; the query itself is no key.
+  # Every key takes half of the remainder: 1/2, 1/4, 1/8; the query itself is no key.
   p = {**problem(4, 1), 'q': np.zeros((1, 4, N, H))}
   p['v'][0, :, :, 0] = [[8.0], [40.0], [200.0], [1000.0]]
   got = solve('stick without remainder', p)[0, :, :, 0]
@@ -364,7 +364,7 @@ def test_stick_breaking_by_hand():
   close(got, np.tile([[8.0], [24.0], [72.0], [236.0]], N))
 
 
-def test_stick_breaking_without_own_values_leaves_the_remainder_out():
+def test_stick_breaking_without_own_values_drops_the_remainder():
   p, order = problem(3), positions(2, 3)
   end = {'order': order}
   got = stick_breaking.attend(
@@ -377,7 +377,7 @@ def test_stick_breaking_without_own_values_leaves_the_remainder_out():
 
 
 def path_parts(p, weights):
-  """w [B,S,N,H] and beta [B,S,N], per query head, computed on whole arrays."""
+  """Returns w [B,S,N,H] and beta [B,S,N] per query head, computed on arrays without loops."""
   u = np.einsum('btd,dr,rkh->btkh', p['x'], weights['down_LDR'], weights['up_LRKH'])
   u = np.pad(u, [(0, 0), (2, 0), (0, 0), (0, 0)])
   length = p['x'].shape[1]
@@ -389,7 +389,7 @@ def path_parts(p, weights):
 
 
 def test_path_updates_its_cached_keys():
-  """Each new token changes all keys before it; then attention is plain."""
+  """Each new token updates all earlier keys; plain attention follows."""
   p, weights = problem(7), weights_of('path')
   w, beta = path_parts(p, weights)
   cache, logits = np.repeat(p['k'], N // K, 2), np.zeros((2, N, 7, 7))
@@ -418,7 +418,7 @@ def test_path_with_beta_zero_is_plain_attention():
 
 
 def test_path_by_hand():
-  # beta = 2 and w = (1, 0): every token after the key turns the sign of its first channel.
+  # beta = 2 and w = (1, 0): every token after the key flips the sign of its first channel.
   one = {
     'down_LDR': [[1e6]],
     'up_LRKH': [[[1.0, 0.0]]],
@@ -439,7 +439,7 @@ def test_path_by_hand():
 
 
 def test_path_convolution_by_hand():
-  # u = x: y_t = 100 x_(t-2) + 10 x_(t-1) + x_t within a document, and w is its SiLU's direction.
+  # u = x: y_t = 100 x_(t-2) + 10 x_(t-1) + x_t within a document; w = SiLU(y) normalized.
   weights = {
     'down_LDR': np.eye(2),
     'up_LRKH': np.eye(2)[:, None],
@@ -456,7 +456,7 @@ def test_path_convolution_by_hand():
 
 
 def base_biases(name, weights, length):
-  """The base's bias [N,T,S] on whole arrays."""
+  """Returns the base's bias [N,T,S], computed on arrays without loops."""
   i, j = np.arange(length)[:, None], np.arange(length)
   if name == 'alibi':
     return -np.array(alibi.slopes(N, 8.0))[:, None, None] * np.abs(i - j)
@@ -479,7 +479,7 @@ def test_dape_with_no_output_is_its_base(base):
 
 
 @pytest.mark.parametrize('base', ['alibi', 'kerple', 'fire'])
-def test_dape_on_whole_arrays(base):
+def test_dape_equals_array_code(base):
   p, weights = problem(6), weights_of(f'dape of {base}')
   both = [products(p), np.broadcast_to(base_biases(base, weights, 6), (2, N, 6, 6))]
   joined = np.concatenate([weights['scores_LNR'], weights['biases_LNR']])
@@ -506,7 +506,7 @@ def test_dape_kerple_by_hand():
 
 
 def test_dape_fire_takes_the_published_inputs():
-  """f is the identity here; the numbers are those of the authors' formula with c = 0.1, L = 512."""
+  """f is the identity here; the numbers come from the authors' formula with c = 0.1, L = 512."""
   weights = {
     'first_LR': [1.0],
     'first_bias_LR': [0.0],
@@ -535,7 +535,7 @@ def test_randomize_with_the_first_numbers_changes_nothing():
   close(randomize.positions(positions(2, 6), np.arange(9)[None]), positions(2, 6))
 
 
-def test_randomize_takes_whole_numbers_in_any_type():
+def test_randomize_accepts_integers_of_any_type():
   close(randomize.positions(np.array([[2.0, 0.0]]), np.array([[4, 7, 19]])), np.array([[19, 4]]))
 
 

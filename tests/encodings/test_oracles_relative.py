@@ -15,7 +15,7 @@ XPOS = {'base': 10000.0, 'scale_base': 512.0, 'gamma': 0.4}
 
 
 def fire_weights(shared, heads):
-  """Any weights for FIRE: a hidden layer of 5, and a threshold of 6 positions."""
+  """Returns arbitrary weights for FIRE: a hidden layer of 5, and a threshold of 6 positions."""
   arrays = [draw(3, 5), draw(4, 5), draw(5, 5, heads), draw(6, heads)]
   return dict(zip(fire.NAMES[shared], [*arrays, np.float64(0.7), np.float64(-2.0)], strict=True))
 
@@ -45,17 +45,17 @@ each_encoding = pytest.mark.parametrize('oracle, args, weights', CASES.values(),
 
 
 def one_hot(keys, batch=2):
-  """Values [batch, keys, 2, keys] that make the output the softmax itself."""
+  """Returns values [batch, keys, 2, keys] that make the output the softmax itself."""
   return np.tile(np.eye(keys)[:, None], (batch, 1, 2, 1))
 
 
 def causal(batch, queries, keys):
-  """The queries are the last of the keys."""
+  """Returns a causal mask; the queries are the last of the keys."""
   return np.tril(everything(batch, queries, keys), keys - queries)
 
 
 def attends_like(logits_of, oracle, args, weights, heads, q_pos, k_pos, seen):
-  """oracle.attend equals the softmax of logits_of(q . k [B,N,T,S])."""
+  """Asserts that oracle.attend equals the softmax of logits_of(q . k [B,N,T,S])."""
   batch, queries, keys = seen.shape
   q, k, v = (draw(seed, batch, n, heads, 4) for seed, n in enumerate([queries, keys, keys]))
   logits = logits_of(np.einsum('btnh,bsnh->bnts', q, k))
@@ -64,11 +64,11 @@ def attends_like(logits_of, oracle, args, weights, heads, q_pos, k_pos, seen):
   close(got, np.einsum('bnts,bsnh->btnh', weight, v), 1e-11, 1e-12)
 
 
-# What all have in common.
+# Properties of all encodings.
 
 
 @each_encoding
-def test_the_input_is_left_alone(oracle, args, weights):
+def test_relative_encodings_do_not_change_the_input(oracle, args, weights):
   x = draw(0, 2, 3, 4)
   got = oracle.embed(x, positions(2, 3) + 5, args, weights)
   close(got, x, rtol=0, atol=0)
@@ -84,7 +84,7 @@ def test_consecutive_query_heads_share_a_key_value_head(oracle, args, weights):
 
 
 @each_encoding
-def test_a_query_that_sees_no_key_gives_zero(oracle, args, weights):
+def test_a_query_that_sees_no_key_gets_zero(oracle, args, weights):
   q, k, v = draw(0, 1, 2, 4, 6), draw(1, 1, 3, 4, 6), draw(2, 1, 3, 4, 6)
   seen = np.array([[[False, False, False], [True, True, False]]])
   got = oracle.attend(q, k, v, np.array([[1, 2]]), positions(1, 3), seen, args, weights)
@@ -101,8 +101,8 @@ def test_t5_buckets(buckets, max_distance, mode, bidirectional):
   z = golden('t5_bias')
   got = [t5.bucket(int(r), buckets, max_distance, bidirectional) for r in z['rel']]
   case = f'nb{buckets}_md{max_distance}'
-  # The library's logarithm is float32, and *_f64log has it in float64. Whole numbers lie exactly
-  # on edges of buckets, where the two could differ by rounding; in this file they do not.
+  # The library's logarithm is float32; *_f64log uses float64. Integers lie exactly on bucket edges,
+  # where rounding could separate the two; in this file it does not.
   for want in [z[f'bucket/{case}_{mode}'], z[f'bucket/{case}_{mode}_f64log']]:
     close(np.array(got, np.int16), want, rtol=0, atol=0)
   if bidirectional:
@@ -110,7 +110,7 @@ def test_t5_buckets(buckets, max_distance, mode, bidirectional):
 
 
 @pytest.mark.parametrize('buckets, max_distance', [(32, 128), (64, 256), (32, 256), (16, 128)])
-def test_t5_buckets_in_whole_numbers(buckets, max_distance):
+def test_t5_buckets_in_integer_arithmetic(buckets, max_distance):
   for far in range(400):
     for side, bidirectional in [(buckets, False), (buckets // 2, True)]:
       half = side // 2
@@ -143,7 +143,7 @@ def test_t5_future_keys_by_hand():
 
 
 def test_t5_fractions_by_hand():
-  # Bucket 17 begins at 16 * 8^(1/16) = 18.22, between two whole numbers.
+  # Bucket 17 begins at 16 * 8^(1/16) = 18.22, between two integers.
   got = [t5.bucket(-m, 32, 128, False) for m in [0.9, 15.99, 16.5, 18.2, 18.3]]
   assert got == [0, 15, 16, 16, 17]
   assert [t5.bucket(m, 32, 128, True) for m in [0.5, -0.5, 7.5]] == [16, 0, 23]
@@ -207,7 +207,7 @@ def test_shaw_keys_wav2vec2_bert():
 
 def test_shaw_keys_and_values_vits():
   z = golden('shaw_relative')
-  # Nothing outside the window of 2: clipping to 3 finds rows of zeros there.
+  # Zero outside the window of 2: clipping to 3 reads zero rows there.
   tables = {
     f'{name}_LRH': np.pad(z[f'vits_key_value_w2/w:emb_rel_{name[0]}'][0], [(1, 1), (0, 0)])
     for name in ['keys', 'values']
@@ -359,7 +359,7 @@ def test_fire_fractions_by_hand():
   # psi(1.5) / psi(4) with c = 2; the threshold is the larger.
   want = math.log(4) / (math.log(9) + 1e-6)
   close(np.array(fire.ratio(2.0, 0.5, 2.0, 4.0)), np.array(want))
-  # Now the query is, and a negative c does no harm.
+  # Now the query is larger; a negative c makes no difference.
   want = math.log(2) / (math.log(10) + 1e-6)
   close(np.array(fire.ratio(4.5, 4.0, -2.0, 4.0)), np.array(want))
 
@@ -371,7 +371,7 @@ def test_fire_fractions_by_hand():
 def test_kerple_log_nemo(mode):
   z = golden('kerple_sandwich')
   case = f'kerple/h3_{mode}'
-  # The library has r1 and r2 themselves: softplus undone.
+  # The library stores r1 and r2 themselves, so invert softplus.
   r1, r2 = (np.log(np.expm1(z[f'{case}/{name}'])) for name in 'ba')
   want, seen = z[f'{case}/p1/q6_k6'], everything(2, 6, 6) if mode == 'bi' else causal(2, 6, 6)
   got = [
@@ -451,6 +451,6 @@ def test_xpos_by_hand():
 def test_xpos_at_large_positions():
   q, k, v = draw(0, 1, 4, 1, 6), draw(1, 1, 4, 1, 6), draw(2, 1, 4, 1, 6)
   near = xpos.attend(q, k, v, positions(1, 4), positions(1, 4), causal(1, 4, 4), XPOS, {})
-  # A factor for the key alone would be 0.29^(-2^20/512), beyond float64.
+  # A separate factor of the key would be 0.29^(-2^20/512), which overflows float64.
   far = positions(1, 4) + 2**20
   close(xpos.attend(q, k, v, far, far, causal(1, 4, 4), XPOS, {}), near)

@@ -1,9 +1,8 @@
-"""Does the contract have teeth? Bugs that libraries had, planted one at a time in a copy.
+"""Plants known bugs of other libraries in a copy, one at a time: the tests must catch each.
 
-`python -m pytest -m slow tests/encodings/test_planted.py -rP` prints which test catches which. Each
-bug is a text of a file, what stands there instead, and what must find it: the tests that are run,
-and the one of them that fails. Bugs and threads that report them in other libraries: see each
-comment.
+`python -m pytest -m slow tests/encodings/test_planted.py -rP` prints which test catches which bug.
+A bug replaces a text of a file; `caught` names the test that must fail. Comments cite reports of
+the bug in other libraries.
 """
 
 import os
@@ -21,9 +20,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 class Bug(NamedTuple):
   file: str  # below posjax/
-  right: str  # a text that stands there once
+  right: str  # a text that occurs once in the file
   wrong: str
-  caught: str  # 'FILE::TEST[ENCODING': the test that must fail, by the beginning of its name
+  caught: str  # 'FILE::TEST[ENCODING': the start of the failing test's name
 
 
 ENCODINGS, EQUATIONS, TRAITS, TOEPLITZ = (
@@ -45,23 +44,23 @@ BUGS = {
     'encodings/parts/rotation.py', "if layout == 'half':", 'if layout in LAYOUTS:',
     'tests/encodings/test_identities.py::test_rope_interleaved_is_half_split_of_permuted_channels',
   ),
-  # Positions counted from the block's first token, as if it were the text's.
+  # Positions counted from a block's first token, as if it were the first of the text.
   'arange inside an encoding': Bug(
     'encodings/rope.py', 'in cos_sin(at.pos[..., 0], theta',
     'in cos_sin(jnp.arange(at.pos.shape[1])[None], theta',
     f'{DECODING}[rope]',
   ),
-  # Packed documents whose positions run on (torchtitan #2559).
-  'positions of a packed row not begun anew': Bug(
+  # Positions that continue across packed documents (torchtitan #2559).
+  'positions of a packed row do not restart': Bug(
     'encodings/sinusoidal.py', 'pos_BT = at.pos[..., 0] +', 'pos_BT = at.order +',
-    f'{ENCODINGS}_packed_documents_are_as_alone[sinusoidal]',
+    f'{ENCODINGS}_packed_documents_equal_documents_alone[sinusoidal]',
   ),
-  # A bias made for T queries from 0 on, whatever the cache holds (TensorRT-LLM #13870).
+  # A bias for T queries from 0 on, whatever the cache holds (TensorRT-LLM #13870).
   'bias over the query length under a cache': Bug(
     'encodings/parts/distance.py', 'q.pos[:, :, None, 0] - k.pos',
     'jnp.arange(len(q.pos[0]))[:, None] - k.pos', f'{DECODING}[alibi]',
   ),
-  # The slopes of the heads that one device has (flashinfer #5101).
+  # Slopes computed from the heads of one device (flashinfer #5101).
   'slopes from local heads': Bug(
     'encodings/alibi.py', 'slopes(self.dims.N, self.bias_max), distance',
     'np.tile(slopes(self.dims.N // 2, self.bias_max), 2), distance',
@@ -108,9 +107,9 @@ BUGS = {
   # Attention leaks across documents (torchtitan #2559, OLMo-core #503).
   'a carry that leaks across documents': Bug(
     'encodings/cope.py', 'jnp.where(pair.mask, jax.nn.sigmoid(s_BNTS), 0)',
-    'jax.nn.sigmoid(s_BNTS)', f'{ENCODINGS}_packed_documents_are_as_alone[cope-rows=4]',
+    'jax.nn.sigmoid(s_BNTS)', f'{ENCODINGS}_packed_documents_equal_documents_alone[cope-rows=4]',
   ),
-  # What a softmax hides: the same number too much for all keys of a query, made of unseen tokens.
+  # Hidden by softmax: a constant per query, computed from masked tokens.
   'gates of tokens that are not seen': Bug(
     'encodings/fox.py', 'jnp.where(pair.fully_visible, 2', 'jnp.where(jnp.any(pair.mask), 2',
     f'{ENCODINGS}_gradients_are_zero_exactly_where_nothing_is_seen[fox]',
@@ -126,7 +125,7 @@ BUGS = {
     f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking]',
   ),
   # Heads repeated in the wrong order under grouped queries.
-  'key heads in turn instead of in groups': Bug(
+  'key heads alternate instead of forming groups': Bug(
     'encodings/core/arrays.py', 'return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)',
     'return jnp.tile(x_BTKH, (1, 1, heads // x_BTKH.shape[2], 1))',
     f'{EQUATIONS}_self_attention_equals_the_oracle[stick_breaking]',
@@ -134,14 +133,14 @@ BUGS = {
   'a convolution across documents': Bug(
     'encodings/parts/taps.py', 'jnp.where(same[..., None, None], u_BTKH[:, i : i + T], 0)',
     'u_BTKH[:, i : i + T]',
-    f'{ENCODINGS}_packed_documents_are_as_alone[path-rank=5]',
+    f'{ENCODINGS}_packed_documents_equal_documents_alone[path-rank=5]',
   ),
   'a state that does not move on': Bug(
     'encodings/path.py', 'last = Recent(u[:, 1 - TAPS :].astype(state.u.dtype), '
     'segment_ids[:, 1 - TAPS :])', 'last = state', f'{DECODING}[path-rank=5]',
   ),
-  # Positions drawn anew at each step (randomized_positional_encodings #1).
-  'positions drawn anew for each call': Bug(
+  # Positions drawn again at each step (randomized_positional_encodings #1).
+  'positions drawn again for each call': Bug(
     'models/transformer.py', 'states = cache.states',
     'states, _ = self.pattern.init_states(*tokens_BT.shape, self.groups, train=train, '
     'rng=jax.random.key(0))',
@@ -154,7 +153,7 @@ BUGS = {
   ),
   'a wrapped ring buffer visited slot by slot': Bug(
     'attention/__init__.py', 'k = ascending(k)', 'pass',
-    f'{TRAITS}_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache[cope-rows=4]',
+    f'{TRAITS}_a_wrapped_ring_buffer_equals_a_plain_cache[cope-rows=4]',
   ),
   'key blocks from the farthest to the nearest': Bug(
     'attention/blockwise/__init__.py',
@@ -175,7 +174,7 @@ BUGS = {
     '(*trees.add(totals[:2], (dencoding, tile.r)), tile.bias)',
     f'{CONSECUTIVE}[t5-buckets=8-max_distance=40]',
   ),
-  'what pads the last block is seen': Bug(
+  'padding of the last block is seen': Bug(
     'attention/blockwise/blocks.py', '.replace(segment_ids=cut(tokens.segment_ids, fill=-1))', '',
     f'{ENCODINGS}_blockwise_equals_reference[nope]',
   ),
@@ -189,15 +188,15 @@ BUGS = {
   ),
   'far blocks moved by one': Bug(
     'encodings/core/toeplitz.py', 'jnp.flip(x_BN1R[..., :T]', 'jnp.flip(x_BN1R[..., 1 : T + 1]',
-    f'{TOEPLITZ}_linear_is_skew_of_numbers_that_rise_evenly',
+    f'{TOEPLITZ}_linear_is_skew_of_evenly_spaced_numbers',
   ),
   'near blocks moved by one': Bug(
     'encodings/core/toeplitz.py', '_slices(x_BNTR, T - 1 - jnp.arange(T)',
-    '_slices(x_BNTR, T - jnp.arange(T)', f'{TOEPLITZ}_skew_of_rows_of_their_own',
+    '_slices(x_BNTR, T - jnp.arange(T)', f'{TOEPLITZ}_skew_of_separate_rows',
   ),
-  'diagonals summed one aside': Bug(
+  'diagonals summed off by one': Bug(
     'encodings/core/toeplitz.py', '[ends]) for x, ends', '[ends[::-1]]) for x, ends',
-    f'{TOEPLITZ}_skew_of_a_row_that_all_share',
+    f'{TOEPLITZ}_skew_of_a_shared_row',
   ),
   'a block at the window\'s edge skipped': Bug(
     'attention/mask.py', '(q.first - k.last < window)', '(q.first - k.last < window - 1)',
@@ -208,7 +207,7 @@ BUGS = {
     'mask &= jnp.abs(q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0]) < window',
     f'{EQUATIONS}_self_attention_equals_the_oracle[nope]',
   ),
-  'no number where a query sees nothing': Bug(
+  'NaN where a query sees nothing': Bug(
     'attention/reference.py', 'return jnp.where(total > 0, total, 1)', 'return total',
     f'{EQUATIONS}_cross_attention_equals_the_oracle[nope]',
   ),
@@ -221,7 +220,7 @@ def copy(folder):
 
 
 def run(folder, *tests):
-  """pytest, of the copy and not of what is installed."""
+  """Runs pytest on the copy, not on the installed package."""
   command = [
     sys.executable, '-m', 'pytest', '-q', '-p', 'no:xdist', '-p', 'no:cacheprovider',
     '-o', 'addopts=', '-o', f'pythonpath={folder}', *tests,
@@ -246,7 +245,7 @@ def test_a_planted_bug_is_caught(name, tmp_path):
   copy(tmp_path)
   path = tmp_path / 'posjax' / bug.file
   text = path.read_text()
-  assert text.count(bug.right) == 1, f'{bug.file} has changed: plant the bug anew'
+  assert text.count(bug.right) == 1, f'{bug.file} has changed: update the planted bug'
   path.write_text(text.replace(bug.right, bug.wrong))
   done = run(tmp_path, bug.caught)
   failed = re.findall(r'^FAILED (\S+.*?)(?: - |$)', done.stdout, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Relative keys, DeBERTa, TUPE, PaTH and PaTH-FoX: the numbers of others, and identities."""
+"""Relative keys, DeBERTa, TUPE, PaTH and PaTH-FoX: numbers of other code, and identities."""
 
 import importlib
 
@@ -36,7 +36,7 @@ def linear(x, weight, bias=0):
 
 
 def heads(x_BTD):
-  """Two heads."""
+  """Splits into two heads."""
   return x_BTD.reshape(*x_BTD.shape[:2], 2, -1)
 
 
@@ -46,14 +46,14 @@ def normalized(x, weight, bias):
 
 
 def check_layer(encoding, weights, q, k, v, y, probs, valid_BT=True):
-  """`y` and `probs` are what the oracle gives, attention at once, and blocks of what counts up."""
+  """Asserts that the oracle, `reference` and consecutive blocks give `y` and `probs`."""
   B, T, N, H = q.shape
   dims = Dims(D=N * H, N=N, K=N, H=H)
   weights = jax.tree.map(np.float64, weights)
   segment_ids = np.broadcast_to(valid_BT, (B, T)) - 1
   order = np.arange(T)[None]
   at = Positions(jnp.asarray(order[..., None]), order, jnp.asarray(segment_ids), consecutive=True)
-  # The unit matrix beside the values gathers the softmax.
+  # Identity columns appended to the values return the softmax itself.
   v = np.concatenate([v, np.broadcast_to(np.eye(T)[None, :, None], (B, T, N, T))], axis=-1)
 
   @jax.jit
@@ -75,7 +75,7 @@ def check_layer(encoding, weights, q, k, v, y, probs, valid_BT=True):
 
 
 def case(name, prefix):
-  """The arrays of a case of a file, and its weights."""
+  """Returns the arrays of a case of a file, and its weights."""
   z = {k.removeprefix(prefix): v for k, v in golden(name).items() if k.startswith(prefix)}
   return z, {k.removeprefix('w:'): v for k, v in z.items() if k.startswith('w:')}
 
@@ -87,13 +87,13 @@ def test_relative_keys_of_bert(kind):
     heads(linear(z['x'], w[f'{part}.weight'], w[f'{part}.bias']))
     for part in ('query', 'key', 'value')
   )
-  # Nine distances on either side; the library's rows are by query less key.
+  # Nine distances on either side; the library's rows are indexed by query minus key.
   encoding = Shaw(clip=9, with_values=False, with_queries=kind == 'relative_key_query')
   weights = dict(keys_LRH=w['distance_embedding.weight'][::-1])
   check_layer(encoding, weights, q, k, v, z['y'], z['probs'], z['additive_mask'][:, 0, 0] == 0)
 
 
-# Version 2 of DeBERTa: the encoding, and where its projections of positions are kept.
+# Version 2 of DeBERTa: the encoding, and the names of its projections of positions.
 VERSION_2 = {
   ('deberta_v2', 'c2p_p2c'): (Deberta(max_distance=32), ('pos_key_proj', 'pos_query_proj')),
   ('deberta_v2', 'share_b4'): (Deberta(max_distance=16, buckets=4), ('key_proj', 'query_proj')),
@@ -106,7 +106,7 @@ VERSION_2 = {
 
 
 def positions_of(w, table, key, query):
-  """The weights of `Deberta`, of those that there are."""
+  """Returns the weights of `Deberta` that exist."""
   weights = dict(table_RD=table)
   project = lambda name: w[f'{name}.weight'].T.reshape(8, 2, 4)
   if f'{key}.weight' in w:
@@ -133,7 +133,7 @@ def test_deberta_version_2(file, name):
 @pytest.mark.parametrize('terms', ['c2p+p2c', 'c2p', 'p2c'])
 def test_deberta_version_1(terms):
   z, w = case('deberta_terms', f'v1 {terms}/')
-  # A head's query, key and value lie together; the keys have no bias.
+  # A head's query, key and value are adjacent; the keys have no bias.
   qkv_BT2R = heads(linear(golden('deberta_terms')['x'], w['in_proj.weight']))
   q, k, v = np.split(qkv_BT2R, 3, axis=-1)
   q, v = q + w['q_bias'].reshape(2, 4), v + w['v_bias'].reshape(2, 4)
@@ -158,22 +158,22 @@ def test_deberta_buckets(file, buckets, max_distance):
   ('absolute', {}), ('relative', dict(buckets=8, max_distance=12, bidirectional=True)),
 ])
 def test_tupe(name, arguments):
-  """The authors' code, whose layer also projects the output."""
+  """The authors' code; its layer also projects the output."""
   z, w = case('tupe', f'{name}/')
   attention = lambda part: w[f'layers.0.self_attn.{part}']
   qkv = linear(z['x'], attention('in_proj_weight'), attention('in_proj_bias'))
   q, k, v = map(heads, np.split(qkv, 3, axis=-1))
-  # The rows of positions come after one for [CLS]; its neighbour also serves theta, of keys.
+  # Rows of positions follow the row for [CLS]; the next row also gives theta of keys.
   table = normalized(np.float64(w['pos.weight']), w['pos_ln.weight'], w['pos_ln.bias'])[1:]
   query, key = (w[f'pos_{part}_linear.weight'].T.reshape(8, 2, 4) for part in 'qk')
   first = [np.einsum('D,DNH->NH', table[0], weight) for weight in (query, key)]
   theta = (first[0] * first[1]).sum(-1) / np.sqrt(2 * 4)
   weights = dict(table_RD=table, query_DNH=query, key_DNH=key, theta_N=theta)
   if name == 'relative':
-    buckets = w['relative_attention_bias.weight']  # the last one is for [CLS]
+    buckets = w['relative_attention_bias.weight']  # the last bucket is for [CLS]
     weights |= dict(relative=dict(table_RN=buckets[:8]), theta_N=theta + buckets[8])
   encoding = Tupe(length=20, untie_first=True, **arguments)
-  # The way back, out of the output projection.
+  # Inverts the output projection.
   o = np.linalg.solve(attention('out_proj.weight'), (z['y'] - attention('out_proj.bias')).mT).mT
   derived('tupe', f'{name}/o', o)
   check_layer(encoding, weights, q, k, v, o, z['probs'])
@@ -181,7 +181,7 @@ def test_tupe(name, arguments):
 
 @pytest.mark.parametrize('kind, name', [(Path, 'o'), (PathFox, 'o_gated')])
 def test_path_of_the_authors(kind, name):
-  """The reference of their library, with reflections and gates that are given."""
+  """The reference of their library, with given reflections and gates."""
   z = golden('path_naive')
   q, k, v, w, beta, log_f = (np.float64(z[part]) for part in ('q', 'k', 'v', 'w', 'beta', 'log_f'))
   encoding = kind().with_dims(Dims(D=4, N=4, K=2, H=8))
@@ -206,7 +206,7 @@ def test_path_of_the_authors(kind, name):
 
 
 class Scaled(Encoding):
-  """Queries times a number, and a row added to them as they were."""
+  """Scales queries, and adds a row that is not scaled."""
 
   factor: float = 1.0
   row: tuple[float, ...] = (0.0,) * DIMS.H
@@ -216,7 +216,7 @@ class Scaled(Encoding):
 
 
 class QuietFox(Fox):
-  """Gates divided by sqrt(H)."""
+  """FoX with gates divided by sqrt(H)."""
 
   def features(self, x_BTD, at, state):
     log_f, state = super().features(x_BTD, at, state)
@@ -224,44 +224,44 @@ class QuietFox(Fox):
 
 
 def same(encoding, weights, other, other_weights, **changed):
-  """Outputs and gradients of the streams are the same; `changed` are weights of `encoding`."""
+  """Asserts equal outputs and gradients; `changed` replaces weights of `encoding`."""
   inputs = draw(encoding)
   got, by_blocks = solve(encoding, dict(inputs, weights=inputs['weights'] | weights), **changed)
   want, _ = solve(other, dict(inputs, weights=other_weights))
   close((got, by_blocks), (want, want[0]), 1e-12, 1e-12)
 
 
-def test_relative_queries_that_are_alike_are_added_to_all_queries():
+def test_equal_relative_vectors_are_added_to_all_queries():
   row = np.arange(1.0, 9.0)
   encoding = Shaw(clip=3, with_values=False, with_queries=True)
   same(encoding, {}, Scaled(row=tuple(row)), {}, keys_LRH=row)
 
 
-def test_deberta_without_positions_has_another_scale():
+def test_deberta_without_positions_is_scaled_attention():
   nothing = dict(key_LDKH=0, query_LDNH=0, query_bias_LNH=0)
   same(Deberta(max_distance=5), {}, Scaled(3**-0.5), {}, **nothing)
 
 
-def test_deberta_that_only_looks_from_content_is_shaw_with_another_scale():
-  """Where the heads share their projection."""
+def test_deberta_with_c2p_only_is_scaled_shaw():
+  """If the heads share their projection."""
   encoding = Deberta(max_distance=4, terms='c2p')
   weights = draw(encoding)['weights']
   weights['key_LDKH'] = weights['key_LDKH'].at[:, 1].set(weights['key_LDKH'][:, 0])
   rows = project(weights['table_RD'], weights['key_LDKH'], jnp.float64)[:, 0]
-  # Shaw's rows are by key less query, from -4 to 4, and DeBERTa's last one serves 3 and 4.
+  # Shaw's rows go by key minus query, -4 to 4; DeBERTa's last row is for 3 and 4.
   shaw = {'shaw': dict(keys_LRH=jnp.concatenate([rows, rows[-1:]])[::-1])}
   same(encoding, weights, Chain((Scaled(2**-0.5), Shaw(clip=4, with_values=False))), shaw)
 
 
 def test_deberta_mirrored_reads_its_table_backwards():
-  """Where no distance is cut off: row k + r serves -r, and row 0 nobody."""
+  """If no distance is clipped: row k + r is used for -r, and row 0 never."""
   encoding = Deberta(max_distance=20, terms='p2c', mirrored=True)
   weights = draw(encoding)['weights']
   backwards = weights | dict(table_RD=jnp.roll(weights['table_RD'][::-1], 1, axis=0))
   same(encoding, weights, Deberta(max_distance=20, terms='p2c'), backwards)
 
 
-def test_tupe_without_positions_has_another_scale():
+def test_tupe_without_positions_is_scaled_attention():
   same(Tupe(length=64), {}, Scaled(2**-0.5), {}, query_DNH=0)
 
 

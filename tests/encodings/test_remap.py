@@ -1,4 +1,4 @@
-"""Remapped distances: the papers' tables, what each is a case of, and what a block costs."""
+"""Remapped distances: the papers' tables, special cases, and the cost of a block."""
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +41,10 @@ FOUR = (
 
 
 def relative(encoding, n, m_S):
-  """The distances at which a query at `n` meets keys at `m_S`, read off the scores.
+  """Returns the distances of a query at `n` to keys at `m_S`, computed from the scores.
 
-  Plane 1 of a head of four channels turns by 0.01 for each position. The keys of the two rows are
-  its two axes, so that the scores are cosine and sine.
+  Plane 1 of a head of four channels rotates by 0.01 per position. The keys of the two rows are its
+  two axes, so that the scores are cosine and sine.
   """
   bound = Bound(encoding.with_dims(Dims(N=1, K=1, H=4)))
 
@@ -69,9 +69,9 @@ def relative(encoding, n, m_S):
   (Rerope(window=5), 9, [0, 1, 2, 3, 4, 5, 5, 5, 5, 5]),
   (Rerope(window=4, slope=0.25), 9, [0, 1, 2, 3, 4, 4.25, 4.5, 4.75, 5, 5.25]),
   (SelfExtend(window=4, group=2), 13, [0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8]),
-  # A query later the groups are cut elsewhere.
+  # For the next query the group edges differ.
   (SelfExtend(window=4, group=2), 14, [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]),
-  # A distance that is the window is beyond it.
+  # A distance equal to the window is beyond it.
   (SelfExtend(window=2, group=4), 5, [0, 1, 3, 3, 3, 3]),
   # floor(w / G), as in the paper.
   (SelfExtend(window=5, group=3), 8, [0, 1, 2, 3, 4, 5, 6, 6, 6]),
@@ -84,7 +84,7 @@ def relative(encoding, n, m_S):
   (DualChunk(chunk=8, window=5), 10, [0, 1, 2, 3, 4, 3, 4, 5, 3, 4, 5]),
 ], ids=lambda x: type(x).__name__ if hasattr(x, 'base') else None)
 def test_distances_are_those_of_the_papers(remap, n, want):
-  """Of keys from the query's own position down to 0."""
+  """Distances to keys from the query's position down to 0."""
   close(relative(remap, n, np.arange(n, -1, -1)), np.array(want, float), 1e-11, 1e-11)
 
 
@@ -104,7 +104,7 @@ def test_distances_of_fractions():
 
 
 def solve(encodings, moves=None):
-  """Outputs of encodings one after the other, at whole places that jump, moved by `moves`."""
+  """Returns the outputs of each encoding, at integer positions with gaps, changed by `moves`."""
   at = place(Nope(), segments(*ROWS))
   at = at.replace(pos=jnp.floor(at.pos))
 
@@ -117,8 +117,8 @@ def solve(encodings, moves=None):
   return run(draw(Nope()), [at.replace(pos=move(at.pos)) for move in moves])
 
 
-def test_it_is_rope_where_no_distance_is_changed():
-  """All are within the window, or in one chunk; or those beyond are mapped to themselves."""
+def test_remaps_equal_rope_if_no_distance_changes():
+  """All distances are within the window or one chunk, or are mapped to themselves."""
   want, *got = solve([
     Rope(), Rerope(window=100), Rerope(window=3, slope=1.0), SelfExtend(window=100),
     SelfExtend(window=3, group=1), StringShift(shift=100, window=5), StringShift(shift=3, window=3),
@@ -127,7 +127,7 @@ def test_it_is_rope_where_no_distance_is_changed():
   close(got, [want] * 7, 1e-12, 1e-12)
 
 
-def test_layouts_and_fractions_are_those_of_rope():
+def test_layouts_and_fractions_equal_those_of_rope():
   rotary = dict(base=50.0, fraction=0.5, layout='interleaved')
   want, *got = solve([
     Rope(**rotary), Rerope(window=100, **rotary), StringShift(shift=3, window=3, **rotary),
@@ -135,8 +135,8 @@ def test_layouts_and_fractions_are_those_of_rope():
   close(got, [want] * 2, 1e-12, 1e-12)
 
 
-def test_without_a_window_it_is_rope_at_other_places():
-  """ReRoPE is NoPE, with a slope position interpolation, Self-Extend RoPE of the groups."""
+def test_remaps_without_a_window_equal_rope_at_other_positions():
+  """ReRoPE equals NoPE, or interpolation if it has a slope; Self-Extend equals RoPE of groups."""
   same = lambda pos: pos
   found = solve(
     [Nope(), Rerope(window=0), Rope(), Rerope(window=0, slope=0.25), Rope(),
@@ -146,14 +146,14 @@ def test_without_a_window_it_is_rope_at_other_places():
   close(found[1::2], found[0::2], 1e-12, 1e-12)
 
 
-def test_a_temperature_stands_before_or_after():
+def test_temperature_commutes_with_remaps():
   one = Temperature(kind='ministral', length=3, beta=0.7)
   for encoding in (Rerope(window=3), DualChunk(chunk=5, window=2)):
     want, got = solve([Chain((one, encoding)), Chain((encoding, one))])
     close(got, want, 1e-12, 1e-12)
 
 
-def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
+def test_rerope_ignores_distances_beyond_its_window():
   inputs = draw(Nope(), batch=1, queries=3, keys=7)
   row = lambda *pos: Positions(
     jnp.asarray(pos)[None, :, None], jnp.arange(len(pos))[None], jnp.zeros((1, len(pos)), jnp.int32)
@@ -163,7 +163,7 @@ def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
   run = jax.jit(
     lambda at_k: attention(Rerope(window=8), inputs, at_q, at_k, **CAUSAL, **REFERENCE)
   )
-  # The first four are 8 positions off and more, of every query; the others less.
+  # The first four keys are at least 8 positions from every query; the others are closer.
   near = 24.5, 27, 30
   want, got, other = (
     run(row(*far, *near)) for far in ((1, 2, 3, 4.5), (22, 9, 0, 21.75), (1, 2, 3, 29))
@@ -172,8 +172,8 @@ def test_rerope_does_not_see_how_far_a_key_is_beyond_its_window():
   assert np.abs(other - want).max() > 1e-3
 
 
-def test_each_row_has_kinds_of_its_own():
-  """Those of the first are all within the window."""
+def test_rows_may_differ_in_the_kinds_of_distances():
+  """All distances in the first row are within the window."""
   inputs = draw(Nope(), batch=2)
   pos_BT = jnp.arange(12)[None] * jnp.array([[1], [2]])
   at = Positions(pos_BT[..., None], pos_BT, jnp.zeros_like(pos_BT))
@@ -195,7 +195,7 @@ def consecutive(length):
 @pytest.mark.parametrize('remap', [
   Rerope(window=11, slope=0.5), DualChunk(chunk=21, window=5)
 ], ids=['rerope', 'dual_chunk'])
-def test_blocks_of_one_kind_and_of_several_equal_all_at_once(remap):
+def test_blocks_of_one_or_several_kinds_equal_the_reference(remap):
   inputs, at = draw(remap, batch=2, queries=64, keys=64), consecutive(64)
 
   @jax.jit
@@ -219,7 +219,7 @@ def test_blocks_of_one_kind_and_of_several_equal_all_at_once(remap):
   (DualChunk(chunk=6, window=2), 3 + 2 + 1),
   (DualChunk(chunk=4, window=2), 3 * 2 + 2 * 2 + 1),
 ], ids=lambda x: type(x).__name__ if hasattr(x, 'base') else None)
-def test_a_block_costs_a_product_for_each_kind_that_it_has(remap, products, monkeypatch):
+def test_a_block_computes_one_product_per_kind_of_distance(remap, products, monkeypatch):
   made = []
 
   def counted(q_BTNH, k_BSKH):
@@ -236,7 +236,7 @@ def test_a_block_costs_a_product_for_each_kind_that_it_has(remap, products, monk
 
 @pytest.mark.parametrize('remap', FOUR, ids=lambda e: type(e).__name__)
 def test_a_cached_key_is_one_array(remap):
-  """As it was, or as RoPE has it, at its one place."""
+  """Either the key itself, or the key rotated by RoPE at one position."""
   inputs, at = draw(remap, batch=1), consecutive(12)
   _, k, bound = ends(remap, inputs, at, at)
   assert not jax.tree.leaves((k.features, k.position_features))

@@ -56,7 +56,7 @@ def there(pos_BT, segment_ids=None):
 
 
 def rotated(encoding, q_BTNH, k_BSKH, pos_BT, weights=None, features=()):
-  """Queries and keys as the hooks leave them; the queries' scale is taken out again."""
+  """Returns queries and keys after the hooks; the queries' scale is divided out."""
 
   @jax.jit
   def solve(q_BTNH, k_BSKH, pos_BT, weights, features):
@@ -69,7 +69,7 @@ def rotated(encoding, q_BTNH, k_BSKH, pos_BT, weights=None, features=()):
 
 
 def logits(q_BTNH, k_BSKH):
-  """q . k, where each key head serves as many heads."""
+  """Returns q . k, where key heads have groups of equal size."""
   k_BSNH = jnp.repeat(k_BSKH, q_BTNH.shape[2] // k_BSKH.shape[2], axis=2)
   return jnp.einsum('BTNH,BSNH->BNTS', q_BTNH, k_BSNH)
 
@@ -109,18 +109,18 @@ def test_pope_scores_depend_on_the_distance_alone_and_are_largest_where_it_is_de
   assert (solve(m) <= magnitudes + 1e-12).all()
 
 
-def test_pope_clips_delta_to_one_turn():
+def test_pope_clips_delta_to_one_rotation():
   q, k, m = normal(4, 1, 5, 2, 8), normal(5, 1, 5, 2, 8), fractions(6, 1, 5)
   solve = lambda delta: logits(
     *rotated(Pope(), q, k, m, {'delta_LKH': jnp.full((2, 8), delta)})
   )
-  for delta in (3.0, -7.0, -2 * math.pi):  # a whole turn is none
+  for delta in (3.0, -7.0, -2 * math.pi):  # a full rotation changes nothing
     close(solve(delta), solve(0.0), **TIGHT)
   slope = jax.jit(jax.jacobian(solve))
   assert not slope(3.0).any() and not slope(-7.0).any() and jnp.abs(slope(-3.0)).max() > 0.1
 
 
-def test_pope_starts_at_0_or_anywhere_in_a_turn():
+def test_pope_initial_delta_is_0_or_uniform():
   dims = Dims(N=4, K=4, H=64)
   first = lambda encoding: encoding.with_dims(dims).init_weights(jax.random.key(0))['delta_LKH']
   assert not first(Pope()).any()
@@ -131,12 +131,11 @@ def test_pope_starts_at_0_or_anywhere_in_a_turn():
 # xPos.
 
 
-def test_xpos_of_rows_that_lie_far_apart_is_that_of_each():
-  """In float32, where zeta^-40000 is infinite.
+def test_xpos_of_distant_rows_equals_each_row_alone():
+  """Checks float32, where zeta^-40000 is infinite.
 
-  A query block of the first row meets keys 40,000 positions after it, which it does not see: where
-  the two rows are counted, by order, is apart too, so that blocks that one of them may need are
-  visited for both.
+  A query block of the first row meets masked keys 40,000 positions later: the rows also differ in
+  order, so a block that either row may need is visited for both.
   """
   with jax.enable_x64(False):
     inputs = jax.tree.map(jnp.float32, draw(Xpos(), batch=2, queries=8, keys=8))
@@ -171,7 +170,7 @@ def test_fope_equals_the_authors_code(case):
   made = series(jnp.asarray(pos), theta, both, size // 2, 'ones', jnp.float64)
   close(rotate_heads(jnp.asarray(x), *made), tokens(file['x_rot']), **TIGHT)
   close(fope_oracle.turn(x, pos, theta, both, 'ones'), tokens(file['x_rot']), **TIGHT)
-  # What the coefficients are drawn from.
+  # The distribution of the coefficients.
   heads, rows, columns = both.shape[1:]
   identity = coefficients(heads, rows, columns, 0.0, 7)
   close(identity, np.stack([file['identity']] * 2), **TIGHT)
@@ -181,7 +180,7 @@ def test_fope_equals_the_authors_code(case):
 
 
 def test_fope_without_noise_is_rope_of_every_second_frequency():
-  """Of three frequencies that are left two are taken; the other two planes do not turn."""
+  """Two of three remaining frequencies are used; the other two planes do not rotate."""
   q, k, pos = normal(7, 2, 5, 4, 8), normal(8, 2, 5, 2, 8), fractions(9, 2, 5)
   encoding = Fope(base=100.0, length=64, sigma=0.0, rest='identity')
   theta = np.array([1.0, 0.1, 0.0, 0.0])  # 100^(-i/4) for i = 0 and 2
@@ -205,7 +204,7 @@ def test_fope_counts_the_other_planes_twice():
 def test_rope_plus_plus_equals_the_authors_code():
   file = golden('rope_plus_plus')
   q, k = tokens(file['q']), tokens(file['k'])
-  # What imaginary heads project is not read.
+  # Projections of imaginary heads are not read.
   both = np.stack([q, np.full_like(q, np.nan)], axis=3).reshape(*q.shape[:2], -1, q.shape[3])
   got = rotated(RopePlusPlus(), jnp.asarray(both), jnp.asarray(k), file['pos'])
   close(got, (tokens(file['q_rot']), tokens(file['k_rot'])), **TIGHT)
@@ -216,8 +215,8 @@ def test_rope_plus_plus_equals_the_authors_code():
     np.testing.assert_allclose(parts[n % 2], file['logits'][b, n, i, j], 1e-11, 1e-12)
 
 
-def test_rope_plus_plus_real_heads_are_rope_and_imaginary_ones_a_right_angle_behind():
-  """Of one plane, with theta 1, in groups of three heads: the third one is left over."""
+def test_rope_plus_plus_imaginary_heads_are_rope_a_right_angle_behind():
+  """One plane with theta 1, in groups of three heads: the third has no partner."""
   q, k, pos = normal(13, 2, 5, 6, 2), normal(14, 2, 5, 2, 2), fractions(15, 2, 5)
   got = rotated(RopePlusPlus(), q, k, pos)
   want = rotated(Rope(), q, k, pos)
@@ -237,7 +236,7 @@ def test_rope_plus_plus_needs_heads_that_share_a_key():
 
 
 def test_rotary_values_equal_roformer():
-  """Its table has passed through float32; by the numbers of that table the turn is exact."""
+  """RoFormer's table has float32 precision; given that table, the rotation is exact."""
   file = golden('rope_interleaved')
   v, want, table = (file[f'roformer/{part}'] for part in ('v', 'v_rot', 'table'))
   v, want, pos = tokens(v), tokens(want), np.arange(5)[None].repeat(2, 0)
@@ -253,7 +252,7 @@ def test_rotary_values_equal_roformer():
 
 
 @pytest.mark.parametrize('layout', ['half', 'interleaved'])
-def test_rotary_values_turned_back_are_what_is_gathered_turned_back(layout):
+def test_rotary_values_with_back_rotate_the_output_back(layout):
   at = place(Rope(), segments('000000', '000111'))
   inputs = draw(RotaryValues(), batch=2, queries=6, keys=6)
   solve = lambda inputs: [
@@ -262,7 +261,7 @@ def test_rotary_values_turned_back_are_what_is_gathered_turned_back(layout):
   ]
   plain, back = jax.jit(solve)(inputs)
   close(back, rotate(plain, -at.pos[..., 0], frequencies(DIMS.H), layout), **TIGHT)
-  # A query that sees itself alone gathers its own value as it was.
+  # A query that sees only itself returns its own value unchanged.
   own = jnp.repeat(inputs['v'], DIMS.N // DIMS.K, axis=2)
   close(back[:, 0], own[:, 0], **TIGHT)
   close(back[1, 3], own[1, 3], **TIGHT)
@@ -274,7 +273,7 @@ FORMS = {'plain': {}, 'gate': dict(gate=True), 'bias_gate': dict(bias=True, gate
 
 
 def selective_weights(file, form, dims):
-  """The authors' parameters under the names and in the axes of the encoding."""
+  """Returns the authors' parameters with the names and axes of the encoding."""
   own = {name.partition('/w:')[2]: x.astype(np.float64) for name, x in file.items() if
          name.startswith(f'{form}/w:')}
   K, C = dims.K, dims.H // 2
@@ -327,8 +326,8 @@ def test_selective_rope_without_content_is_rope():
   close(got, want, **TIGHT)
 
 
-def test_selective_rope_padding_adds_nothing_and_each_document_begins_anew():
-  """And a call that ends within a document hands on what the next one needs."""
+def test_selective_rope_ignores_padding_and_restarts_in_each_document():
+  """A call that ends within a document passes its state to the next call."""
   encoding = SelectiveRope(rank=5, bias=True, gate=True).with_dims(DIMS)
   bound = Bound(encoding, draw(encoding)['weights'])
   x, state = normal(19, 1, 12, DIMS.D), encoding.init_state(1, 12, False, None).layer
@@ -337,7 +336,7 @@ def test_selective_rope_padding_adds_nothing_and_each_document_begins_anew():
   close(whole[:, 3:8], phases(x[:, 3:8], segments('00000'), state)[0], **TIGHT)
   close(whole[:, 8:], phases(x[:, 8:], segments('1111'), state)[0], **TIGHT)
   ids = segments('...000001111')
-  for cut in (4, 8):  # one in a document, one between two
+  for cut in (4, 8):  # one within a document, one between two
     first, then = phases(x[:, :cut], ids[:, :cut], state)
     second, then = phases(x[:, cut:], ids[:, cut:], then)
     close(jnp.concatenate([first, second], axis=1), whole, **TIGHT)
@@ -345,7 +344,7 @@ def test_selective_rope_padding_adds_nothing_and_each_document_begins_anew():
 
 
 def test_phases_in_float32_do_not_lose_digits_as_their_sums_grow():
-  """100,000 tokens of up to a turn each, all at once and one after the other."""
+  """100,000 tokens of up to one rotation each, in one call and token by token."""
   steps = np.random.default_rng(20).uniform(-1, 1, size=100_000).astype(np.float32)
   exact = np.cumsum(steps, dtype=np.float64)
   error = lambda rotates: np.abs((np.asarray(rotates, np.float64) - exact + 0.5) % 1 - 0.5).max()

@@ -39,7 +39,7 @@ LONG = {
   'rope_type': 'longrope', 'factor': 4.0, 'original_max_position_embeddings': 16,
   'short_factor': (1.0, 1.1, 1.2, 1.3), 'long_factor': (1.0, 2.5, 3.0, 4.5),
 }
-# One of each type and form, for heads of eight channels; what they scale to is for 32 tokens.
+# One scaling of each type and form, for heads of eight channels, extending to 32 tokens.
 SMALL = {
   'default': {'rope_type': 'default'},
   'resonance': {'rope_type': 'default', 'resonance': True},
@@ -104,8 +104,11 @@ def test_tables_of_transformers(case):
 
 @pytest.mark.parametrize('step, length', [(0, 8), (1, 30), (2, 6)])
 def test_dynamic_is_a_function_of_the_length(step, length):
-  """These calls of the library's module all are. One of 20 tokens after that of 30 would not be: it
-  goes on with the frequencies of the longest call until one is shorter than L, which is 16."""
+  """True for these calls of the library's module.
+
+  A call of 20 tokens after one of 30 would differ: the module keeps the frequencies of the longest
+  call until one is shorter than L = 16.
+  """
   z = golden('rope_scaling')
   scaling = {**DYNAMIC, 'factor': 3.0, 'original_max_position_embeddings': 16}
   rope = of_head(16, scaling=scaling)
@@ -158,7 +161,7 @@ def test_yarn_temperature(scale, want):
 
 @pytest.mark.parametrize('m, query', [(0.707, 1.58963), (1.0, 1.87385)])
 def test_yarn_of_deepseek(m, query):
-  """V2-Lite and V3: nothing on cosines and sines, all on the logits."""
+  """V2-Lite and V3 scale the logits only, not cosines and sines."""
   scaled = of_head(64, scaling={**DEEPSEEK, 'mscale': m, 'mscale_all_dim': m}).scaled()
   assert scaled.attention_factor == 1
   same(scaled.query_factor, query, 1e-5)
@@ -199,7 +202,7 @@ def test_proportional_of_gemma():
 
 
 def test_proportional_rounds_down():
-  """As transformers does: 0.35 of 16 channels are 5.6 of them, of which 2 planes are whole."""
+  """As in transformers: 0.35 of 16 channels is 5.6 channels, which hold 2 complete planes."""
   for share, planes in ((0.35, 2), (0.375, 3), (0.36, 2), (0.99, 7), (0.12, 0)):
     rope = of_head(16, scaling={'rope_type': 'proportional', 'partial_rotary_factor': share})
     assert np.count_nonzero(rope.scaled().theta) == planes
@@ -207,7 +210,7 @@ def test_proportional_rounds_down():
 
 
 def test_ramps_without_a_width():
-  """Llama 4 Scout's and Kimi K2's: what is not slower than the bound stays."""
+  """Llama 4 Scout and Kimi K2: frequencies not slower than the bound stay unchanged."""
   plain = frequencies(128, 5e5)
   bound = LLAMA3['original_max_position_embeddings'] * plain[20] / (2 * np.pi)
   for low in (bound, np.nextafter(bound, np.inf)):
@@ -222,7 +225,7 @@ def test_ramps_without_a_width():
 
 
 def test_a_ramp_of_the_code_without_a_width_is_a_thousandth_wide():
-  """As in every library: seen only where an index lies within that."""
+  """As in every library; visible only if a plane index lies within that width."""
   beta = 4096 / (2 * math.pi * 1e4 ** (2 * 9.9995 / 64))
   scaling = {**YARN, 'truncate': False, 'beta_fast': beta, 'beta_slow': beta}
   theta, plain = of_head(64, scaling=scaling).scaled().theta, frequencies(64)
@@ -237,7 +240,7 @@ def test_longrope_attention_factor():
 
 
 def test_clipped_of_128_channels():
-  """The authors' 20 of 64, as ratios to theta: a Hann window's falling half."""
+  """Ratios to theta for the authors' 20 of 64 planes: the falling half of a Hann window."""
   ratio = of_head(128, scaling={'rope_type': 'clipped'}).scaled().theta / frequencies(128)
   same(ratio[:45], np.ones(45))
   close(ratio[44:], np.sin(np.pi / 2 * (1 - np.arange(20) / 19)) ** 2, 1e-12, 1e-15)
@@ -273,7 +276,7 @@ def test_rotation_equals_the_oracle(form, layout, size, fraction):
     assert got.position_features == ()
 
 
-def test_every_type_is_among_these():
+def test_every_scaling_type_is_tested():
   assert {scaling['rope_type'] for scaling in SMALL.values()} == set(TYPES)
   given = {(s['rope_type'], key) for s in SMALL.values() for key in s if key != 'rope_type'}
   assert given == {(kind, key) for kind in TYPES for key in keys(kind)}
@@ -298,7 +301,7 @@ def test_a_factor_of_one_is_rope(scaling):
   assert factors == [1, 1]
 
 
-def test_no_plane_that_turns_is_nope():
+def test_rope_without_rotated_planes_is_nope():
   rope = of_head(8, scaling={'rope_type': 'proportional', 'partial_rotary_factor': 0.0})
   tokens = at_of(1, 6).attach(jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 2, 8))))
   for hook in ('query', 'key'):
@@ -307,7 +310,7 @@ def test_no_plane_that_turns_is_nope():
 
 
 @pytest.mark.parametrize('factor', [1.5, 8.0])
-def test_ntk_ends_in_the_slowest_frequency_divided(factor):
+def test_ntk_divides_the_slowest_frequency_by_the_factor(factor):
   theta = of_head(128, scaling={'rope_type': 'ntk', 'factor': factor}).scaled().theta
   plain = frequencies(128)
   assert theta[0] == plain[0] and theta[-1] == plain[-1] / factor
@@ -317,7 +320,7 @@ def test_ntk_ends_in_the_slowest_frequency_divided(factor):
 
 
 @pytest.mark.parametrize('kind', ['default', 'ntk', 'yarn'])
-def test_resonance_repeats_after_a_whole_number_of_tokens(kind):
+def test_resonance_wavelengths_are_integers(kind):
   own = {'default': {}, 'ntk': {'factor': 4.0}, 'yarn': YARN}[kind]
   theta = of_head(64, scaling={**own, 'rope_type': kind, 'resonance': True}).scaled().theta
   plain = of_head(64, scaling={**own, 'rope_type': kind}).scaled().theta
@@ -342,15 +345,15 @@ WRONG = {
   },
   "default has no 'factor' (keys: resonance)": {'rope_type': 'default', 'factor': 2.0},
   'yarn needs factor and original_max_position_embeddings': {'rope_type': 'yarn'},
-  'factor must be a number from 1 on; it is 0.5': {'rope_type': 'linear', 'factor': 0.5},
-  'factor must be a number from 1 on; it is nan': {'rope_type': 'linear', 'factor': math.nan},
-  'factor must be a number from 1 on; it is True': {'rope_type': 'linear', 'factor': True},
-  "factor must be a number from 1 on; it is 'four'": {'rope_type': 'linear', 'factor': 'four'},
-  'factor must be a number from 1 on; it is inf': {'rope_type': 'linear', 'factor': 'inf'},
-  'embeddings must be a whole number from 2 on; it is 64.5': {
+  'factor must be a number of at least 1; it is 0.5': {'rope_type': 'linear', 'factor': 0.5},
+  'factor must be a number of at least 1; it is nan': {'rope_type': 'linear', 'factor': math.nan},
+  'factor must be a number of at least 1; it is True': {'rope_type': 'linear', 'factor': True},
+  "factor must be a number of at least 1; it is 'four'": {'rope_type': 'linear', 'factor': 'four'},
+  'factor must be a number of at least 1; it is inf': {'rope_type': 'linear', 'factor': 'inf'},
+  'embeddings must be an integer of at least 2; it is 64.5': {
     **YARN, 'original_max_position_embeddings': '64.5'
   },
-  'embeddings must be a whole number from 2 on; it is True': {
+  'embeddings must be an integer of at least 2; it is True': {
     **YARN, 'original_max_position_embeddings': np.bool_(True)
   },
   "type is 'linear' and rope_type 'yarn'; they are two names": {**YARN, 'type': 'linear'},
@@ -365,20 +368,20 @@ WRONG = {
   'long_factor must have a number for each of 4 planes; it has 2': {
     **LONG, 'long_factor': (1.0, 2.0)
   },
-  'no plane turns beta_slow = 1 times within original_max_position_embeddings = 6; it must be 7': {
+  'no plane makes beta_slow = 1 turns within original_max_position_embeddings = 6; it must be at': {
     **YARN, 'original_max_position_embeddings': 6
   },
   'long_factor must have a number for each of 4 planes; it has 5': {
     **LONG, 'long_factor': (1.0, 2.0, 3.0, 4.0, 5.0)
   },
-  'embeddings must be a whole number from 2 on; it is 2147483648': {
+  'embeddings must be an integer of at least 2; it is 2147483648': {
     **YARN, 'original_max_position_embeddings': 2**31
   },
-  'factor must be a number from 1 on; it is 1e+39': {'rope_type': 'ntk', 'factor': 1e39},
+  'factor must be a number of at least 1; it is 1e+39': {'rope_type': 'ntk', 'factor': 1e39},
   'partial_rotary_factor must be a number from 0 to 1; it is 1.5': {
     'rope_type': 'proportional', 'partial_rotary_factor': 1.5
   },
-  'clip_low_n must be a whole number from 0 on; it is 2.5': {
+  'clip_low_n must be an integer of at least 0; it is 2.5': {
     'rope_type': 'clipped', 'clip_low_n': 2.5
   },
 }
@@ -393,18 +396,19 @@ def test_a_wrong_scaling_is_one_line(said):
 
 
 @pytest.mark.parametrize('args, said', [
-  (dict(fraction=0.25, scaling={'rope_type': 'ntk', 'factor': 2.0}), 'ntk needs four channels'),
-  (dict(base=1.0, scaling=YARN), 'yarn needs four channels that turn, and a base above 1'),
-  (dict(base=0.5, scaling=SMALL['resonance']), 'resonance needs a base from 1 on'),
-  (dict(fraction=0.5, scaling=SMALL['proportional']), 'proportional says itself how many planes'),
+  (dict(fraction=0.25, scaling={'rope_type': 'ntk', 'factor': 2.0}),
+   'ntk needs at least four rotated channels'),
+  (dict(base=1.0, scaling=YARN), 'yarn needs at least four rotated channels and a base above 1'),
+  (dict(base=0.5, scaling=SMALL['resonance']), 'resonance needs a base of at least 1'),
+  (dict(fraction=0.5, scaling=SMALL['proportional']), 'proportional already sets how many planes'),
 ])
 def test_a_scaling_that_does_not_fit_is_one_line(args, said):
   with pytest.raises(ValueError, match=f'^scaling: {said}'):
     of_head(8, **args)
 
 
-def test_only_the_ramp_of_the_code_needs_a_plane_that_turns():
-  """All are slower than the other two ramps begin: linear, with YaRN's factor or without."""
+def test_ramps_of_the_paper_and_llama3_work_without_fast_planes():
+  """All planes are slower than the other two ramps: linear, with or without YaRN's factor."""
   paper = {**YARN, 'ramp': 'paper', 'original_max_position_embeddings': 6}
   same(of_head(8, scaling=paper).scaled().theta, frequencies(8) / 16)
   llama3 = {**LLAMA3, 'original_max_position_embeddings': 6}
@@ -412,14 +416,14 @@ def test_only_the_ramp_of_the_code_needs_a_plane_that_turns():
 
 
 @pytest.mark.parametrize('length, warned', [(201, True), (202, False)])
-def test_yarn_warns_where_no_plane_is_fast_enough_to_stay(length, warned):
+def test_yarn_warns_if_all_planes_are_interpolated(length, warned):
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
     of_head(64, scaling={**YARN, 'original_max_position_embeddings': length})
   said = [str(warning.message) for warning in caught]
   assert said == warned * [
-    'scaling: yarn is close to linear here: no plane turns beta_fast = 32 times within '
-    'original_max_position_embeddings = 201; train on 202 tokens at least, or lower beta_fast'
+    'scaling: yarn is close to linear here: no plane makes beta_fast = 32 turns within '
+    'original_max_position_embeddings = 201; train on at least 202 tokens, or lower beta_fast'
   ]
   paper = scale({**YARN, 'original_max_position_embeddings': length, 'ramp': 'paper'},
                 frequencies(64))
@@ -435,12 +439,12 @@ def test_a_program_warns_in_one_line(capsys):
   before = warnings.showwarning
   assert program_lib.run_program(program) == 0
   said = capsys.readouterr().err
-  assert said.startswith('posjax: warning: scaling: yarn is close to linear here: no plane turns')
+  assert said.startswith('posjax: warning: scaling: yarn is close to linear here: no plane makes')
   assert said.endswith('or lower beta_fast\n') and said.count('\n') == 1
   assert warnings.showwarning is before
 
 
-# Configs, the command line, and what is printed.
+# Configs, the command line, and printed text.
 
 
 def test_a_scaling_is_hashable_and_its_arguments_are_plain():
@@ -463,12 +467,12 @@ def test_numbers_of_any_kind(kind):
   assert type(clipped.scaling['clip_low_n']) is int
 
 
-def test_whole_floats_stay_floats_where_no_count_is_meant():
+def test_integral_floats_become_integers_only_for_counts():
   scaling = Rope(scaling={**YARN, 'factor': 8, 'beta_slow': 2.0}).scaling
   assert type(scaling['factor']) is int and type(scaling['beta_slow']) is float
 
 
-def test_type_is_another_name():
+def test_type_is_an_alias_of_rope_type():
   own = {key: value for key, value in YARN.items() if key != 'rope_type'}
   for names in ({'type': 'yarn'}, {'type': 'yarn', 'rope_type': 'yarn'}):
     assert Rope(scaling={**own, **names}) == Rope(scaling=YARN)
@@ -503,7 +507,7 @@ def test_p_rope_from_the_command_line():
 
 @pytest.mark.parametrize('name', ['type', 'rope_type'])
 def test_yarn_from_the_command_line(name):
-  """It takes the length of training, wherever that stands on the line."""
+  """It takes the training length, in any order of the flags."""
   scaling = '--config.encoding.rope.scaling'
   given = [f'{scaling}.{name}=yarn', f'{scaling}.factor=4', '--config.train.length=512']
   for args in (given, given[::-1]):
@@ -532,7 +536,7 @@ def test_mistakes_on_the_command_line(override, said, capsys):
   assert said in error and error.count('\n') == 1
 
 
-def test_the_table_that_one_reads():
+def test_the_printed_table_of_frequencies():
   rope = of_head(8, base=1e4, scaling={**YARN, 'factor': 4.0, 'beta_fast': 8.0})
   lines = table(rope.frequencies(), rope.scaled(), 4096).split('\n')
   assert lines[0].split() == (

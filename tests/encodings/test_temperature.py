@@ -1,4 +1,4 @@
-"""Temperatures: numbers of public libraries and of the papers, and what each is a case of."""
+"""Temperatures: numbers of public libraries and papers, and special cases."""
 
 import math
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 
 def of_case(case):
-  """The arrays of one case."""
+  """Returns the arrays of one case."""
   file = golden('temperature')
   return {k.partition('/')[2]: x for k, x in file.items() if k.startswith(f'{case}/')}
 
@@ -44,7 +44,7 @@ def at_least_float32(x):
 
 
 def factors(encoding, pos_BT, weights=None, heads=1):
-  """What queries of ones become: [B, T, N]."""
+  """Returns the factor on queries of ones, [B, T, N]."""
   bound = Bound(encoding.with_dims(Dims(N=heads, K=1, H=2)), weights or {})
   pos_BT = jnp.asarray(pos_BT)
   order = jnp.broadcast_to(jnp.arange(pos_BT.shape[1]), pos_BT.shape)
@@ -98,7 +98,7 @@ def test_ssmax_with_a_bias_equals_mistral_large_4():
 
 
 @pytest.mark.parametrize('kind, want', [
-  # Steps of 8,192: where the first ends, and at 131,072.
+  # Steps of 8,192: the end of the first, and 131,072.
   ('llama4', {0: 1, 8190: 1, 8191: 1.0693147, 8192: 1.0693147, 16_383: 1.1098612,
               131_070: 1.2772589, 131_071: 1.2833213}),
   ('ministral', {0: 1, 8191: 1, 8192: 1.0693147, 16_384: 1.1098612, 131_072: 1.2833213}),
@@ -108,14 +108,14 @@ def test_steps_of_a_length(kind, want):
   np.testing.assert_allclose(got, [*want.values()], rtol=0, atol=5e-8)
 
 
-def test_log_n_is_the_power_of_the_length_that_n_is():
+def test_log_n_is_the_logarithm_of_n_to_base_length():
   pos = np.array([[0, 3, 6, 7, 48, 342]])  # n is 1, 4, 7 = L, 8, L^2, L^3
   want = np.array([1, 1, 1, math.log(8, 7), 2, 3])
   close(factors(Temperature(length=7), pos)[0, :, 0], want, 1e-14, 0)
 
 
-def test_drope_is_a_number_of_the_two_lengths():
-  """The paper's growth of models trained from scratch, unless it is given."""
+def test_drope_depends_only_on_the_two_lengths():
+  """The default growth is the paper's for models trained from scratch."""
   for growth, given in ((0.412, {}), (0.103, dict(growth=0.103))):
     encoding = Temperature(kind='drope', length=1024, target=2048, **given)
     want = np.full((1, 2), 1 + growth * 0.6931471805599453)
@@ -123,8 +123,8 @@ def test_drope_is_a_number_of_the_two_lengths():
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_before_0_the_factor_is_that_of_0(kind):
-  """Where cape and its like move a token: n is 1 at least."""
+def test_negative_positions_have_the_factor_of_position_0(kind):
+  """Encodings such as cape move tokens there; n is at least 1."""
   pos, encoding = np.array([[-7.5, -1, -0.5, 0, 2.5]]), Temperature(kind=kind, length=2)
   got = factors(encoding, pos)[0, :, 0]
   want = [oracle.factor_at(p, **arguments(encoding)) for p in pos[0]]
@@ -132,12 +132,12 @@ def test_before_0_the_factor_is_that_of_0(kind):
   close(got[:3], np.full(3, got[3]), 0, 0)
 
 
-def test_scalable_softmax_before_0_is_that_of_one_key():
+def test_scalable_softmax_at_negative_positions_counts_one_key():
   pos, weights = np.array([[-7.5, -1, -0.5, 0, 2]]), dict(scale_LN=jnp.float64([0.5]))
   close(factors(Ssmax(), pos, weights)[0, :, 0], 0.5 * np.log([1, 1, 1, 1, 3]), 1e-15, 0)
   ones = np.ones((1, 5, 1, 2))
   seen, v = np.tril(np.ones((1, 5, 5), bool)), np.arange(10.0).reshape(1, 5, 1, 2)
-  want = [v[0, : i + 1, 0].mean(axis=0) for i in range(4)]  # n = 1: all keys alike
+  want = [v[0, : i + 1, 0].mean(axis=0) for i in range(4)]  # n = 1: equal weights
   got = ssmax.attend(
     ones, np.arange(5.0)[None, :, None, None] * ones, v, pos, pos, seen, dict(bias=False), weights
   )
@@ -152,7 +152,7 @@ def at_places():
 
 
 def solve(*encodings, weights=None, at=None):
-  """Outputs of encodings one after the other, causal, all at once."""
+  """Returns the outputs of each encoding, causal, by `reference`."""
   weights = weights or [{}] * len(encodings)
 
   @jax.jit
@@ -166,7 +166,7 @@ def solve(*encodings, weights=None, at=None):
 
 
 def test_a_factor_of_one_is_nope():
-  """No growth, no longer target, and no query that is far enough."""
+  """No growth, no longer target, or no query far enough."""
   want, *got = solve(
     Nope(), Temperature(kind='uniform', factor=1.0), Temperature(kind='llama4', beta=0.0, length=2),
     Temperature(kind='drope', length=64, target=64), Temperature(length=64),
@@ -175,8 +175,8 @@ def test_a_factor_of_one_is_nope():
   close(got, [want] * len(got), 1e-13, 1e-14)
 
 
-def test_learned_scales_that_are_alike_are_those_that_are_given():
-  """HeadScale is uniform; SSMax with a bias too; and SSMax of 1 / ln L is log n from n = L on."""
+def test_equal_learned_scales_equal_given_scales():
+  """HeadScale and SSMax with a bias equal uniform; SSMax of 1 / ln L equals log n for n >= L."""
   alike = lambda x: jnp.full(DIMS.N, x)
   at = at_places()
   at = at.replace(pos=at.pos + 6)
@@ -192,7 +192,7 @@ def test_learned_scales_that_are_alike_are_those_that_are_given():
   close(learned, log_n, 1e-13, 1e-14)
 
 
-def test_each_head_has_its_own_number():
+def test_each_head_has_its_own_scale():
   pos, scale_N = np.array([[0, 1, 8]]), jnp.asarray([0.5, -2.0])
   weights = dict(scale_LN=scale_N)
   close(factors(HeadScale(), pos, weights, 2), np.tile(scale_N, (1, 3, 1)), 0, 0)
@@ -200,7 +200,7 @@ def test_each_head_has_its_own_number():
   close(factors(Ssmax(), pos, weights, 2), want, 1e-15, 0)
 
 
-def test_what_is_learned_begins_where_it_is_told_to():
+def test_learned_scales_begin_at_the_given_start():
   made = lambda encoding: encoding.with_dims(DIMS).init_weights(jax.random.key(0))
   like = lambda x: np.full(DIMS.N, x, np.float32)
   close(made(HeadScale(start=1.25)), dict(scale_LN=like(1.25)), 0, 0)
@@ -208,7 +208,7 @@ def test_what_is_learned_begins_where_it_is_told_to():
   close(made(Ssmax(bias=True)), dict(scale_LN=like(0.43), bias_LN=like(0.0)), 0, 0)
 
 
-def test_a_temperature_stands_before_or_after_a_rotation():
+def test_temperature_commutes_with_rope():
   one = Temperature(kind='ministral', length=3, beta=0.7)
   want, got = solve(Chain((one, Rope())), Chain((Rope(), one)))
   close(got, want, 1e-13, 1e-14)
@@ -220,8 +220,8 @@ def test_a_temperature_stands_before_or_after_a_rotation():
 @pytest.mark.parametrize('wrong, message', [
   (Temperature(kind='llama5'),
    "kind is 'llama5'; valid: log_n, llama4, ministral, drope, uniform"),
-  (Temperature(length=1), 'length must be 2 at least; it is 1'),
-  (Temperature(kind='drope', length=0), 'length must be 1 at least; it is 0'),
+  (Temperature(length=1), 'length must be at least 2; it is 1'),
+  (Temperature(kind='drope', length=0), 'length must be at least 1; it is 0'),
   (Temperature(kind='drope', target=0), 'target must be positive; it is 0'),
 ])
 def test_wrong_arguments(wrong, message):

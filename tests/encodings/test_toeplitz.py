@@ -9,12 +9,12 @@ from tests.support.problem import close
 
 pytestmark = pytest.mark.usefixtures('float64')
 
-# Queries and keys: one of either, as many, more of either; powers of two and not.
+# Numbers of queries and keys: one, equal, more of either; powers of two and others.
 SIZES = [(1, 1), (1, 5), (5, 1), (4, 4), (3, 8), (8, 3), (6, 13), (13, 6)]
 
 
 def moved(x_BNTR, T):
-  """y[i, j] = x[i, T - 1 - i + j]; where there is one row of x, it is that of all i."""
+  """Returns y[i, j] = x[i, T - 1 - i + j]; all i share x if it has one row."""
   S = x_BNTR.shape[-1] - T
   rows = np.broadcast_to(x_BNTR, (*x_BNTR.shape[:2], T, T + S))
   y = np.zeros((*rows.shape[:3], S))
@@ -38,7 +38,7 @@ def draw(*shape):
 
 
 def solve(function, cases):
-  """Of each case (x, dy) the function's value, and the gradient that `dy` of it is of `x`."""
+  """Returns, for each case (x, dy), the function's value and its gradient for `dy`."""
 
   def one(x, dy):
     y, pull = jax.vjp(lambda x: function(x, *dy.shape[2:]), x)
@@ -51,13 +51,13 @@ def total(x, axis):
   return x.sum(axis=axis, keepdims=True)
 
 
-def test_skew_of_rows_of_their_own():
+def test_skew_of_separate_rows():
   cases = [(draw(2, 3, T, T + S), draw(2, 3, T, S)) for T, S in SIZES]
   want = [(moved(x, x.shape[2]), moved_back(dy)) for x, dy in cases]
   close(solve(lambda x, T, S: skew(x, T), cases), want)
 
 
-def test_skew_of_a_row_that_all_share():
+def test_skew_of_a_shared_row():
   cases = [(draw(2, 3, 1, T + S), draw(2, 3, T, S)) for T, S in SIZES]
   want = [(moved(x, dy.shape[2]), total(moved_back(dy), 2)) for x, dy in cases]
   close(solve(lambda x, T, S: skew(x, T), cases), want)
@@ -69,8 +69,8 @@ def test_unskew():
   close(solve(lambda y, *_: unskew(y), cases), want)
 
 
-def test_linear_is_skew_of_numbers_that_rise_evenly():
-  """So are the gradients of where they start and how they rise; those of each need not be."""
+def test_linear_is_skew_of_evenly_spaced_numbers():
+  """Gradients of the start and the slope agree; gradients of single numbers may differ."""
   cases = [(draw(2, 2, 3, 1, 1), draw(2, 3, T, S)) for T, S in SIZES]
   line = lambda x, T, S: x[0] + x[1] * np.arange(T + S)
   found = solve(lambda x, T, S: linear(line(x, T, S), T), cases)

@@ -1,5 +1,6 @@
-"""Encodings are what their traits declare, in both directions."""
+"""Traits of encodings are true: each declared trait holds, and each undeclared one does not."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from posjax.attention import attend
-from posjax.encodings import Bound
+from posjax.encodings import Bound, Encoding
+from posjax.encodings.core.encoding import TRAITS
 from tests.support.problem import (
   CAPACITY,
   CAUSAL,
@@ -32,7 +34,7 @@ EVICTED = 3
 
 @functools.cache
 def measure(encoding):
-  """Figures of one row of eight tokens, from one compilation."""
+  """Returns measurements on one row of eight tokens, from one compilation."""
   eight = dict(batch=1, queries=8, keys=8)
   inputs, at = draw(encoding, **eight), place(encoding, segments('00000000'))
 
@@ -47,7 +49,7 @@ def measure(encoding):
         return attended(q, k.replace(segment_ids=segment_ids))
 
       none = jnp.zeros_like(inputs['v'])
-      # A key's weight is as long as what is gathered of it, if it alone has a value, of length 1.
+      # A key's weight is the norm of the output if only that key has a value, of norm 1.
       of_key = lambda s: gather(none.at[:, s, :, 0].set(1)) - gather(none)
       return jnp.linalg.norm(jax.vmap(of_key, out_axes=-2)(jnp.arange(8)), axis=-1)
 
@@ -71,10 +73,22 @@ def measure(encoding):
   return jax.tree.map(np.asarray, solve(inputs, at))
 
 
+def test_class_variables_are_traits(encoding):
+  """A misspelled trait would declare nothing."""
+  constants = bool, int, float, str, tuple, type(None)
+  for kind in type(encoding).mro()[: type(encoding).mro().index(Encoding)]:
+    arguments = {field.name for field in dataclasses.fields(kind)}
+    variables = {
+      name for name, value in vars(kind).items()
+      if isinstance(value, constants) and not name.startswith('_')
+    }
+    assert variables <= {*TRAITS, *arguments, 'scope'}  # `scope` is Linen's
+
+
 def test_contiguous(encoding):
-  """With a key between dropped from the cache, do two others weigh against each other as before?"""
+  """Evicting a key changes the weight ratio of keys on either side only if `contiguous`."""
   found = measure(encoding)
-  far, near = (0, 1, 2), (5, 6)  # keys of query 7, [T, N, S]: before and after the one evicted
+  far, near = (0, 1, 2), (5, 6)  # keys of query 7, [T, N, S]: before and after the evicted key
   with np.errstate(divide='ignore', invalid='ignore'):  # of heads that see no such key
     ratio = {
       name: np.log(found[name][7][:, far, None]) - np.log(found[name][7][:, None, near])
@@ -90,7 +104,7 @@ def test_contiguous(encoding):
 
 
 def test_all_heads(encoding):
-  """Does the output of the last head depend on the queries of others?"""
+  """The last head's output depends on other heads' queries only if `all_heads`."""
   gradient = np.abs(measure(encoding)['heads'])
   assert gradient[:, -1].max() > 1e-3
   assert (gradient[:, :-1].max() > 1e-6) == encoding.all_heads
@@ -113,8 +127,8 @@ def test_causal_only_refuses_other_masks(encoding):
     assert call().shape == inputs['q'].shape[:2] + (DIMS.N, DIMS.H)
 
 
-def test_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache(encoding):
-  """Twelve slots, two of them empty, of which the first `turn` hold the newest keys."""
+def test_a_wrapped_ring_buffer_equals_a_plain_cache(encoding):
+  """Twelve slots, two of them empty; the first `turn` slots hold the newest keys."""
   inputs = draw(encoding, batch=2, queries=3, keys=12)
   at_k = place(encoding, segments('0000000000..', '..0000000000'))
   last = np.array([10, 12])[:, None] + np.arange(-3, 0)
@@ -135,8 +149,8 @@ def test_a_ring_buffer_that_has_wrapped_is_as_a_plain_cache(encoding):
       close(got, plain)
 
 
-def test_a_state_is_complete_from_the_first_call_on(encoding):
-  """Structure, shapes and dtypes of what `init_state` makes stay: `lax.scan` accepts them."""
+def test_a_state_keeps_its_structure_from_the_first_call_on(encoding):
+  """The state keeps the structure, shapes and dtypes of `init_state`, so `lax.scan` accepts it."""
   bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
   at, x_BTD = place(encoding, segments('000', '.00')), jnp.ones((2, 3, DIMS.D))
   state = first_state(encoding, 2)

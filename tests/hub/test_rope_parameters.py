@@ -1,4 +1,4 @@
-"""RoPE's parameters in Hugging Face configs: real ones against loops, there and back, mistakes."""
+"""RoPE's parameters in Hugging Face configs: real ones against loops, round trips, mistakes."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def rope_of(**more):
 
 
 def said(function, *args, **more):
-  """What a call returns, and the lines that it warns with."""
+  """Returns the call's result and its warnings."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
     result = function(*args, **more)
@@ -66,7 +66,7 @@ def test_a_real_config(name):
 
 
 def named(line):
-  """The keys that a warning names."""
+  """Returns the keys that a warning lists."""
   assert line.startswith('rope_parameters: without effect: ') and '\n' not in line
   groups = line.removeprefix('rope_parameters: without effect: ').split('; ')
   return tuple(key for group in groups for key in group.partition(' (')[0].split(', '))
@@ -78,15 +78,15 @@ def test_enough_models():
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_a_real_config_there_and_back(name):
-  """In both forms, which say all that posjax does, and nothing that a reader passes over."""
+def test_a_real_config_survives_a_round_trip(name):
+  """Both written forms contain everything that posjax uses and nothing that a reader ignores."""
   config = MODELS[name].config
   config = config.get('text_config', config)
   own = {key: config[key] for key in ('model_type', 'head_dim') if key in config}
   family = {key: config[key] for key in ('model_type',) if key in config}
   sections = said(read_config, config)[0]
   forms = [write(sections, **family)]
-  if name not in ('Gemma 4 12B', 'Laguna', 'ZAYA1 8B'):  # other shares of heads with a window
+  if name not in ('Gemma 4 12B', 'Laguna', 'ZAYA1 8B'):  # other fractions in layers with a window
     forms.append(write_old(sections, **family))
   for form in forms:
     back, lines = said(read_config, {**json.loads(json.dumps(form)), **own})
@@ -127,8 +127,8 @@ def test_alpha_is_another_base():
 MINISTRAL = MODELS['Ministral 3 8B'].config['rope_parameters']
 
 
-def test_who_squares_mscale():
-  """Only classes that are said to, and a reader who is not told the class says so."""
+def test_only_known_classes_square_mscale():
+  """Only known classes square mscale; without a model_type the reader warns."""
   bare = {key: value for key, value in MINISTRAL.items() if key != 'llama_4_scaling_beta'}
   for parameters in (MINISTRAL, bare):
     section, lines = said(read, parameters)
@@ -164,11 +164,11 @@ def test_the_two_mscale_are_one_factor(mscale, want):
   assert scaled.query_factor == 1
 
 
-# What stands beside.
+# Keys next to the dictionary.
 
 
 @pytest.mark.parametrize('name', ['partial_rotary_factor', 'rotary_pct'])
-def test_a_share_of_each_head(name):
+def test_a_fraction_of_each_head(name):
   for inside, beside in (({name: 0.25}, {}), ({}, {name: 0.25}), ({name: 0.25}, {name: 0.5})):
     assert quiet(read, inside, rope_theta=1e4, **beside) == rope_of(fraction=0.25)
 
@@ -201,7 +201,7 @@ def test_other_names_of_the_base():
     )
 
 
-def test_a_share_is_rounded_down_to_channels():
+def test_a_fraction_is_rounded_down_to_channels():
   for share, size, channels in ((0.334, 192, 64), (0.35, 128, 44)):  # of 64.1 and 44.8
     rope = quiet(read, None, rope_theta=1e4, partial_rotary_factor=share, head_dim=size)['rope']
     assert rope['fraction'] == channels / size
@@ -211,7 +211,7 @@ def test_a_share_is_rounded_down_to_channels():
 @pytest.mark.parametrize('model_type, fraction', [
   ('glm', 0.5), ('phi', 0.5), ('gpt_neox', 0.25), ('stablelm', 0.25), ('gptj', 0.25), ('llama', 1),
 ])
-def test_what_a_class_means_by_a_key_that_is_not_there(model_type, fraction):
+def test_missing_keys_have_the_defaults_of_the_class(model_type, fraction):
   got = quiet(read, None, model_type=model_type, head_dim=256)
   assert got == rope_of(fraction=fraction)
   given = dict(model_type=model_type, head_dim=256, rope_theta=100)
@@ -237,16 +237,16 @@ def test_a_base_of_layers_with_a_window():
   assert quiet(read, {**nested, 'rope_theta': 7}, rope_local_base_freq=5e3) == want
 
 
-def test_lengths_that_stand_beside():
+def test_lengths_next_to_the_dictionary_are_read():
   lengths = dict(max_position_embeddings=64, original_max_position_embeddings=16)
-  for name in ('su', 'yarn', 'longrope'):  # the last of Phi-3's names, and two before
+  for name in ('su', 'yarn', 'longrope'):  # the newest of Phi-3's names, and two older ones
     for given, factor in (({}, 4.0), ({'factor': 2.0}, 2.0)):
       long = {'type': name, 'short_factor': [1.0, 1.1], 'long_factor': [2.0, 2.5], **given}
       assert quiet(read, long, rope_theta=1e4, **lengths)['rope']['scaling'] == {
         'rope_type': 'longrope', 'short_factor': (1.0, 1.1), 'long_factor': (2.0, 2.5),
         'factor': factor, 'original_max_position_embeddings': 16,
       }
-  # Of dynamic the length is that of the config, whatever else is said.
+  # For dynamic, the length is always max_position_embeddings of the config.
   given = {'rope_type': 'dynamic', 'factor': 2.0, 'original_max_position_embeddings': 99}
   assert read(given, rope_theta=1e4, max_position_embeddings=2048)['rope']['scaling'] == DYNAMIC
 
@@ -271,7 +271,7 @@ def test_a_dictionary_for_each_type_of_layer():
   assert type(nope).__name__ == 'Nope'
 
 
-def test_what_stands_next_to_layer_types():
+def test_keys_next_to_layer_types():
   nested = {'full_attention': {}, 'sliding_attention': {'rope_theta': 1e6}}
   want = {'full_attention': rope_of(), 'sliding_attention': rope_of(base=1e6)}
   assert quiet(read, {**nested, 'rope_theta': 1e4, 'partial_rotary_factor': None}) == want
@@ -279,7 +279,7 @@ def test_what_stands_next_to_layer_types():
   assert got == want and [named(line) for line in lines] == [('rope_type',)]
 
 
-def test_a_whole_config():
+def test_a_complete_config():
   config = {
     'model_type': 'llama', 'hidden_size': 64, 'num_attention_heads': 4, 'vocab_size': 9,
     'rope_scaling': {'type': 'linear', 'factor': 2}, 'rope_theta': 500, 'rotary_dim': 8,
@@ -289,21 +289,21 @@ def test_a_whole_config():
     assert quiet(read_config, given) == quiet(read, given) == want
   assert quiet(read_config, config, rope_theta=7)['rope']['base'] == 7
   assert quiet(read, {'text_config': config}, rope_theta=7)['rope']['base'] == 7
-  # The older key wins, as in transformers; without either this is RoPE.
+  # The older key wins, as in transformers; without either key this is RoPE.
   both = {**config, 'rope_parameters': {'rope_type': 'linear', 'factor': 3}}
   assert quiet(read_config, both) == want
   del config['rope_scaling']
   assert quiet(read_config, config) == {**want, 'rope': {**want['rope'], 'scaling': {}}}
 
 
-def test_what_a_config_says_of_positions_besides_is_named():
+def test_unread_keys_that_affect_positions_are_named():
   config = {'model_type': 'smollm3', 'rope_theta': 2e6, 'no_rope_layers': [1, 1, 1, 0]}
   got, lines = said(read_config, config)
   assert got == rope_of(base=2e6)
-  assert lines == ['config: positions depend on no_rope_layers too: not read']
+  assert lines == ['config: ignoring no_rope_layers, which affect positions']
 
 
-# Names, numbers and leftovers.
+# Names, numbers and unused keys.
 
 
 @pytest.mark.parametrize('parameters', [
@@ -340,7 +340,7 @@ def test_lists_of_numbers_of_any_kind():
 
 
 @pytest.mark.parametrize('kind', ['default', 'mrope'])
-def test_leftovers_change_nothing(kind):
+def test_unused_keys_change_nothing(kind):
   own = {**SMALL['yarn'], **SMALL['longrope'], **LLAMA3, 'rope_type': kind, 'factor': 1.0}
   got, lines = said(read, {**own, 'attn_factor': 1, 'alpha': 2}, rope_theta=1e4)
   assert got == rope_of()
@@ -357,12 +357,12 @@ def test_keys_that_change_nothing_at_one_value():
     read({**YARN, 'extrapolation_factor': 0.5}, rope_theta=1e4)
 
 
-def test_no_parameter_is_rope():
+def test_no_parameters_mean_plain_rope():
   for parameters in (None, {}, {'rope_type': 'default'}, {'rope_type': None}, {'type': 'default'}):
     assert quiet(read, parameters, rope_theta=1e4) == rope_of()
 
 
-# There and back.
+# Round trips.
 
 PARAMETERS = [
   {'rope_type': 'default', 'rope_theta': 1e6},
@@ -381,7 +381,7 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize('parameters', PARAMETERS, ids=lambda p: p['rope_type'])
-def test_parameters_there_and_back(parameters):
+def test_parameters_survive_a_round_trip(parameters):
   own = dict(model_type='deepseek_v3')
   section = quiet(read, json.loads(json.dumps(parameters)), **own)
   assert write(section, **own) == {'rope_parameters': parameters}
@@ -416,17 +416,17 @@ def test_the_older_form(section, config):
   assert read_config(json.loads(json.dumps(config))) == section
 
 
-def test_dynamic_has_its_length_from_the_config():
+def test_dynamic_takes_its_length_from_the_config():
   rope = Rope(scaling=DYNAMIC)
   want = {'rope_type': 'dynamic', 'factor': 2.0, 'rope_theta': 1e4}
   assert write(rope) == {'rope_parameters': want, 'max_position_embeddings': 2048}
   assert read_config(write(rope)) == rope_of(scaling=DYNAMIC)
   other = rope_of(scaling={**DYNAMIC, 'original_max_position_embeddings': 9})
-  with pytest.raises(ValueError, match='one max_position_embeddings in all layers'):
+  with pytest.raises(ValueError, match='one max_position_embeddings for all layers'):
     write({'a': rope_of(scaling=DYNAMIC), 'b': other})
 
 
-def test_alpha_there_and_back():
+def test_alpha_survives_a_round_trip():
   section = rope_of(scaling={'rope_type': 'ntk', 'factor': 1000.0})
   config = write(section, model_type='hunyuan_v1_dense')
   assert config['rope_parameters'] == {
@@ -448,7 +448,7 @@ def test_alpha_there_and_back():
    "type is 'linear' and rope_type 'yarn'"),
   ({'rope_type': 'axial', 'rope_theta': 1e4}, "rope_type is 'axial': it is for positions on grids"),
   ({'rope_type': 'ntk', 'rope_theta': 1e4, 'factor': 2.0},
-   "rope_type is 'ntk'; Hugging Face's for text are default, linear, dynamic, yarn"),
+   "rope_type is 'ntk'; Hugging Face's types for text are default, linear, dynamic, yarn"),
   ({'type': 'telechat3-yarn', 'rope_theta': 1e4, 'factor': 2.0}, "rope_type is 'telechat3-yarn'"),
   ({'rope_type': 3, 'rope_theta': 1e4}, 'rope_type is 3'),
   ({**YARN, 'rope_theta': 1e4, 'ramp': 'paper'}, "Hugging Face has no 'ramp'"),
@@ -461,12 +461,12 @@ def test_alpha_there_and_back():
   ({'rope_theta': math.inf}, 'rope_theta must be a positive number; it is inf'),
   ({'rope_theta': 1e4, 'partial_rotary_factor': 'x'},
    "partial_rotary_factor must be a number from 0 to 1; it is 'x'"),
-  ({'rope_theta': 1e4, 'rotary_dim': 64}, 'rotary_dim needs the head size: pass it too'),
-  ({'rope_theta': 1e4, 'rotary_dim': 0}, 'rotary_dim must be a whole number from 1 on; it is 0'),
+  ({'rope_theta': 1e4, 'rotary_dim': 64}, 'rotary_dim needs the head size: pass head_dim'),
+  ({'rope_theta': 1e4, 'rotary_dim': 0}, 'rotary_dim must be an integer of at least 1; it is 0'),
   ({'rope_theta': 1e4, 'partial_rotary_factor': 0.5, 'rotary_pct': 0.25},
    'rotary_pct is 0.25 and partial_rotary_factor 0.5; they mean the same: give one'),
   ({'rope_type': 'default', 'rope_theta': 1e4, 'section': [8]}, "default has no 'section'"),
-  ({'full_attention': {'rope_theta': 1e4}, 'factor': 8.0}, 'factor is 8.0, and no dictionary'),
+  ({'full_attention': {'rope_theta': 1e4}, 'factor': 8.0}, 'factor is 8.0; it must be a dict'),
   ({**YARN, 'rope_theta': 1e4, 'mscale': 0.5}, 'mscale and mscale_all_dim go together'),
   ({**YARN, 'rope_theta': 1e4, 'mscale_all_dim': 1.0}, 'mscale and mscale_all_dim go together'),
   ({**YARN, 'rope_theta': 1e4, 'attn_factor': 1.0, 'attention_factor': 1.0}, ': give one'),
@@ -476,7 +476,7 @@ def test_alpha_there_and_back():
   ({**LONG, 'rope_theta': 1e4, 'short_mscale': 1.1}, 'short_mscale is 1.1 and long_mscale None'),
   ({'rope_theta': 1e4, 'llama_4_scaling_beta': 0.1}, 'llama_4_scaling_beta needs a scaling with'),
   ({**YARN, 'rope_theta': 1e4, 'llama_4_scaling_beta': 'x'},
-   "llama_4_scaling_beta must be a number from 0 on; it is 'x'"),
+   "llama_4_scaling_beta must be a number of at least 0; it is 'x'"),
 ])
 def test_parameters_that_are_refused(parameters, line):
   with pytest.raises(ValueError) as raised:
@@ -490,10 +490,10 @@ def test_parameters_that_are_refused(parameters, line):
   (dict(max_position_embeddings='many'), "max_position_embeddings must be .*; it is 'many'"),
   (dict(original_max_position_embeddings=16.5), 'original_max_.* must be .*; it is 16.5'),
   (dict(rotary_dim=64, partial_rotary_factor=0.25, head_dim=128), 'they mean the same: give one'),
-  (dict(head_dim=0), 'head_dim must be a whole number from 1 on; it is 0'),
+  (dict(head_dim=0), 'head_dim must be an integer of at least 1; it is 0'),
   (dict(rope_thet=1), "read has no argument 'rope_thet'; did you mean 'rope_theta'"),
 ])
-def test_what_stands_beside_is_held_to_the_same(beside, line):
+def test_keys_next_to_the_dictionary_are_checked_too(beside, line):
   with pytest.raises(ValueError, match=line):
     read({'rope_type': 'yarn'}, **{'rope_theta': 1e4, **beside})
 
@@ -502,34 +502,34 @@ def test_what_stands_beside_is_held_to_the_same(beside, line):
   ('ntk', "rope_type is 'ntk'; Hugging Face's"), ('resonance', "no 'resonance'"),
   ('ntk resonance', "rope_type is 'ntk'"), ('yarn of the paper', "no 'ramp'"),
   ('clipped', "rope_type is 'clipped'"),
-  ('yarn of deepseek', 'multiplies queries in classes such as deepseek_v3 alone'),
+  ('yarn of deepseek', 'multiplies queries only in classes such as deepseek_v3'),
 ])
-def test_what_hugging_face_cannot_say(form, line):
+def test_scalings_unknown_to_hugging_face_are_refused(form, line):
   for function in (write, write_old):
     with pytest.raises(ValueError, match=line):
       function(Rope(scaling=SMALL[form]))
 
 
 @pytest.mark.parametrize('section, line', [
-  ({'layers': ('rope', 'nope'), 'rope': PLAIN}, 'have no place for rope,nope'),
-  ({'layers': ('alibi',)}, 'have no place for alibi'),
+  ({'layers': ('rope', 'nope'), 'rope': PLAIN}, 'do not support rope,nope'),
+  ({'layers': ('alibi',)}, 'do not support alibi'),
   ({'layers': ('temperature+rope',), 'rope': {**PLAIN, 'scaling': YARN},
-    'temperature': {'kind': 'log_n', 'length': 4096, 'beta': 0.1}}, 'that of Ministral alone'),
+    'temperature': {'kind': 'log_n', 'length': 4096, 'beta': 0.1}}, "have only 'ministral'"),
   ({'layers': ('temperature+rope',), 'rope': {**PLAIN, 'scaling': YARN},
-    'temperature': {'kind': 'ministral', 'length': 64, 'beta': 0.1}}, 'that of Ministral alone'),
+    'temperature': {'kind': 'ministral', 'length': 64, 'beta': 0.1}}, "have only 'ministral'"),
 ])
-def test_what_has_no_place_there(section, line):
+def test_encodings_other_than_rope_are_refused(section, line):
   with pytest.raises(ValueError, match=line):
     write(section)
 
 
 @pytest.mark.parametrize('section, line', [
-  ({'layers': ('nope',)}, 'no word for layers without positions'),
-  ({'full_attention': rope_of(), 'other': rope_of()}, 'one kind of layers, or full_attention and'),
+  ({'layers': ('nope',)}, 'does not support layers without positions'),
+  ({'full_attention': rope_of(), 'other': rope_of()}, 'one layer type, or full_attention and'),
   ({'full_attention': rope_of(), 'sliding_attention': rope_of(scaling=YARN)}, 'and no scaling'),
-  ({'full_attention': rope_of(), 'sliding_attention': rope_of(fraction=0.5)}, 'the same share'),
+  ({'full_attention': rope_of(), 'sliding_attention': rope_of(fraction=0.5)}, 'the same partial'),
 ])
-def test_what_the_older_form_cannot_say(section, line):
+def test_settings_beyond_the_older_form_are_refused(section, line):
   write(section)
   with pytest.raises(ValueError, match=line):
     write_old(section)

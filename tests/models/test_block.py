@@ -1,4 +1,4 @@
-"""One layer by hand: LayerNorm and GELU, and dropout of what each half block adds."""
+"""One layer by hand: norms, MLPs, and dropout of the output of each half block."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def make(**fields):
 
 
 def solve(block, batch, *, silent, **rngs):
-  """A random stream, what the block makes of it, and its weights; those called `silent` are 0."""
+  """Returns a random stream, the block's output, and its weights; weights in `silent` are 0."""
   rng = np.random.default_rng(0)
   x_BTD = jnp.asarray(rng.normal(size=(batch, 12, 32)))
   order = jnp.arange(12)[None]
@@ -57,8 +57,8 @@ def test_rmsnorm_and_swiglu():
 
 
 @pytest.mark.parametrize('silent', ['down_FD', 'output_NHD'])
-def test_dropout_keeps_the_mean_of_what_is_added(silent):
-  """Each number is 0 or 1 / (1 - rate) of itself, by a coin of its own."""
+def test_dropout_of_a_block_keeps_the_mean(silent):
+  """Each number is independently set to 0 or divided by 1 - rate."""
   x, y, _ = solve(make(), 32, silent=silent)
   close(solve(make(dropout=0.25), 32, silent=silent)[1], y, 0, 0)  # off at evaluation
   block = make(dropout=0.25, train=True)

@@ -1,4 +1,4 @@
-"""Patterns of layers: names, traits, first weights and draws. Weights of one layer, by letters."""
+"""Patterns of layers: names, traits, initial weights and draws. Weights of one layer, by letter."""
 
 import jax
 import jax.numpy as jnp
@@ -38,18 +38,18 @@ def test_each_encoding_has_one_name():
 
 
 def test_a_pattern_is_shift_invariant_if_all_its_layers_are():
-  """Chunks are not: they begin at multiples of their length."""
+  """Chunks are not, because they begin at multiples of their length."""
   assert make(Rope(), Nope()).shift_invariant
   assert not make(Rope(), Learned()).shift_invariant
   assert not make(Rope(), chunks=(0, 4)).shift_invariant
 
 
-def test_a_pattern_represents_what_all_its_layers_do():
+def test_a_pattern_is_limited_by_all_its_layers():
   assert make(Learned(length=64), Rope(), Learned(length=32), Learned(length=48)).limit == 32
   assert make(Rope(), Nope()).limit is None
 
 
-def test_encodings_begin_with_weights_of_their_own_and_equal_draws():
+def test_encodings_start_with_separate_weights_and_equal_draws():
   fox = make(Fox(), Fox(), names=('one', 'other'))
   weights = fox.init_weights(jax.random.key(0), groups=8)
   one, other = (weights[name]['gate_LDN'].ravel() for name in fox.names)
@@ -72,7 +72,7 @@ def test_letters_of_a_name(name, letters):
 
 
 class Weights(nn.Module):
-  """A weight of each layer, whose deviation is its fan-in, and a shared one; `sizes` are extra."""
+  """A weight per layer, with its fan-in as deviation, and a shared one; `sizes` are extra."""
 
   dims: Dims
   sizes: tuple = (('R', 3),)
@@ -84,7 +84,7 @@ class Weights(nn.Module):
     return make('own_LDNR'), make('shared_NR')
 
 
-def test_a_weight_of_each_layer_is_drawn_as_if_it_were_alone():
+def test_weights_per_layer_are_drawn_like_those_of_a_single_layer():
   layers = Dims(N=8, K=8, H=4, D=32, L=4)
   with jax.enable_x64(True):
     own, shared = Weights(layers).init_with_output(jax.random.key(0))[0]
@@ -98,5 +98,5 @@ def test_a_weight_of_each_layer_is_drawn_as_if_it_were_alone():
 
 
 def test_a_letter_without_a_size():
-  with pytest.raises(ValueError, match=r'^weight own_LDNR: what size has R\? Give it: weight\('):
+  with pytest.raises(ValueError, match=r'^weight own_LDNR: size of R unknown; pass it: weight\('):
     Weights(DIMS, sizes=()).init(jax.random.key(0))

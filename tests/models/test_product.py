@@ -1,4 +1,4 @@
-"""Products of activations and weights: numbers of the plain product, in a form that a CPU likes."""
+"""Products of activations and weights: equal to the plain product, in a form fast on CPUs."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from tests.support.meshes import mesh_of
 from tests.support.problem import close
 
 MANY = product_lib.FEW // 4 + 1  # tokens of each of four rows
-SHAPES = [  # of x, of w, and how many axes are summed over
+SHAPES = [  # of x, of w, and the number of contracted axes
   ((4, MANY, 6), (6, 10), 1),
   ((4, MANY, 6), (6, 4), 1),
   ((4, MANY, 6), (6, 4, 2), 1),
@@ -34,7 +34,7 @@ def pulled(function, x, w):
 
 
 def compare(cases):
-  """Of (function of a product, x, w): with this one and the plain one; compiled as one program."""
+  """Evaluates (function of a product, x, w) with this and the plain product, in one program."""
 
   @jax.jit
   def both(inputs):
@@ -46,7 +46,7 @@ def compare(cases):
   close(*both([given for _, *given in cases]), 1e-12, 1e-12)
 
 
-def test_it_is_the_plain_product_and_so_are_its_gradients(float64):
+def test_product_and_gradients_equal_the_plain_product(float64):
   compare([
     (lambda way, axes=axes: lambda x, w: way(x, w, axes), *arrays(*shapes))
     for *shapes, axes in SHAPES
@@ -54,7 +54,7 @@ def test_it_is_the_plain_product_and_so_are_its_gradients(float64):
 
 
 def test_transformations_keep_the_gradients(float64):
-  """A scan over layers, made again for the gradient; and one layer for each of several weights."""
+  """Checks a scan over layers with remat, and a vmap over weights of one layer."""
 
   def layers(product):
     layer = jax.checkpoint(lambda x, w: (jnp.sin(product(x, w, 1)), None), prevent_cse=False)
@@ -81,14 +81,14 @@ def test_eight_devices_give_the_gradients_of_one(float64, x, w, axes, spec):
 
 
 def operations(x, w, dtype):
-  """The jaxpr of the product and its gradients."""
+  """Returns the jaxpr of the product and its gradients."""
   x, w = arrays(x, w, dtype=dtype)
   return str(jax.make_jaxpr(lambda x, w: pulled(product, x, w))(x, w))
 
 
 @pytest.mark.parametrize('inputs, outputs', [(6, 10), (10, 6)])
 def test_the_smaller_operand_is_transposed_first(inputs, outputs):
-  """And where these are the outputs, the result is, which no longer meets a product."""
+  """If the outputs are smaller, the result is transposed, after all products."""
   found = operations((4, MANY, inputs), (inputs, outputs), 'float32')
   assert found.count('optimization_barrier') == (1 if inputs < outputs else 2)
   rows = 4 * MANY
@@ -98,7 +98,7 @@ def test_the_smaller_operand_is_transposed_first(inputs, outputs):
   assert "(([1], [0]), ([], []))" in found.split('f32[6,10] = dot_general')[1]
 
 
-def test_few_rows_are_transposed_so_that_the_weights_lie_as_they_are():
+def test_few_rows_are_transposed_instead_of_the_weights():
   forward = jax.make_jaxpr(product)
   few, more = (str(forward(*arrays((rows, 6), (6, 10)))) for rows in (32, 33))
   assert '[6,32] = optimization_barrier' in few and '(([0], [0]), ([], []))' in few
@@ -106,7 +106,7 @@ def test_few_rows_are_transposed_so_that_the_weights_lie_as_they_are():
 
 
 @pytest.mark.parametrize('dtype, backend', [('bfloat16', 'cpu'), ('float32', 'gpu')])
-def test_elsewhere_it_is_the_plain_product(monkeypatch, dtype, backend):
+def test_other_dtypes_and_backends_use_the_plain_product(monkeypatch, dtype, backend):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   x, w = arrays((2, 4, 6), (6, 4, 2), dtype=dtype)
   jaxprs = [

@@ -1,4 +1,4 @@
-"""The Transformer: a Llama of a public library, patterns of layers, weights, dropout, dtypes."""
+"""The Transformer: a public library's Llama, patterns of layers, weights, dropout, dtypes."""
 
 import functools
 import json
@@ -38,7 +38,7 @@ def make(encodings=ROPE, windows=(0,), chunks=(0,), **fields):
 
 
 def text(batch=2, length=12, vocabulary=17, seed=0):
-  """Random tokens, and where they are: one document a row."""
+  """Returns random tokens and their positions, with one document per row."""
   rng = np.random.default_rng(seed)
   order = jnp.arange(length, dtype=jnp.int32)[None].repeat(batch, 0)
   at = Positions(order[..., None], order, jnp.zeros_like(order))
@@ -46,7 +46,7 @@ def text(batch=2, length=12, vocabulary=17, seed=0):
 
 
 def draw_params(model, seed=1, stddev=0.3):
-  """Random weights: no scale of a norm is left at 1."""
+  """Returns random weights; no norm keeps a scale of 1."""
   shapes = jax.eval_shape(functools.partial(init, model), jax.random.key(0))
   rng = np.random.default_rng(seed)
   return jax.tree.map(lambda x: jnp.asarray(rng.normal(scale=stddev, size=x.shape)), shapes)
@@ -61,7 +61,7 @@ def take(at, start, stop):
 
 @pytest.fixture(scope='module')
 def llama():
-  """Our model, and the library's weights."""
+  """Returns posjax's model and the library's weights."""
   z = golden('model_llama')
   config = json.loads(bytes(z['meta_json']))['config']
   model = make(
@@ -73,10 +73,10 @@ def llama():
 
 
 def load_llama(z, model, config):
-  """The library's weights in our tree, float64.
+  """Returns the library's weights in posjax's tree, float64.
 
-  Our norms have epsilon 1e-6 and the library's 1e-5. A stream of c times the size is normalised as
-  if epsilon were 1e-6 / c^2: so c^2 = 0.1, for all that writes to the stream.
+  Norms of posjax have epsilon 1e-6, the library's 1e-5. A stream scaled by c is normalized as if
+  epsilon were 1e-6 / c^2, so all weights that write to the stream are scaled by c, c^2 = 0.1.
   """
   c = (1e-6 / config['rms_norm_eps']) ** 0.5
   weight = lambda name: np.float64(z[f'w:{name}.weight']).T
@@ -102,7 +102,7 @@ def load_llama(z, model, config):
     },
   }
   return {
-    # Ours multiplies embeddings by sqrt(D).
+    # posjax multiplies embeddings by sqrt(D).
     'table_VD': weight('model.embed_tokens').T * c / D**0.5,
     'encoding': {'rope': {}},
     'layers': {'block_0': block},
@@ -125,7 +125,7 @@ def test_llama_logits_of_left_padded_rows(llama):
   z, (model, params) = golden('model_llama'), llama
   mask = z['leftpad_mask']
   _, at = text(2, 9)
-  # Positions begin at the first token: the library's begin at the padding, and RoPE does not mind.
+  # Positions begin at the first token, the library's at the padding; RoPE is shift invariant.
   pos = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
   at = at.replace(pos=jnp.asarray(pos[..., None]), segment_ids=jnp.int32(mask - 1))
   got, _ = jax.jit(model.apply)({'params': params}, z['input_ids'], at)
@@ -148,7 +148,7 @@ def test_llama_logits_of_the_last_three_tokens_from_a_cache(llama):
 
 
 def stack_by_hand(model, params, tokens_BT, at):
-  """Layer after layer, each with its own encoding, window, chunks and slice of the weights."""
+  """Runs layer by layer, each with its own encoding, window, chunks and slice of the weights."""
   x_BTD = params['table_VD'][tokens_BT] * model.dim**0.5
   encodings, windows, chunks = (
     getattr(model.pattern, part) for part in ('encodings', 'windows', 'chunks')
@@ -163,14 +163,14 @@ def stack_by_hand(model, params, tokens_BT, at):
       activation=model.activation, causal=True, window=windows[layer % len(windows)],
       attention=REFERENCE,
     )
-    # A weight whose letters begin with L has a row for each layer of its encoding, in order.
+    # A weight whose letters begin with L has a row per layer of its encoding, in order.
     row = [encodings[i % len(encodings)] for i in range(layer)].count(encoding)
     bound = Bound(encoding, {
       name: w[row] if letters(name).startswith('L') else w
       for name, w in params['encoding'].get(type(encoding).__name__.lower(), {}).items()
     })
     memory = LayerCache(None, encoding.init_state(*tokens_BT.shape, False, None).layer)
-    # One document, so that its chunks are its segments.
+    # With one document, chunks can be expressed as segments.
     chunk = chunks[layer % len(chunks)] or tokens_BT.shape[1]
     chunked = at.replace(segment_ids=jnp.int32([[t // chunk for t in range(tokens_BT.shape[1])]]))
     x_BTD, _ = block.apply({'params': weights}, x_BTD, memory, None, chunked, bound)
@@ -200,8 +200,8 @@ def test_pattern_equals_stacking_by_hand(pattern):
 @pytest.mark.slow
 @pytest.mark.usefixtures('float64')
 @pytest.mark.parametrize('name', ['windows in three layers', 'chunks in two of three layers'])
-def test_pattern_decodes_as_it_reads(name):
-  """Each layer of the pattern has its own keys, and each group of layers."""
+def test_pattern_decoding_equals_the_forward_pass(name):
+  """Each layer of the pattern, and each group of layers, has its own key cache."""
   pattern = PATTERNS[name]
   model = make(*pattern, layers=6, dtype='float64')
   params, (tokens_BT, at) = draw_params(model), text()
@@ -228,7 +228,7 @@ def test_two_settings_of_one_encoding_in_a_pattern():
   }
 
 
-# Weights, and what they are computed with.
+# Weights and dtypes.
 
 
 @pytest.mark.usefixtures('float64')
@@ -260,23 +260,23 @@ def test_names_of_weights_end_in_the_letters_of_their_axes():
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     name = path[-1].key
     shape = tuple(sizes[letter] for letter in dims.letters(name)) if name != 'scale' else (32,)
-    # Three groups of the two layers of the pattern.
+    # Three groups of the pattern's two layers.
     assert leaf.shape == ((3,) if path[0].key == 'layers' else ()) + shape, path
     assert leaf.dtype == jnp.float32
     seen.add(name)
   assert seen == NAMES
   assert set(params) == {'table_VD', 'head_DV', 'encoding', 'layers', 'norm'}
   assert set(params['layers']) == {'block_0', 'block_1'}
-  # Matrices outside the encoding are decayed, and nothing else.
+  # Only matrices outside the encoding are decayed.
   decayed = jax.tree_util.tree_leaves_with_path(is_decayed(params))
   assert {path[-1].key for path, yes in decayed if yes} == NAMES - {'table_RD', 'scale'}
   assert {path[-1].key for path, yes in decayed if not yes} == {'table_RD', 'scale'}
   assert params['encoding']['learned'].keys() == {'table_RD'} and params['encoding']['rope'] == {}
 
 
-def test_first_weights_have_their_variance_and_differ_between_layers():
+def test_initial_weights_have_their_variance_and_differ_between_layers():
   params = init(make((Rope(), Nope()), layers=6), jax.random.key(0))
-  # 1 / fan-in; what writes to the stream: 1 / (2 depth) of it.
+  # 1 / fan-in; for weights that write to the stream, 1 / (2 depth) of that.
   variance = {
     'query_DNH': 1 / 32, 'key_DKH': 1 / 32, 'value_DKH': 1 / 32, 'output_NHD': 1 / 32 / 12,
     'up_DF': 1 / 32, 'gate_DF': 1 / 32, 'down_FD': 1 / 48 / 12,
@@ -286,7 +286,7 @@ def test_first_weights_have_their_variance_and_differ_between_layers():
     layers = np.concatenate([params['layers'][f'block_{i}'][part][name] for i in range(2)])
     layers = layers.reshape(6, -1)
     n = layers.shape[1]
-    # Five standard errors, of a variance and of a correlation.
+    # Five standard errors of a variance and of a correlation.
     np.testing.assert_allclose(layers.var(axis=1), expected, rtol=5 * (2 / n) ** 0.5)
     assert np.abs(np.corrcoef(layers) - np.eye(6)).max() < 5 / n**0.5
   np.testing.assert_allclose(np.var(params['table_VD']), 1 / 32, rtol=5 * (2 / (17 * 32)) ** 0.5)
@@ -294,7 +294,7 @@ def test_first_weights_have_their_variance_and_differ_between_layers():
 
 @pytest.mark.usefixtures('float64')
 def test_dropout_of_embeddings_keeps_their_mean():
-  """With blocks that add nothing and the identity for a head, logits are the embeddings."""
+  """With blocks that add zero and the identity as head, logits equal the embeddings."""
   model = make(layers=2, dropout=0.25, vocabulary=32, tied=False, dtype='float64')
   tokens_BT, at = text(batch=32, vocabulary=32)
   params = draw_params(model) | dict(head_DV=jnp.eye(32))
@@ -305,7 +305,7 @@ def test_dropout_of_embeddings_keeps_their_mean():
   got, _ = train({'params': params}, tokens_BT, at, rngs={'dropout': jax.random.key(7)})
   kept = got != 0
   assert (want != 0).all() and abs(kept.mean() - 0.75) < 5 * (0.75 * 0.25 / kept.size) ** 0.5
-  # The norm undoes the factor, and scales what is left of a token by one number.
+  # The norm cancels the factor, and scales the kept channels of a token by one number.
   ratio = jnp.where(kept, got / want, 0).max(axis=-1, keepdims=True)
   close(got, jnp.where(kept, want * ratio, 0), rtol=1e-9, atol=1e-9)
 
@@ -325,22 +325,22 @@ def test_bfloat16_computes_near_float32():
 
   (gradient, got), want = solve(params)
   assert {x.dtype for x in jax.tree.leaves((got, gradient))} == {np.dtype('float32')}
-  # Each product is rounded by 2^-9 of itself: they were not computed in float32 throughout.
+  # Each product has a relative rounding error of 2^-9, so not everything ran in float32.
   assert 2**-11 < np.abs(got - want).max() / np.abs(want).max() < 2**-6
 
 
 @pytest.mark.usefixtures('float64')
-def test_each_layer_drops_out_by_a_mask_of_its_own():
-  """Two layers add the same number to all channels: none, one or both of them are left."""
+def test_layers_draw_independent_dropout_masks():
+  """Two layers add the same number to all channels; dropout keeps none, one or both."""
   sizes = dict(layers=2, dropout=0.25, tied=False, norm='layernorm', dim=256, vocabulary=256)
   model, (tokens_BT, at) = make(**sizes, dtype='float64'), text(vocabulary=256)
-  silent = ('table_VD', 'output_NHD', 'scale')  # and normalised streams are the bias, 1
+  silent = ('table_VD', 'output_NHD', 'scale')  # and normalized streams equal the bias, 1
   value = lambda path, x: np.full(x.shape, float(path[-1].key not in silent))
   params = jax.tree_util.tree_map_with_path(value, draw_params(model))
   params |= {'norm': {'scale': np.ones(256), 'bias': np.zeros(256)}, 'head_DV': np.eye(256)}
   train = jax.jit(functools.partial(model.apply, train=True))
   got, _ = train({'params': params}, tokens_BT, at, rngs={'dropout': jax.random.key(3)})
-  # The last norm shifts and scales a token's channels alike; in some none is left, in some both.
+  # The last norm shifts and scales a token's channels alike; some keep none, some both.
   low, high = (x(got, axis=-1, keepdims=True) for x in (np.min, np.max))
   left = np.asarray(2 * (got - low) / (high - low))
   close(left, np.round(left), rtol=1e-9, atol=1e-9)

@@ -1,4 +1,4 @@
-"""What a Transformer hands on to its parts, read from its program without compiling it."""
+"""Arguments that a Transformer passes to its parts, read from its jaxpr without compiling."""
 
 import jax
 import jax.extend
@@ -19,13 +19,13 @@ from tests.support.problem import FIVES, REFERENCE
 
 
 def trace(model, **keywords):
-  """The jaxpr of its logits for some text, with its first weights."""
+  """Returns the jaxpr of the logits of a text, initialization included."""
   solve = lambda rngs, *text: model.init_with_output(rngs, *text, **keywords)[0][0]
   return jax.make_jaxpr(solve)(jax.random.key(0), *text())
 
 
 @pytest.mark.parametrize('train', [True, False])
-def test_positions_are_drawn_as_the_model_trains(train, monkeypatch):
+def test_positions_are_drawn_with_the_given_key_and_mode(train, monkeypatch):
   calls = []
   draw = Shift.init_state
   monkeypatch.setattr(Shift, 'init_state', lambda *args: calls.append(args[1:]) or draw(*args))
@@ -34,7 +34,7 @@ def test_positions_are_drawn_as_the_model_trains(train, monkeypatch):
   assert calls[-1] == (2, 12, train, rng)
 
 
-def test_attention_is_as_the_model_says(monkeypatch):
+def test_attention_gets_the_settings_of_the_model(monkeypatch):
   calls = []
   attend = block.attend
   monkeypatch.setattr(block, 'attend', lambda *a, **how: calls.append(how) or attend(*a, **how))
@@ -43,7 +43,7 @@ def test_attention_is_as_the_model_says(monkeypatch):
     assert calls[-2:] == [dict(causal=causal, window=window, **attention) for window in (0, 5)]
 
 
-def test_a_model_of_the_next_token_reads_no_later_one():
+def test_causal_models_refuse_encodings_that_read_later_tokens():
   encoding = Convolution(kernel=3, groups=4, causal=False)
   with pytest.raises(UserError, match='^encoding.convolution: it reads later tokens, which'):
     trace(make((encoding,), layers=1))
@@ -51,13 +51,13 @@ def test_a_model_of_the_next_token_reads_no_later_one():
 
 
 def test_layers_are_a_multiple_of_the_pattern():
-  with pytest.raises(ValueError, match='^5 layers are no multiple of a pattern of 2$'):
+  with pytest.raises(ValueError, match='^5 layers are not a multiple of a pattern of 2$'):
     assert make((Rope(), Nope()), layers=5).groups
 
 
-def test_an_attention_that_an_encoding_cannot_have_is_refused_at_once():
+def test_an_attention_unsupported_by_an_encoding_is_refused_early():
   config, _, _ = config_lib.load('fox', ['--config.attention.implementation=fused'])
-  with pytest.raises(UserError, match='^attention.implementation: fused attention has no .* fox'):
+  with pytest.raises(UserError, match='^attention.implementation: fused attention cannot .* fox'):
     state.build(config)
 
 
@@ -76,14 +76,14 @@ def equations(jaxpr):
       yield from equations(inner)
 
 
-def test_products_of_bfloat16_are_of_bfloat16_and_logits_are_not_rounded():
+def test_bfloat16_products_stay_bfloat16_and_logits_are_not_rounded():
   products = [
     [str(v.aval.dtype) for v in (*equation.invars, *equation.outvars)]
     for equation in equations(trace(make(layers=1, tied=False, dtype='bfloat16')).jaxpr)
     if equation.primitive.name == 'dot_general'
   ]
   narrow = ['bfloat16', 'bfloat16', 'bfloat16']
-  # Of seven matrices; and scores and what is read by them, which attention sums up in float32.
+  # Seven matrices; scores and weighted values, which attention accumulates in float32.
   assert products[-1] == ['bfloat16', 'bfloat16', 'float32']
   assert products[:-1].count(narrow) == 7 and len(products) == 10
 

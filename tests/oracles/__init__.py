@@ -1,1 +1,1 @@
-"""Positional encodings by scalar loops in float64: slow, and written apart from the library."""
+"""Positional encodings by scalar loops in float64: slow, and independent of posjax."""

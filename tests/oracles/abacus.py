@@ -1,9 +1,9 @@
-"""Abacus embeddings: a learned vector for the place of a digit within its number.
+"""Abacus embeddings: a learned vector for the index of a digit within its number.
 
 Paper: McLeish et al. 2024, 'Transformers Can Do Arithmetic with the Right Embeddings', NeurIPS,
 arXiv 2405.17399: the c-th digit of a number, c = 1, 2, ..., has row c + k of a table, any other
-token row 0. k is from 0, ..., k_max as likely each, drawn for a training batch, and else 0. Numbers
-are written with the least significant digit first. Positions stay as they are.
+token row 0. k is uniform on 0, ..., k_max for each training batch, and 0 otherwise. Numbers are
+written with the least significant digit first. Positions do not change.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from tests.oracles import attention
 
 
 def places(ids, segment, digits):
-  """Token numbers and segments [T] -> the place of each digit within its number, 0 of others."""
+  """Token ids and segments [T] -> the index of each digit within its number, 0 for others."""
   out, last, count = [], None, 0
   for token, document in zip(ids, segment, strict=True):
     if document < 0:
-      # Padding is no token.
+      # Padding is not a token.
       out.append(0)
       continue
     if document != last:

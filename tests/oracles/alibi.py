@@ -3,7 +3,8 @@
 Paper: Press, Smith, Lewis 2021, 'Train Short, Test Long: Attention with Linear Biases Enables
 Input Length Extrapolation', ICLR 2022, arXiv 2108.12409, section 3:
 a_ij = q_i . k_j / sqrt(H) - m_n (i - j), with m_n = 2^(-8n/N), n = 1..N, and no factor 1/sqrt(H) on
-the bias. Here |i - j|, which is the paper's i - j under a causal mask, and symmetric without one.
+the bias. Here |i - j|, which equals the paper's i - j under a causal mask, and is symmetric without
+one.
 Learned slopes (x-transformers) are the exponentials of `log_slope_RN`: one row for both sides, or
 with 'apart' a second one for keys after the query. `factor` multiplies the slopes that are not
 learned: 1/sqrt(H) is Falcon's form, (q_i . k_j - m_n (i - j)) / sqrt(H).
@@ -17,22 +18,22 @@ from tests.oracles import attention
 
 
 def slopes(heads, bias_max):
-  """m_n for n = 1..heads; bias_max is the paper's 8."""
+  """Returns m_n for n = 1..heads; bias_max is the paper's 8."""
   count = 2 ** math.floor(math.log2(heads))
   out = [2.0 ** (-bias_max * n / count) for n in range(1, count + 1)]
-  # The authors' code fills up to a head count that is no power of two with every other slope of
-  # the next power of two, which lie between those already there.
+  # For a head count that is no power of two, the authors' code adds every other slope of the next
+  # power of two, which lie between the first slopes.
   between = [2.0 ** (-bias_max * n / (2 * count)) for n in range(1, 2 * count, 2)]
   return out + between[: heads - count]
 
 
 def bias(slope, i, j):
-  """What a head of this slope adds to the logit of query position i and key position j."""
+  """Returns a head's bias on the logit of query position i and key position j."""
   return -slope * abs(i - j)
 
 
 def sides(heads, args, weights):
-  """The slopes of keys before the query, and of those after it: [N] each."""
+  """Returns the slopes for keys before the query and for keys after it: [N] each."""
   if args.get('learned', 'no') == 'no':
     fixed = [args.get('factor', 1.0) * m for m in slopes(heads, args['bias_max'])]
     return fixed, fixed
@@ -42,7 +43,7 @@ def sides(heads, args, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -3,7 +3,7 @@
 Paper: Vaswani et al. 2017, 'Attention Is All You Need', NeurIPS, arXiv 1706.03762.
 Equation (1): o_i = sum_j softmax_j(a_ij) v_j over the visible keys j. A query i that sees no key
 has no softmax; its output is 0.
-Here a_ij is the whole logit. The 1/sqrt(H) is already inside q, so that a bias is added after it.
+Here a_ij is the complete logit. q already contains 1/sqrt(H), so a bias is added after it.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def visible(q_order, k_order, q_segment, k_segment, causal, window):
-  """Which key each query sees: integers [B,T] and [B,S] -> bool [B,T,S]; window 0 is no window."""
+  """Returns which keys each query sees, bool [B,T,S]; window 0 is no window."""
   q_order, k_order = np.asarray(q_order), np.asarray(k_order)
   q_segment, k_segment = np.asarray(q_segment), np.asarray(k_segment)
   batch, queries, keys = *q_order.shape, k_order.shape[1]
@@ -53,7 +53,7 @@ def mix(score, value, visible, heads, width):
         logits = {j: score(b, n, i, j) for j in range(keys) if visible[b, i, j]}
         if not logits:
           continue
-        # Softmax does not change when all logits move together; exp must not overflow.
+        # A constant added to all logits does not change the softmax; this avoids overflow in exp.
         top = max(logits.values())
         total = math.fsum(math.exp(a - top) for a in logits.values())
         for j, a in logits.items():

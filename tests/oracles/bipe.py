@@ -1,10 +1,10 @@
-"""Bilevel positions: where a token is in its sentence, and the how-manieth sentence that is.
+"""Bilevel positions: the index of a token in its sentence, and the index of the sentence.
 
 Paper: He et al. 2024, 'Two Stones Hit One Bird: Bilevel Positional Encoding for Better Length
-Extrapolation', ICML, arXiv 2401.16421. A text is cut after each separator. A token that has a
-others before it in its sentence gets row min(a, R-1) of a table added; g, how many sentences ended
-before it, is the position that a relative encoding sees. The authors' ALiBi has slopes of 96 times
-the usual ones, which is 96 g in place of g.
+Extrapolation', ICML, arXiv 2401.16421. A text is cut after each separator. A token with a tokens
+before it in its sentence gets row min(a, R-1) of a table added; g, the number of sentences that
+ended before it, is the position for a relative encoding. The authors' ALiBi has 96 times the usual
+slopes, which equals 96 g instead of g.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from tests.oracles import attention
 
 
 def bilevel(ids, segment, separators):
-  """Token numbers and segments [T] -> (g, a) of each token; of padding (0, 0)."""
+  """Token ids and segments [T] -> (g, a) of each token, (0, 0) for padding."""
   out, last, g, a = [], None, 0, 0  # g, a: of the next token
   for token, document in zip(ids, segment, strict=True):
     if document < 0:
@@ -27,7 +27,7 @@ def bilevel(ids, segment, separators):
 
 
 def positions(pos, state, args=None, ids=None, segment=None):
-  """pos [B,T] is not read; token numbers and segments [B,T] -> integers [B,T,2], step g and a."""
+  """Ignores pos [B,T]; token ids and segments [B,T] -> integers [B,T,2], step g and a."""
   rows = [bilevel(*row, args['separators']) for row in zip(ids, segment, strict=True)]
   return np.array(rows) * [args['step'], 1]
 

@@ -1,8 +1,8 @@
-"""CABLE: a bias that each token makes of its content, cumulated along the sequence.
+"""CABLE: a bias that each token computes from its content, summed along the sequence.
 
 Paper: Veisi et al. 2025, 'Context-aware Biases for Length Extrapolation', arXiv 2503.08067:
 a_ij = q_i . k_j + c_i - c_j, c_t = - sum_{l <= t} softplus(w_n . x_l + b_n), for each query head.
-The released code has no 1/sqrt(H), which q carries here and which is undone; 'scaled' leaves it.
+The released code has no 1/sqrt(H); here it is in q and is divided out, unless 'scaled'.
 The sum from j+1 to i runs over the keys that query i sees and that come after key j.
 """
 
@@ -14,7 +14,7 @@ from tests.oracles import attention
 
 
 def step(x, weights, n):
-  """How much one token, x [D], adds to c in head n."""
+  """Returns the amount that a token, x [D], adds to c in head n."""
   w, b = (np.asarray(weights[name], np.float64) for name in ['gate_LDN', 'gate_bias_LN'])
   logit = math.fsum(x[d] * w[d, n] for d in range(len(x))) + b[n]
   # ln(1 + e^z) without overflow.
@@ -22,7 +22,7 @@ def step(x, weights, n):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the biases enter in the attention."""
+  """Returns x [B,T,D] unchanged: the biases enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -3,7 +3,7 @@
 Paper: Likhomanenko et al. 2021, 'CAPE: Encoding Relative Positions with Continuous Augmented
 Positional Embeddings', NeurIPS, arXiv 2106.03143: p'_i = exp(lambda) (p_i + Delta + epsilon_i) in
 training, with Delta from U(-D, D) and lambda from U(-ln m, ln m) for a sequence and epsilon_i from
-U(-e, e) for a position. Where positions are normalised, their mean is taken off first, always.
+U(-e, e) for a position. If positions are normalized, their mean is always subtracted first.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from tests.oracles import attention
 def positions(pos, state, args=None, ids=None, segment=None):
   """pos [B,T]; of the state shift and stretch [1 or B], nudge [1 or B,C] -> fractions [B,T].
 
-  The shift includes the mean that is taken off, if any. A whole position p has the p-th nudge.
+  The shift includes the subtracted mean, if any. Integer position p has the p-th nudge.
   """
   pos = np.asarray(pos)
   out = np.zeros(pos.shape)
@@ -28,7 +28,7 @@ def positions(pos, state, args=None, ids=None, segment=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: only the positions change."""
+  """Returns x [B,T,D] unchanged: only the positions change."""
   return np.array(x, np.float64)
 
 

@@ -3,7 +3,7 @@
 Paper: Wang et al. 2019, 'Encoding word order in complex embeddings', ICLR 2020, arXiv 1912.12333:
 f(w, p)_k = r_wk exp(i (omega_wk p + theta_wk)).
 Real form: a token's embedding x of even width D holds D/2 complex numbers r exp(i theta), all real
-parts first; f does too. omega is of each word [V, D/2], or shared by all words [D/2].
+parts first; f does too. omega is separate for each word [V, D/2] or shared by all words [D/2].
 """
 
 import math

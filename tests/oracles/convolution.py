@@ -1,9 +1,10 @@
-"""A grouped convolution with weight normalisation, whose result is added to the input.
+"""A grouped convolution with weight normalization, whose output is added to the input.
 
 Paper: Baevski et al. 2020, 'wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
 Representations', NeurIPS, arXiv 2006.11477: x_t + gelu(b + sum_d W_d x_(t + d - before)),
 W_d = g_d V_d / |V_d| with the norm over inputs and outputs, before = kernel // 2. Causal:
-before = kernel - 1. Channels see those of their group only, and tokens those of their segment.
+before = kernel - 1. Channels see only channels of their group, and tokens only tokens of their
+segment.
 """
 
 import math
@@ -18,13 +19,13 @@ def gelu(x):
 
 
 def taps(weights):
-  """[kernel, D / groups, D]: inputs of an output's group, outputs."""
+  """Returns the kernel [kernel, D / groups, D]: taps, inputs of the group, outputs."""
   v, g = np.float64(weights['direction_RHD']), np.float64(weights['gain_R'])
   return np.array([g[d] * v[d] / math.sqrt((v[d] ** 2).sum()) for d in range(len(g))])
 
 
 def positional(x, segment, args, weights):
-  """x [B,T,D], segment [B,T] -> what is added, [B,T,D]."""
+  """x [B,T,D], segment [B,T] -> the added output, [B,T,D]."""
   x, w = np.asarray(x, np.float64), taps(weights)
   kernel, inputs, width = w.shape
   assert kernel == args['kernel'] and inputs * args['groups'] == width
@@ -44,7 +45,7 @@ def positional(x, segment, args, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: `mix` is told the segments."""
+  """Returns x [B,T,D] unchanged: `mix` gets the segments."""
   return np.array(x, np.float64)
 
 

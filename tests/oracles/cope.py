@@ -1,8 +1,8 @@
-"""Contextual positions: a key's distance is how many keys from it on pass the query's gate.
+"""Contextual positions: a key's distance counts the keys from it on that pass the query's gate.
 
 Paper: Golovneva et al. 2024, 'Contextual Position Encoding: Learning to Count What's Important',
 arXiv 2405.18719: g_ij = sigmoid(q_i . k_j / sqrt(H)), p_ij = min(sum_{m=j..i} g_im, P - 1), and the
-bias b_ij is q_i . e[p] at the whole numbers p on both sides of p_ij, interpolated; e has P rows.
+bias b_ij is q_i . e[p] interpolated between the integers p around p_ij; e has P rows.
 a_ij = (q_i . k_j + b_ij) / sqrt(H) in the authors' code (scaled), q_i . k_j / sqrt(H) + b_ij in
 x-transformers. Here m runs over the keys that query i sees, from key j on.
 """
@@ -26,7 +26,7 @@ def place(content, k_order, visible, count):
 
 
 def bias(q, table, p):
-  """q [B,T,N,H], table [H,P], p(b, n, i, j) -> what is added to the logit, if q is scaled as q."""
+  """q [B,T,N,H], table [H,P], p(b, n, i, j) -> the bias of the logit, scaled as q is."""
   q, table = np.asarray(q, np.float64), np.asarray(table, np.float64)
 
   def b_ij(b, n, i, j):
@@ -39,7 +39,7 @@ def bias(q, table, p):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 
@@ -50,7 +50,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends):
   content = attention.dot(q, k)
   p = place(content, np.asarray(ends[1]['order']), visible, args['rows'])
   added = bias(q, weights['table_LHR'], p)
-  # q carries 1/sqrt(H), so the bias has it already.
+  # q contains 1/sqrt(H), so the bias has the factor already.
   factor = 1.0 if args['scaled'] else math.sqrt(size)
 
   def score(b, n, i, j):

@@ -1,9 +1,9 @@
-"""Position coupling: tokens that play the same part in a sum share a position.
+"""Position coupling: tokens with the same role in a sum share a position.
 
 Paper: Cho et al. 2024, 'Position Coupling: Improving Length Generalization of Arithmetic
 Transformers Using Task Structure', NeurIPS, arXiv 2405.20671. In the authors' code, operands and
-answer reversed: the digit of weight 10^m is at s + 1 + m in each number, '+' and '=' are at s, all
-that is no part of a sum at 0; s is random in training and else 1.
+answer reversed: the digit of weight 10^m is at s + 1 + m in each number, '+' and '=' are at s,
+tokens outside a sum at 0; s is random in training and 1 otherwise.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from tests.oracles import attention
 
 
 def positions(pos, state, args=None, ids=None, segment=None):
-  """pos [B,T] is not read; token numbers and segments [B,T] -> integers [B,T]."""
+  """Ignores pos [B,T]; token ids and segments [B,T] -> integers [B,T]."""
   out = np.zeros(np.shape(pos), np.int64)
   for b in range(out.shape[0]):
     s = int(state.start[b if len(state.start) > 1 else 0])
-    last, digits = None, 0  # digits: how many of this number there have been
+    last, digits = None, 0  # digits: number of digits of the current number so far
     for t in range(out.shape[1]):
       if segment[b][t] < 0:
         continue
@@ -32,7 +32,7 @@ def positions(pos, state, args=None, ids=None, segment=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: only the positions change."""
+  """Returns x [B,T,D] unchanged: only the positions change."""
   return np.array(x, np.float64)
 
 

@@ -17,7 +17,7 @@ def alibi(heads, weights, bias_max=8.0):
   """The bias(n, i, j) = -m_n |i - j|, m_n = 2^(-bias_max n/N), n = 1..N."""
   count = 2 ** math.floor(math.log2(heads))
   slopes = [2.0 ** (-bias_max * n / count) for n in range(1, count + 1)]
-  # Every other slope of the next power of two, as far as heads are left.
+  # Every other slope of the next power of two, for the remaining heads.
   slopes += [2.0 ** (-bias_max * n / (2 * count)) for n in range(1, 2 * count, 2)]
   return lambda n, i, j: -slopes[n] * abs(i - j)
 
@@ -49,7 +49,7 @@ def leaky_relu(x):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

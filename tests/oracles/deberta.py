@@ -35,7 +35,7 @@ def row(distance, buckets, max_distance):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 
@@ -62,7 +62,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
     if 'p2c' in terms:
       seen = -distance if args['mirrored'] else distance
       there = table[row(seen, *rule)] @ w['query_LDNH'][:, n] + w['query_bias_LNH'][n]
-      # q has its 1/sqrt(H) already; k has not.
+      # q already contains 1/sqrt(H); k does not.
       total += math.fsum(key * there) / math.sqrt(size)
     return total / math.sqrt(1 + len(terms))
 

@@ -1,10 +1,10 @@
-"""Dual Chunk Attention: positions within chunks, and no distance beyond those of the training.
+"""Dual Chunk Attention: positions within chunks, and no distance beyond those of training.
 
 Paper: An et al. 2024, 'Training-Free Long-Context Scaling of Large Language Models', ICML,
 arXiv 2402.17463; as in the authors' code, HKUNLP/ChunkLlama. Chunk size s, local window w,
-c = s - w; a key at m stands at m mod c. A query at n stands, for keys of its own chunk, at n mod c,
-of the chunk before it at min(n mod c + c, s), of any earlier one at min(2c - 1, s).
-A key of a later chunk, which no paper has, is treated as of the own one.
+c = s - w; a key at m gets position m mod c. A query at n gets position n mod c for keys of its
+chunk, min(n mod c + c, s) for keys of the chunk before, and min(2c - 1, s) for earlier keys. Keys
+of a later chunk, which the paper does not have, are treated like keys of the same chunk.
 """
 
 import math
@@ -27,13 +27,13 @@ def relative(n, m, chunk, window):
 
 
 def apart(p, c):
-  """The chunk of c positions that holds p, and where p is in it."""
+  """Returns the chunk of c positions that holds p, and the index of p in it."""
   which = math.floor(p / c)
   return which, p - which * c
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -4,8 +4,8 @@ Paper: Li et al. 2023, 'Functional Interpolation for Relative Positions Improves
 Transformers', ICLR 2024, arXiv 2310.04418:
 a_ij = q_i . k_j / sqrt(H) + f_n(psi(i - j) / psi(max(L, i))), psi(x) = ln(1 + |c x|), with f two
 linear layers and a ReLU between. L = |multiplier * length|; c and multiplier are learned.
-Public code adds 1e-6 to the denominator, and so does this. The paper's i - j is never negative;
-psi takes its absolute value anyway.
+Public code adds 1e-6 to the denominator, and so does this oracle. The paper's i - j is never
+negative; psi takes the absolute value.
 """
 
 import math
@@ -21,7 +21,7 @@ NAMES = {
 
 
 def ratio(i, j, c, limit):
-  """What the network sees; `limit` is L."""
+  """Returns the input of the network; `limit` is L."""
 
   def psi(x):
     return math.log(1 + abs(c * x))
@@ -39,7 +39,7 @@ def network(x, first, first_bias, second, second_bias):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

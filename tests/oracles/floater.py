@@ -1,10 +1,10 @@
 """FLOATER: a learned dynamical system whose path is added to queries, keys and values.
 
 Paper: Liu et al. 2020, 'Learning to Encode Position for Transformer with Continuous Dynamical
-Model', ICML, arXiv 2003.09229: dp/dt = f(t, p), f = Linear-ReLU-Linear, each of which sees the
-time t as one channel more, the last; q_i += p_q(i dt) before the scale 1/sqrt(H), k_i += p_k(i dt),
+Model', ICML, arXiv 2003.09229: dp/dt = f(t, p), f = Linear-ReLU-Linear, and each layer gets the
+time t as an additional last channel; q_i += p_q(i dt) before the scale 1/sqrt(H), k_i += p_k(i dt),
 v_i += p_v(i dt). Runge-Kutta of fourth order, steps of dt / substeps. The three starts are
-[3, N H], in the order q, k, v; K < N key heads take the first K H channels of theirs.
+[3, N H], in the order q, k, v; K < N key heads use the first K H channels of their start.
 """
 
 import math
@@ -38,12 +38,12 @@ def path(start, args, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the path is added after the projections."""
+  """Returns x [B,T,D] unchanged: the path is added after the projections."""
   return np.array(x, np.float64)
 
 
 def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
-  """q [B,T,N,H] (scaled), k and v [B,S,K,H], whole q_pos [B,T] and k_pos [B,S] -> o [B,T,N,H]."""
+  """q [B,T,N,H] (scaled), k and v [B,S,K,H], integer q_pos [B,T] and k_pos [B,S] -> o [B,T,N,H]."""
   q, k, v = (np.array(x, np.float64) for x in (q, k, v))
   heads, size = q.shape[2:]
   starts = np.asarray(weights['start_LPH'], np.float64)

@@ -1,9 +1,9 @@
-"""FoPE: a plane of q and k is turned by a Fourier series of the position, not by one frequency.
+"""FoPE: a plane of q and k is rotated by a Fourier series of the position, not one frequency.
 
 Paper: Hua et al. 2024, 'Fourier Position Embedding: Enhancing Attention's Periodic Extension for
 Length Generalization', ICML 2025, arXiv 2412.17739, in the form of the authors' code. Of RoPE's
-frequencies the R with theta_r = base^(-2r/H) >= 2 pi / length are kept: they turn once within the
-trained length. Plane c < C = min(R, H/4) has for each key head
+frequencies the R with theta_r = base^(-2r/H) >= 2 pi / length are kept: they complete a rotation
+within the trained length. Plane c < C = min(R, H/4) has for each key head
   cos_c(p) = sum_r A_rc cos(p theta_r)    sin_c(p) = sum_r B_rc sin(p theta_r)
 and channels (c, c + H/2) become x cos_c - y sin_c, y cos_c + x sin_c. A and B are fixed: an
 identity with strides, row c ceil(R/C) of column c, plus normal numbers of the deviation
@@ -19,13 +19,13 @@ from tests.oracles import attention
 
 
 def frequencies(width, base, length):
-  """Those of the width/2 planes that turn once at least within `length`."""
+  """Returns the frequencies of the width/2 planes that rotate at least once within `length`."""
   all_of_them = [base ** (-2 * r / width) for r in range(width // 2)]
   return [theta for theta in all_of_them if theta >= 2 * math.pi / length]
 
 
 def coefficients(heads, rows, columns, sigma, seed):
-  """A and B, [heads, rows, columns] each."""
+  """Returns A and B, [heads, rows, columns] each."""
   deviation = sigma * math.sqrt(2 / (columns * (rows + heads)))
   noise = np.random.default_rng(seed).normal(size=(2, heads, rows, columns))
   out = np.zeros(noise.shape)
@@ -39,7 +39,7 @@ def coefficients(heads, rows, columns, sigma, seed):
 
 
 def series(position, theta, a, b, planes, rest):
-  """cos_c and sin_c of one head at one position, for all `planes`."""
+  """Returns cos_c and sin_c of one head at one position, for all `planes`."""
   rows, columns = a.shape
   pairs = []
   for c in range(planes):
@@ -53,7 +53,7 @@ def series(position, theta, a, b, planes, rest):
 
 
 def turn(x, pos, theta, both, rest):
-  """x [B,L,N,H] with each plane turned; `both` are A and B of the key heads."""
+  """Returns x [B,L,N,H] with each plane rotated; `both` are A and B of the key heads."""
   x, pos = np.asarray(x, np.float64), np.asarray(pos, np.float64)
   batch, length, heads, size = x.shape
   out = np.zeros_like(x)
@@ -70,7 +70,7 @@ def turn(x, pos, theta, both, rest):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

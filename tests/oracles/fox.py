@@ -1,4 +1,4 @@
-"""Forgetting attention: a gate per token and head lets what came before it fade.
+"""Forgetting attention: a gate per token and head makes earlier tokens fade.
 
 Paper: Lin et al. 2025, 'Forgetting Transformer: Softmax Attention with a Forget Gate', ICLR,
 arXiv 2503.02130: a_ij = q_i . k_j / sqrt(H) + sum_{m=j+1..i} log f_m, f_t = sigmoid(w . x_t + b),
@@ -26,7 +26,7 @@ def log_gates(x, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the gates enter in the attention."""
+  """Returns x [B,T,D] unchanged: the gates enter in the attention."""
   return np.array(x, np.float64)
 
 

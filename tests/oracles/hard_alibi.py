@@ -1,8 +1,8 @@
-"""Hard ALiBi: some heads see a few of the latest tokens and no others, each head one more.
+"""Hard ALiBi: some heads see only a few of the latest tokens, each head one more.
 
 Paper: Jelassi et al. 2024, 'Repeat After Me: Transformers are Better than State Space Models at
-Copying', arXiv 2402.01032. Of the first `windowed` heads the one of index n, from 0 on, sees the
-keys with 0 <= i - j <= n; the others see all that the mask lets them see. A head of a query that
+Copying', arXiv 2402.01032. Head n of the first `windowed` heads, n = 0, 1, ..., sees the keys with
+0 <= i - j <= n; the other heads see all keys that the mask allows. A head of a query that
 sees no key has no softmax; its output is 0.
 """
 
@@ -12,12 +12,12 @@ from tests.oracles import attention
 
 
 def sees(head, i, j, windowed):
-  """Whether a head's query at i sees a key at j."""
+  """Returns whether a head's query at i sees a key at j."""
   return head >= windowed or 0 <= i - j <= head
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -15,7 +15,7 @@ def positions(pos, state, args=None, ids=None, segment=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: only the positions change."""
+  """Returns x [B,T,D] unchanged: only the positions change."""
   return np.array(x, np.float64)
 
 

@@ -26,7 +26,7 @@ def exponent(raw):
 
 
 def bias(kernel, raw1, raw2, i, j, raw3=None):
-  """What a head of these raw parameters adds to the logit of query i and key j."""
+  """Returns the bias of a head with these raw parameters on the logit of query i and key j."""
   distance, r1 = abs(i - j), softplus(raw1)
   if kernel == 'log':
     return -r1 * math.log(1 + softplus(raw2) * distance)
@@ -37,12 +37,12 @@ def bias(kernel, raw1, raw2, i, j, raw3=None):
 
 
 def weight(raw3, raw4, i, j):
-  """What 'weighted' multiplies the content by."""
+  """Returns the factor of 'weighted' on the content logit."""
   return math.exp(-softplus(raw3) * abs(i - j) ** exponent(raw4))
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

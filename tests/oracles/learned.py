@@ -20,7 +20,7 @@ def embed(x, pos, args, weights, ids=None):
   for b in range(out.shape[0]):
     for t in range(out.shape[1]):
       row = int(pos[b, t])
-      # NumPy would count a negative row from the end; no model means that.
+      # NumPy counts a negative row from the end, which no model intends.
       if not 0 <= row < args['length']:
         raise IndexError(f'position {row} outside a table of {args["length"]} rows')
       out[b, t] += table[row + offset]

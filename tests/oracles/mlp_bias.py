@@ -1,10 +1,10 @@
-"""Dynamic position bias: a small network of the distance gives what each head adds to a logit.
+"""Dynamic position bias: a small network of the distance gives each head's bias.
 
-Paper: Wang et al. 2022, 'CrossFormer', ICLR, arXiv 2108.00154, has it for patches of images; for
-text it is as x-transformers' DynamicPositionBias has it:
+Paper: Wang et al. 2022, 'CrossFormer', ICLR, arXiv 2108.00154, defines it for patches of images;
+for text, as in x-transformers' DynamicPositionBias:
 a_ij = q_i . k_j / sqrt(H) + f_n(i - j), or of sign(i - j) ln(1 + |i - j|) ('log').
 f is `depth` hidden layers of `width` with silu, and a linear one. With 'norm' a LayerNorm (epsilon
-1e-5) stands between each hidden layer's sum and its silu; the first has a gain and no offset.
+1e-5) comes between each hidden layer's sum and its silu; the first has a gain and no offset.
 """
 
 import math
@@ -25,7 +25,7 @@ def layer_norm(z, gain, shift):
 
 
 def network(distance, args, weights):
-  """The biases of all heads, [N], at the distance of a query from a key."""
+  """Returns the biases of all heads, [N], at the distance of a query from a key."""
   w = {name: np.asarray(value, np.float64) for name, value in weights.items()}
   width = args['width']
   x = [math.copysign(math.log1p(abs(distance)), distance) if args['log'] else distance]
@@ -42,7 +42,7 @@ def network(distance, args, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -11,7 +11,7 @@ from tests.oracles import attention
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is."""
+  """Returns x [B,T,D] unchanged."""
   return np.array(x, np.float64)
 
 

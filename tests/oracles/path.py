@@ -1,4 +1,4 @@
-"""PaTH attention: between key and query every token applies a Householder-like matrix of its own.
+"""PaTH attention: every token between key and query applies its own Householder-like matrix.
 
 Paper: Yang et al. 2025, 'PaTH Attention: Position Encoding via Accumulating Householder
 Transformations', NeurIPS, arXiv 2505.16381: a_ij = q_i . (H_i H_{i-1} ... H_{j+1}) k_j / sqrt(H),
@@ -41,7 +41,7 @@ def strengths(x, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the matrices enter in the attention."""
+  """Returns x [B,T,D] unchanged: the matrices enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -33,7 +33,7 @@ def direction(x, segment, t, down, up, taps):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: matrices and gates enter in the attention."""
+  """Returns x [B,T,D] unchanged: matrices and gates enter in the attention."""
   return np.array(x, np.float64)
 
 

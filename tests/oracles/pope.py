@@ -25,7 +25,7 @@ def product(q, k, delta, distance, base):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 
@@ -38,7 +38,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   group = heads // k.shape[2]
 
   def score(b, n, i, j):
-    # q has its 1/sqrt(H) already, which is not the magnitude's.
+    # Divide 1/sqrt(H) out of q, because the magnitude excludes it.
     query, distance = q[b, i, n] * math.sqrt(size), q_pos[b, i] - k_pos[b, j]
     key, turn = k[b, j, n // group], delta[n // group]
     return product(query, key, turn, distance, args['base']) / math.sqrt(size)

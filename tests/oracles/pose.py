@@ -1,9 +1,9 @@
-"""Positional skip-wise training: the second chunk of a text stands farther off.
+"""Positional skip-wise training: the second chunk of a text is moved farther away.
 
 Paper: Zhu et al. 2023, 'PoSE: Efficient Context Window Extension of LLMs via Positional Skip-wise
 Training', ICLR 2024, arXiv 2309.10400, with two chunks, as in the authors' code: a text of L tokens
-is cut after the first l of them, l from 1, ..., (L+1) // 2, and what follows moves on by u, from
-0, ..., L_t - L. Outside of training positions are as they are.
+is cut after the first l of them, l from 1, ..., (L+1) // 2, and the rest is shifted by u, from 0,
+..., L_t - L. Outside of training positions do not change.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def positions(pos, state, args=None, ids=None, segment=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: only the positions change."""
+  """Returns x [B,T,D] unchanged: only the positions change."""
   return np.array(x, np.float64)
 
 

@@ -2,7 +2,7 @@
 
 Paper: Ruoss et al. 2023, 'Randomized Positional Encodings Boost Length Generalization of
 Transformers', ACL, arXiv 2305.16843: distinct integers, drawn uniformly from 0, ..., limit - 1 and
-sorted, are the positions of whatever encoding follows; token p gets the p-th of them.
+sorted, are the positions for the encoding that follows; token p gets the p-th integer.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from tests.oracles import attention
 
 
 def positions(pos, draw, args=None, ids=None, segment=None):
-  """Whole numbers pos [B,T], sorted distinct integers draw [1 or B,C] -> integers [B,T]."""
+  """Integers pos [B,T], sorted distinct integers draw [1 or B,C] -> integers [B,T]."""
   pos, draw = np.asarray(pos), np.asarray(draw)
   out = np.zeros(pos.shape, draw.dtype)
   for b in range(pos.shape[0]):
@@ -19,7 +19,7 @@ def positions(pos, draw, args=None, ids=None, segment=None):
     for t in range(pos.shape[1]):
       index = int(pos[b, t])
       assert index == pos[b, t], pos[b, t]
-      # NumPy would count a negative index from the end; no model means that.
+      # NumPy counts a negative index from the end, which no model intends.
       if not 0 <= index < len(row):
         raise IndexError(f'position {index} outside a draw of {len(row)}')
       out[b, t] = row[index]
@@ -27,7 +27,7 @@ def positions(pos, draw, args=None, ids=None, segment=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: only the positions change."""
+  """Returns x [B,T,D] unchanged: only the positions change."""
   return np.array(x, np.float64)
 
 

@@ -1,7 +1,7 @@
-"""What rotary encodings with remapped distances share: each pair turned by a distance of its own.
+"""Code shared by rotary encodings with remapped distances: each pair has its own distance.
 
-a_ij = (R(r) q_i) . k_j, where R turns pair c of the first d = H fraction channels by r theta_c,
-theta_c = base^(-2c/d), and r is what the encoding makes of the two positions. No key is turned.
+a_ij = (R(r) q_i) . k_j, where R rotates pair c of the first d = H fraction channels by r theta_c,
+theta_c = base^(-2c/d), and the encoding computes r from the two positions. Keys are not rotated.
 Layouts: 'interleaved' pairs channels (2c, 2c+1), 'half' pairs (c, c + d/2).
 """
 
@@ -25,7 +25,7 @@ def turned(x, r, base, fraction, layout):
 
 
 def attend(relative, q, k, v, q_pos, k_pos, visible, args):
-  """`relative(n, m, …)` is r of a query at n and a key at m, by those of `args` that R has not."""
+  """`relative(n, m, …)` returns r of a query at n and a key at m; it gets `args` without R's."""
   rotary = {name: args[name] for name in ('base', 'fraction', 'layout')}
   own = {name: value for name, value in args.items() if name not in rotary}
   q, k = np.asarray(q, np.float64), np.asarray(k, np.float64)

@@ -1,4 +1,4 @@
-"""ReRoPE: RoPE up to a window, beyond which all distances are the window, or grow slowly.
+"""ReRoPE: RoPE up to a window; larger distances equal the window or grow slowly.
 
 Su 2023, bojone/rerope: with d the distance, r = d if d < w, else w (ReRoPE), or w + (d - w) / k
 (Leaky ReRoPE). Here 1 / k is `slope`, and 0 for ReRoPE.
@@ -16,7 +16,7 @@ def relative(n, m, window, slope):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

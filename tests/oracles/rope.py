@@ -1,7 +1,7 @@
-"""Rotary position embedding: each pair of channels of q and k turns with the position.
+"""Rotary position embedding: each pair of channels of q and k rotates with the position.
 
 Paper: Su et al. 2021, 'RoFormer: Enhanced Transformer with Rotary Position Embedding',
-arXiv 2104.09864, equations (14)-(16): a_mn = (R_m q_m) . (R_n k_n), where R_m turns pair c by the
+arXiv 2104.09864, equations (14)-(16): a_mn = (R_m q_m) . (R_n k_n), where R_m rotates pair c by the
 angle m theta_c, theta_c = base^(-2c/d), and d is the rotated width (all of H in the paper).
 Layouts: 'interleaved' pairs channels (2c, 2c+1), the paper's; 'half' pairs (c, c + d/2).
 Scalings are other theta, one function each: with L the trained length, s the factor, T the length
@@ -31,7 +31,7 @@ def ntk(width, base, T, factor):
 
 
 def dynamic(width, base, T, factor, original_max_position_embeddings):
-  """The same, and s grows with the length; within L it is RoPE."""
+  """NTK-aware with s growing with the length; within L it is RoPE."""
   L = original_max_position_embeddings
   return ntk(width, base, T, factor * max(T, L) / L - (factor - 1))
 
@@ -40,8 +40,11 @@ def yarn(
   width, base, T, factor, original_max_position_embeddings, beta_fast=32, beta_slow=1,
   ramp='code', truncate=True, **temperature,
 ):
-  """arXiv 2309.00071: fast pairs stay, slow ones are interpolated. The ramp between is linear in
-  the pair's index in the authors' code, in its turns within L in the paper."""
+  """arXiv 2309.00071: fast pairs stay, slow ones are interpolated, with a ramp between.
+
+  The ramp is linear in the pair's index in the authors' code, in its rotations within L in the
+  paper.
+  """
   L, out = original_max_position_embeddings, []
 
   def index(turns):
@@ -88,7 +91,7 @@ def llama3(
 
 
 def proportional(width, base, T, partial_rotary_factor, factor=1.0):
-  """p-RoPE, arXiv 2410.06205: the slowest pairs do not turn."""
+  """p-RoPE, arXiv 2410.06205: the slowest pairs do not rotate."""
   turning = int(partial_rotary_factor * width // 2)
   rest = width // 2 - turning
   return [theta / factor for theta in frequencies(width, base)[:turning]] + [0.0] * rest
@@ -111,7 +114,7 @@ KINDS = {
 
 
 def scaled(width, base, scaling, T=None):
-  """theta_c as a scaling leaves them; `resonance` (arXiv 2403.00071): wavelengths are whole."""
+  """Returns scaled theta_c; `resonance` (arXiv 2403.00071) makes wavelengths integers."""
   own = {key: value for key, value in scaling.items() if key not in ('rope_type', 'resonance')}
   kind = scaling.get('rope_type', 'default')
   found = frequencies(width, base) if kind == 'default' else KINDS[kind](width, base, T, **own)
@@ -125,7 +128,7 @@ def temperature(s, m):
 
 
 def attention_factor(scaling):
-  """What cosines and sines are multiplied by."""
+  """Returns the factor on cosines and sines."""
   kind, s = scaling.get('rope_type'), scaling.get('factor')
   if kind not in ('yarn', 'longrope'):
     return 1.0
@@ -139,7 +142,7 @@ def attention_factor(scaling):
 
 
 def query_factor(scaling):
-  """What DeepSeek's models multiply all logits by."""
+  """Returns the factor of DeepSeek's models on all logits."""
   if not scaling.get('mscale_all_dim'):
     return 1.0
   return temperature(scaling['factor'], scaling['mscale_all_dim']) ** 2
@@ -165,14 +168,14 @@ def rotate(x, pos, base, fraction, layout, scaling=None, length=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 
 def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   """q [B,T,N,H] (scaled), k and v [B,S,K,H], pos [B,T] and [B,S] -> o [B,T,N,H].
 
-  Each query is the last token of a text, whose frequencies turn it and all keys.
+  Each query is the last token of a text, whose frequencies rotate the query and all keys.
   """
   q = query_factor(args.get('scaling', {})) * np.asarray(q, np.float64)
   of_query = {}

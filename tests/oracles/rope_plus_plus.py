@@ -4,7 +4,7 @@ Paper: Liu et al. 2025, 'Beyond Real: Imaginary Extension of Rotary Position Emb
 Long-Context LLMs', ICLR 2026, arXiv 2512.07525, the form with as many heads (EH). With the pairs
 (c, c + H/2) of channels as complex numbers and z = sum_c q_c conj(k_c) e^(j (n - m) theta_c), for a
 query at n, a key at m and theta_c = base^(-2c/H), a real head's logit is Re z, RoPE's. The
-imaginary head's is that of the same query turned back by a right angle, sum_c q_c e^(-j pi/2) ...:
+imaginary head's logit uses the same query rotated back by a right angle, sum_c q_c e^(-j pi/2) ...:
 Re(-j z) = Im z. Among the heads 0, 1, 2, ... of one key head, 1 is the imaginary one of 0, 3 of 2.
 """
 
@@ -16,7 +16,7 @@ from tests.oracles import attention
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

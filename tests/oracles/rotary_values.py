@@ -1,8 +1,8 @@
-"""Rotary values: a value is turned by its key's position, as RoPE turns queries and keys.
+"""Rotary values: a value is rotated by its key's position, as RoPE rotates queries and keys.
 
 Paper: Su et al. 2021, 'RoFormer', arXiv 2104.09864, and `rotary_value` of its code: with RoPE's
-turn R_p by the angles p base^(-2c/H), o_i = sum_j a_ij R_j v_j. back=True turns what a query
-gathers back by its own position, o_i = sum_j a_ij R_(j - i) v_j, as DeepSeek-V4 does with its
+rotation R_p by the angles p base^(-2c/H), o_i = sum_j a_ij R_j v_j. back=True rotates a query's
+output back by the query's position, o_i = sum_j a_ij R_(j - i) v_j, as DeepSeek-V4 does with its
 shared keys and values. Layouts: 'interleaved' pairs channels (2c, 2c+1), 'half' pairs (c, c + H/2).
 """
 
@@ -14,7 +14,7 @@ from tests.oracles import attention
 
 
 def turn(v, place, base, layout):
-  """v [H] turned by the angles of a position."""
+  """Returns v [H] rotated by the angles of a position."""
   out, half = np.array(v, np.float64), len(v) // 2
   for c in range(half):
     one, two = {'interleaved': (2 * c, 2 * c + 1), 'half': (c, c + half)}[layout]
@@ -24,7 +24,7 @@ def turn(v, place, base, layout):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

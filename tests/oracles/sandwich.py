@@ -1,9 +1,9 @@
-"""Sandwich: the inner product of two positions' sinusoids, a share of it for each head.
+"""Sandwich: the inner product of two positions' sinusoids, scaled for each head.
 
 Paper: Chi et al. 2023, 'Dissecting Transformer Length Extrapolation via the Lens of Receptive Field
 Analysis', ACL, arXiv 2212.10356: a_ij = q_i . k_j / sqrt(H) + b_n(i - j),
 b_n(r) = (sum_k cos(r base^(-2k/D)) - D/2) / (8n/N), n = 1..N, with D/2 values of k from `first`.
-The constant D/2 moves all logits of a query together; public code takes it off, and so does this.
+The constant D/2 shifts all logits of a query equally; public code and this oracle subtract it.
 """
 
 import math
@@ -14,13 +14,13 @@ from tests.oracles import attention
 
 
 def bias(head, heads, i, j, width, base, first):
-  """What head `head` of `heads`, from 0 on, adds to the logit of query i and key j."""
+  """Returns the bias of head `head` of `heads`, from 0 on, on the logit of query i and key j."""
   waves = [math.cos((i - j) * base ** (-2 * k / width)) for k in range(first, first + width // 2)]
   return (math.fsum(waves) - width // 2) / (8 * (head + 1) / heads)
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -1,10 +1,10 @@
-"""Selective RoPE: queries and keys turn by angles that all tokens so far add up to.
+"""Selective RoPE: queries and keys rotate by angles summed over all tokens so far.
 
 Paper: Movahedi et al. 2025, 'Selective Rotary Position Embedding', ICLR 2026, arXiv 2511.17388, as
-in the authors' code. The layer's input is cut into as many parts as there are key heads, each
-divided by its length; of the result y_t comes by a projection of low rank, and
+in the authors' code. The layer's input is split into one part per key head, each divided by its
+norm; a projection of low rank gives y_t, and
   phi_t = sum_{r=0..3} taps_(3-r) y_(t-r)   [+ exp(bias)]   [times sigmoid(gate . x_t + b)]
-  Phi_t = phi_0 + ... + phi_t,   pair (c, c + H/2) turns by base^(-2c/H) Phi_tc
+  Phi_t = phi_0 + ... + phi_t,   pair (c, c + H/2) rotates by base^(-2c/H) Phi_tc
 for each key head and its queries. Neither convolution nor sum reaches into another document.
 """
 
@@ -18,7 +18,7 @@ TAPS = 4
 
 
 def normalize(x, heads):
-  """x [D], each of `heads` parts divided by its length."""
+  """Returns x [D] with each of `heads` parts divided by its norm."""
   parts = np.split(np.asarray(x, np.float64), heads)
   return np.concatenate([part / math.sqrt(math.fsum(part**2) + 1e-6) for part in parts])
 
@@ -51,7 +51,7 @@ def phases(x, segment, args, weights):
 
 
 def turn(x, phase, base):
-  """x [B,T,N,H] turned by phase [B,T,K,H/2] of the key head that each head belongs to."""
+  """Returns x [B,T,N,H] rotated by phase [B,T,K,H/2] of each head's key head."""
   x = np.asarray(x, np.float64)
   half, group = x.shape[3] // 2, x.shape[2] // phase.shape[2]
   out = np.zeros_like(x)
@@ -65,7 +65,7 @@ def turn(x, phase, base):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the phases enter in the attention."""
+  """Returns x [B,T,D] unchanged: the phases enter in the attention."""
   return np.array(x, np.float64)
 
 

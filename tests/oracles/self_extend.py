@@ -1,4 +1,4 @@
-"""Self-Extend: RoPE up to a window, beyond which positions are those of groups of tokens.
+"""Self-Extend: RoPE up to a window; beyond it, groups of tokens share positions.
 
 Paper: Jin et al. 2024, 'LLM Maybe LongLM: Self-Extend LLM Context Window Without Tuning', ICML,
 arXiv 2401.01325. A query at n, a key at m, window w, groups of G:
@@ -20,7 +20,7 @@ def relative(n, m, window, group):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

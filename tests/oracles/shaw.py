@@ -6,7 +6,7 @@ o_i = sum_j softmax_j(a_ij) (v_j + aV[c]); section 3.2: c = clip(j - i, -clip, c
 With queries, Huang et al. 2020, 'Improve Transformer Models with Better Relative Position
 Embeddings', Findings of EMNLP, arXiv 2009.13658, method 4: a_ij = (q_i . k_j + q_i . aK[c] +
 k_j . aK[c]) / sqrt(H).
-The tables [2 clip + 1, H] are shared by the heads. Positions are whole numbers.
+The tables [2 clip + 1, H] are shared by the heads. Positions are integers.
 """
 
 import math
@@ -17,12 +17,12 @@ from tests.oracles import attention
 
 
 def row(i, j, clip):
-  """The tables' row for query position i and key position j."""
+  """Returns the tables' row for query position i and key position j."""
   return int(min(max(j - i, -clip), clip)) + clip
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 
@@ -41,7 +41,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
     a_ij = content(b, n, i, j) + math.fsum(q[b, i, n, c] * key[c] for c in range(size))
     if not args.get('with_queries', False):
       return a_ij
-    # q has its 1/sqrt(H) already; k has not.
+    # q already contains 1/sqrt(H); k does not.
     return a_ij + math.fsum(k[b, j, n // group, c] * key[c] for c in range(size)) / math.sqrt(size)
 
   if not args['with_values']:

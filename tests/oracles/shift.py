@@ -1,8 +1,8 @@
 """Shifted positions: one random offset for all tokens of a sequence.
 
 Paper: Kiyono et al. 2021, 'SHAPE: Shifted Absolute Position Embedding for Transformers', EMNLP,
-arXiv 2109.05644: p_i + k takes the place of p_i, with k from 0, ..., K-1 as likely each, drawn for
-each sequence of a training batch. The authors' code has k = K when it does not train.
+arXiv 2109.05644: p_i + k replaces p_i, with k uniform on 0, ..., K-1 for each sequence of a
+training batch. The authors' code uses k = K outside of training.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def positions(pos, state, args=None, ids=None, segment=None):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: only the positions change."""
+  """Returns x [B,T,D] unchanged: only the positions change."""
   return np.array(x, np.float64)
 
 

@@ -6,7 +6,7 @@ Layouts: 'interleaved' is the paper's; 'half' puts all sines first; 'tensor2tens
 base^(-k/(D/2-1)), so that the last frequency is exactly 1/base.
 An odd width is the next even one's table without its last channel; of 'interleaved' only.
 A learned number `scale` may multiply the table (x-transformers, SpeechT5), and positions may begin
-at `offset` (fairseq). The token embedding's factor sqrt(D) is no part of this.
+at `offset` (fairseq). The token embedding's factor sqrt(D) is not included.
 """
 
 import math
@@ -27,7 +27,7 @@ def table(pos, width, base, layout):
     for k in range(half):
       exponent = 2 * k / width
       if layout == 'tensor2tensor':
-        # One frequency alone has no last one to end on: tensor2tensor gives it frequency 1.
+        # With a single frequency the exponent is undefined; tensor2tensor uses frequency 1.
         exponent = k / max(half - 1, 1)
       angle = pos[t] * base ** -exponent
       sine, cosine = {

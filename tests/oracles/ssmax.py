@@ -2,8 +2,8 @@
 
 Paper: Nakanishi 2025, 'Scalable-Softmax Is Superior for Attention', arXiv 2501.19399:
 weight_ij = n^(s z_ij) / sum_l n^(s z_il), with z the logits, n the number of keys, and s learned
-for each head. Causal text of which all is seen has n = p + 1 at position p, counted from 0; n is 1
-at least. With a bias b the exponent's base is e^b n^s.
+for each head. Causal text without a window has n = p + 1 at position p, counted from 0; n is at
+least 1. With a bias b the exponent's base is e^b n^s.
 """
 
 import math
@@ -14,7 +14,7 @@ from tests.oracles import attention
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

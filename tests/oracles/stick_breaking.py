@@ -1,9 +1,9 @@
-"""Stick-breaking attention: each key, from the nearest on, breaks its part off what is left.
+"""Stick-breaking attention: each key, from the nearest on, breaks off a part of the remainder.
 
 Paper: Tan et al. 2025, 'Scaling Stick-Breaking Attention', ICLR, arXiv 2410.17980:
 A_ij = beta_ij prod_{j<m<i} (1 - beta_im), beta_ij = sigmoid(q_i . k_j / sqrt(H)), and
 o_i = sum_j A_ij v_j over the keys before the query, without softmax. With the remainder, as in the
-authors' code, what is left of the stick goes to the query's own value: o_i + r_i v_i,
+authors' code, the rest of the stick goes to the query's own value: o_i + r_i v_i,
 r_i = prod_{m<i} (1 - beta_im).
 Here j and m run over the keys that query i sees and that come before it.
 """
@@ -16,7 +16,7 @@ from tests.oracles import attention
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the order of the keys enters in the attention."""
+  """Returns x [B,T,D] unchanged: the order of the keys enters in the attention."""
   return np.array(x, np.float64)
 
 
@@ -27,7 +27,7 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends):
   content = attention.dot(q, k)
   batch, queries, heads, _ = np.shape(q)
   group = heads // v.shape[2]
-  # In cross-attention a query has no value of its own, and the remainder goes to nobody.
+  # In cross-attention a query has no own value, so the remainder is dropped.
   own = ends[0].get('v') if args['remainder'] else None
   out = np.zeros((batch, queries, heads, v.shape[3]))
   for b in range(batch):

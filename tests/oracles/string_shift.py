@@ -1,4 +1,4 @@
-"""STRING: distances from the shift on begin anew at the local window, where training was thorough.
+"""STRING: distances from the shift on restart at the local window, where training was frequent.
 
 Paper: An et al. 2024, 'Why Does the Effective Context Length of LLMs Fall Short?', ICLR 2025,
 arXiv 2410.18745: with d the distance, r = d if d < S, else d - S + W.
@@ -16,7 +16,7 @@ def relative(n, m, shift, window):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

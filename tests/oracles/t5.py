@@ -1,11 +1,11 @@
-"""T5's bias: a learned number per head and bucket of distances, exact near and logarithmic far.
+"""T5's bias: a learned number per head and distance bucket; far buckets are logarithmic.
 
 Paper: Raffel et al. 2020, 'Exploring the Limits of Transfer Learning with a Unified Text-to-Text
 Transformer', JMLR, arXiv 1910.10683, section 2.1: a_ij = q_i . k_j + b_n[bucket(j - i)], without
 the factor 1/sqrt(H) ('scaled' false; true keeps the factor on the content alone). The paper gives
-no formula for the bucket; the authors' code has, with N buckets per side, E = N/2 and m the
+no formula for the bucket; the authors' code uses, with N buckets per side, E = N/2 and m the
 distance: m if m < E, else min(N-1, E + trunc(ln(m/E) / ln(max_distance/E) (N-E))).
-A fraction below E falls to the whole number under it; from E on m stays a fraction.
+A fraction below E is rounded down; from E on m stays a fraction.
 GPT-NeoX and x-transformers multiply the table: `bias_scale`.
 """
 
@@ -17,7 +17,7 @@ from tests.oracles import attention
 
 
 def bucket(distance, buckets, max_distance, bidirectional):
-  """The table's row for `distance`, key minus query position."""
+  """Returns the table's row for `distance`, key minus query position."""
   start, far = 0, max(-distance, 0)
   if bidirectional:
     buckets //= 2
@@ -31,7 +31,7 @@ def bucket(distance, buckets, max_distance, bidirectional):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -1,6 +1,6 @@
-"""Temperatures: each query's logits are multiplied by a number that is given or of its position p.
+"""Temperatures: each query's logits times a given number or a function of its position p.
 
-a_ij = f_i q_i . k_j, with p counted from 0, and as 0 where it is less:
+a_ij = f_i q_i . k_j, with p counted from 0, and 0 for negative positions:
 
   log_n       f = max(1, ln n / ln L), n = p + 1. Chiang and Cholak 2022, 'Overcoming a Theoretical
               Limitation of Self-Attention', arXiv 2202.12172; in this form Qwen and ReRoPE
@@ -19,7 +19,7 @@ from tests.oracles import attention
 
 
 def factor_at(p, kind, length, beta, target, growth, factor):
-  """f of a query at position p."""
+  """Returns f of a query at position p."""
   p = max(p, 0)
   if kind == 'log_n':
     # A power of the length: n = L^f.
@@ -35,7 +35,7 @@ def factor_at(p, kind, length, beta, target, growth, factor):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Transformer-XL: a projected sinusoid of the distance beside each key, and two learned queries.
+"""Transformer-XL: a projected sinusoid of the distance next to each key, and two learned queries.
 
 Paper: Dai et al. 2019, 'Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context',
 ACL, arXiv 1901.02860, section 3.3, terms (a) to (d):
@@ -28,7 +28,7 @@ def key(distance, position):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 
@@ -37,14 +37,14 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
   q = np.asarray(q, np.float64)
   heads, size = q.shape[2:]
   q_pos, k_pos = np.asarray(q_pos, np.float64), np.asarray(k_pos, np.float64)
-  # Untied: u and v are the layer's own.
+  # Untied: each layer has its own u and v.
   clamp = args.get('clamp_len', 0)
   own = 'L' if args.get('untied', False) else ''
   position, one, two = (
     np.asarray(weights[name], np.float64)
     for name in ['position_LDNH', f'u_{own}NH', f'v_{own}NH']
   )
-  # q has its 1/sqrt(H) already; u and v have not.
+  # q already contains 1/sqrt(H); u and v do not.
   content = attention.dot(q + one / math.sqrt(size), k)
   query = q + two / math.sqrt(size)
 

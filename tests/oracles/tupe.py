@@ -1,11 +1,11 @@
-"""Untied positions: a correlation of absolute positions beside that of contents.
+"""Untied positions: a correlation of absolute positions next to that of contents.
 
 Paper: Ke, He, Liu 2021, 'Rethinking Positional Encoding in Language Pre-training', ICLR,
 arXiv 2006.15595, section 3: a_ij = (q_i . k_j + (p_i U_Q) . (p_j U_K)) / sqrt(2 H), and TUPE-R adds
 T5's bias b_n[bucket(j - i)] (Raffel et al. 2020, arXiv 1910.10683), which has no such factor.
-Untied from the first token, [CLS]: of the pairs (i, j) with i at position 0 all have theta_1
-instead of position terms, and of the others those with j at position 0 have theta_2. theta_1 is the
-same for all keys of its query, which the softmax does not see: it is 0 here.
+Untied from the first token, [CLS]: pairs (i, j) with i at position 0 have theta_1 instead of
+position terms; other pairs with j at position 0 have theta_2. theta_1 is constant over the keys of
+its query, so the softmax ignores it: it is 0 here.
 """
 
 import math
@@ -16,7 +16,7 @@ from tests.oracles import attention
 
 
 def bucket(distance, buckets, max_distance, bidirectional):
-  """T5's for `distance`, key minus query position."""
+  """Returns T5's bucket for `distance`, key minus query position."""
   start, far = 0, max(-distance, 0)
   if bidirectional:
     buckets //= 2
@@ -29,7 +29,7 @@ def bucket(distance, buckets, max_distance, bidirectional):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -15,7 +15,7 @@ from tests.oracles import attention
 
 
 def bucket(distance, buckets, max_distance):
-  """The table's row for `distance`, key minus query position: T5's, half of them for each side."""
+  """Returns the table's row for `distance`, key minus query position: T5's, half for each side."""
   side = buckets // 2
   # The second half is for keys after the query.
   start, far, exact = side if distance > 0 else 0, abs(distance), side // 2
@@ -30,7 +30,7 @@ def sigmoid(z):
 
 
 def gate(x, head, weights):
-  """g of a query with input x [D], in head `head`."""
+  """Returns g of a query with input x [D], in head `head`."""
   names = ['gate_LRH', 'gate_bias_LR', 'constant_LN']
   w, u, constant = (np.asarray(weights[name], np.float64) for name in names)
   assert w.shape[0] == 8 and len(x) == w.shape[1] * len(constant), w.shape
@@ -42,7 +42,7 @@ def gate(x, head, weights):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -3,8 +3,8 @@
 Paper: Sun et al. 2022, 'A Length-Extrapolatable Transformer', ACL 2023, arXiv 2212.10554:
 pair c of q (position n) and of k (position m), rotated as in RoPE by theta_c = base^(-2c/H), is
 scaled by zeta_c^(n/scale_base) and zeta_c^(-m/scale_base), zeta_c = (2c/H + gamma) / (1 + gamma).
-The product then depends on n - m alone, which is how it is computed here: the two factors apart
-overflow at large positions. Pairs are channels (2c, 2c+1). A key after its query grows.
+The product then depends on n - m alone, and is computed from it here: separate factors overflow at
+large positions. Pairs are channels (2c, 2c+1). A key after its query grows.
 """
 
 import math
@@ -23,7 +23,7 @@ def product(q, k, distance, base, scale_base, gamma):
     angle = distance * base ** (-2 * c / size)
     decay = ((2 * c / size + gamma) / (1 + gamma)) ** (distance / scale_base)
     (a, b), (x, y) = q[2 * c : 2 * c + 2], k[2 * c : 2 * c + 2]
-    # (a, b) turned by the angle, times (x, y).
+    # (a, b) rotated by the angle, times (x, y).
     terms += [
       decay * (a * math.cos(angle) - b * math.sin(angle)) * x,
       decay * (a * math.sin(angle) + b * math.cos(angle)) * y,
@@ -32,7 +32,7 @@ def product(q, k, distance, base, scale_base, gamma):
 
 
 def embed(x, pos, args, weights, ids=None):
-  """x [B,T,D] as it is: the positions enter in the attention."""
+  """Returns x [B,T,D] unchanged: the positions enter in the attention."""
   return np.array(x, np.float64)
 
 

@@ -1,4 +1,4 @@
-"""What is compiled once is read by the next process; and a cache never stops or changes a run."""
+"""The next process reads compiled programs from the cache, which never stops or changes a run."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from posjax.config import ROOT
 from posjax.runtime import compile_cache
 from tests.support.lab import SMALL
 
-# Runs a program, and prints how many of its compilations were read, and how many were written.
+# Runs a program and prints how many compilations it read from the cache and how many it wrote.
 COUNTED = '''
 import atexit, collections, json, resource, runpy, sys
 import jax
@@ -36,7 +36,7 @@ assert float(jax.jit(lambda: jax.numpy.arange(4.0).sum())()) == 6
 
 @pytest.fixture
 def program(tmp_path):
-  """Runs a file with arguments; gives (hits, misses) and the lines it printed; no warnings."""
+  """Runs a file with arguments and returns (hits, misses) and printed lines; no warnings."""
   inherited = {k: v for k, v in os.environ.items() if not k.startswith(('JAX_', 'XLA_'))}
 
   def run(*command, limit=resource.RLIM_INFINITY, **variables):
@@ -56,7 +56,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def compute(program, tmp_path):
-  """Runs a program of one compilation; gives (hits, misses)."""
+  """Runs a program with one compilation and returns (hits, misses)."""
   path = tmp_path / 'sum.py'
   path.write_text(SUM)
   return lambda **settings: program(path, tmp_path / 'work', **settings)[0]
@@ -84,32 +84,32 @@ def test_a_damaged_entry_costs_one_compilation(compute, tmp_path):
     assert compute() == (1, 0)
 
 
-def test_a_full_disk_is_no_matter(compute, tmp_path):
+def test_a_full_disk_does_not_stop_a_run(compute, tmp_path):
   assert compute(limit=100) == (0, 1)
   assert entries(tmp_path / 'caches/posjax/compiled') == []
   assert compute() == (0, 1)
   assert compute() == (1, 0)
 
 
-def test_without_a_cache_folder_of_the_user_it_is_in_the_work_directory(compute, tmp_path):
+def test_the_cache_falls_back_to_the_work_directory(compute, tmp_path):
   (tmp_path / 'file').touch()
   for expected in ((0, 1), (1, 0)):
     assert compute(XDG_CACHE_HOME=str(tmp_path / 'file')) == expected
   assert len(entries(tmp_path / 'work/compile_cache')) == 1
   (tmp_path / 'work/compile_cache').rename(tmp_path / 'compile_cache')
   (tmp_path / 'work').rmdir()
-  (tmp_path / 'work').touch()  # nothing can be kept anywhere
+  (tmp_path / 'work').touch()  # no cache folder is writable
   assert compute(XDG_CACHE_HOME=str(tmp_path / 'file')) == (0, 0)
 
 
-def test_who_has_no_folder_keeps_nothing(program, tmp_path):
+def test_without_a_writable_folder_nothing_is_cached(program, tmp_path):
   (tmp_path / 'sum.py').write_text(SUM)
   (tmp_path / 'file').touch()
   assert program(tmp_path / 'sum.py', XDG_CACHE_HOME=str(tmp_path / 'file'))[0] == (0, 0)
   assert {path.name for path in tmp_path.iterdir()} == {'sum.py', 'file'}
 
 
-def test_the_variables_of_jax_go_before(compute, tmp_path):
+def test_environment_variables_of_jax_take_precedence(compute, tmp_path):
   assert compute(JAX_ENABLE_COMPILATION_CACHE='false') == (0, 0)
   own = {
     'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'own'),
@@ -137,7 +137,7 @@ def test_the_cache_folder_of_the_user(home, caches, folder, monkeypatch):
   assert compile_cache.of_user() is None
 
 
-def test_what_was_used_longest_ago_goes_first(tmp_path):
+def test_least_recently_used_entries_are_deleted_first(tmp_path):
   for name, written, read in (('a', 1, 5), ('b', 2, 2), ('c', 3, 3), ('d', 4, 4)):
     path = tmp_path / f'jit_{name}-0-cache'
     path.write_bytes(bytes(10))
@@ -154,7 +154,7 @@ def test_what_was_used_longest_ago_goes_first(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_run_compiles_nothing_and_is_the_same_to_the_bit(program, tmp_path):
+def test_a_second_run_compiles_nothing_and_is_bitwise_equal(program, tmp_path):
   (tmp_path / 'text').write_text('\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800)))
   settings = ('data.corpus=text:text', *SMALL, 'train.steps=4', 'train.log_every=1')
   run = (

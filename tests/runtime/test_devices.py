@@ -1,4 +1,4 @@
-"""The table of accelerators: JAX's names lead to rows, and what has no row has no figure."""
+"""The table of accelerators: JAX's names find rows; devices without a row have no figures."""
 
 import collections
 import types
@@ -24,13 +24,13 @@ def test_every_row_is_complete_and_every_kind_has_one():
   ('TPU v4', 'v4'), ('TPU v5 lite', 'v5e'), ('TPU v5', 'v5p'), ('TPU v6 lite', 'v6e'),
   ('TPU7x', 'tpu7x'), ('NVIDIA A100-SXM4-80GB', 'a100'), ('NVIDIA H200', 'h200'),
 ])
-def test_a_kind_is_recognised(kind, name):
+def test_a_device_kind_is_recognized(kind, name):
   assert devices.of_kind(kind) is devices.find(name)
 
 
 @pytest.mark.parametrize('kind', ['cpu', 'TPU v3', 'TPU v4 lite', 'NVIDIA H100 PCIe', ''])
 def test_other_devices_have_no_row(kind):
-  """An H100 in a PCIe slot is slower: a wrong figure would be worse than none."""
+  """An H100 in a PCIe slot is slower; a wrong figure is worse than no figure."""
   assert devices.of_kind(kind) is None
 
 

@@ -1,4 +1,4 @@
-"""One owner of a work directory; memory that gives out, devices that are not there: one line."""
+"""One owner per work directory; one-line errors for exhausted memory and missing devices."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from posjax.errors import UserError
 from posjax.runtime import lock, memory
 
 
-def test_a_second_owner_is_refused_while_the_first_lives(tmp_path):
+def test_a_second_owner_is_refused_while_the_first_is_alive(tmp_path):
   with lock.held(tmp_path / 'a/run'):
     with pytest.raises(UserError, match=f'run: process {os.getpid()} on .* is training here; '):
       with lock.held(tmp_path / 'a/run'):
@@ -48,7 +48,7 @@ with lock.held({str(tmp_path)!r}):
     'out of memory: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.; raise train.acc',
   ),
 ])
-def test_what_gives_out_is_one_line(error, line):
+def test_out_of_memory_is_one_line(error, line):
   with pytest.raises(UserError) as raised, memory.memory_as_user_error():
     raise error
   assert str(raised.value).startswith(line) and '\n' not in str(raised.value)
@@ -57,12 +57,12 @@ def test_what_gives_out_is_one_line(error, line):
 @pytest.mark.parametrize('error', [
   jax.errors.JaxRuntimeError('INTERNAL: a bug'), OSError('a bug'), ValueError('a bug'),
 ])
-def test_a_bug_is_not_explained_away(error):
+def test_other_errors_are_not_reported_as_out_of_memory(error):
   with pytest.raises(type(error)), memory.memory_as_user_error():
     raise error
 
 
-def test_more_memory_than_there_is(monkeypatch):
+def test_a_step_larger_than_memory_is_refused(monkeypatch):
   compiled = jax.jit(lambda x: x @ x).lower(jnp.zeros((256, 256))).compile()
   assert memory.planned(compiled) >= 256 * 256 * 4
   memory.check_memory(compiled)
@@ -97,7 +97,7 @@ def test_memory_of_a_container(limit, there, monkeypatch, tmp_path):
   ('tpu,cpu', RuntimeError('no lib'), "here (no lib); pip install -e '.[tpu]', or unset JAX_PLATF"),
   ('cpuu', RuntimeError('unknown'), 'cpuu: there is no such device here (unknown); unset JAX_PLA'),
 ])
-def test_a_device_that_is_not_there_is_one_line(platforms, error, said, monkeypatch):
+def test_a_missing_device_is_one_line(platforms, error, said, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', platforms)
   monkeypatch.setattr(jax, 'devices', mock.Mock(side_effect=error))
   with pytest.raises(UserError) as raised, memory.memory_as_user_error():
@@ -106,7 +106,7 @@ def test_a_device_that_is_not_there_is_one_line(platforms, error, said, monkeypa
 
 
 def test_memory_of_a_device(monkeypatch):
-  """The eight CPU devices of these tests share the machine's; others say what they grant."""
+  """The eight CPU devices of the tests share the host's memory; other devices report a limit."""
   assert memory.device_memory() == memory.host_memory() // 8
   gpus = [mock.Mock(**{'memory_stats.return_value': {'bytes_limit': n}}) for n in (7, 5)]
   monkeypatch.setattr(jax, 'local_devices', lambda: gpus)

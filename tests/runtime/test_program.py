@@ -1,4 +1,4 @@
-"""A program from its first moment: signals, missing packages, closed streams, what disks say."""
+"""A program from its start: signals, missing packages, closed streams, disk errors."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from posjax.runtime.signals import Interrupted
 from posjax.show import __main__ as show
 from posjax.sweep import __main__ as sweep
 
-# The first package that a program imports which is not Python's own.
+# The first third-party package that a program imports.
 FIRST = {
   'posjax.main': 'absl', 'posjax.sweep': 'tqdm', 'posjax.show': 'tqdm', 'posjax.bench': 'tqdm',
 }
@@ -29,7 +29,7 @@ SIGNALLED = {
 
 
 def start(name, folder, code, *arguments, package=None, **settings):
-  """Runs a program that finds a module in the place of one of its packages, with this code."""
+  """Runs a program in which a module with this code replaces one of its packages."""
   (folder / f'{package or FIRST[name]}.py').write_text(f'import os\n{code}\n')
   paths = os.pathsep.join([str(folder), str(ROOT)])
   return subprocess.run(
@@ -74,7 +74,7 @@ def test_a_bug_has_a_traceback(tmp_path):
   assert program.explain(ModuleNotFoundError(name='posjax.nothing')) is None
 
 
-def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path):
+def test_a_new_file_does_not_reuse_a_closed_standard_stream(tmp_path):
   code = '''
 import sys
 from posjax.runtime import program
@@ -97,14 +97,14 @@ def failing(error):
 
 
 @pytest.mark.parametrize('error, code, line', [
-  (OSError(errno.ENOSPC, 'No space left on device'), 2, 'No space left on device; make room, and'),
-  (OSError(errno.EROFS, 'Read-only', 'x/y'), 2, 'x/y: Read-only; let it be read and written, and'),
+  (OSError(errno.ENOSPC, 'No space left on device'), 2, 'No space left on device; free disk '),
+  (OSError(errno.EROFS, 'Read-only', 'x/y'), 2, 'x/y: Read-only; allow reading and writing, and'),
   (OSError(errno.EISDIR, 'Is a directory', 'x.tmp', None, 'x'), 2, 'x: Is a directory; move it aw'),
   (OSError(errno.ENAMETOOLONG, 'File name too long', 'x'), 2, 'x: File name too long; choose'),
   (UserError('no data'), 2, 'no data\n'),
   (metrics.Diverged('step 7: nan'), 3, 'step 7: nan\n'),
 ])
-def test_what_a_user_has_to_know_is_one_line(error, code, line, capsys):
+def test_errors_for_the_user_are_one_line(error, code, line, capsys):
   assert program.run_program(failing(error)) == code
   said = capsys.readouterr().err
   assert said.startswith(f'posjax: {line}') and said.count('\n') == 1
@@ -158,8 +158,8 @@ def save(workdir):
   ('evaluation.json', save), ('by_length.png', save),
   ('checkpoints', lambda path: Checkpoints(path, 2, create=True)),
 ])
-def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_path, capsys):
-  """A folder where a file should be, a file where a folder should; nothing half-written is left."""
+def test_errors_for_a_folder_instead_of_a_file_are_one_line(name, function, tmp_path, capsys):
+  """A folder instead of a file, or a file instead of a folder; no partial file is left."""
   place = tmp_path / name
   place.touch() if name in ('tensorboard', 'checkpoints') else place.mkdir()
   assert program.run_program(lambda: function(tmp_path)) == 2
@@ -175,12 +175,12 @@ def test_another_thing_in_the_place_of_a_file_is_one_line(name, function, tmp_pa
   (show.main, ['rope', '--out=gs://b/run']),
   (bench.main, ['--out=gs://b/run']),
 ])
-def test_a_bucket_is_one_line(main, arguments, capsys, tmp_path, monkeypatch):
+def test_an_error_for_a_bucket_url_is_one_line(main, arguments, capsys, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   assert main(arguments) == 2
   flag = arguments[-1]
   assert capsys.readouterr().err == (
-    f'posjax: {flag}: must be a folder of this machine; mount it, or choose another\n'
+    f'posjax: {flag}: must be a local folder; mount it, or choose another\n'
   )
   assert not [*tmp_path.iterdir()]
 
@@ -188,7 +188,7 @@ def test_a_bucket_is_one_line(main, arguments, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize('platforms, said', [
   ('cpu', ''), ('', ''), ('nothing', 'JAX_PLATFORMS=nothing: there is no such device here (')
 ])
-def test_devices_of_the_processes_to_come(platforms, said, monkeypatch):
+def test_devices_are_checked_for_later_processes(platforms, said, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', platforms)
   if not said:
     return program.check_devices()
@@ -200,7 +200,7 @@ def test_devices_of_the_processes_to_come(platforms, said, monkeypatch):
 @pytest.mark.parametrize('number, said, code', [
   (signal.SIGTERM, 'SIGTERM: stopped', 42), (signal.SIGINT, 'Ctrl-C: stopped', 130),
 ])
-def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
+def test_a_signal_is_deferred_and_raised_at_the_end(number, said, code):
   before, told, after = signal.getsignal(number), [], []
   with pytest.raises(Interrupted, match=f'^{said}$') as raised:
     with signals.defer_signals(then=lambda: told.append(number)) as came:
@@ -211,7 +211,7 @@ def test_a_signal_waits_and_is_told_at_the_end(number, said, code):
   assert signal.getsignal(number) is before
 
 
-def test_a_signal_that_was_answered_is_not_told_again():
+def test_a_handled_signal_is_not_raised_again():
   with pytest.raises(Interrupted, match='^Ctrl-C: saved after step 3$'):
     with signals.defer_signals() as came:
       os.kill(os.getpid(), signal.SIGINT)
@@ -227,7 +227,7 @@ def test_exit_codes():
 
 
 def test_a_second_ctrl_c_does_not_wait():
-  """It does what it did before; a second SIGTERM waits."""
+  """A second Ctrl-C calls the previous handler; a second SIGTERM waits."""
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
     with pytest.raises(KeyboardInterrupt), signals.defer_signals() as came:

@@ -1,4 +1,4 @@
-"""A trace of training steps: which ones, where it is written, what is refused."""
+"""A trace of training steps: which steps, where it is written, what is refused."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What is shown of an encoding is its equation, and the picture, the table and the page agree."""
+"""Shown facts of an encoding match its equation; the picture, the table and the page agree."""
 
 import functools
 import re
@@ -48,8 +48,8 @@ def test_rope_is_the_mean_cosine():
   np.testing.assert_allclose(facts.extended.by_head[3], want, 1e-12, 1e-12)
 
 
-def test_scalings_stand_beside_what_they_scale():
-  """Interpolated by 4, the longer text is what the trained one is without."""
+def test_scalings_are_shown_next_to_the_unscaled_encoding():
+  """Interpolated by 4, the longer text has the curve of the trained length without scaling."""
   given = 'rope_type=linear', 'factor=4'
   facts = facts_of('rope', *(f'--config.encoding.rope.scaling.{text}' for text in given))
   np.testing.assert_allclose(facts.unscaled.theta, rope.frequencies(16), 1e-8)
@@ -59,7 +59,7 @@ def test_scalings_stand_beside_what_they_scale():
 
 
 def test_sinusoids_are_products_of_two_positions():
-  """Of all channels and either sign, so that products with the content have left no trace."""
+  """All channels and both signs, so products with the content have canceled."""
   facts = facts_of('sinusoidal')
   theta = rope.frequencies(64)
   np.testing.assert_allclose(facts.theta, theta, 1e-8)
@@ -76,8 +76,8 @@ def test_t5_is_its_table():
   assert facts.weights == (('table_RN', (32, 4), False),)
 
 
-def test_a_share_of_a_stick():
-  """Each of equal tokens takes the same share of what the nearer ones have left."""
+def test_stick_breaking_weights_are_geometric_for_equal_tokens():
+  """Each of equal tokens takes the same share of the remainder after nearer tokens."""
   facts = facts_of('stick_breaking')
   share = 1 / (1 + np.exp(-1))
   want = np.log(share) + np.log(1 - share) * np.arange(63)
@@ -85,7 +85,7 @@ def test_a_share_of_a_stick():
   np.testing.assert_allclose(facts.trained.by_head[0, 1:], want, 1e-9)
 
 
-def test_windows_end_curves_and_layers_are_apart():
+def test_windows_end_curves_and_layers_are_shown_separately():
   local, everywhere = look('local_global')
   assert (local.layer.window, everywhere.layer.window) == (32, 0)
   assert np.isnan(local.trained.by_head[0]).sum() == 32
@@ -109,7 +109,7 @@ def test_slow_sinusoids_lose_no_digits():
 
 
 def check_picture(facts):
-  """What is drawn is what is printed, of each head the number at the end of its line too."""
+  """Asserts that drawn values equal printed values, including the number at each head's line."""
   near, far, *tiles = picture.figure([facts]).subfigs[0].subfigs[1].axes
   heading, *rows = words.table(facts)
   printed = words.text(facts)
@@ -129,7 +129,7 @@ def check_picture(facts):
     np.testing.assert_array_equal(np.ma.filled(image, np.nan), facts.picture[n])
 
 
-def test_the_picture_holds_what_is_printed():
+def test_the_picture_contains_the_printed_numbers():
   check_picture(facts_of('alibi'))
 
 
@@ -155,7 +155,7 @@ def test_a_command_writes_a_picture_and_prints_the_facts(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('line', 'message'), [
-  ('alibbi', 'alibbi: there is no such encoding or config; did you mean alibi? It must be one of'),
+  ('alibbi', 'alibbi: no such encoding or config; did you mean alibi? It must be one of'),
   ('alibbi', 'did you mean alibi?'),
   ('randomize+rop', "there is no encoding 'rop'; did you mean 'rope'?"),
   ('rope+', "there is no encoding ''"),
@@ -185,7 +185,7 @@ def test_a_layer_that_sees_nothing_is_one_line(line, capsys):
   assert said.startswith('posjax: stick_breaking: no query sees a key') and said.count('\n') == 1
 
 
-def test_a_head_that_sees_nothing_beside_others_that_do():
+def test_a_head_that_sees_nothing_is_shown_as_empty():
   facts = facts_of('hard_alibi+stick_breaking', *(
     f'--config.{text}' for text in ('encoding.hard_alibi.windowed=1', 'train.length=32')
   ))
@@ -196,8 +196,8 @@ def test_a_head_that_sees_nothing_beside_others_that_do():
   assert [text.get_text()[:6] for text in near.texts] == ['head 2', 'head 3', 'head 4']
 
 
-def test_the_page_holds_all_and_needs_nothing_else(tmp_path, capsys, monkeypatch):
-  """What cannot be shown is a line, and does not stop the rest."""
+def test_the_page_holds_all_and_is_self_contained(tmp_path, capsys, monkeypatch):
+  """An encoding that cannot be shown becomes an error line and does not stop the rest."""
   monkeypatch.setattr(show, 'everything', lambda: ['broken', 'sinusoidal'])
   monkeypatch.setattr(show, 'look', lambda name, overrides, values: look(name))
   assert show.main(['--all', f'--out={tmp_path}']) == 1
@@ -212,7 +212,7 @@ def test_the_page_holds_all_and_needs_nothing_else(tmp_path, capsys, monkeypatch
 
 @functools.cache
 def shelf():
-  """{encoding: the family that README.md has it under}."""
+  """Returns {encoding: its family in README.md}."""
   found = {}
   for line in (show.config_lib.ROOT / 'README.md').read_text().splitlines():
     if heading := re.match(r'\| \*\*([\w ]+)', line):
@@ -223,20 +223,20 @@ def shelf():
 
 
 @pytest.mark.parametrize(('name', 'added'), [('floater', True), ('pope', False), ('rope', False)])
-def test_what_is_added_to_keys_is_told_from_what_turns_them(name, added):
+def test_encodings_that_add_to_keys_are_told_from_rotary_ones(name, added):
   with jax.enable_x64(True):
     assert probe.adds(encodings.find(name)().with_dims(Dims(D=8, N=2, K=1, H=4))) == added
 
 
 def check(facts):
-  """What must be true of the facts of anything."""
+  """Asserts properties that hold for the facts of every encoding."""
   T = facts.trained.length
   for curve in (facts.trained, facts.extended):
     if curve:
       _, window, chunk = facts.layer
       seen = np.arange(curve.length) < min(window or curve.length, chunk or curve.length)
       seen[0] &= facts.encoding.sees_itself
-      assert np.isfinite(curve.by_head[:, seen]).any(axis=1).all()  # some heads see less
+      assert np.isfinite(curve.by_head[:, seen]).any(axis=1).all()  # some heads see fewer keys
       assert np.isnan(curve.by_head[:, ~seen]).all() and not np.isinf(curve.by_head).any()
   last = facts.picture[:, -1, ::-1]
   np.testing.assert_array_equal(last, facts.trained.by_head)
@@ -249,7 +249,7 @@ def check(facts):
 
 
 @pytest.mark.parametrize('name', ['alibi', 'local_global', 'sinusoidal'])
-def test_some_can_be_shown(name):
+def test_some_encodings_can_be_shown(name):
   for facts in look(name):
     check(facts)
 

@@ -1,8 +1,8 @@
-"""The kernel's peer: online softmax over blocks as a plain scan, whose gradients are autodiff's.
+"""A peer of the kernel: online softmax over blocks as a plain scan, differentiated by autodiff.
 
-It differs from posjax/attention/blockwise.py in what may be wrong there: no gradient is written by
-hand, biases are made pair by pair, rows are taken at once, and the hooks see a carry that autodiff
-keeps.
+It avoids everything that could be wrong in posjax/attention/blockwise: no gradient is written by
+hand, biases are computed pair by pair, all rows are processed together, and autodiff stores the
+carry that hooks see.
 """
 
 import jax
@@ -18,7 +18,7 @@ from posjax.encodings.core.tokens import Pair
 
 
 def blockwise(q, k, encoding, *, causal, window, block):
-  """softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
+  """Returns softmax(score) v, in blocks of `block` queries and keys; see `attend`."""
   T, S = q.h.shape[1], k.h.shape[1]
   softmax = encoding.module.normalizer == 'softmax'
   q_blocks, k_blocks = split(q, min(block, T)), split(k, min(block, S))
@@ -53,7 +53,7 @@ def blockwise(q, k, encoding, *, causal, window, block):
 
 
 def _visit(sums, pair, encoding, softmax):
-  """Takes one block of keys into the running sums of one block of queries."""
+  """Adds one block of keys to the running sums of one block of queries."""
   o_BTNH, m_BNT, l_BNT, carry = sums
   k, mask = pair.k, pair.mask
   s_BNTS, carry = encoding.score(qk_logits(pair.q.h, k.h), pair, carry)
@@ -68,7 +68,7 @@ def _visit(sums, pair, encoding, softmax):
 
 
 def _empty(q, width, encoding, softmax):
-  """The sums before the first block: o, m, l and the carry."""
+  """Returns the sums before the first block: o, m, l and the carry."""
   l_BNT = zero_carry(q)
   o_BTNH = jnp.broadcast_to(per_query(l_BNT), (*q.h.shape[:3], width))
   least = jnp.finfo(l_BNT.dtype).min if softmax else 0

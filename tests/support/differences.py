@@ -1,16 +1,15 @@
-"""How far this code is from the numbers of public libraries in tests/golden, file by file.
+"""Measures differences from the public libraries' numbers in tests/golden, file by file.
 
   python -m tests.support.differences
 
-Runs the tests that read those files, and notes each comparison that they make with a file's
-numbers: the largest difference, and the largest relative one, which is a comparison's largest
-difference over the largest of the library's numbers in it. Comparisons of tests/test_oracles*.py
-are of the oracles, in loops of NumPy; those of all other tests are of the package, and of oracles
-beside it. Where the library itself has rounded to float32 or bfloat16, they are counted apart.
-`arrays` are those of the file that were compared, `values` their numbers, each time they were.
+Runs the tests that read those files and records each comparison with a file's numbers: the largest
+difference, and the largest relative difference (a comparison's largest difference divided by the
+largest library number in it). Comparisons in tests/encodings/test_oracles*.py measure the oracles,
+which are NumPy loops; all other tests measure the package, some of them oracles too. Comparisons
+with numbers that the library rounded to float32 or bfloat16 have their own row. `arrays` counts the
+compared arrays of a file, `values` the compared numbers, repeats included.
 
-Ends with 1 if a difference in float64 is more than 1e-9, if a file was compared by no test, or if a
-test failed.
+Exit code 1 if a float64 difference exceeds 1e-9, no test compared a file, or a test failed.
 """
 
 import collections
@@ -29,17 +28,17 @@ from tests.support import stored
 
 LIMIT = 1e-9
 KINDS = ('oracles', 'posjax', 'rounded')
-# Names of arrays, with their file's before it, that passed through fewer digits in the library.
+# Names of arrays, after their file's name, that the library computed in lower precision.
 ROUNDED = re.compile('f32|bf16|marian|roformer')
 
 
 @dataclasses.dataclass
 class Row:
-  """What one file was compared with."""
+  """Comparisons with one file."""
 
   arrays: set = dataclasses.field(default_factory=set)
   values: int = 0
-  # By kind, the largest difference and the largest relative one.
+  # By kind: the largest difference and the largest relative difference.
   largest: dict = dataclasses.field(default_factory=dict)
 
   def add(self, keys, kind, ours, theirs):
@@ -51,12 +50,12 @@ class Row:
 
 
 def holds(array, numbers):
-  """Whether all of these are among the array's."""
+  """Returns whether the array contains all of these numbers."""
   return array.dtype != np.uint8 and np.isin(numbers, array).all()
 
 
 class Recorder:
-  """A plugin of pytest: the rows of all files, from the comparisons of the tests that read them."""
+  """A pytest plugin that collects a row per file from the comparisons of tests that read it."""
 
   def __init__(self):
     self.rows, self.kind = collections.defaultdict(Row), 'posjax'
@@ -83,7 +82,7 @@ class Recorder:
     def note(*args, **kwargs):
       given = signature.bind(*args, **kwargs).arguments
       ours, theirs = map(np.asarray, args[:2])
-      # Zeros alone do not say where they are from.
+      # An array of zeros cannot be traced to a file.
       if theirs.any():
         self.find(ours, theirs, max(given.get('rtol', 0), given.get('atol', 0)))
       check(*args, **kwargs)
@@ -91,9 +90,9 @@ class Recorder:
     return note
 
   def find(self, ours, theirs, tolerance):
-    """A comparison is with a file if one of its arrays has these numbers, in whatever order."""
+    """Records a comparison under the file with an array that holds these numbers in any order."""
     for file, arrays in stored.taken.items():
-      # Several may have them, such as a table and what was read from it: the likeliest counts.
+      # Several arrays may contain them, such as a table and rows read from it: take the likeliest.
       distance = {
         key: (not np.may_share_memory(array, theirs), array.size != theirs.size, array.size)
         for key, array in arrays.items() if holds(array, theirs)
@@ -106,7 +105,7 @@ class Recorder:
 
 
 def reads(function, known=()):
-  """Whether a test calls `golden`, itself or by what it calls of the tests' own."""
+  """Returns whether a test calls `golden`, itself or through functions of the tests."""
   codes = [function.__code__]
   for code in codes:
     codes += filter(inspect.iscode, code.co_consts)  # functions within it
@@ -125,7 +124,7 @@ def library(file):
 
 
 def report(rows, files):
-  """Prints the table of these files; returns the exit code."""
+  """Prints the table of these files and returns the exit code."""
   print(f'{"file":25} {"library":40} {"arrays":>6} {"values":>6}', end='')
   print(''.join(f' {kind:>9} relative' for kind in KINDS))
   for file in files:
@@ -147,7 +146,7 @@ def main():
   recorder, folder = Recorder(), stored.FOLDER.parent
   named = lambda path: 'tests.support.stored' in path.read_text()
   tests = [*map(str, filter(named, folder.rglob('test_*.py')))]
-  # What pytest says goes apart from the table.
+  # Keeps pytest's output apart from the table.
   with contextlib.redirect_stdout(sys.stderr), recorder.listening():
     failed = pytest.main([*tests, '-n0', '-m', ''], plugins=[recorder])
   code = report(recorder.rows, sorted(path.stem for path in stored.FOLDER.glob('*.npz')))

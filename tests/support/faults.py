@@ -1,9 +1,9 @@
-"""Injures the real program in every way we know, and prints what became of it.
+"""Injects every known fault into the real program and prints how runs survive.
 
   python -m tests.support.faults [FAULT ...]
 
-Each fault starts runs, hurts them or what they wrote, gives the same command again, and asserts
-that nothing that was saved is lost: the results equal, to the bit, those of a run left in peace.
+Each fault starts runs, interrupts them or damages their files, and repeats the same command. It
+asserts that nothing saved is lost: results equal those of an undisturbed run bit for bit.
 """
 
 import os
@@ -27,7 +27,7 @@ LONG = ('train.steps=4000', 'checkpoint.every=100')
 
 
 def fault(name):
-  """Registers a function of a lab; it returns how many times the fault was tried."""
+  """Registers a function of a lab that returns how many times it tried the fault."""
 
   def register(function):
     FAULTS[name] = function
@@ -77,7 +77,7 @@ def saving(lab):
   tried = 0
   for at_least, moment in ((0, begun), (100, written)):
     inside = False
-    while not inside:  # it may be whole before the signal comes
+    while not inside:  # the save may finish before the signal
       process = lab.start('saving')
       lab.kill(process, lambda at=at_least, now=moment: lab.newest('saving') >= at and now())
       inside = begun()
@@ -99,10 +99,10 @@ def evaluating(lab):
 
 @fault('kill -9 at random moments')
 def at_random(lab):
-  """A run is killed again and again until it is done, and then another one, until it is enough."""
+  """Kills a run at random moments until it completes; then another run, until enough kills."""
   start = time.perf_counter()
   whole = lab.whole('whole_long', *LONG)
-  seconds = time.perf_counter() - start  # of a run from its start to its end, on this machine now
+  seconds = time.perf_counter() - start  # of one complete run, on this machine, now
   opt_state, kills, runs, resumptions = random.Random(0), 0, 0, 0
   while kills < RANDOM_KILLS:
     workdir, saved, done = f'random{runs}', [], False
@@ -151,7 +151,7 @@ def sigint(lab):
 
 
 def stop(lab, workdir, number, *, saves, has_nothing_to_save):
-  """Stops one run again and again: it saves the very step, and goes on after it."""
+  """Stops one run repeatedly: it saves the current step and resumes after it."""
   folder, output = lab.root / workdir, lab.root / f'{workdir}.out'
   saving = lambda: any('tmp' in path.name for path in (folder / 'checkpoints').glob('*'))
   opt_state = {
@@ -179,7 +179,7 @@ def stop(lab, workdir, number, *, saves, has_nothing_to_save):
 
 
 def programs(lab):
-  """Command lines of every mode and every program, that none of them gets far with."""
+  """Returns command lines of every mode and program, none of which gets far."""
   (lab.root / 'arms.py').write_text('"""Arms."""\nARMS = {"a": ("--config=rope",)}\nSEEDS = (0,)\n')
   main = lab.command('nowhere')
   modes = ((), ('--mode=evaluate',), ('--mode=generate', '--prompt=x'), ('--dry_run',))
@@ -244,9 +244,9 @@ def sweeping(lab):
 
 
 def damaged(name, newest_first):
-  """Registers a fault: `injure` is given the folder of checkpoints of a run that is done.
+  """Registers a fault: `injure` gets the folder of checkpoints of a completed run.
 
-  `newest_first` are the checkpoints that are skipped, and their files are kept.
+  `newest_first` lists the checkpoints that are skipped and whose files are kept.
   """
 
   def register(injure):
@@ -274,7 +274,7 @@ def contents(folder):
 
 
 def largest(folder):
-  """The file of a checkpoint that holds its weights."""
+  """Returns the file of a checkpoint that holds its weights."""
   return max(folder.glob('state/**/d/*'), key=lambda path: path.stat().st_size)
 
 
@@ -332,15 +332,15 @@ def none_whole(lab):
 def none_there(lab):
   folder = lab.copy('whole', 'none_there')
   shutil.rmtree(folder / 'checkpoints')
-  refused(lab, 'none_there', 'results of a run are here, and none of its checkpoints')
+  refused(lab, 'none_there', 'all checkpoints of this run are missing')
   (folder / 'evaluation.json').unlink()
-  return 1 + refused(lab, 'none_there', 'results of a run are here, and none of its checkpoints')
+  return 1 + refused(lab, 'none_there', 'all checkpoints of this run are missing')
 
 
 @fault('another config')
 def another_config(lab):
   lab.copy('whole', 'another_config')
-  said = 'made with another config: seed 0 -> 1, model.hidden 64 -> 96'
+  said = 'trained with another config: seed 0 -> 1, model.hidden 64 -> 96'
   return refused(lab, 'another_config', said, 'seed=1', 'model.hidden=96')
 
 
@@ -350,13 +350,13 @@ def another_text(lab):
   text = lab.corpus.read_text()
   lab.corpus.write_text(text.replace('line 7 ', 'line 8 '))
   try:
-    return refused(lab, 'another_text', 'trained on other text, or in another order: sha256 ')
+    return refused(lab, 'another_text', 'cannot resume with other data: sha256 ')
   finally:
     lab.corpus.write_text(text)
 
 
 def refused(lab, workdir, words, *overrides, **settings):
-  """Runs in `workdir`: exit code 2 and one line with `words`; nothing there is changed."""
+  """Runs in `workdir`, expecting exit code 2, one line with `words`, and no changed file."""
   before = contents(lab.root / workdir)
   said = lab.run(workdir, *overrides, code=2, **settings)
   assert words in said.splitlines()[-1], said
@@ -418,7 +418,7 @@ def too_large(lab):
   limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
   uncached = {k: v for k, v in lab.environment.items() if not k.startswith('JAX_')}
   said = lab.run('too_large', code=2, preexec_fn=limit, env=uncached)
-  assert 'checkpoint 50 cannot be written: File too large; the newest that is there is none' in said
+  assert '50 cannot be written: File too large; the newest saved checkpoint is none' in said
   lab.run('too_large')
   lab.assert_nothing_lost('too_large')
   return 1
@@ -430,7 +430,7 @@ def full(lab):
   disk.mkdir()
   mount = ['mount', '-t', 'tmpfs', '-o', 'size=1000k', 'tmpfs', disk]
   if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
-    return 0  # only root may, and not in every container
+    return 0  # only root may mount, and not in every container
   try:
     said = lab.run('disk/run', code=2)
     assert 'No space left on device' in said.splitlines()[-1]
@@ -457,7 +457,7 @@ def read_only(lab):
   said = lab.run('read_only', flags=('--mode=evaluate',), **bound)
   assert f'posjax: warning: {folder} cannot be written: these results are not saved\n' in said
   said = lab.run('read_only', code=2, **bound)
-  assert f'{folder}/lock: Permission denied; let it be read and written' in said.splitlines()[-1]
+  assert f'{folder}/lock: Permission denied; allow reading and writing' in said.splitlines()[-1]
   assert state() == before
   process = lab.start('turns_read_only', **bound)
   while not lab.newest('turns_read_only') >= 100:
@@ -466,7 +466,7 @@ def read_only(lab):
   assert process.wait() == 2
   said = (lab.root / 'turns_read_only.out').read_text().splitlines()[-1]
   lab.transcript.append(said)
-  assert 'cannot be written: Permission denied; the newest that is there is ' in said
+  assert 'cannot be written: Permission denied; the newest saved checkpoint is ' in said
   (lab.root / 'turns_read_only/checkpoints').chmod(0o755)
   lab.run('turns_read_only', **bound)
   lab.assert_nothing_lost('turns_read_only')

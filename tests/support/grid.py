@@ -1,4 +1,4 @@
-"""Two position axes, smaller than anything on the shelf: RoPE of rows and columns, and its task."""
+"""Two position axes in a minimal form: RoPE of rows and columns, and a task for it."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,13 +10,13 @@ from posjax.batch import Example
 from posjax.encodings import Encoding
 from posjax.encodings.parts.rotation import frequencies, rotate
 from posjax.tasks import Data, Task, Test
-from posjax.tasks.core.strings import Generated
+from posjax.tasks.core.generated import Generated
 
 SIDE = 4
 
 
 class Grid(Encoding):
-  """Half of the channels of each head turn by the row, half by the column."""
+  """Rotates half of each head's channels by the row and half by the column."""
 
   axes = 2
 
@@ -35,7 +35,7 @@ class Grid(Encoding):
 
 @dataclasses.dataclass(frozen=True)
 class Above(Task):
-  """Random symbols on a grid, in random order: after each, the symbol above it, if it was seen."""
+  """Random symbols on a grid in random order; each target is the symbol above, if already seen."""
 
   vocabulary = 8
   axes = 2
@@ -43,7 +43,7 @@ class Above(Task):
   shown: ClassVar = ('loss',)
 
   def open(self, corpus, length, lengths):
-    rows = lambda split, count: Generated(make, split, count).rows(length)
+    rows = lambda split, count: Generated(make, split, count).rows(length, length)
     return Data(
       name='above', sha256='', train=Generated(make, 'train'), validation=rows('validation', 8),
       tests={'above': Test('above', {length: rows('test', 8)})},

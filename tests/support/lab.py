@@ -1,4 +1,4 @@
-"""The real program as a subprocess, to be injured: how it is started, killed, watched, compared."""
+"""Starts, kills, watches and compares the real program as a subprocess, for fault injection."""
 
 import ctypes
 import json
@@ -20,11 +20,11 @@ SMALL = (
   'task.text.stride=8', 'task.text.windows=8', 'evaluate.multiples=1,2',
 )
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, capability.h
-RESULTS = ('metrics.jsonl', 'evaluation.json')  # what two runs of a plan write alike, to the bit
+RESULTS = ('metrics.jsonl', 'evaluation.json')  # identical bit for bit in two runs of a plan
 
 
 class Lab:
-  """A folder with a corpus, runs that nothing disturbs to compare with, and what was said."""
+  """A folder with a corpus, undisturbed reference runs, and all output."""
 
   def __init__(self, root):
     self.root = pathlib.Path(root)
@@ -50,11 +50,11 @@ class Lab:
     ]
 
   def typed(self, workdir):
-    """The command as the program prints it."""
+    """Returns the command as the program prints it."""
     return shlex.join(self.command(workdir))
 
   def start(self, workdir, *overrides, **settings):
-    """The process of a run; what it says goes to `workdir`.out. `settings` are those of Popen."""
+    """Starts a run whose output goes to `workdir`.out; `settings` are passed to Popen."""
     with (self.root / f'{workdir}.out').open('a') as output:
       return subprocess.Popen(
         self.command(workdir, *overrides), stdout=output, stderr=subprocess.STDOUT, cwd=self.root,
@@ -62,9 +62,9 @@ class Lab:
       )
 
   def run(self, workdir, *overrides, code=0, goes_on_from=None, flags=(), **settings):
-    """Runs to the end and returns what was said: no traceback; `code` is expected.
+    """Runs to the end and returns the output; expects exit code `code` and no traceback.
 
-    It goes on from the newest checkpoint, unless another step is named, or another mode by `flags`.
+    Expects to resume from the newest checkpoint, unless a step is given or `flags` name a mode.
     """
     step = self.newest(workdir) if goes_on_from is None else goes_on_from
     command = [*self.command(workdir, *overrides), *flags]
@@ -83,20 +83,20 @@ class Lab:
     return done.stdout
 
   def kill(self, process, when, number=signal.SIGKILL):
-    """Sends the signal as soon as `when()` holds; fails if the process ends before."""
+    """Sends the signal as soon as `when()` holds; fails if the process ends earlier."""
     while not when():
-      assert process.poll() is None, 'it ended before its moment came'
+      assert process.poll() is None, 'the process ended before the signal was due'
       time.sleep(0.001)
     process.send_signal(number)
     return process.wait()
 
   def answers(self, process, number):
-    """Whether a process has said what it does on a signal."""
+    """Returns whether a process handles the signal."""
     status = pathlib.Path(f'/proc/{process.pid}/status').read_text()
     return int(re.search(r'SigCgt:\s*(\w+)', status)[1], 16) >> number - 1 & 1
 
   def whole(self, name, *overrides):
-    """The folder of a run that nothing disturbs, made when it is first asked for."""
+    """Returns the folder of an undisturbed run, which the first call creates."""
     if not (self.root / name / 'evaluation.json').exists():
       self.run(name, *overrides)
     return self.root / name
@@ -106,7 +106,7 @@ class Lab:
     return self.root / workdir
 
   def steps(self, workdir):
-    """Numbers of the checkpoints that are there."""
+    """Returns the steps of all checkpoints in the folder."""
     folder = self.root / workdir / 'checkpoints'
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
 
@@ -119,22 +119,22 @@ class Lab:
     return path.read_text().splitlines() if path.exists() else []
 
   def assert_nothing_lost(self, workdir, whole='whole'):
-    """All results are, to the bit, those of the run that nothing disturbed."""
+    """Asserts that all results equal those of the undisturbed run bit for bit."""
     for file in RESULTS:
       same = (self.root / workdir / file).read_bytes() == (self.whole(whole) / file).read_bytes()
-      assert same, f'{workdir}/{file} is not that of {whole}'
+      assert same, f'{workdir}/{file} differs from {whole}'
 
   def losses(self, workdir):
     return [json.loads(line)['loss'] for line in self.lines(workdir)]
 
 
 def without_privileges():
-  """To be called in a child: from its exec on, permissions bind root as they bind anybody."""
+  """Drops root's power to ignore file permissions, from the exec of this child process on."""
   libc = ctypes.CDLL(None)
   for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) if sys.platform == 'linux' else ():
     libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def telling(line):
-  """Whether a line of a run's output belongs in a transcript."""
+  """Returns whether a line of a run's output belongs in a transcript."""
   return line.startswith(('posjax:', 'checkpoint ', 'resuming'))

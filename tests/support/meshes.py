@@ -6,6 +6,6 @@ from posjax import sharding
 
 
 def mesh_of(data=1, fsdp=1, tensor=1):
-  """A mesh of these sizes, on the first devices."""
+  """Returns a mesh of these sizes on the first devices."""
   devices = jax.devices()[: data * fsdp * tensor]
   return sharding.make_mesh(devices, data=data, fsdp=fsdp, tensor=tensor)

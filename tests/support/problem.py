@@ -1,8 +1,9 @@
-"""One small problem of attention for each encoding, solved once for all tests.
+"""A small attention problem per encoding, compiled once for all tests.
 
-`attention` runs the hooks of an encoding in turn, from the embeddings on. `solver` is a function of
-inputs and places that returns its output under each mask and implementation, and the gradient of
-each query's output. It takes seconds to compile, so tests share it and differ in what they give it.
+`attention` runs the hooks of an encoding in order, from the embeddings on. `solver` returns a
+function of inputs and positions that gives the output under each mask and implementation, and the
+gradient of each query's output. It takes seconds to compile, so tests share it and differ in their
+inputs.
 """
 
 import functools
@@ -16,31 +17,31 @@ from posjax.dims import Dims, letters
 from posjax.encodings import Bound, Positions
 from posjax.sharding import constrain_batch
 
-# Six heads: no power of two, for ALiBi's slopes. Two of keys, for grouped queries and the mesh.
+# Six query heads: no power of two, for ALiBi's slopes. Two key heads: grouped queries, mesh.
 DIMS = Dims(D=48, N=6, K=2, H=8, V=17)
-CAPACITY = 64  # of a sequence, for encodings that draw its positions
+CAPACITY = 64  # of a sequence, for encodings that draw positions
 REFERENCE = dict(implementation='reference')
-# Of a length of 12, blocks of 4 are a divisor and blocks of 5 are not.
+# The length of 12 is a multiple of 4 but not of 5.
 FOURS, FIVES = (dict(implementation='blockwise', block=block) for block in (4, 5))
 CAUSAL = dict(causal=True, window=0)
-# Masks, and the blocks that they are tried with.
+# Masks, each with its block size.
 MASKS = {
   'causal': (CAUSAL, FOURS),
   'causal window': (dict(causal=True, window=4), FIVES),
   'window on both sides': (dict(causal=False, window=4), FIVES),
 }
-# Rows of documents, '.' is padding: one alone, three packed, padded on the left and on the right.
+# Rows of documents ('.' is padding): one document; three packed; padded left; padded right.
 ROWS = ('000000000000', '000001112222', '...000000000', '0000001111..')
 
 
 def close(got, want, rtol=1e-11, atol=1e-11):
-  """Trees of numbers: NaN is close to nothing, NaN included."""
+  """Asserts that trees of numbers are close; NaN is close to nothing, not even to NaN."""
   check = functools.partial(np.testing.assert_allclose, equal_nan=False, strict=True)
   jax.tree.map(lambda g, w: check(g, w, rtol, atol), got, want)
 
 
 def masks(encoding):
-  """Two of the masks under which the encoding has a meaning: compiling is what tests wait for."""
+  """Returns two masks under which the encoding is defined; more would take long to compile."""
   other = 'causal window' if encoding.causal_only else 'window on both sides'
   return {name: MASKS[name] for name in ('causal', other)}
 
@@ -50,7 +51,7 @@ def segments(*rows):
 
 
 def place(encoding, segment_ids, seed=0):
-  """Positions that begin again in each document, and jump; fractions, if they may be."""
+  """Returns positions that restart in each document and jump; fractions where allowed."""
   rng = np.random.default_rng(seed)
   steps = rng.integers(1, 3, segment_ids.shape)
   if not encoding.whole_positions:
@@ -58,7 +59,7 @@ def place(encoding, segment_ids, seed=0):
   pos = np.cumsum(steps, axis=1)
   starts = np.diff(segment_ids, prepend=-2) != 0
   pos = pos - np.maximum.accumulate(np.where(starts, pos, 0), axis=1)
-  # Order is not position: it starts elsewhere in each row.
+  # Order differs from position: it starts elsewhere in each row.
   order = np.arange(pos.shape[1]) + 100 * np.arange(len(pos))[:, None]
   ids = np.random.default_rng(seed + 50).integers(DIMS.V, size=segment_ids.shape)
   return Positions(
@@ -71,7 +72,7 @@ def draw(encoding, *, batch=4, queries=12, keys=12, seed=1):
   weights = jax.eval_shape(encoding.with_dims(DIMS).init_weights, jax.random.key(0))
 
   def normal(path, w):
-    # Such a projection, of all layers, meets rows of a table, which are of variance 1 here.
+    # This projection of all layers multiplies rows of a table, which have variance 1 here.
     shared = w.ndim > 1 and letters(path[-1].key).startswith('D')
     return rng.normal(size=w.shape) / (len(w) ** 0.5 if shared else 1)
 
@@ -91,18 +92,18 @@ def heads(x_BTD, number):
 
 
 def first_state(encoding, batch, capacity=CAPACITY):
-  """All rows have the draw of the first, so that they may be compared."""
+  """Gives all rows the first row's draw, so that rows can be compared."""
   state = encoding.with_dims(DIMS).init_state(batch, capacity, True, jax.random.key(3))
   first = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), state.sequence)
   return state.replace(sequence=first)
 
 
 def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
-  """Queries, keys and the encoding as attention meets them: the hooks before it in turn.
+  """Returns queries, keys and the encoding as attention gets them, after the hooks before it.
 
-  The embedded streams are cut into heads without a projection. Queries and keys are different
-  streams, as in cross-attention; but a query's own value is that of the key at its place, unless
-  `inputs` has others.
+  The embedded streams are split into heads without a projection. Queries and keys are different
+  streams, as in cross-attention, but a query's own value is the value of the key at its index,
+  unless `inputs` has other values.
   """
   bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
   state = first_state(encoding, len(inputs['q']), capacity)
@@ -122,7 +123,7 @@ def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
 
 
 def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **how):
-  """All hooks in turn. `turn` rotates the slots of the keys, as they lie in a ring buffer."""
+  """Runs all hooks in order. `turn` rotates the key slots, as in a ring buffer."""
   q, k, bound = ends(encoding, inputs, at_q, at_k, capacity=capacity)
   if turn is not None:
     k = jax.tree.map(lambda x: jnp.roll(x, turn, axis=1), k)
@@ -132,7 +133,7 @@ def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **h
 @functools.cache
 def solver(encoding):
   def solve(inputs, at, r_BTNH):
-    """{mask: for each implementation (o, gradient of each query's r . o, with a leading T)}."""
+    """Returns {mask: per implementation (o, gradient of each query's r . o, with a leading T)}."""
     one_BTNH = jnp.eye(r_BTNH.shape[1])[:, None, :, None, None] * r_BTNH
 
     def gradients(**how):
@@ -155,6 +156,6 @@ def problem(encoding):
 
 
 def summed(answer, r_BTNH):
-  """The loss r . o of all queries, and its gradient."""
+  """Returns the loss r . o of all queries, and its gradient."""
   o, gradient = answer
   return jnp.sum(r_BTNH * o), jax.tree.map(lambda x: x.sum(axis=0), gradient)

@@ -1,13 +1,13 @@
-"""RoPE in configs of real models, and what it comes to: loops, and no code of posjax.
+"""RoPE settings from configs of real models, and the expected frequencies from plain loops.
 
-`source` says where a config is quoted from:
+`source` names where a config is from:
 
-  transformers   the defaults of the model's class in transformers 5.24, which are its checkpoint's
+  transformers   defaults of the model's class in transformers 5.24, equal to its checkpoint's
   quoted         a public repository or thread that quotes the config
-  shape          keys and sizes are quoted so; the long lists of numbers are made up
-  memory         not checked against the file
+  shape          keys and sizes are quoted; the long lists of numbers are invented
+  memory         from memory, not checked against the file
 
-Keys that no position depends on are left out, but those that a head's size follows from.
+Keys without effect on positions are left out, except those that determine a head's size.
 """
 
 import math
@@ -31,7 +31,7 @@ def dynamic(base, width, s, L, T):
 
 
 def yarn(base, width, s, L, fast=32, slow=1, whole=True):
-  """As transformers has it: a ramp over indices, from beta_fast's to beta_slow's."""
+  """As in transformers: a ramp over plane indices, from beta_fast's to beta_slow's."""
   index = lambda beta: width * math.log(L / (beta * 2 * math.pi)) / (2 * math.log(base))
   low, high = index(fast), index(slow)
   if whole:
@@ -47,7 +47,7 @@ def yarn(base, width, s, L, fast=32, slow=1, whole=True):
 
 
 def llama3(base, width, s, low, high, L):
-  """By wavelengths: above L / low all is divided, below L / high nothing, a blend between."""
+  """By wavelength: divides all above L / low, nothing below L / high, and blends between."""
   scaled = []
   for theta in rope(base, width):
     wavelength = 2 * math.pi / theta
@@ -78,16 +78,16 @@ class Want(NamedTuple):
   theta: list
   attention: float = 1.0
   query: float = 1.0
-  temperature: tuple = ()  # from which length on, and beta
+  temperature: tuple = ()  # the length it starts at, and beta
 
 
 class Model(NamedTuple):
   source: str
-  head: int  # channels of the vector that `theta` is for, or of the head it is a part of
+  head: int  # channels of the vector that `theta` rotates, or of its head
   config: dict
-  want: dict  # by layer type; '' if all layers are alike
-  unused: tuple = ()  # keys that the warning names
-  length: int = 0  # tokens that come, where theta depends on them
+  want: dict  # by layer type; '' if all layers are equal
+  unused: tuple = ()  # keys that the warning lists
+  length: int = 0  # number of tokens, where theta depends on it
 
 
 def of(theta, *factors, **more):
@@ -108,7 +108,7 @@ def llama(factor, theta, source='quoted', size=128, **more):
 
 
 def deepseek(m, source='quoted', **more):
-  """V2 and V3: 64 of 192 channels turn, a vector of its own."""
+  """V2 and V3: 64 of 192 channels are rotated, as a separate vector."""
   scaling = {
     'type': 'yarn', 'factor': 40, 'original_max_position_embeddings': 4096, 'beta_fast': 32,
     'beta_slow': 1, 'mscale': m, 'mscale_all_dim': m,
@@ -274,10 +274,10 @@ MODELS = {
       },
     },
   }, of(rope(1e7, 64)), ('mrope_interleaved', 'mrope_section')),
-  # Two bases.
+  # Two bases in one model.
   'Gemma 3 1B': gemma3(256, None, max_position_embeddings=32_768),
   'Gemma 3 12B': gemma3(256, {'factor': 8.0, 'rope_type': 'linear'}, num_attention_heads=16),
-  'Gemma 3 4B': gemma3(  # of which the file leaves out what is the class's default
+  'Gemma 3 4B': gemma3(  # the file leaves out the class's defaults
     256, {'factor': 8.0, 'rope_type': 'linear'}, rope_theta='absent', rope_local_base_freq='absent',
     head_dim='absent',
   ),
@@ -370,7 +370,7 @@ MODELS = {
       'long_factor': [2.0] * 64, 'long_mscale': 1.243163121016122,
     },
   }, of(longrope(1e4, 128, [2.0] * 64), 1.243163121016122), length=5000),
-  # A share of each head.
+  # A fraction of each head.
   'gpt-oss 20B': Model('transformers', 64, {
     'model_type': 'gpt_oss', 'head_dim': 64, 'max_position_embeddings': 131_072,
     'rope_theta': 150_000.0, 'rope_scaling': {
@@ -395,7 +395,7 @@ MODELS = {
     'model_type': 'bailing_moe', 'head_dim': 128, 'partial_rotary_factor': 0.5,
     'rope_theta': 600_000, 'rope_scaling': None,
   }, of(rope(6e5, 64))),
-  'GLM 4 9B chat': Model('quoted', 128, {  # the share is not in the file
+  'GLM 4 9B chat': Model('quoted', 128, {  # the fraction is not in the file
     'model_type': 'glm', 'head_dim': 128, 'num_attention_heads': 32,
   }, of(rope(1e4, 64))),
   'GLM 4 9B 0414': Model('quoted', 128, {

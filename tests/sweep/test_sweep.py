@@ -1,4 +1,4 @@
-"""A sweep: the table's numbers by hand, what is run again and what is not, what is refused."""
+"""A sweep: the table's numbers by hand, which runs are repeated, what is refused."""
 
 import importlib.metadata
 import json
@@ -44,15 +44,15 @@ TESTS = {
 
 
 class Program:
-  """Stands in for posjax.main: notes what is run, and writes what an evaluation does."""
+  """Stands in for posjax.main: records the runs and writes the files of an evaluation."""
 
   STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
 
   def __init__(self):
     self.calls = []
     self.fails = {}  # a run's folder to its exit code, or to 'SIGTERM'
-    self.changes = {}  # a run's folder to what its evaluation.json has instead
-    self.floors = {}  # a length to what a guess reaches
+    self.changes = {}  # a run's folder to changed values in its evaluation.json
+    self.floors = {}  # a length to the score of a guess
 
   def Popen(self, command, stdout, stderr):  # noqa: N802
     asked = run_lib.parse(['posjax', *command[3:]])
@@ -96,7 +96,7 @@ class Program:
 
 
 class Stopped:
-  """A process during which the sweep, and only the sweep, is sent SIGTERM."""
+  """A process during which only the sweep gets SIGTERM."""
 
   returncode = None
 
@@ -130,7 +130,7 @@ def statuses():
 
 
 def message(capsys, *arguments):
-  """What a call that is refused says, in one line."""
+  """Returns the one-line error of a refused call."""
   assert run(*arguments) == 2
   captured = capsys.readouterr()
   said = [line for line in captured.err.splitlines() if line.startswith('posjax: ')]
@@ -187,7 +187,7 @@ def test_interval_by_number_of_seeds(bits, text):
   assert table.cell(list(bits), None) == text
 
 
-def test_what_a_guess_reaches_is_a_row(program):
+def test_the_score_of_a_guess_is_a_row(program):
   program.floors = {64: 8.0, 128: 7.994}
   assert run('--arms=rope --seeds=0') == 0
   text = Path('runs/sweeps/far/table.md').read_text()
@@ -196,13 +196,13 @@ def test_what_a_guess_reaches_is_a_row(program):
   assert text.endswith(f'| rope | 1,234 | 0.50 | 2.00 |\n{guess}') and text.count(guess) == 2
 
 
-def test_only_what_is_missing_is_run(program, capsys):
+def test_only_missing_runs_are_executed(program, capsys):
   assert run('--arms=alibi,rope --seeds=1') == 0
   assert program.calls == ['rope-1', 'alibi-1']
   out = capsys.readouterr().out
   assert '| rope | 1,234 | 2.00 | 4.00 |' in out and '| short' not in out
-  assert '1,000 steps; seeds 0, 1, 2; text' in out  # those of the experiment
-  assert 'Not there: rope, seed 0; rope, seed 2; short, seed 0;' in out
+  assert '1,000 steps; seeds 0, 1, 2; text' in out  # the seeds of the experiment
+  assert 'Not finished: rope, seed 0; rope, seed 2; short, seed 0;' in out
   assert run() == 0
   assert len(program.calls) == len(set(program.calls)) == 9
   shown = re.findall(r'(\d+)/9 \[', capsys.readouterr().err)
@@ -210,12 +210,12 @@ def test_only_what_is_missing_is_run(program, capsys):
   Path('runs/sweeps/far/manifest.json').unlink()
   assert run() == run('--table') == 0
   assert len(program.calls) == 9
-  assert 'Not there' not in capsys.readouterr().out
+  assert 'Not finished' not in capsys.readouterr().out
   assert set(statuses().values()) == {'done'}
 
 
 def test_a_run_shows_its_loss_and_step_while_it_runs(program, monkeypatch, capsys):
-  """At the third look it has taken 250 of 1,000 steps in 20 s, and is writing a line."""
+  """At the third poll it has completed 250 of 1,000 steps in 20 s, and is writing a line."""
   running = types.SimpleNamespace(returncode=0, looks=0)
 
   def wait(timeout):
@@ -242,17 +242,17 @@ def test_a_run_shows_its_loss_and_step_while_it_runs(program, monkeypatch, capsy
   assert running.looks == 4
 
 
-def test_a_table_of_some(program, capsys):
+def test_a_table_of_some_arms(program, capsys):
   run('--arms=rope,short')
   capsys.readouterr()
   assert run('--table --arms=short,alibi --seeds=0,2') == 0
   assert len(program.calls) == 6
   out = capsys.readouterr().out
-  assert '; seeds 0, 2; ' in out and 'Not there: alibi, seed 0; alibi, seed 2\n' in out
+  assert '; seeds 0, 2; ' in out and 'Not finished: alibi, seed 0; alibi, seed 2\n' in out
   assert '| short | 5,678 | 3.00 ± 0.00 | beyond 64 |' in out and '| rope' not in out
 
 
-def test_an_added_arm_is_all_that_runs(program, monkeypatch):
+def test_adding_an_arm_runs_only_that_arm(program, monkeypatch):
   run()
   change('SEEDS', "ARMS['nope'] = ('--config=nope',)\nSEEDS")
   monkeypatch.setitem(BITS, 'nope', (5.0, 5.0, 5.0))
@@ -288,7 +288,7 @@ def test_another_evaluation_is_refused(program, capsys):
   assert 'arm rope ran with another config, task.text.stride absent -> 16;' in message(capsys)
 
 
-def test_what_does_not_decide_a_result_may_change(program):
+def test_settings_without_effect_on_results_may_change(program):
   run()
   change("'--config=alibi'", "'--config=alibi', '--config.mesh.data=1'")
   assert run() == 0
@@ -306,7 +306,7 @@ def test_a_failed_run_does_not_stop_the_others(program, capsys):
     'see runs/sweeps/far/alibi-2/output.txt\n'
   )
   assert '| rope | 1,234 | 2.50 ± 19.06 |' in captured.out  # seeds 0 and 2
-  assert 'Not there: rope, seed 1; alibi, seed 2\n' in captured.out
+  assert 'Not finished: rope, seed 1; alibi, seed 2\n' in captured.out
   assert statuses()['rope-1'] == 'failed 3' and statuses()['rope-2'] == 'done'
   program.fails = {}
   assert run() == 0
@@ -320,21 +320,21 @@ def test_a_failed_run_does_not_stop_the_others(program, capsys):
 @pytest.mark.parametrize('code, status', [
   (130, 'stopped'), (42, 'stopped'), (0, 'stopped'), (2, 'failed 2'), (-9, 'failed -9'),
 ])
-def test_a_run_that_was_told_to_stop_has_not_failed(program, code, status):
+def test_a_run_stopped_by_a_signal_has_not_failed(program, code, status):
   program.fails = {'rope-0': code} if code else {}
   program.changes = {'rope-0': {'step': 500}}
   assert run('--arms=rope --seeds=0') == 1
   assert statuses()['rope-0'] == status
 
 
-def test_all_may_fail(program, capsys):
+def test_all_runs_may_fail(program, capsys):
   program.fails = {f'rope-{seed}': 2 for seed in range(3)}
   assert run('--arms=rope') == 1
   assert set(statuses().values()) == {'failed 2', 'missing'}
   assert not Path('runs/sweeps/far/table.md').exists()
 
 
-def test_an_interrupted_sweep_goes_on(program, monkeypatch):
+def test_an_interrupted_sweep_resumes(program, monkeypatch):
   monkeypatch.setattr(sweep.program, 'hard_exit', lambda error: (error.exit_code, str(error)))
   program.fails = {'short-0': 'SIGTERM'}
   assert run() == (42, 'SIGTERM: stopped')
@@ -347,7 +347,7 @@ def test_an_interrupted_sweep_goes_on(program, monkeypatch):
   assert program.calls[4:] == ['short-0', 'short-1', 'short-2', 'alibi-0', 'alibi-1', 'alibi-2']
 
 
-def test_a_seed_is_that_of_the_run_whatever_an_arm_says(program):
+def test_the_seed_of_a_run_overrides_that_of_an_arm(program):
   change("'--config=alibi'", "'--config=alibi', '--config.seed=7'")
   _, arms, seeds = runs_lib.load(Path('far.py'))
   runs = runs_lib.plan(Path('far.py'), arms, seeds, Path('out'))
@@ -361,7 +361,7 @@ def test_paths_may_begin_with_a_tilde(program, monkeypatch, tmp_path):
   assert (tmp_path / 'out/rope-0/evaluation.json').exists()
 
 
-def test_a_table_names_all_versions_that_made_it(program):
+def test_a_table_names_all_versions_of_its_runs(program):
   program.changes = {'alibi-1': {'code': '0.2.0'}}
   run()
   heading = Path('runs/sweeps/far/table.md').read_text().splitlines()[2]
@@ -377,14 +377,14 @@ def test_a_table_names_all_versions_that_made_it(program):
     'tests.sliding sliding, 9 -> sliding, 8',
   ),
 ])
-def test_results_that_do_not_compare_are_refused(program, capsys, changed, said):
+def test_incomparable_results_are_refused(program, capsys, changed, said):
   program.changes = {'alibi-1': changed}
-  assert message(capsys) == f'posjax: rope, seed 0 and alibi, seed 1 do not compare: {said}'
+  assert message(capsys) == f'posjax: cannot compare rope, seed 0 with alibi, seed 1: {said}'
   assert message(capsys, '--table').endswith(said)
   assert len(program.calls) == 9
 
 
-def test_a_run_that_was_evaluated_too_soon_is_not_done(program):
+def test_a_run_evaluated_too_early_is_not_done(program):
   program.changes = {'alibi-1': {'step': 500}}
   assert run() == 1
   assert statuses()['alibi-1'] == 'stopped'
@@ -393,7 +393,7 @@ def test_a_run_that_was_evaluated_too_soon_is_not_done(program):
   assert program.calls[9:] == ['alibi-1'] and set(statuses().values()) == {'done'}
 
 
-# What is changed in the experiment's file and the arguments, to what the message must say.
+# Changes to the experiment's file and arguments, and the text that the message must contain.
 MISTAKES = {
   ('', '', '--arms=rope,alibbi'):
     '--arms=rope,alibbi: did you mean alibi? Each must be one of rope, short, alibi',
@@ -409,13 +409,13 @@ MISTAKES = {
   ("'--config=alibi'", "'--config=alibi', '--config.model.heads=6'", '--arms=rope'):
     'far.py: arm alibi: model.heads = 6: must be a multiple of model.kv_heads = 4',
   ("'--config=alibi'", "'--config=alibi', '--config.train.steps=500'", ''):
-    'rope, seed 0 and alibi, seed 0 do not compare: train.steps 1000 -> 500',
+    'cannot compare rope, seed 0 with alibi, seed 0: train.steps 1000 -> 500',
   ("'--config=alibi'", "'--config=alibi', '--config.data.test=train[:1%]'", ''):
-    'rope, seed 0 and alibi, seed 0 do not compare: data.test test -> train[:1%]',
+    'cannot compare rope, seed 0 with alibi, seed 0: data.test test -> train[:1%]',
   ("'--config=alibi'", "'--config=alibi', '--config.train.length=32'", ''):
-    'rope, seed 0 and alibi, seed 0 do not compare: train.length 64 -> 32',
+    'cannot compare rope, seed 0 with alibi, seed 0: train.length 64 -> 32',
   ("'--config=alibi'", "'--config=alibi', '--config.task.text.windows=8'", ''):
-    'rope, seed 0 and alibi, seed 0 do not compare: task.text.windows absent -> 8',
+    'cannot compare rope, seed 0 with alibi, seed 0: task.text.windows absent -> 8',
   ("('--config=alibi',)", "('--config=alibi')", ''):
     "far.py: ARMS must be a dict like {'rope': ('--config=configs/rope.py',)}",
   ('ARMS', 'ARM', ''): 'far.py: ARMS must be a dict like',
@@ -454,7 +454,7 @@ def test_an_arm_that_cannot_name_a_folder(program, capsys, arm):
 @pytest.mark.parametrize('arm', [
   'rope+fox', 'local_global', 'base=5e5', '2-layers', 'größe', 'v1', 'x' * 60,
 ])
-def test_an_arm_that_can(program, arm):
+def test_an_arm_that_can_name_a_folder(program, arm):
   change("'alibi'", repr(arm))
   assert [*runs_lib.load(Path('far.py'))[1]] == ['rope', 'short', arm]
 
@@ -513,7 +513,7 @@ SWEPT = [path for path in (ROOT / 'experiments').glob('*.py') if 'ARMS =' in pat
 
 
 @pytest.mark.parametrize('path', sorted(SWEPT), ids=lambda path: path.stem)
-def test_experiments_that_are_here_can_be_run(path, monkeypatch, tmp_path):
+def test_all_experiments_can_be_run(path, monkeypatch, tmp_path):
   monkeypatch.chdir(ROOT)
   _, arms, seeds = runs_lib.load(path)
   assert len(runs_lib.plan(path, arms, seeds, tmp_path)) == len(arms) * len(seeds) > 0
@@ -536,7 +536,7 @@ TINY = (
 
 
 @pytest.mark.slow
-def test_killed_in_the_second_run_it_goes_on(tmp_path):
+def test_a_sweep_killed_in_its_second_run_resumes(tmp_path):
   (tmp_path / 'numbers.txt').write_text(
     '\n'.join(f'line {i} follows line {i - 1}' for i in range(1, 800))
   )

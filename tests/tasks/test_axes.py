@@ -1,4 +1,4 @@
-"""Positions with two axes: packed, trained, cached, and refused by encodings that read one."""
+"""Positions with two axes: packing, training, decoding, and refusal by one-axis encodings."""
 
 import itertools
 
@@ -46,8 +46,8 @@ def test_rows_carry_the_positions_of_their_examples():
     assert (np.sort(cells, axis=1) == np.arange(LENGTH)).all()
 
 
-def test_the_grid_is_learned_and_a_line_is_not():
-  """A step to the row above is a rotation: the loss falls below that of NoPE by half."""
+def test_two_axes_learn_the_grid_task_and_nope_does_not():
+  """A step to the row above is a rotation; the loss falls below half of NoPE's."""
   examples = [make(np.random.default_rng(i)) for i in range(64)]
   task, losses = Above(), {}
   row = lambda examples: jax.tree.map(jnp.asarray, padded(examples, LENGTH, LENGTH))
@@ -90,10 +90,10 @@ def test_an_encoding_of_one_axis_is_refused():
     transformer.init(model(Rope()), jax.random.key(0))
   said = str(raised.value)
   assert said.startswith(
-    'encoding.grid: it reads 1 position axis, and these positions have 2; these take 2: abacus, '
+    'encoding.grid: it reads 1 position axis, but the positions have 2; encodings for 2: abacus, '
   )
   assert ' rope' not in said and 'nope' in said
-  said = r'^encoding\.grid: it reads 2 position axes, and these positions have 1;'
+  said = r'^encoding\.grid: it reads 2 position axes, but the positions have 1;'
   with pytest.raises(UserError, match=said):
     transformer.init(model(Grid(), axes=1), jax.random.key(0))
   with pytest.raises(ValueError, match='^rope reads 1 position axis, and grid 2$'):

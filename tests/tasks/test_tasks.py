@@ -1,6 +1,7 @@
-"""Tasks: what an example is, by hand; what is scored; what is refused; rows that resume."""
+"""Tasks: examples by hand, scored targets, refused settings, and rows that resume."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +9,15 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, state, tasks
+from posjax import data, evaluate, state, tasks
 from posjax import run as run_lib
 from posjax.batch import Batch, Example, Stream
 from posjax.data import pipeline
 from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.tasks.copy import Copy
-from posjax.tasks.core.strings import Generated
+from posjax.tasks.core.generated import Generated
+from posjax.tasks.core.registry import check_metrics
 from posjax.tasks.flip_flop import FlipFlop, floor, make_example
 from posjax.train_step import gradients
 
@@ -24,7 +26,7 @@ def text(tokens):
   return bytes(np.asarray(tokens, np.uint8)).decode()
 
 
-def test_a_string_is_laid_out_for_a_decoder():
+def test_a_copy_example_is_formatted_for_a_decoder():
   x, targets, weights, pos = Copy(symbols=3).example(np.random.default_rng(0), 4)
   string = x[1:5]
   assert set(text(string)) <= set('abc') and pos is None
@@ -33,7 +35,7 @@ def test_a_string_is_laid_out_for_a_decoder():
   assert [*weights] == [False] * 5 + [True] * 5
 
 
-def test_the_largest_size_fits_a_row_and_no_larger_one():
+def test_the_largest_size_fills_a_row():
   opened = Copy(rows=2).open(None, 42, [42, 84])
   for length, size in ((42, 20), (84, 41)):
     weights = opened.tests['copy'].rows[length].weights
@@ -42,18 +44,18 @@ def test_the_largest_size_fits_a_row_and_no_larger_one():
   assert sizes == {*range(1, 21)}
 
 
-def test_an_answer_matches_if_all_of_it_is_right():
-  rows = Generated(lambda rng: Copy().example(rng, 3), 'test', 3).rows(8)
+def test_an_exact_match_needs_the_entire_answer():
+  rows = Generated(lambda rng: Copy().example(rng, 3), 'test', 3).rows(8, 8)
   outputs = np.eye(data.ALL)[rows.targets]
   outputs[1, -1] = np.roll(outputs[1, -1], 1)  # the end of one answer
-  outputs[2, 0] = np.roll(outputs[2, 0], 1)  # a token of another one's question
+  outputs[2, 0] = np.roll(outputs[2, 0], 1)  # a token of another row's question
   found = Copy().metrics(jnp.asarray(outputs), rows)
   mean = lambda name: float(np.average(found[name][0], weights=found[name][1]))
   assert mean('exact match') == pytest.approx(2 / 3)
   assert mean('token accuracy') == pytest.approx(11 / 12)
 
 
-def test_reads_have_the_last_bit_that_was_written():
+def test_reads_return_the_last_written_bit():
   shares = []
   for seed in range(50):
     example = make_example(np.random.default_rng(seed), pairs=60, ignore=0.5)
@@ -71,7 +73,7 @@ def test_reads_have_the_last_bit_that_was_written():
   assert np.mean(shares, axis=0) == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
 
 
-def test_the_floor_is_what_the_majority_of_writes_answers():
+def test_the_floor_is_the_accuracy_of_guessing_the_majority_of_writes():
   examples = [make_example(np.random.default_rng(i), pairs=20, ignore=0.6) for i in range(40)]
   right = []
   for example in examples:
@@ -87,7 +89,7 @@ def test_the_floor_is_what_the_majority_of_writes_answers():
 
 
 @pytest.mark.parametrize('task', [Copy(), FlipFlop()], ids=['copy', 'flip_flop'])
-def test_made_rows_resume_to_the_bit(task):
+def test_generated_rows_resume_bitwise(task):
   make = lambda seed: pipeline.batches(
     task.open(None, 42, [42]).train, name='made', length=42, answers=42, batch=4, seed=seed
   )
@@ -103,18 +105,18 @@ def test_made_rows_resume_to_the_bit(task):
     jax.tree.map(np.testing.assert_array_equal, batch, next(resumed))
 
 
-def test_hashes_are_of_what_is_drawn():
+def test_hashes_depend_on_arguments_that_change_the_examples():
   sha256 = lambda task: task.open(None, 42, [42]).sha256
   assert sha256(Copy(rows=2)) == sha256(Copy(rows=3)) != sha256(Copy(rows=2, symbols=8))
   assert sha256(Copy(rows=2)) != sha256(FlipFlop(rows=2))
 
 
-# A task with one target for each segment.
+# A task with one target per segment.
 
 
 @dataclasses.dataclass(frozen=True)
 class Count(tasks.Task):
-  """Class of a string: how many of its tokens are 1."""
+  """The class of a string is the number of its tokens that are 1."""
 
   forms = ('encoder',)
   vocabulary = 2
@@ -157,7 +159,7 @@ def test_packed_rows_of_a_classification_have_a_target_for_each_segment():
   assert (batch.targets == batch.stream.x[:, :6].reshape(4, 2, 3).sum(axis=-1)).all()
 
 
-def test_a_packed_classification_learns_as_its_examples_alone():
+def test_packed_classification_trains_like_unpacked_examples():
   config, _, _ = config_lib.load('rope', ['--config.model.form=encoder'])
   task, rng = Count(), np.random.default_rng(0)
   model = transformer.from_config(config, task)
@@ -186,6 +188,22 @@ def test_a_packed_classification_learns_as_its_examples_alone():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), *both)
 
 
+def test_metrics_of_segments_have_no_curve_by_position():
+  of_segments, of_tokens = (np.full((3, n), 0.5) for n in (2, 7))
+  found = {'loss': (of_segments, of_segments), 'accuracy': (of_tokens, of_tokens)}
+  assert evaluate.by_position(Count(), found, 7) == {'accuracy': [0.5] * 7}
+
+
+@pytest.mark.parametrize(('names', 'message'), [
+  (dict(best='nats'), "best names 'nats': it must be one of loss"),
+  (dict(shown=('loss', 'los')), "shown names 'los': did you mean loss? It must be one of loss"),
+])
+def test_a_metric_that_is_not_computed_is_refused(names, message):
+  task = type('Misspelled', (Count,), names)()
+  with pytest.raises(UserError, match=re.escape(message)):
+    check_metrics(task, 12)
+
+
 # Command lines.
 
 
@@ -197,25 +215,25 @@ def refused(line):
 
 @pytest.mark.parametrize(('line', 'message'), [
   ('--config.task.name=copi',
-   'task.name = copi: did you mean copy? It must be one of copy, flip_flop, text'),
+   f'task.name = copi: did you mean copy? It must be one of {", ".join(tasks.names())}'),
   ('--config.task.copy.symbols=8',
    '--config.task.copy.symbols: task.name is text, so that nothing would read it; set '
    '--config.task.name=copy'),
   ('--config.task.name=copy --config.task.copy.symbol=8',
    '--config.task.copy.symbol: no such key; did you mean task.copy.symbols?'),
   ('--config.task.name=copy --config.task.copy.symbols=1',
-   'task.copy.symbols = 1: must be in [2, 26], letters'),
+   'task.copy.symbols = 1: must be in [2, 26], the letters a to z'),
   ('--config.task.name=flip_flop --config.task.flip_flop.ignore=1',
    'task.flip_flop.ignore = 1.0: must be in [0, 1)'),
   ('--config.task.text.stride=65', 'task.text.stride = 65: must be at most train.length = 64'),
   ('--config.model.form=encoder',
-   'model.form = encoder: task.name is text, whose models are decoder; auto takes that'),
+   'model.form = encoder: task.name is text, which supports decoder; auto selects that'),
 ])
-def test_what_is_refused(line, message):
+def test_wrong_command_lines_of_tasks_are_refused(line, message):
   assert refused(line) == message
 
 
-def test_arguments_that_change_no_weight_are_no_part_of_a_run():
+def test_arguments_without_effect_on_weights_do_not_change_the_run_name():
   name = lambda line: run_lib.parse(['posjax', '--config=rope', *line.split()]).name
   assert name('--config.task.text.stride=16') == name('')
   copy = '--config.task.name=copy'
@@ -224,7 +242,7 @@ def test_arguments_that_change_no_weight_are_no_part_of_a_run():
 
 
 def test_tasks_are_found_and_documented():
-  assert tasks.names() == ['copy', 'flip_flop', 'text']
+  assert {'copy', 'flip_flop', 'text'} <= {*tasks.names()}
   for name in tasks.names():
     meanings = tasks.meanings(name)
     assert {*meanings} == {*tasks.arguments(tasks.find(name))} and all(meanings.values())

@@ -1,1 +1,1 @@
-"""What every encoding is made of and held to: the interface, chains, and the shelf."""
+"""The base of all encodings: the interface, its declarations, chains, and the registry."""

@@ -1,4 +1,4 @@
-"""What hooks share: dtypes, heads and sums."""
+"""Array functions that hooks share: dtypes, heads and sums."""
 
 import functools
 import math
@@ -9,23 +9,23 @@ import numpy as np
 
 
 def at_least_float32(*arrays):
-  """The dtype of angles, biases, carries and logits: float32, or float64 where the input is."""
+  """Returns the dtype of angles, biases, carries and logits: float32, or float64 if an input is."""
   return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
 def zero_carry(q):
-  """0 for each query and head, [B, N, T]: a carry, before the first block."""
-  # Made of the queries, so that under shard_map or an explicit mesh it lies where they do.
+  """Returns 0 for each query and head, [B, N, T]: the carry before the first block."""
+  # Derived from the queries, to have their sharding under shard_map or an explicit mesh.
   return jnp.where(False, q.h[..., 0], 0).astype(at_least_float32(q.h)).swapaxes(1, 2)
 
 
 def suffix_sum(x):
-  """The sum of all that come after each element along the last axis."""
+  """Returns for each element the sum of all elements after it along the last axis."""
   S = x.shape[-1]
   side = math.isqrt(S - 1) + 1
   groups = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, side**2 - S)])
   groups = groups.reshape(*x.shape[:-1], side, side)
-  # Two products with a triangle, within groups and of their sums: a scan takes three times as long.
+  # Two products with a triangle, in groups and over group sums: a scan takes three times as long.
   below = np.tri(side, k=-1, dtype=x.dtype)
   product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
   within, after = product(groups, below), product(jnp.sum(groups, axis=-1), below)
@@ -33,15 +33,15 @@ def suffix_sum(x):
 
 
 def per_head(x_BTKH, heads):
-  """Each key head's numbers for all the query heads that it serves: [B, T, N, ...]."""
+  """Repeats each key head for all query heads that share it: [B, T, N, ...]."""
   return jnp.repeat(x_BTKH, heads // x_BTKH.shape[2], axis=2)
 
 
 def qk_logits(q_BTNH, k_BSKH):
-  """q . k of N query heads and K key heads, each of which serves N / K of them: [B, N, T, S]."""
+  """Returns q . k, [B, N, T, S]: each of K key heads serves N / K of the N query heads."""
   B, T, N, H = q_BTNH.shape
   K = k_BSKH.shape[2]
-  # Heads before tokens, as a cache has them: else XLA may turn all keys round for one query.
+  # Heads before tokens, as in a cache: otherwise XLA may transpose all keys for one query.
   q_BKGTH = q_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)
   q_BKTH, k_BKSH = q_BKGTH.reshape(B, K, -1, H), k_BSKH.swapaxes(1, 2)
   s = jnp.einsum('BKTH,BKSH->BKTS', q_BKTH, k_BKSH, preferred_element_type=at_least_float32(q_BTNH))
@@ -49,6 +49,6 @@ def qk_logits(q_BTNH, k_BSKH):
 
 
 def sharpen(q, factor_BTN):
-  """The queries times a factor of each token and head, or of all: leaves of 1 broadcast."""
+  """Multiplies the queries by a factor per token and head; axes of size 1 broadcast."""
   h = q.h.astype(factor_BTN.dtype) * factor_BTN[..., None]
   return q.replace(h=h.astype(q.h.dtype))

@@ -10,6 +10,7 @@ import bisect
 import functools
 import itertools
 
+from posjax.encodings.core.combinators import side_by_side
 from posjax.encodings.core.declarations import least
 from posjax.encodings.core.encoding import HOOKS, TRAITS, Encoding
 from posjax.encodings.core.tokens import State
@@ -157,6 +158,9 @@ class Chain(Encoding):
       at = at.replace(pos=pos)
       new.append(own)
     return at.pos, tuple(new)
+
+  def block_bias(self, q, k, r, nearest):
+    return side_by_side(self.named, 'block_bias', q, k, r, nearest)
 
 
 def _trait_of_parts(name, trait):

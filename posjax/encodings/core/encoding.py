@@ -37,96 +37,108 @@ class Encoding(nn.Module):
   dims: dims_lib.Dims | None = dataclasses.field(default=None, kw_only=True)  # from with_dims
 
   shift_invariant: ClassVar[Annotated[bool, Trait(
-    'adding a constant to all positions changes no output',
-    'depends on where a text begins', all,
+    says='adding a constant to all positions changes no output',
+    shown='depends on where a text begins',
+    chain=all,
   )]] = True
   whole_positions: ClassVar[Annotated[bool, Trait(
-    'positions are indices: no fractions',
-    'positions are whole numbers', any,
+    says='positions are indices: no fractions',
+    shown='positions are whole numbers',
+    chain=any,
   )]] = False
   limit: ClassVar[Annotated[int | None, Trait(
-    'how many positions it represents, counted from 0, on each axis; None: any',
-    '{:,} positions at most',
+    says='how many positions it represents, counted from 0, on each axis; None: any',
+    shown='{:,} positions at most',
   )]] = None
   axes: ClassVar[Annotated[int | None, Trait(
-    'how many axes of a position it reads; None: it reads no positions and accepts any',
-    'axes of positions: {}',
+    says='how many axes of a position it reads; None: it reads no positions and accepts any',
+    shown='axes of positions: {}',
   )]] = 1
   fractions: ClassVar[Annotated[bool, Trait(
-    'it moves positions, to fractions too',
-    'moves positions to fractions', any,
+    says='it moves positions, to fractions too',
+    shown='moves positions to fractions',
+    chain=any,
   )]] = False
   depends_on_capacity: ClassVar[Annotated[str, Trait(
-    'why the capacity, the most tokens that may follow, changes its outputs; empty if it does not',
-    'depends on the capacity: {}', joined,
+    says='why outputs depend on the capacity, the most tokens a row may hold; empty: they do not',
+    shown='depends on the capacity: {}',
+    chain=joined,
   )]] = ''
   causal_only: ClassVar[Annotated[bool, Trait(
-    'it is undefined if a query sees later keys; `attend` refuses',
-    'causal only', any,
+    says='it is undefined if a query sees later keys; `attend` refuses',
+    shown='causal only',
+    chain=any,
   )]] = False
   contiguous: ClassVar[Annotated[bool, Trait(
-    'it reads every key between a query and a key: a cache may not drop one from its middle',
-    'needs every key in between', any,
+    says='it reads every key between a query and a key: a cache may not drop one from its middle',
+    shown='needs every key in between',
+    chain=any,
   )]] = False
   all_heads: ClassVar[Annotated[bool, Trait(
-    'it mixes heads: one device must hold the logits of all heads',
-    'mixes heads', any,
+    says='it mixes heads: one device must hold the logits of all heads',
+    shown='mixes heads',
+    chain=any,
   )]] = False
   reach: ClassVar[Annotated[float, Trait(
-    'how many tokens before a token its embedding or features read; infinite: all',
-    'reads {} tokens before a key',
+    says='how many tokens before a token its embedding or features read; infinite: all',
+    shown='reads {} tokens before a key',
   )]] = 0
   looks_ahead: ClassVar[Annotated[bool, Trait(
-    'embeddings read later tokens: not for a model that predicts the next token',
-    'reads later tokens', any,
+    says='embeddings read later tokens: not for a model that predicts the next token',
+    shown='reads later tokens',
+    chain=any,
   )]] = False
   sees_itself: ClassVar[Annotated[bool, Trait(
-    'a query scores the key of its own token',
-    'a query does not see its own key', all,
+    says='a query scores the key of its own token',
+    shown='a query does not see its own key',
+    chain=all,
   )]] = True
   inert: ClassVar[Annotated[tuple[str, ...], Trait(
-    'weights that provably change no output',
-    'weights that change no output: {}',
+    says='weights that provably change no output',
+    shown='weights that change no output: {}',
   )]] = ()
   idle: ClassVar[Annotated[tuple[str, ...], Trait(
-    'hooks that change nothing with these arguments, so that attention may skip'
+    says='hooks that change nothing with these arguments, so that attention may skip'
     ' them',
-    'hooks that change nothing here: {}',
+    shown='hooks that change nothing here: {}',
   )]] = ()
   normalizer: ClassVar[Annotated[str, Trait(
-    "`'none'`: `score` returns the logarithms of the attention weights",
-    'no softmax: scores are logarithms of attention weights',
+    says="`'none'`: `score` returns the logarithms of the attention weights",
+    shown='no softmax: scores are logarithms of attention weights',
   )]] = 'softmax'
   own_score: ClassVar[Annotated[bool, Trait(
-    '`score` computes the logits itself and ignores its argument',
-    'computes its own logits', any,
+    says='`score` computes the logits itself and ignores its argument',
+    shown='computes its own logits',
+    chain=any,
   )]] = False
   rotates: ClassVar[Annotated[str, Trait(
-    'what it rotates by positions: queries and keys, or values; a chain refuses parts whose '
+    says='what it rotates by positions: queries and keys, or values; a chain refuses parts whose '
     'results would be rotated twice, or not at all',
-    'rotates {} by positions',
+    shown='rotates {} by positions',
   )]] = ''
   head_width_factor: ClassVar[Annotated[int, Trait(
-    'width of `q.h` and `k.h` after the hooks, as a multiple of H',
-    'makes queries and keys {} times as wide', math.prod,
+    says='width of `q.h` and `k.h` after the hooks, as a multiple of H',
+    shown='makes queries and keys {} times as wide',
+    chain=math.prod,
   )]] = 1
   longer_tables: ClassVar[Annotated[tuple[str, ...], Trait(
-    'tables whose first rows equal those of a shorter table: a run that starts from another'
+    says='tables whose first rows equal those of a shorter table: a run that starts from another'
     ' run takes these rows',
-    'longer tables begin with shorter ones: {}',
+    shown='longer tables begin with shorter ones: {}',
   )]] = ()
   widest_block: ClassVar[Annotated[int | None, Trait(
-    'the most keys in one call of `key_block`',
-    'at most {} keys in a block', least,
+    says='the most keys in one call of `key_block`',
+    shown='at most {} keys in a block',
+    chain=least,
   )]] = None
   tile: ClassVar[Annotated[tuple[float, float], Trait(
-    'queries and keys in a block, as multiples of `attention.block`',
-    'blocks of queries and keys are {} times as long',
+    says='queries and keys in a block, as multiples of `attention.block`',
+    shown='blocks of queries and keys are {} times as long',
   )]] = (1, 1)
   linear_beyond: ClassVar[Annotated[int | None, Trait(
-    'distance, on either side, from which on `bias_from_table` is linear; constant if it'
+    says='distance, on either side, from which on `bias_from_table` is linear; constant if it'
     ' depends on the query too',
-    'linear in the distance from {} on',
+    shown='linear in the distance from {} on',
   )]] = None
 
   def check(self, dims):

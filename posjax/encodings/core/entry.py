@@ -1,4 +1,4 @@
-"""What enters attention: positions that can be computed with, and nothing in padding."""
+"""Prepares the inputs of attention: checks positions, and sets padding to 0."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ AXES = {'pos': '[B or 1, T, P]', 'order': '[B or 1, T]', 'segment_ids': '[B or 1
 
 
 def checked(at, batch, length):
-  """Returns `at` with integers of 32 bits at least.
+  """Returns `at` with integers of at least 32 bits.
 
   Args:
     at: `Positions` of `batch` rows of `length` tokens.
 
   Raises:
-    ValueError: one line, for a wrong shape, or numbers that cannot count tokens.
+    ValueError: one line, for a wrong shape, or a dtype that cannot hold positions.
   """
   arrays = {name: getattr(at, name) for name in AXES}
   for name, x in arrays.items():
@@ -28,7 +28,7 @@ def checked(at, batch, length):
 
 
 def widened(name, x):
-  """Returns integers as int32 or int64, and positions in float32 or float64 as they are."""
+  """Returns integers as int32 or int64; float32 and float64 positions are unchanged."""
   signed, bits = jnp.issubdtype(x.dtype, jnp.signedinteger), 8 * x.dtype.itemsize
   if name == 'pos' and jnp.issubdtype(x.dtype, jnp.floating) and bits >= 32:
     return x
@@ -37,14 +37,14 @@ def widened(name, x):
   if jnp.issubdtype(x.dtype, jnp.integer) and bits < 32:
     return x.astype(jnp.int32)
   valid = 'int32, or float32 for fractions' if name == 'pos' else 'int32'
-  raise ValueError(f'{name} is {x.dtype}, in which positions and differences of them do not fit; '
+  raise ValueError(f'{name} is {x.dtype}, which cannot hold positions and their differences; '
                    f'it must be {valid}')
 
 
 def without_padding(tokens):
-  """Returns `AttentionInput` with 0 for h, v and features of padding: NaN there reaches nobody.
+  """Sets h, v and features of padding to 0, so that a NaN in padding reaches no output.
 
-  Features that all rows share are made of positions alone, and stay.
+  Features that all rows share depend on positions alone and are unchanged.
   """
   segment_ids = tokens.segment_ids
 

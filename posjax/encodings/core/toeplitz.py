@@ -1,8 +1,8 @@
-"""Blocks of scores made of their distances: once for each distance, not once for each pair.
+"""Blocks of scores, computed once for each distance, not once for each pair.
 
-Where positions count tokens, all pairs of a block of T queries and S keys have T + S - 1 distances
-between them, and the block is these numbers, moved on by one from row to row: a Toeplitz matrix.
-Making it takes no gather, and its gradient no scatter.
+If positions are consecutive, the pairs of a block of T queries and S keys have T + S - 1 distances.
+The block is then a Toeplitz matrix: each row holds the same values, shifted by one. Building it
+takes no gather, and its gradient no scatter.
 """
 
 import functools
@@ -13,14 +13,14 @@ from jax import lax
 
 
 def unfold(bias_from_table, q, r, far):
-  """The scores [B or 1, N, T, S] of a block of queries; see `Encoding.bias_from_table`.
+  """Returns the scores [B or 1, N, T, S] of a block; see `Encoding.bias_from_table`.
 
   Args:
     bias_from_table: the hook.
     q: a block of T queries.
     r: leaves [N or 1, ..., T + S], for descending distances.
-    far: whether the distances are where the hook is linear in them, or constant if it depends on
-      the query; None: they never are.
+    far: whether the hook is linear in all these distances (constant, if it depends on the query);
+      None: it never is.
   """
   T = q.h.shape[1]
   S = jax.tree.leaves(r)[0].shape[-1] - T
@@ -39,15 +39,15 @@ def unfold(bias_from_table, q, r, far):
 
 
 def skew(x_BNTR, T):
-  """y[i, j] = x[i, T - 1 - i + j], [B, N, T, S], of R = T + S descending distances.
+  """Returns y[i, j] = x[i, T - 1 - i + j], [B, N, T, S], for R = T + S descending distances.
 
-  Where `x` is the same for all queries, its axis T may be 1.
+  If `x` is the same for all queries, its axis T may have size 1.
   """
   return (_skew_one if x_BNTR.shape[2] == 1 else _skew_each)(x_BNTR, T)
 
 
 def _slices(x_BNTR, starts_T, size):
-  """`size` numbers of each row, from its start on."""
+  """Returns `size` values of each row, from the start index of the row."""
   one = lambda x, start: lax.dynamic_slice_in_dim(x, start, size, axis=-1)
   return jax.vmap(one, (2, 0), 2)(x_BNTR, starts_T)
 
@@ -59,7 +59,7 @@ def _skew_each(x_BNTR, T):
 
 @jax.custom_vjp
 def unskew(y_BNTS):
-  """Each row moved back to where `skew` takes it from, amid zeros: [B, N, T, R]."""
+  """Moves each row back to where `skew` reads it, with zeros elsewhere: [B, N, T, R]."""
   T, S = y_BNTS.shape[2:]
 
   def sliced(y):
@@ -72,7 +72,7 @@ def unskew(y_BNTS):
 
     return lax.fori_loop(0, T, write, jnp.zeros((*y.shape[:3], T + S), y.dtype))
 
-  # A CPU would make each number of a slice again for every product that reads it.
+  # On a CPU, every product that reads a slice would compute the slice again.
   return lax.platform_dependent(y_BNTS, cpu=in_place, default=sliced)
 
 
@@ -82,7 +82,7 @@ def _skew_one(x_BN1R, T):
 
 
 def _sum_diagonals(T, _, dy_BNTS):
-  """Neighbouring rows are added, one moved against the other, until there is one row."""
+  """Adds neighboring rows, one shifted against the other, until one row is left."""
   rows = 1 << (T - 1).bit_length()
   dy = jnp.pad(dy_BNTS, [(0, 0), (0, 0), (0, rows - T), (0, 0)])
   shift = 1
@@ -94,14 +94,14 @@ def _sum_diagonals(T, _, dy_BNTS):
   return (jnp.pad(dy[..., rows - T :], [(0, 0)] * 3 + [(0, 1)]),)
 
 
-# Each is the other's gradient; autodiff would scatter.
+# `skew` and `unskew` are each other's gradient; autodiff would scatter.
 _skew_each.defvjp(lambda x, T: (_skew_each(x, T), None), lambda T, _, dy: (unskew(dy),))
 unskew.defvjp(lambda y: (unskew(y), None), lambda _, dx: (_skew_each(dx, dx.shape[2]),))
 _skew_one.defvjp(lambda x, T: (_skew_one(x, T), None), _sum_diagonals)
 
 
 def linear(x_BN1R, T):
-  """`skew`, where the numbers are linear in the distance: one of each row plus one of each key."""
+  """Returns `skew` of values linear in the distance, as a sum of row terms and key terms."""
   row_BNT1 = jnp.flip(x_BN1R[..., :T], axis=-1).swapaxes(2, 3)
   key_BN1S = x_BN1R[..., T - 1 : -1]
   return row_BNT1 + (key_BN1S - key_BN1S[..., :1])

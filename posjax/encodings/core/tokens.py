@@ -1,4 +1,4 @@
-"""What hooks are given: where tokens are, an end of attention, a pair of blocks, their state."""
+"""Inputs of hooks: positions, one side of attention, a pair of blocks, and state."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from posjax.encodings.core.entry import checked
 
 @flax.struct.dataclass
 class Positions:
-  """Where tokens are, and who may see whom.
+  """Positions of tokens, and the data that decides which tokens see each other.
 
-  pos          [B or 1, T, P]  the place an encoding sees; any integers or fractions; P is 1 in text
-  order        [B or 1, T]     attention's own count: causality and windows go by it
-  segment_ids  [B or 1, T]     only tokens of the same segment see each other; -1: padding, empty
-  consecutive  whether `pos` is [1, T, 1] and counts up by one, padding aside: then what
-               depends on the distance alone gets cheaper
-  position_features  what the hook of that name made of the positions for all layers, or ()
-  ids          [B, T] the tokens' numbers, for the hooks `positions` and `embed`; or ()
+  pos          [B or 1, T, P]  positions for encodings, integers or fractions; P is 1 in text
+  order        [B or 1, T]     attention's own token count, for causality and windows
+  segment_ids  [B or 1, T]     tokens see only their own segment; -1: padding or an empty slot
+  consecutive  whether `pos` is [1, T, 1] and increases by one, apart from padding: biases are
+               then computed once per distance, not once per pair
+  position_features  the result of the hook of that name, for all layers, or ()
+  ids          [B, T] token ids, for the hooks `positions` and `embed`; or ()
   """
 
   pos: jax.Array
@@ -29,7 +29,7 @@ class Positions:
   ids: Any = flax.struct.field(default=(), kw_only=True)
 
   def attach(self, h, v=None, features=()):
-    """The `AttentionInput` here. Raises ValueError, one line, if the positions do not fit `h`."""
+    """Returns the `AttentionInput`. Raises ValueError, one line, if positions do not fit `h`."""
     at = checked(self, *h.shape[:2])
     return AttentionInput(
       at.pos, at.order, at.segment_ids, h, v, features, consecutive=at.consecutive,
@@ -39,11 +39,11 @@ class Positions:
 
 @flax.struct.dataclass
 class AttentionInput(Positions):
-  """One end of attention, and what a cache stores.
+  """One side of attention: queries, or keys and values as a cache stores them.
 
-  h         [B, T, N, H] of queries, which carry the softmax scale already; [B, T, K, H] of keys
-  v         [B, T, K, H] the tokens' own values; of queries None in cross-attention
-  features  an encoding's own, leaves [B or 1, T, ...]
+  h         [B, T, N, H] queries, already multiplied by the softmax scale; [B, T, K, H] keys
+  v         [B, T, K, H] the tokens' values; None for queries in cross-attention
+  features  data of the encoding, leaves [B or 1, T, ...]
   """
 
   h: jax.Array
@@ -53,23 +53,23 @@ class AttentionInput(Positions):
 
 @flax.struct.dataclass
 class Pair:
-  """A block of queries, a block of keys, and who sees whom: mask [B or 1, 1, T, S]."""
+  """A block of queries, a block of keys, and their mask, [B or 1, 1, T, S]."""
 
   q: AttentionInput
   k: AttentionInput
   mask: jax.Array
-  bias: Any = None  # what the hook `position_bias` returned
-  fully_visible: jax.Array | bool = False  # a scalar: all see all for sure; False says nothing
+  bias: Any = None  # the result of the hook `position_bias`
+  fully_visible: jax.Array | bool = False  # a scalar; True: the mask is all True; False: unknown
 
   @property
   def distance(self):
-    """q.pos - k.pos, [B or 1, 1, T, S, P]: positive when the key lies before the query."""
+    """Returns q.pos - k.pos, [B or 1, 1, T, S, P]: positive if the key is before the query."""
     return self.q.pos[:, None, :, None] - self.k.pos[:, None, None, :]
 
 
 @flax.struct.dataclass
 class State:
-  """What an encoding keeps from one call to the next: of a sequence, and in each of its layers."""
+  """State of an encoding between calls: one for the sequence, and one for each of its layers."""
 
   sequence: Any = ()
   layer: Any = ()

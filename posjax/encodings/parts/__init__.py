@@ -1,1 +1,1 @@
-"""What several encodings share: rotations, distances, buckets, counts."""
+"""Code that several encodings share: rotations, distances, buckets, counts."""

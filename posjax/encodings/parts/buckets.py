@@ -1,4 +1,4 @@
-"""Buckets of distances, one for each near distance and logarithmic beyond (arXiv 1910.10683)."""
+"""Buckets of distances: one per near distance, logarithmic beyond (arXiv 1910.10683)."""
 
 import math
 
@@ -8,7 +8,7 @@ from posjax.encodings.core.arrays import at_least_float32
 
 
 def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
-  """The bucket of each distance i - j, query less key, whole or not: int32."""
+  """Returns the bucket, int32, of each distance i - j, query minus key, integer or fraction."""
   offset = 0
   if bidirectional:
     buckets //= 2
@@ -16,8 +16,8 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
     distance = jnp.abs(distance)
   m = jnp.maximum(distance, 0).astype(at_least_float32(distance))
   exact = buckets // 2
-  per_e = (buckets - exact) / math.log(max_distance / exact)  # buckets for each factor of e
-  # Whole distances lie on edges of buckets: a rounded logarithm must not fall below its edge.
+  per_e = (buckets - exact) / math.log(max_distance / exact)  # buckets per factor of e
+  # Integer distances lie on edges of buckets: a rounded logarithm must not fall below its edge.
   per_e *= 1 + float(jnp.finfo(m.dtype).eps)
   far = exact + (jnp.log(jnp.maximum(m, exact) / exact) * per_e).astype(jnp.int32)
   far = jnp.minimum(far, buckets - 1)
@@ -25,11 +25,11 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
 
 
 def check_buckets(buckets, max_distance, sides):
-  """Raises ValueError unless each side has as many buckets for one distance as for several."""
+  """Raises ValueError unless each side has as many one-distance buckets as wider ones."""
   if buckets < 2 * sides or buckets % (2 * sides):
     raise ValueError(f'buckets must be a positive multiple of {2 * sides}; it is {buckets}')
   if max_distance <= buckets // (2 * sides):
     raise ValueError(
-      f'max_distance must be more than the {buckets // (2 * sides)} distances that have '
-      f'buckets of their own; it is {max_distance}'
+      f'max_distance must be more than {buckets // (2 * sides)}, the number of near distances '
+      f'with one bucket each; it is {max_distance}'
     )

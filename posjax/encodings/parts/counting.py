@@ -1,8 +1,8 @@
-"""What encodings that move positions share: draws, and counts over the tokens so far.
+"""Random draws and counts over the tokens so far, for encodings that move positions.
 
-An encoding that places a token by what came before it keeps in its state what the last token left
-behind, so that a text in parts is counted as in one piece. Counts begin again where the segment
-changes, and padding counts as no token.
+If an encoding's positions depend on earlier tokens, its state keeps the counts of the last token,
+so that a text in parts is counted like the entire text. Counts restart where the segment changes;
+padding is not counted.
 """
 
 import zlib
@@ -14,33 +14,33 @@ from jax import lax
 
 
 def key(rng, name):
-  """The key of the encoding `name`: the parts of a chain are all given the same `rng`."""
+  """Returns a key for the encoding `name`: all parts of a chain receive the same `rng`."""
   if rng is None:
-    raise ValueError(f'{name} draws positions in training: give a key, rng=jax.random.key(…)')
+    raise ValueError(f'{name} draws positions in training: pass a key, rng=jax.random.key(…)')
   return jax.random.fold_in(rng, zlib.crc32(name.encode()))
 
 
 def check_ids(what, ids):
   if not ids or not all(type(i) is int and i >= 0 for i in ids):
-    raise ValueError(f'{what} must be numbers of tokens, one at least; they are {ids}')
+    raise ValueError(f'{what} must be token ids, at least one; they are {ids}')
 
 
 def is_one_of(ids, at):
-  """Which tokens have one of the numbers `ids`, padding not: [B or 1, T]."""
+  """Returns which tokens have one of the `ids`, False for padding: [B or 1, T]."""
   if isinstance(at.ids, tuple):
-    raise ValueError('it goes by what tokens are: give their numbers, Positions(…, ids=tokens_BT)')
+    raise ValueError('positions depend on token ids here: pass them, Positions(…, ids=tokens_BT)')
   return (at.ids[..., None] == jnp.asarray(ids)).any(axis=-1) & (at.segment_ids >= 0)
 
 
 def latest(x_BT, last_B):
-  """`last`, then up to each token the last value that is not negative: [B, 1 + T]."""
+  """Returns `last`, then for each token the latest nonnegative value so far: [B, 1 + T]."""
   x_BT = jnp.broadcast_to(x_BT, (len(last_B), x_BT.shape[1])).astype(last_B.dtype)
   x_BT = jnp.concatenate([last_B[:, None], x_BT], axis=1)
   return lax.associative_scan(lambda old, new: jnp.where(new < 0, old, new), x_BT, axis=1)
 
 
 def count(step_BT, restart_BT, before_B):
-  """Sums of steps, each 0 or 1, from the last restart on, its own step included: [B, T] int32.
+  """Sums steps, each 0 or 1, from the latest restart on, including its step: [B, T] int32.
 
   `before` is the count before the first of these tokens.
   """
@@ -50,7 +50,7 @@ def count(step_BT, restart_BT, before_B):
 
 @flax.struct.dataclass
 class Digits:
-  """What the last token has left, [B]: its place in a number, and its segment."""
+  """State after the last token, [B] each: its index in a number, and its segment."""
 
   place: jax.Array
   segment_ids: jax.Array
@@ -61,7 +61,7 @@ def no_digits(batch):
 
 
 def places(at, digits, last):
-  """c_t of each digit, 0 of other tokens, [B, T]; and what the last one leaves."""
+  """Returns c_t of each digit, 0 for other tokens, [B, T]; and the `Digits` after them."""
   digit_BT = is_one_of(digits, at)
   segment_BT = latest(at.segment_ids, last.segment_ids)
   restart_BT = (segment_BT[:, 1:] != segment_BT[:, :-1]) | ~(digit_BT | (at.segment_ids < 0))

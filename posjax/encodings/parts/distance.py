@@ -1,4 +1,4 @@
-"""Biases that depend on the distance alone: what ALiBi, T5, KERPLE and their like share."""
+"""Biases that depend on the distance alone: the base of ALiBi, T5, KERPLE and others."""
 
 import jax.numpy as jnp
 
@@ -7,10 +7,10 @@ from posjax.encodings.core.encoding import Encoding
 
 
 class DistanceBias(Encoding):
-  """An encoding that adds to each score a number for its head and distance: override `bias`."""
+  """An encoding that adds a bias per head and distance to each score: override `bias`."""
 
   def bias(self, distance):
-    """[..., N] for distances [...], query less key: what is added to the scores."""
+    """Returns the bias of scores, [..., N], for distances [...], query minus key."""
     raise NotImplementedError
 
   def position_bias(self, q, k):
@@ -24,6 +24,6 @@ class DistanceBias(Encoding):
 
 
 def pair_distances(q, k):
-  """q.pos - k.pos of all pairs, [B or 1, T, S], in the dtype that biases have."""
+  """Returns q.pos - k.pos of all pairs, [B or 1, T, S], in the dtype of biases."""
   distance_BTS = q.pos[:, :, None, 0] - k.pos[:, None, :, 0]
   return distance_BTS.astype(at_least_float32(k.h))

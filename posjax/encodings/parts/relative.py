@@ -1,4 +1,4 @@
-"""Products of queries and keys with vectors of their distances (arXiv 1803.02155, 2006.03654)."""
+"""Products of queries and keys with a vector per distance (arXiv 1803.02155, 2006.03654)."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -8,14 +8,14 @@ from posjax.encodings.core.toeplitz import skew
 
 
 def of_queries(q, r_1HR):
-  """q_i . r of R vectors, of each head or of all: [B, N, T, R]."""
+  """Returns q_i . r for R vectors, per head or shared by all heads: [B, N, T, R]."""
   B, _, N, _ = q.h.shape
   r_BNHR = jnp.broadcast_to(r_1HR, (B, N, *r_1HR.shape[1:]))
   return jnp.einsum('BTNH,BNHR->BNTR', q.h, r_BNHR, preferred_element_type=at_least_float32(q.h))
 
 
 def of_keys(pair, k_BSNH, rows_R1H, row_BTS):
-  """k_j . rows[row_ij] of the pairs of two blocks, [B, N, T, S]; `rows` of each head or of all."""
+  """Returns k_j . rows[row_ij] of a pair of blocks, [B, N, T, S]; `rows` per head or shared."""
 
   def product(rows_R1H):
     rows_RNH = jnp.broadcast_to(rows_R1H, (len(rows_R1H), *k_BSNH.shape[2:]))
@@ -33,6 +33,6 @@ def of_keys(pair, k_BSNH, rows_R1H, row_BTS):
 
 
 def descending(row_TS):
-  """The rows of consecutive positions, as `skew` takes and `unskew` returns them: T + S of them."""
-  # Nothing has the last one.
+  """Returns the T + S rows of consecutive positions, in the order of `skew` and `unskew`."""
+  # No pair has the last row.
   return jnp.concatenate([row_TS[::-1, 0], row_TS[0, 1:], row_TS[0, -1:]])

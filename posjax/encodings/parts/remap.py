@@ -1,14 +1,14 @@
-"""Rotary positions remapped pair by pair: what ReRoPE, Self-Extend, STRING and Dual Chunk share.
+"""Rotary positions remapped per pair: the base of ReRoPE, Self-Extend, STRING and Dual Chunk.
 
   A_ij = q_i^T R(y_c(j) - x_c(i)) k_j / sqrt(H)        c = kind(i, j), such as near and far
 
-R rotates as in rope.py, and each kind of pair has places of its own, x of queries and y of keys.
-One product for each kind then holds all distances of that kind, and a block of scores takes from
-each what is its own; a block that has no pair of a kind does without its product.
+R rotates as in rope.py. Each kind of pair has its own positions, x for queries and y for keys. One
+product per kind holds the logits of that kind, and each pair of a block takes its logit from the
+product of its kind. A block without pairs of a kind skips that product.
 
-Where a key has one place for all kinds it is cached rotated; else it is cached as it is, and
-rotated in blocks. Queries are rotated in `score`, so that a temperature may stand on either side of
-a remap in a chain.
+If a key has one position for all kinds, it is cached rotated; otherwise it is cached unrotated and
+rotated block by block. `score` rotates the queries, so that in a chain a temperature may come
+before or after a remap.
 """
 
 import itertools
@@ -23,12 +23,12 @@ from posjax.encodings.rope import Rope
 
 
 class Remap(Encoding):
-  """RoPE at other distances: override `query_places`, `key_places` and `kind`."""
+  """RoPE at remapped distances: override `query_places`, `key_places` and `kind`."""
 
   base: float = 10_000.0
   fraction: float = 1.0
   layout: str = 'half'
-  causal_only = True  # the papers' maps are of keys that lie before
+  causal_only = True  # the papers map earlier keys only
   own_score = True
   rotates = 'queries and keys'
 
@@ -37,19 +37,19 @@ class Remap(Encoding):
     rope.check(dims)
 
   def query_places(self, pos_BT):
-    """Where the queries at `pos_BT` are for each kind of pair: a tuple of places [B or 1, T]."""
+    """Returns the remapped query positions for each kind of pair: a tuple of [B or 1, T]."""
     raise NotImplementedError
 
   def key_places(self, pos_BT):
-    """The same of keys; a tuple of one place if it is the same for all kinds."""
+    """Returns the remapped key positions: a tuple, of one array if all kinds share it."""
     raise NotImplementedError
 
   def kind(self, q_pos, k_pos):
-    """Which kind the pairs are, 0, 1, …; positions broadcast."""
+    """Returns the kind of each pair, 0, 1, …; positions broadcast."""
     raise NotImplementedError
 
   def position_features(self, at, dtype):
-    """Those of queries for each kind, and those of keys, if it is the same for all."""
+    """Returns cosines and sines of queries per kind, and of keys if all kinds share them."""
     pos_BT = at.pos[..., 0]
     places = self.key_places(pos_BT)
     of_keys = self._waves(places, dtype) if len(places) == 1 else ()
@@ -89,5 +89,5 @@ class Remap(Encoding):
     return s_BNTS, carry
 
   def _take(self, s_BNTS, own_B1TS, q_BTNH, made, k_BSKH):
-    """The scores, and new ones for the pairs of one kind."""
+    """Returns the scores, with new ones for the pairs of one kind."""
     return jnp.where(own_B1TS, qk_logits(rotate_by(q_BTNH, *made, self.layout), k_BSKH), s_BNTS)

@@ -1,4 +1,4 @@
-"""Rotations of planes, pairs of channels, by angles of their positions (arXiv 2104.09864)."""
+"""Rotations of planes (pairs of channels) by position-dependent angles (arXiv 2104.09864)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ LAYOUTS = ('half', 'interleaved')
 
 
 def frequencies(width, base=10_000.0):
-  """theta_i in radians per position: [width / 2], float64."""
+  """Returns theta_i in radians per position: [width / 2], float64."""
   return base ** -(np.arange(0, width, 2) / width)
 
 
 def cos_sin(pos_BT, theta, dtype):
-  """Cosines and sines of pos * theta: [B, T, len(theta)] each.
+  """Returns cosines and sines of pos * theta: [B, T, len(theta)] each.
 
-  A rounded angle is off by half a unit in its last place: 0.004 in float32 at 100,000 radians.
+  Rounding changes an angle by half a unit in its last place: 0.004 in float32 at 100,000 radians.
   """
   # A product, not an einsum: accelerators would round its operands to bfloat16.
   angle = pos_BT[..., None].astype(dtype) * jnp.asarray(theta, dtype)
@@ -25,13 +25,13 @@ def cos_sin(pos_BT, theta, dtype):
 
 
 def planes(x_BTNH, number, layout='half'):
-  """The two channels of each of the first planes, [B, T, N, number] each."""
+  """Returns the two channels of each of the first planes, [B, T, N, number] each."""
   x = x_BTNH[..., : 2 * number]
   return jnp.split(x, 2, axis=-1) if layout == 'half' else (x[..., 0::2], x[..., 1::2])
 
 
 def rotate_by(x_BTNH, cos_BTC, sin_BTC, layout='half'):
-  """Turns the first 2 C channels of each head; the rest pass unchanged."""
+  """Rotates the first 2 C channels of each head; the rest are unchanged."""
   cos, sin = cos_BTC[:, :, None], sin_BTC[:, :, None]
   C = cos.shape[-1]
   a, b = planes(x_BTNH.astype(cos.dtype), C, layout)
@@ -44,11 +44,11 @@ def rotate_by(x_BTNH, cos_BTC, sin_BTC, layout='half'):
 
 
 def rotate(x_BTNH, pos_BT, theta, layout='half'):
-  """Turns the first 2 len(theta) channels of each head by pos * theta; the rest pass unchanged."""
+  """Rotates the first 2 len(theta) channels of each head by pos * theta; the rest are unchanged."""
   return rotate_by(x_BTNH, *cos_sin(pos_BT, theta, at_least_float32(x_BTNH)), layout)
 
 
 def rotate_heads(x_BTNH, cos_BTNC, sin_BTNC):
-  """As `rotate_by`, with cosines and sines of each head's own."""
+  """Rotates like `rotate_by`, with separate cosines and sines for each head."""
   heads = jax.vmap(rotate_by, in_axes=2, out_axes=2)
   return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]

@@ -1,22 +1,23 @@
-"""Scalings of RoPE's frequencies, for contexts beyond those of training: a table for each.
+"""Scalings of RoPE's frequencies, for contexts beyond the trained length.
 
-A scaling is a dictionary in Hugging Face's words: `rope_type`, and the keys that the type takes.
+A scaling is a dictionary with Hugging Face's keys: `rope_type`, and the keys of that type.
 
   dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=4096)
 
-Below, theta_i = base^(-2i/d) of d rotated channels, i = 0 .. d/2 - 1, s is the factor, and
-L = original_max_position_embeddings the trained length: plane i makes L theta_i / (2 pi) turns in
-it. All is float64 and made on the host; a type is a function, and its arguments are the valid keys.
+Below, theta_i = base^(-2i/d) for d rotated channels, i = 0 .. d/2 - 1, s is the factor, and
+L = original_max_position_embeddings is the trained length, in which plane i makes
+L theta_i / (2 pi) turns. Everything is computed in float64 on the host. Each type is a function
+whose arguments are the valid keys.
 
-Two types also depend on the length of the text, `dynamic` and `longrope`. Here this is the length
+Two types, `dynamic` and `longrope`, also depend on the length of the text. Here this is the length
 at the query, its position + 1. So the logits after token t equal those of a text that ends there,
-however the text is decoded, padded, packed or batched. In one layer of attention, Hugging Face
-computes the same for the last token of a text, without its cache. With its cache, Hugging Face
-mixes keys that were rotated by the frequencies of different lengths. Without it, the frequencies of
-the whole text rotate the queries of all tokens, so that in a model of several layers later text
-changes what earlier tokens say. Up to L all of these agree.
+however the text is decoded, padded, packed or batched. Without a cache, one attention layer of
+Hugging Face computes the same for the last token of a text. With a cache, Hugging Face mixes keys
+that were rotated by the frequencies of different lengths. Without a cache, it rotates the queries
+of all tokens by the frequencies of the entire text, so in a model of several layers later text
+changes the outputs of earlier tokens. Up to L all of these agree.
 
-A dictionary comes in through `frozen`: numbers may be integers, floats, strings or NumPy's, and
+`frozen` reads every dictionary: numbers may be integers, floats, strings or NumPy scalars, and
 `type` is another name of `rope_type`.
 """
 
@@ -31,18 +32,18 @@ from flax.core import FrozenDict
 
 
 class Scaled(NamedTuple):
-  """What a scaling makes of frequencies."""
+  """The result of a scaling: frequencies and factors."""
 
   theta: np.ndarray  # radians per position of each plane, [d/2]
-  attention_factor: float = 1.0  # of cosines and sines: scales what the rotated channels add
-  query_factor: float = 1.0  # of the whole query
+  attention_factor: float = 1.0  # of cosines and sines, so of the rotated channels alone
+  query_factor: float = 1.0  # of the entire query
 
 
 def default(theta, *, resonance=False):
-  """Frequencies as they are.
+  """Leaves the frequencies unchanged.
 
-  `resonance` (Wang et al. 2024, arXiv 2403.00071) makes wavelengths whole numbers of positions, so
-  that a plane that has turned once within the trained length meets no new angle beyond it.
+  `resonance` (Wang et al. 2024, arXiv 2403.00071) rounds wavelengths to integers, so that a plane
+  with at least one turn within the trained length meets no new angle beyond it.
   """
   return Scaled(_resonant(theta) if resonance else theta)
 
@@ -55,14 +56,14 @@ def linear(theta, *, factor):
 def ntk(theta, *, factor, resonance=False):
   """NTK-aware (bloc97 2023): base' = base s^(d/(d-2)), which is theta_i s^(-2i/(d-2)).
 
-  The fastest plane stays as it is, and the slowest one is s times slower.
+  The fastest plane is unchanged; the slowest becomes s times slower.
   """
   theta = theta * factor ** -(np.arange(len(theta)) / (len(theta) - 1))
   return Scaled(_resonant(theta) if resonance else theta)
 
 
 def dynamic(theta, length, *, factor, original_max_position_embeddings):
-  """Dynamic NTK (emozilla 2023): NTK-aware with s max(length, L) / L - (s - 1); RoPE within L."""
+  """Dynamic NTK (emozilla 2023): NTK-aware with s max(length, L) / L - (s - 1); RoPE up to L."""
   longer = library(length).maximum(length / original_max_position_embeddings, 1)
   return ntk(theta, factor=factor * longer - (factor - 1))
 
@@ -73,12 +74,13 @@ def yarn(
 ):
   """YaRN (Peng et al. 2023, ICLR 2024, arXiv 2309.00071).
 
-  Planes that make more than beta_fast turns within L stay, those below beta_slow are interpolated.
-  Between lies a ramp: linear in the turns (ramp='paper'), or in the index, as in the authors' code
-  and so in every checkpoint; `truncate` widens that one to whole indices (gpt-oss does not).
+  Planes with more than beta_fast turns within L are unchanged; planes with fewer than beta_slow are
+  interpolated. Between them is a ramp: linear in the number of turns (ramp='paper'), or in the
+  plane index, as in the authors' code and so in every checkpoint. `truncate` widens the ramp over
+  indices to integer bounds (gpt-oss does not).
 
-  The attention factor is 0.1 ln s + 1 unless given. DeepSeek has g(mscale) / g(mscale_all_dim)
-  with g(m) = 0.1 m ln s + 1, and g(mscale_all_dim)^2 on the query.
+  The attention factor is 0.1 ln s + 1 unless given. DeepSeek uses g(mscale) / g(mscale_all_dim)
+  with g(m) = 0.1 m ln s + 1, and multiplies the query by g(mscale_all_dim)^2.
   """
   L = original_max_position_embeddings
   if ramp == 'paper':
@@ -97,7 +99,7 @@ def yarn(
 
 
 def magnitude(factor, m=1.0):
-  """g(m) = 0.1 m ln s + 1, of YaRN."""
+  """Returns YaRN's g(m) = 0.1 m ln s + 1."""
   return 0.1 * m * math.log(factor) + 1
 
 
@@ -105,9 +107,10 @@ def longrope(
   theta, length, *, short_factor, long_factor, factor, original_max_position_embeddings,
   attention_factor=None,
 ):
-  """LongRoPE (Ding et al. 2024, arXiv 2402.13753), as Phi-3 has it: a searched divisor per plane.
+  """LongRoPE (Ding et al. 2024, arXiv 2402.13753), as in Phi-3: a divisor per plane, from a search.
 
-  The long ones hold from L + 1 tokens on; sqrt(1 + ln s / ln L) is the attention factor of both.
+  From L + 1 tokens on, `long_factor` replaces `short_factor`. The attention factor of both is
+  sqrt(1 + ln s / ln L).
   """
   L = original_max_position_embeddings
   if attention_factor is None:
@@ -120,28 +123,28 @@ def longrope(
 def llama3(
   theta, *, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
 ):
-  """Llama 3.1 (arXiv 2407.21783): YaRN's ramp of the paper, without a temperature.
+  """Llama 3.1 (arXiv 2407.21783): the ramp of YaRN's paper, without a temperature.
 
-  Llama 4 Scout has both factors at 1, where the ramp is a step.
+  Llama 4 Scout sets both factors to 1, which makes the ramp a step.
   """
   rotates = _turns(theta, original_max_position_embeddings)
   return Scaled(_by_parts(theta, _between(rotates, low_freq_factor, high_freq_factor), factor))
 
 
 def proportional(theta, *, partial_rotary_factor, factor=1.0):
-  """p-RoPE (Barbero et al. 2024, ICLR 2025, arXiv 2410.06205): the slowest planes do not turn.
+  """p-RoPE (Barbero et al. 2024, ICLR 2025, arXiv 2410.06205): the slowest planes do not rotate.
 
-  Unlike Rope's `fraction`, d is the whole head, in the exponent and in the pairing: RoPE with a
-  share p = `partial_rotary_factor` of its planes, the fastest. 1 is RoPE, 0 is NoPE.
+  Only a share p = `partial_rotary_factor` of the planes rotates, the fastest: 1 is RoPE, 0 is NoPE.
+  Unlike with Rope's `fraction`, d is the entire head size, in the exponent and in the pairing.
   """
   turning = int(partial_rotary_factor * 2 * len(theta) // 2)
   return Scaled(np.where(np.arange(len(theta)) < turning, theta / factor, 0))
 
 
 def clipped(theta, *, clip_low_n=20, hard=False):
-  """CoPE, clipped RoPE (Li et al. 2026, arXiv 2602.05258): half a cosine takes the slowest to 0.
+  """CoPE, clipped RoPE (Li et al. 2026, arXiv 2602.05258): half a cosine tapers the slowest to 0.
 
-  `clip_low_n` planes of it; `hard`: they do not turn at all.
+  It tapers `clip_low_n` planes; with `hard`, these planes do not rotate at all.
   """
   number = min(clip_low_n, len(theta))
   taper = np.zeros(number) if hard else (1 + np.cos(np.linspace(0, np.pi, number))) / 2
@@ -155,14 +158,14 @@ TYPES = {
   )
 }
 
-# Keys whose numbers are counts; the last two stand beside a scaling.
+# Keys with integer values; the last two are next to a scaling, not in it.
 WHOLE = (
   'original_max_position_embeddings', 'clip_low_n', 'max_position_embeddings', 'rotary_dim'
 )
 
 
 def library(length):
-  """Where the length is an array of a traced program, so is what is made of it."""
+  """Returns jax.numpy if the length is a JAX array, as in a traced program; otherwise NumPy."""
   return jnp if isinstance(length, jax.Array) else np
 
 
@@ -171,12 +174,12 @@ def _turns(theta, length):
 
 
 def _index(theta, length, rotates):
-  """The index, not whole, of the plane that makes so many turns."""
+  """Returns the fractional index of the plane that makes `rotates` turns."""
   return math.log(length / (rotates * 2 * math.pi)) / math.log(theta[0] / theta[1])
 
 
 def _between(x, low, high):
-  """From 0 at `low` to 1 at `high`; a step to 1 where they are equal."""
+  """Rises linearly from 0 at `low` to 1 at `high`; a step to 1 if they are equal."""
   return np.clip((x - low) / (high - low), 0, 1) if low != high else np.where(x < low, 0, 1)
 
 
@@ -189,12 +192,12 @@ def _resonant(theta):
 
 
 def scale(scaling, theta, length=0):
-  """What a scaling makes of frequencies.
+  """Returns the `Scaled` frequencies.
 
   Args:
-    scaling: a valid one, or {}.
+    scaling: a valid scaling, or {}.
     theta: base^(-2i/d), [d/2], float64.
-    length: of the text, for the types that it matters to: a number, or an array [..., 1].
+    length: of the text, for the types that depend on it: a number, or an array [..., 1].
   """
   own = dict(scaling)
   if depends_on_length(scaling):
@@ -207,9 +210,10 @@ def depends_on_length(scaling):
 
 
 def frozen(scaling):
-  """Returns the same, hashable and of plain numbers: the one door by which dictionaries come in.
+  """Returns a scaling as a hashable dictionary of plain numbers; every scaling passes through here.
 
-  What is not a number, and a `type` that contradicts `rope_type`, stay for `scaling_check` to name.
+  Values that are not numbers, and a `type` that contradicts `rope_type`, stay: `scaling_check`
+  reports them.
   """
   plain = {key: _plain(value, key in WHOLE) for key, value in scaling.items()}
   if 'type' in plain and plain['type'] == plain.get('rope_type', plain['type']):
@@ -224,9 +228,9 @@ def _plain(value, whole):
 
 
 def number(value, whole=False):
-  """Returns '8', 8 or np.float32(8) as a plain number, an int if it is to be `whole`.
+  """Returns '8', 8 or np.float32(8) as a plain number, an int if `whole`.
 
-  Anything else is returned as it is.
+  Any other value is returned unchanged.
   """
   if isinstance(value, np.generic):
     value = value.item()
@@ -239,12 +243,12 @@ def number(value, whole=False):
 
 
 def table(theta, scaled, length):
-  """A line for each plane, to read before one trusts a scaling.
+  """Returns a text table with a line for each plane, to check a scaling by eye.
 
   Args:
-    theta: frequencies before.
-    scaled: `Scaled`, after.
-    length: the tokens of training, for the turns that a plane makes in them.
+    theta: frequencies before the scaling.
+    scaled: `Scaled` frequencies after it.
+    length: the trained length in tokens, in which the turns of a plane are counted.
   """
   rotates = f'turns in {length}'
   lines = [f'plane   frequency  wavelength  {rotates:>13}      scaled  slower by']

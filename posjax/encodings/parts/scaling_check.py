@@ -1,4 +1,4 @@
-"""What makes a scaling of RoPE wrong: a line that says what, where and the nearest valid choice."""
+"""Checks of RoPE scalings: errors of one line that name the key and the nearest valid choice."""
 
 import difflib
 import inspect
@@ -18,14 +18,14 @@ def _whole(x, least):
 
 _SWITCH = 'True or False', lambda x: type(x) is bool
 LENGTH = 'original_max_position_embeddings'
-COUNT = 'a whole number from 1 on', lambda x: _whole(x, 1)
+COUNT = 'an integer of at least 1', lambda x: _whole(x, 1)
 POSITIVE = 'a positive number', lambda x: _number(x) and x >= 1e-38
-NOT_NEGATIVE = 'a number from 0 on', lambda x: _number(x) and x >= 0
+NOT_NEGATIVE = 'a number of at least 0', lambda x: _number(x) and x >= 0
 _DIVISORS = 'positive numbers', lambda x: type(x) is tuple and all(map(POSITIVE[1], x))
-# What the value of a key must be.
+# For each key: a description of the valid values, and a test for them.
 VALUES = {
-  'factor': ('a number from 1 on', lambda x: _number(x) and x >= 1),
-  LENGTH: ('a whole number from 2 on', lambda x: _whole(x, 2)),
+  'factor': ('a number of at least 1', lambda x: _number(x) and x >= 1),
+  LENGTH: ('an integer of at least 2', lambda x: _whole(x, 2)),
   'beta_fast': POSITIVE,
   'beta_slow': POSITIVE,
   'ramp': ("'code' or 'paper'", lambda x: x in ('code', 'paper')),
@@ -39,18 +39,18 @@ VALUES = {
   'low_freq_factor': POSITIVE,
   'high_freq_factor': POSITIVE,
   'partial_rotary_factor': ('a number from 0 to 1', lambda x: _number(x) and 0 <= x <= 1),
-  'clip_low_n': ('a whole number from 0 on', lambda x: _whole(x, 0)),
+  'clip_low_n': ('an integer of at least 0', lambda x: _whole(x, 0)),
   'hard': _SWITCH,
 }
-# Turns within the trained length from which on a plane is scaled less, and not at all.
+# The numbers of turns within the trained length above which a plane is scaled less, and not at all.
 RAMPS = {'yarn': ('beta_slow', 'beta_fast'), 'llama3': ('low_freq_factor', 'high_freq_factor')}
 
 
 def check(scaling):
-  """Raises ValueError, one line, for a key or value that is wrong whatever the frequencies."""
+  """Raises ValueError, one line, for a key or value that is wrong for any frequencies."""
   if not scaling:
     return
-  if 'type' in scaling:  # `frozen` left it: it is not what rope_type is
+  if 'type' in scaling:  # `frozen` keeps it only if it contradicts rope_type
     raise ValueError(
       f"scaling: type is {scaling['type']!r} and rope_type {scaling['rope_type']!r}; they are two "
       'names of one key: give one'
@@ -81,7 +81,7 @@ def check(scaling):
 
 
 def keys(kind):
-  """{key: its default, or inspect.Parameter.empty} of a type."""
+  """Returns {key: its default, or inspect.Parameter.empty} of a type."""
   parameters = inspect.signature(TYPES[kind]).parameters.values()
   return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -98,8 +98,7 @@ def _check_together(kind, values):
 
 
 def of_trained_length(scaling, length):
-  """Returns the scaling with `length` as its trained length, if its type needs one and it has none.
-  """
+  """Returns the scaling with `length` as the trained length, if it needs one and has none."""
   kind = frozen(scaling).get('rope_type')
   needed = kind in [*TYPES] and keys(kind).get(LENGTH) is inspect.Parameter.empty
   return {**scaling, LENGTH: length} if needed and LENGTH not in scaling else dict(scaling)
@@ -110,11 +109,11 @@ def check_fit(scaling, theta):
   kind = scaling.get('rope_type', 'default')
   if kind in ('ntk', 'dynamic', 'yarn') and not (len(theta) > 1 and theta[1] < theta[0]):
     raise ValueError(
-      f'scaling: {kind} needs four channels that turn, and a base above 1, so that frequencies '
-      f'differ; {2 * len(theta)} turn'
+      f'scaling: {kind} needs at least four rotated channels and a base above 1, so that '
+      f'frequencies differ; {2 * len(theta)} channels rotate'
     )
   if scaling.get('resonance') and max(theta) > 1:
-    raise ValueError('scaling: resonance needs a base from 1 on, as no wavelength rounds to 0 then')
+    raise ValueError('scaling: resonance needs a base of at least 1, or wavelengths round to 0')
   for key in ('short_factor', 'long_factor'):
     if key in scaling and len(scaling[key]) != len(theta):
       raise ValueError(
@@ -126,25 +125,26 @@ def check_fit(scaling, theta):
 
 
 def _check_ramp(kind, values):
-  """The fastest plane makes L / (2 pi) turns in training: where do they lie on the ramp?
+  """Checks where the fastest plane, with L / (2 pi) turns in training, lies on the ramp.
 
-  Below it, the ramp of YaRN's code has no meaning. Within it, no plane stays as it was: a warning.
+  Below the ramp, the ramp of YaRN's code is undefined: an error. Within the ramp, every plane is
+  scaled: a warning.
   """
   L = values[LENGTH]
   (low, lowest), (high, highest) = [
     (f'{key} = {values[key]:g}', math.ceil(2 * math.pi * values[key])) for key in RAMPS[kind]
   ]
-  short = f'times within {LENGTH} = {L}'
+  short = f'turns within {LENGTH} = {L}'
   if L < lowest and values.get('ramp') == 'code':
-    raise ValueError(f'scaling: no plane turns {low} {short}; it must be {lowest} at least')
+    raise ValueError(f'scaling: no plane makes {low} {short}; it must be at least {lowest}')
   if L < highest:
     warnings.warn(
-      f'scaling: {kind} is close to linear here: no plane turns {high} {short}; '
-      f'train on {highest} tokens at least, or lower {RAMPS[kind][1]}', stacklevel=2,
+      f'scaling: {kind} is close to linear here: no plane makes {high} {short}; '
+      f'train on at least {highest} tokens, or lower {RAMPS[kind][1]}', stacklevel=2,
     )
 
 
 def nearest(word, words):
-  """Returns the end of a message about `word`: the one of `words` that may be meant, if any is."""
+  """Returns the end of a message about `word`: the nearest of `words`, or '' if none is near."""
   near = difflib.get_close_matches(str(word), words, n=1)
   return f'; did you mean {near[0]!r}?' if near else ''

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 
 def convolve(u_BTKH, segment_ids, taps_RKH):
-  """A causal convolution within each segment; `u` begins with R - 1 tokens from before."""
+  """Convolves causally within each segment; `u` begins with the R - 1 preceding tokens."""
   before = len(taps_RKH) - 1
   T = u_BTKH.shape[1] - before
   own = segment_ids[:, before:]

@@ -1,6 +1,6 @@
-"""What keys of Hugging Face configs mean, by their type and by the class of the model: tables.
+"""Tables of the keys in Hugging Face configs: their meaning by RoPE type and by model class.
 
-A new family is a new row here. Facts of classes are those of transformers 5.24.
+A new family is a new row here. Facts about classes are from transformers 5.24.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FULL, LOCAL = 'full_attention', 'sliding_attention'
 BETA = 'llama_4_scaling_beta'
 NO_POSITIONS = ('nope',)
 
-# What a config may say next to RoPE's parameters, or among them, and what it must be.
+# Keys that a config may have next to RoPE's parameters or among them, and their valid values.
 BESIDE = {
   'rope_theta': scaling_check.POSITIVE,
   'partial_rotary_factor': scaling_check.VALUES['partial_rotary_factor'],
@@ -24,52 +24,52 @@ BESIDE = {
   'max_position_embeddings': scaling_check.VALUES[LENGTH],
   LENGTH: scaling_check.VALUES[LENGTH],
 }
-# What only a reader's keys inside must be.
+# Valid values of keys that only `read` finds among RoPE's parameters.
 INSIDE = {'attn_factor': scaling_check.POSITIVE, BETA: scaling_check.NOT_NEGATIVE}
-# Other names of what may stand beside.
+# Other names of the keys above.
 RENAMED = {
   'rotary_emb_base': 'rope_theta',
   'global_rope_theta': 'rope_theta',
   'rotary_pct': 'partial_rotary_factor',
 }
-# A base of its own for layers with a window: are they scaled as the other layers are?
+# Keys with a separate base for layers with a window: are these scaled like the other layers?
 LOCAL_BASES = {'rope_local_base_freq': False, 'swa_rope_theta': False, 'local_rope_theta': True}
 ARGUMENTS = (*BESIDE, *RENAMED, *LOCAL_BASES)
-SHARES = {'partial_rotary_factor', 'rotary_dim'}  # two ways to say one thing
-# Keys of a config that say where positions are, or how queries are scaled, and are not read.
+SHARES = {'partial_rotary_factor', 'rotary_dim'}  # two ways to set one share
+# Keys of a config that set positions or the scale of queries, but are not read.
 NOT_READ = (
   'no_rope_layers', 'no_rope_layer_interval', 'layer_rope_theta', 'compress_rope_theta',
   'attn_temperature_tuning', 'partial_rotary_factors', 'rope_scaling_layers',
 )
-# Keys that change nothing, whatever the type, and why.
+# Keys without effect in all types, and the reason.
 INERT = {
   'mrope_section': 'in text all axes are equal',
   'mrope_interleaved': 'in text all axes are equal',
   'interleaved': 'in text all axes are equal',
   'xdrope_section': 'in text all axes are equal',
-  'finetuned': 'a remark',
+  'finetuned': 'only a remark',
 }
-# Keys that change nothing at one value.
+# Keys without effect at this value.
 NEUTRAL = {'extrapolation_factor': 1}
-# The types of their library that can be read and written, and two keys that only we have.
+# Hugging Face's types that can be read and written, and two keys that only posjax has.
 TYPES = ('default', 'linear', 'dynamic', 'yarn', 'longrope', 'llama3', 'proportional')
 OURS = ('ramp', 'resonance')
-# Types for grids of positions, as of images, which RoPE here does not have.
+# Types for grids of positions, as in images, which `Rope` does not support.
 GRIDS = ('axial', 'mllama4')
 
 
 class Form(NamedTuple):
-  """How a type of theirs is read."""
+  """How a type of Hugging Face's is read."""
 
-  name: str  # theirs
+  name: str  # Hugging Face's
   ours: str
-  mark: str = ''  # a key without which this row is not meant
-  renamed: Mapping = NONE  # {key there: key here}
-  inert: tuple = ()  # keys that it does not use
-  squares: bool = False  # as Family's
+  mark: str = ''  # a key that must be present for this row to apply
+  renamed: Mapping = NONE  # {Hugging Face's key: posjax's}
+  inert: tuple = ()  # keys that the type does not use
+  squares: bool = False  # as in `Family`
 
 
-# `alpha` is fixed, whatever the length; HunYuan's classes read no other key.
+# `alpha` does not depend on the length; HunYuan's classes read no other key.
 _ALPHA = dict(
   ours='ntk', mark='alpha', renamed={'alpha': 'factor'},
   inert=('factor', 'beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim', LENGTH),
@@ -78,7 +78,7 @@ _LEFTOVERS = (
   *(key for key in scaling_check.VALUES if key not in OURS and key not in BESIDE),
   'alpha', 'attn_factor', 'short_mscale', 'long_mscale', LENGTH,
 )
-# The first row that fits is meant.
+# The first row that matches applies.
 FORMS = (
   Form('default', 'default', inert=_LEFTOVERS),
   Form('mrope', 'default', inert=_LEFTOVERS),  # Qwen2-VL
@@ -86,7 +86,7 @@ FORMS = (
   Form('dynamic', **_ALPHA),  # HunYuan
   Form('xdrope', **_ALPHA),  # HunYuan-OCR
   Form('dynamic', 'dynamic'),
-  Form('yarn', 'longrope', mark='long_factor'),  # Phi-3's first two names of it
+  Form('yarn', 'longrope', mark='long_factor'),  # Phi-3's first two names of longrope
   Form('su', 'longrope'),
   Form('longrope', 'longrope'),
   Form('yarn', 'yarn'),
@@ -97,12 +97,12 @@ FORMS = (
 
 
 class Family(NamedTuple):
-  """What the class of a model makes of RoPE's parameters."""
+  """How the class of a model interprets RoPE's parameters."""
 
   known: bool = True  # False: no model_type was given
   squares: bool = False  # attention multiplies queries by g(mscale_all_dim)^2, see scaling.yarn
   alpha: bool = False  # its `dynamic` has an `alpha`
-  defaults: Mapping = NONE  # what a key that a config leaves out means
+  defaults: Mapping = NONE  # values of the keys that a config omits
 
 
 _THETA = {'rope_theta': 10_000.0}

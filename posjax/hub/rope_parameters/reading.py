@@ -1,4 +1,4 @@
-"""Reads: a dictionary of RoPE's parameters, or a whole config, as a section `encoding`."""
+"""Reads a dictionary of RoPE's parameters, or an entire config, as a section `encoding`."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from posjax.encodings.parts.scaling_check import LENGTH
 from posjax.hub.rope_parameters import families
 from posjax.hub.rope_parameters.families import ARGUMENTS, BESIDE, FULL, LOCAL, LOCAL_BASES
 
-SECTIONS = ('rope_scaling', 'rope_parameters')  # in a config; the older one wins in transformers
+SECTIONS = ('rope_scaling', 'rope_parameters')  # transformers prefers the older one
 NAMES = ('rope_type', 'type')
 
 
 def read_config(config, **given):
-  """Returns what `read` makes of a whole config.json; of several modalities, of its text.
+  """Returns the section `encoding` of a config.json; of its text part, if it is multimodal.
 
-  The arguments of `read` win over the config. Its other keys are passed over; a warning names
-  those that positions depend on. Where the channels that turn are a vector of their own (DeepSeek),
-  the section is that of this vector.
+  Arguments of `read` override the config. Other keys of the config are ignored; a warning names
+  those that affect positions. If the rotated channels are a separate vector (DeepSeek), the section
+  describes this vector.
   """
   if 'text_config' in config:
     return read_config(config['text_config'], **given)
   if missed := [key for key in families.NOT_READ if config.get(key)]:
-    warnings.warn(f'config: positions depend on {", ".join(missed)} too: not read', stacklevel=2)
+    warnings.warn(f'config: ignoring {", ".join(missed)}, which affect positions', stacklevel=2)
   parameters = next((config[key] for key in SECTIONS if config.get(key)), None)
   known = {key: config[key] for key in ('model_type', *ARGUMENTS) if key in config}
   return read(parameters, **{'head_dim': _head_dim(config), **known, **given})
@@ -38,21 +38,21 @@ def _head_dim(config):
 
 
 def read(parameters, *, model_type=None, head_dim=None, **beside):
-  """Returns the section `encoding` that RoPE's parameters are; of nested ones {layer type: such}.
+  """Returns RoPE's parameters as a section `encoding`; if they are nested, {layer type: section}.
 
-  It has `layers` and `rope`, and `temperature` if there is one. A layer type that is None has no
-  positions: ('nope',). Keys that change nothing are named in a warning.
+  The section has `layers` and `rope`, and `temperature` if there is one. A layer type that is None
+  has no positions: its `layers` are ('nope',). A warning names keys without effect.
 
   Args:
     parameters: `rope_parameters`, or the older `rope_scaling`, or None.
-    model_type: the config's, if it is known: some keys mean another thing in some classes.
-    head_dim: channels of a head, for `rotary_dim`, which is some of them.
-    **beside: what the config says next to them, if it does: rope_theta, rope_local_base_freq,
-      partial_rotary_factor, rotary_pct, rotary_dim, max_position_embeddings and the other
-      ARGUMENTS. What stands inside wins.
+    model_type: the config's, if it is known; the meaning of some keys depends on the class.
+    head_dim: channels of a head; `rotary_dim`, the number of rotated channels, needs it.
+    **beside: keys of the config next to the parameters, if it has them: rope_theta,
+      rope_local_base_freq, partial_rotary_factor, rotary_pct, rotary_dim, max_position_embeddings
+      and the other ARGUMENTS. Keys inside the parameters override them.
 
   Raises:
-    ValueError: one line, for what is unknown, missing or wrong; no key is passed over silently.
+    ValueError: one line, if a key is unknown, missing or wrong; no key is ignored silently.
   """
   parameters = {} if parameters is None else parameters
   if not isinstance(parameters, Mapping):
@@ -79,12 +79,12 @@ def read(parameters, *, model_type=None, head_dim=None, **beside):
 
 
 def _note(unused, key, why):
-  """To `unused`, {why: the keys}, which become one warning."""
+  """Adds the key to `unused`, {why: keys}, which becomes one warning."""
   unused[why] = list(dict.fromkeys([*unused.get(why, ()), key]))
 
 
 def _named(values):
-  """The values that are given, plain and under one name each."""
+  """Returns the values that are not None, as plain numbers, each under its main name."""
   plain = {key: value for key, value in frozen(values).items() if value is not None}
   for key in [*plain]:
     name, value = families.RENAMED.get(key, key), plain.pop(key)
@@ -95,7 +95,7 @@ def _named(values):
 
 
 def _by_layer(parameters, beside, unused):
-  """{layer type: its parameters, or None}; '' for the one of them that holds in all layers."""
+  """Returns {layer type: its parameters, or None}; the type is '' if one holds for all layers."""
   base = next((key for key in LOCAL_BASES if key in {**beside, **parameters}), None)
   local = {'rope_theta': {**beside, **parameters}[base]} if base else {}
   own = {key: value for key, value in parameters.items() if key not in LOCAL_BASES}
@@ -111,14 +111,14 @@ def _nested(parameters, local, unused):
   for key, own in parameters.items():
     if isinstance(own, Mapping):
       layers[key] = own
-    elif own is None:  # no positions, unless it is a key that is not given
+    elif own is None:  # no positions, unless the key is an argument that is not given
       layers |= {} if key in (*ARGUMENTS, *NAMES, *scaling_check.VALUES) else {key: None}
     elif key in NAMES:
-      _note(unused, key, 'layer types have their own')
+      _note(unused, key, 'each layer type has its own')
     elif key in ARGUMENTS:
       shared[key] = own
     else:
-      raise ValueError(f'{key} is {own!r}, and no dictionary of a layer type, as others are')
+      raise ValueError(f'{key} is {own!r}; it must be a dictionary, as other keys are layer types')
   return {
     key: None if own is None else {**shared, **(local if key == LOCAL else {}), **own}
     for key, own in layers.items()
@@ -135,7 +135,7 @@ def _read(own, beside, family, head_dim, unused):
   _check(own, families.INSIDE)
   values = _checked(family, beside | {key: own.pop(key) for key in BESIDE if key in own})
   if 'rope_theta' not in values:
-    raise ValueError('rope_theta is missing: if it stands beside the parameters, pass it too')
+    raise ValueError('rope_theta is missing: if the config has it next to the parameters, pass it')
   rope = {'base': float(values['rope_theta']), 'fraction': _group_heads(values, head_dim)}
   if form.ours == 'proportional':
     own['partial_rotary_factor'] = values.get('partial_rotary_factor', rope['fraction'])
@@ -152,27 +152,27 @@ def _read(own, beside, family, head_dim, unused):
 
 
 def _form(own):
-  """The row of `families.FORMS` that parameters are of, by the one or two names of their type."""
+  """Returns the row of `families.FORMS` for the parameters, by one or both names of their type."""
   found = [_row(key, own) for key in NAMES if key in own]
   if len({row.ours for row in found}) > 1:
-    scaling_check.check(own)  # which says that they contradict
+    scaling_check.check(own)  # raises: they contradict each other
   if found:
     return found[0]
   default = families.FORMS[0]
   if any(key in default.inert for key in own):
-    scaling_check.check(own)  # which says that the type is missing
+    scaling_check.check(own)  # raises: the type is missing
   return default
 
 
 def _row(key, own):
   name = own[key]
   if name in families.GRIDS:
-    raise ValueError(f'{key} is {name!r}: it is for positions on grids, which are not here')
+    raise ValueError(f'{key} is {name!r}: it is for positions on grids, which are not supported')
   for row in families.FORMS:
     if row.name == name and (not row.mark or row.mark in own):
       return row
   known = ', '.join(families.TYPES)
-  raise ValueError(f"scaling: rope_type is {name!r}; Hugging Face's for text are {known}")
+  raise ValueError(f"scaling: rope_type is {name!r}; Hugging Face's types for text are {known}")
 
 
 def _without_effect(own, form):
@@ -182,7 +182,7 @@ def _without_effect(own, form):
 
 
 def _checked(family, given):
-  """What is given, and what the class means by what is not."""
+  """Returns the given values and the class's defaults of those that are not given, checked."""
   defaults = {
     key: value for key, value in family.defaults.items()
     if key not in families.SHARES or families.SHARES.isdisjoint(given)
@@ -199,12 +199,12 @@ def _check(values, rules):
 
 
 def _group_heads(values, head_dim):
-  """The share of a head that turns; as in transformers, a number of channels is rounded down."""
+  """Returns the rotated share of a head; as in transformers, its channels are rounded down."""
   share, width = values.get('partial_rotary_factor', 1.0), values.get('rotary_dim')
   if width is None:
     return int(head_dim * share) / head_dim if head_dim else float(share)
   if head_dim is None:
-    raise ValueError('rotary_dim needs the head size: pass it too, as head_dim')
+    raise ValueError('rotary_dim needs the head size: pass head_dim too')
   if 'partial_rotary_factor' in values and int(head_dim * share) != width:
     raise ValueError(
       f'rotary_dim is {width} and partial_rotary_factor {share}, of {head_dim} channels; they mean '
@@ -217,7 +217,7 @@ def _lengths(kind, own, values):
   """Derives L, and the factor of YaRN and LongRoPE, from the keys next to the parameters."""
   longest = values.get('max_position_embeddings')
   trained = values.get(LENGTH, longest)
-  if kind == 'dynamic':  # which reads no other
+  if kind == 'dynamic':  # transformers reads only max_position_embeddings
     trained = longest or trained
   if trained and kind in ('dynamic', 'yarn', 'longrope', 'llama3'):
     own = {**own, LENGTH: trained}
@@ -227,7 +227,7 @@ def _lengths(kind, own, values):
 
 
 def _scaling(form, own, family, unused):
-  """A valid scaling, in our words: magnitudes that others keep in other keys are one number."""
+  """Returns a valid scaling with posjax's keys; other magnitude keys become one factor."""
   own, kind = dict(own), form.ours
   if kind == 'longrope' and ('short_mscale' in own or 'long_mscale' in own):
     short, long = (own.pop(key, None) for key in ('short_mscale', 'long_mscale'))
@@ -235,26 +235,29 @@ def _scaling(form, own, family, unused):
       raise ValueError(f'short_mscale is {short} and long_mscale {long}: they must be equal here')
     own['attention_factor'] = short
   if kind == 'yarn' and own.get('mscale') == 1 and not own.get('mscale_all_dim'):
-    own = {key: value for key, value in own.items() if not key.startswith('mscale')}  # as without
+    own = {key: value for key, value in own.items() if not key.startswith('mscale')}  # the default
   multiplier = own.pop('attn_factor', None) if kind == 'yarn' else None
   scaling = {'rope_type': kind, **own}
   refuse_ours(scaling)
   scaling_check.check(scaling)
   squares = form.squares or family.squares
   if 'mscale_all_dim' in scaling and not squares and not family.known:
-    why = 'on queries, but in classes such as deepseek_v3: pass the model_type'
+    why = 'on queries, except in classes such as deepseek_v3: pass the model_type'
     _note(unused, 'mscale_all_dim', why)
   return scaling if kind != 'yarn' else _one_factor(scaling, multiplier, squares)
 
 
 def _one_factor(scaling, multiplier, squares):
-  """YaRN with `attention_factor` for the two mscale, unless a class has them square as well, and
-  for `attn_factor`, by which vLLM multiplies YaRN's own."""
+  """Returns YaRN with `attention_factor` in place of the mscale keys and of vLLM's `attn_factor`.
+
+  The mscale keys stay if the class also multiplies queries by g(mscale_all_dim)^2. `attn_factor` is
+  vLLM's multiplier of YaRN's own factor.
+  """
   m, other = scaling.get('mscale', 0), scaling.get('mscale_all_dim', 0)
   if multiplier is None and (squares or not m):
     return scaling
   if multiplier is not None and 'attention_factor' in scaling:
-    raise ValueError('attn_factor multiplies what attention_factor replaces: give one')
+    raise ValueError('attn_factor multiplies the factor that attention_factor replaces: give one')
   own = magnitude(scaling['factor'], m or 1) / magnitude(scaling['factor'], other)
   factor = scaling.get('attention_factor', own * (1 if multiplier is None else multiplier))
   kept = {key: v for key, v in scaling.items() if squares or not key.startswith('mscale')}
@@ -262,7 +265,7 @@ def _one_factor(scaling, multiplier, squares):
 
 
 def refuse_ours(scaling):
-  """Raises ValueError, one line, for keys that only we have."""
+  """Raises ValueError, one line, for keys that only posjax has."""
   for key in families.OURS:
     default = scaling_check.keys(scaling['rope_type']).get(key)
     if scaling.get(key, default) != default:

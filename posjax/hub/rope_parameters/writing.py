@@ -1,4 +1,4 @@
-"""Writes: RoPE, or a section `encoding` that has it, as the keys of a config.json."""
+"""Writes RoPE, or a section `encoding` with RoPE, as the keys of a Hugging Face config.json."""
 
 from collections.abc import Mapping
 
@@ -11,14 +11,14 @@ SHARE = 'partial_rotary_factor'
 
 
 def write(encoding, *, model_type=None):
-  """Returns the keys of a config.json of transformers 5: `rope_parameters`, and what they need.
+  """Returns keys of a config.json for transformers 5: `rope_parameters` and the keys they need.
 
   Args:
-    encoding: a `Rope`, or what `read` returns.
-    model_type: of the class that will read them: some keys mean another thing in some classes.
+    encoding: a `Rope`, or the result of `read`.
+    model_type: of the class that will read the keys; the meaning of some depends on the class.
 
   Raises:
-    ValueError: one line, for what Hugging Face's library does not have.
+    ValueError: one line, if Hugging Face's library does not support the encoding.
   """
   family, beside = families.FAMILIES.get(model_type, families.Family()), {}
   if _is_nested(encoding):
@@ -29,13 +29,13 @@ def write(encoding, *, model_type=None):
 
 
 def write_old(encoding, *, model_type=None):
-  """Returns the same for older versions: `rope_scaling`, which may be None, and keys next to it."""
+  """Returns keys for older versions: `rope_scaling`, which may be None, and keys next to it."""
   if _is_nested(encoding):
     return _two_bases(encoding, model_type)
   beside = {}
   parameters = _parameters(encoding, families.FAMILIES.get(model_type, families.Family()), beside)
   if parameters is None:
-    raise ValueError('the older form of a config has no word for layers without positions')
+    raise ValueError('the older form of a config does not support layers without positions')
   kind = parameters.pop('rope_type')
   beside |= {key: parameters.pop(key) for key in ('rope_theta', SHARE) if key in parameters}
   if kind == 'longrope':  # older versions read the lengths, not the factor
@@ -46,7 +46,7 @@ def write_old(encoding, *, model_type=None):
 
 
 def _two_bases(encoding, model_type):
-  """What Gemma 3 has: layers with a window have another base, and no scaling."""
+  """Returns keys as in Gemma 3: layers with a window have another base and no scaling."""
   if encoding.keys() == {families.FULL, families.LOCAL}:
     full, local = (
       write_old(encoding[layers], model_type=model_type)
@@ -55,8 +55,8 @@ def _two_bases(encoding, model_type):
     if local['rope_scaling'] is None and full.get(SHARE) == local.get(SHARE):
       return {**full, 'rope_local_base_freq': local['rope_theta']}
   raise ValueError(
-    f'the older form of a config has one kind of layers, or {families.FULL} and {families.LOCAL}, '
-    'which have the same share of each head and no scaling'
+    f'the older form of a config has one layer type, or {families.FULL} and {families.LOCAL}, '
+    'with the same partial_rotary_factor and no scaling in the latter'
   )
 
 
@@ -65,7 +65,7 @@ def _is_nested(encoding):
 
 
 def _parameters(encoding, family, beside):
-  """`rope_parameters` of one kind of layers, or None; adds to `beside` what must stand there."""
+  """Returns `rope_parameters` of one layer type, or None; adds the keys next to it to `beside`."""
   if not isinstance(encoding, Mapping):
     rope = {key: getattr(encoding, key) for key in ('base', 'fraction', 'scaling')}
     encoding = {'layers': ('rope',), 'rope': rope}
@@ -73,13 +73,13 @@ def _parameters(encoding, family, beside):
   if layers == families.NO_POSITIONS:
     return None
   if layers not in (('rope',), ('temperature+rope',)):
-    raise ValueError(f"Hugging Face's rope_parameters have no place for {','.join(layers)}")
+    raise ValueError(f"Hugging Face's rope_parameters do not support {','.join(layers)}")
   rope = encoding['rope']
   scaling = _scaling(rope['scaling'], family)
   if scaling['rope_type'] == 'dynamic' and LENGTH in scaling:
     length = scaling.pop(LENGTH)
     if beside.setdefault('max_position_embeddings', length) != length:
-      raise ValueError('dynamic has one max_position_embeddings in all layers')
+      raise ValueError('dynamic needs one max_position_embeddings for all layers')
   parameters = {
     key: list(v) if isinstance(v, tuple) else v
     for key, v in scaling.items() if key not in families.OURS
@@ -93,19 +93,19 @@ def _parameters(encoding, family, beside):
 
 
 def _scaling(scaling, family):
-  """The scaling in their words."""
+  """Returns the scaling with Hugging Face's names."""
   scaling = dict(frozen(scaling or {'rope_type': 'default'}))
   if scaling['rope_type'] == 'ntk' and family.alpha:
     scaling |= {'rope_type': 'dynamic', 'alpha': scaling['factor'], 'factor': 1.0}
   if scaling['rope_type'] not in families.TYPES:
     raise ValueError(
-      f'scaling: rope_type is {scaling["rope_type"]!r}; Hugging Face\'s for text are '
+      f'scaling: rope_type is {scaling["rope_type"]!r}; Hugging Face\'s types for text are '
       f'{", ".join(families.TYPES)}'
     )
   refuse_ours(scaling)
   if scaling.get('mscale_all_dim') and not family.squares:
     raise ValueError(
-      'scaling: mscale_all_dim multiplies queries in classes such as deepseek_v3 alone: pass the '
+      'scaling: mscale_all_dim multiplies queries only in classes such as deepseek_v3: pass the '
       'model_type'
     )
   return scaling
@@ -114,6 +114,6 @@ def _scaling(scaling, family):
 def _beta(temperature, scaling):
   if temperature.get('kind') != 'ministral' or temperature['length'] != scaling.get(LENGTH):
     raise ValueError(
-      f"temperature: Hugging Face's rope_parameters have that of Ministral alone, from {LENGTH} on"
+      f"temperature: Hugging Face's rope_parameters have only 'ministral' with length = {LENGTH}"
     )
   return temperature['beta']

@@ -1,1 +1,1 @@
-"""What every task is made of: the seam, the shelf, and tasks whose examples are strings."""
+"""The base of every task: the interface, the registry, and tasks whose examples are strings."""

@@ -1,13 +1,7 @@
-"""Tasks whose examples are made, not read: random access, any host makes any example.
-
-Example i of a split is drawn by a generator of its own, seeded with the split and i: the state of a
-run's data is an index, and it resumes to the bit.
-"""
+"""Tasks of questions and answers: strings of tokens, generated."""
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,58 +9,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax import data
-from posjax.batch import Batch, Example, padded
+from posjax.batch import Batch, Example
+from posjax.tasks.core.generated import Generated, identity, name_of
 from posjax.tasks.core.task import Data, Task, Test
-
-COUNT = 2**31 - 1  # examples to train on
-SPLITS = ('train', 'validation', 'test')
-VERSION = 1  # of what is drawn: raise it with every change of a generator
-
-
-@dataclasses.dataclass(frozen=True)
-class Generated:
-  """Documents of one example each, made when they are indexed by make(rng)."""
-
-  make: Callable[[np.random.Generator], Example]
-  split: str
-  size: int = COUNT
-
-  def __len__(self) -> int:
-    return self.size
-
-  def __getitem__(self, index: int) -> tuple[Example]:
-    return (self.make(np.random.default_rng((SPLITS.index(self.split), index))),)
-
-  def rows(self, length: int) -> Batch:
-    """Returns all of them, one in a row of `length` tokens."""
-    return padded([self[i][0] for i in range(self.size)], length, length)
 
 
 @dataclasses.dataclass(frozen=True)
 class Strings(Task):
-  """A question and its answer, [BOS, question, SEP, answer, EOS], of which the answer is learned.
+  """A question and its answer, [BOS, question, SEP, answer, EOS]; only answer and EOS have a loss.
 
-  Override `make`, and `chance`. Training draws sizes evenly up to the largest that fits a row; a
-  test has that of its length alone. Answers are compared with the likeliest token after the true
-  ones: if all are equal, greedy decoding yields exactly the answer, and only then.
+  Override `make` and `chance`. Training draws sizes uniformly up to the largest that fits a row; a
+  test uses only the largest size for its length. Each target is compared with the most likely token
+  given the true tokens before it: all match if and only if greedy decoding yields the exact answer.
   """
 
-  rows: int = 256  # that a test has at each length
+  rows: int = 256  # rows of a test at each length
   vocabulary = data.ALL
   best = 'nats/token'
   shown = ('exact match', 'token accuracy')
   evaluation = ('rows',)
 
   def make(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns question and answer, tokens, of a problem of `size`."""
+    """Returns the tokens of question and answer of a problem of `size`."""
     raise NotImplementedError
 
   def room(self, size: int) -> int:
-    """Returns the tokens that the longest problem of `size` takes: 2 `size` and BOS, SEP."""
+    """Returns the tokens of the longest problem of `size`: 2 `size` + 2, for BOS and SEP."""
     return 2 * size + 2
 
   def chance(self) -> float:
-    """Returns the token accuracy of a guess."""
+    """Returns the token accuracy of random guessing."""
     raise NotImplementedError
 
   def check(self, length: int) -> None:
@@ -76,7 +48,7 @@ class Strings(Task):
       raise ValueError(f'train.length = {length}: must be at least {self.room(1)}')
 
   def largest(self, length: int) -> int:
-    """Returns the largest size of which every problem fits `length` tokens."""
+    """Returns the largest size for which every problem fits in `length` tokens."""
     return max(size for size in range(1, length) if self.room(size) <= length)
 
   def example(self, rng: np.random.Generator, size: int) -> Example:
@@ -94,10 +66,10 @@ class Strings(Task):
     sizes = ', '.join(str(size) for size in largest.values())
     return Data(
       **identity(self), train=Generated(train, 'train'),
-      validation=Generated(train, 'validation', 1024).rows(length),
+      validation=Generated(train, 'validation', 1024).rows(length, length),
       tests={name_of(self): Test(
-        f'{self.rows:,} problems of size {sizes}: the answer and its end',
-        {n: Generated(test(size), 'test', self.rows).rows(n) for n, size in largest.items()},
+        f'{self.rows:,} problems of size {sizes}: the answer and EOS',
+        {n: Generated(test(size), 'test', self.rows).rows(n, n) for n, size in largest.items()},
         dict.fromkeys(lengths, floor),
       )},
     )
@@ -110,21 +82,3 @@ class Strings(Task):
       'token accuracy': (right_BT, batch.weights),
       'nats/token': (self.loss(outputs, batch), batch.weights),
     }
-
-
-def name_of(task: Task) -> str:
-  return type(task).__module__.rpartition('.')[2]
-
-
-def identity(task: Task) -> dict[str, str]:
-  """Returns name and hash of a made task: those of its arguments."""
-  arguments = {
-    field.name: getattr(task, field.name) for field in dataclasses.fields(task)
-    if field.name not in task.evaluation
-  }
-  text = json.dumps([name_of(task), VERSION, arguments])
-  words = ', '.join(f'{key}={value}' for key, value in arguments.items())
-  return dict(
-    name=f'{name_of(task)}({words}), made', sha256=hashlib.sha256(text.encode()).hexdigest(),
-    split='train',
-  )

@@ -1,8 +1,8 @@
-"""The seam between a run and its task: what the model reads, what is learned, how it is scored.
+"""The interface between a run and its task: inputs of the model, targets, loss and metrics.
 
-A task is one file with one dataclass, whose fields are the config's section task.NAME. Nothing else
-in posjax asks which task it is: the run trains on the examples of `Data`, minimises `loss`, and
-writes down what `metrics` says of each test at each length.
+A task is one file with one dataclass, whose fields are the config's section task.NAME. No other
+part of posjax depends on a specific task: the run trains on the examples of `Data`, minimizes
+`loss`, and records `metrics` for each test at each length.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ from posjax.errors import UserError
 
 
 class Test(NamedTuple):
-  """What is scored under one name.
+  """A named set of rows to score.
 
   Attributes:
-    title: one line that says what and how.
+    title: one line that describes the rows and how they are scored.
     rows: a batch of all rows for each length.
-    floors: for each length, by metric, what a guess reaches that has not learned the task.
+    floors: for each length, by metric, the value that a guess reaches without learning the task.
   """
 
   title: str
@@ -34,17 +34,17 @@ class Test(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-  """The examples of a task, opened: what is scored lies in memory, what is trained on is read.
+  """The examples of a task: held-out rows are in memory, training examples are read on demand.
 
   Attributes:
-    name: one line about them, for reports.
-    sha256: of all that decides them: runs with the same hash compare.
-    train: documents, each a sequence of examples, which are made when they are indexed.
-    validation: rows at the training length: their mean loss picks the best checkpoint.
-    tests: by name.
-    split: what of the data is trained on.
-    scored: one line on what the tests hold; ''.
-    prompt: a beginning to generate from; '' if there is none.
+    name: one line that describes the examples, for reports.
+    sha256: hash of all settings that determine the examples; equal hashes can be compared.
+    train: documents, each a sequence of examples, which are created when indexed.
+    validation: rows at the training length; their mean loss selects the best checkpoint.
+    tests: the tests by name.
+    split: the part of the data to train on.
+    scored: one line on the documents that the tests cover; or ''.
+    prompt: a text to continue in generation; '' if the task has none.
   """
 
   name: str
@@ -59,75 +59,75 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What a model is trained to do. Fields are arguments: numbers, strings, tuples."""
+  """A task to train a model on. Fields are arguments: numbers, strings, tuples."""
 
-  forms: ClassVar[tuple[str, ...]] = ('decoder',)  # of a model that it can have, the default first
-  vocabulary: ClassVar[int]  # how many numbers tokens have
-  axes: ClassVar[int] = 1  # of a position
+  forms: ClassVar[tuple[str, ...]] = ('decoder',)  # supported forms of a model, the default first
+  vocabulary: ClassVar[int]  # the number of token ids
+  axes: ClassVar[int] = 1  # axes of a position
   counts: ClassVar[bool] = True  # whether positions count the tokens of a segment
-  unit: ClassVar[str] = 'token'  # what a row is measured in
-  best: ClassVar[str] = 'loss'  # the metric that picks the best checkpoint: its lowest
+  unit: ClassVar[str] = 'token'  # the unit of row lengths
+  best: ClassVar[str] = 'loss'  # the metric whose minimum selects the best checkpoint
   shown: ClassVar[tuple[str, ...]] = ()  # metrics for figures and for tables of several runs
-  evaluation: ClassVar[tuple[str, ...]] = ()  # arguments that change tests alone, no weight
+  evaluation: ClassVar[tuple[str, ...]] = ()  # arguments that affect only tests, no weight
   never: ClassVar[tuple[int, ...]] = ()  # tokens that generation never samples
 
   @property
   def outputs(self) -> int:
-    """The numbers that the model gives for each token."""
+    """The number of outputs of the model for each token."""
     return self.vocabulary
 
   def extent(self, length: int) -> tuple[int, ...]:
-    """Returns how many positions, on each axis, a row of `length` tokens may take."""
+    """Returns the most positions on each axis that a row of `length` tokens may take."""
     return (length,) * self.axes
 
   def answers(self, length: int) -> int:
-    """How many targets a row of `length` tokens has room for."""
+    """Returns the most targets of a row of `length` tokens."""
     return length
 
   def row(self, length: int) -> Batch:
-    """Returns shapes and dtypes of a training batch of one row of `length` tokens."""
+    """Returns shapes and dtypes of a training batch with one row of `length` tokens."""
     shape = jax.ShapeDtypeStruct
     pos, tokens = shape((1, length, self.axes), jnp.int32), shape((1, length), jnp.int32)
     answers = (1, self.answers(length))
     return Batch(Stream(tokens, pos, tokens), shape(answers, jnp.int32), shape(answers, jnp.bool_))
 
   def check(self, length: int) -> None:
-    """Raises ValueError, one line, if an argument is invalid, or does not fit rows of `length`."""
+    """Raises ValueError, one line, if an argument is invalid or does not fit rows of `length`."""
 
   def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
     """Returns the examples.
 
     Args:
-      corpus: the config's section `data`, for tasks that read one.
+      corpus: the config's section `data`, for tasks that read a corpus.
       length: tokens of a row in training.
-      lengths: those of the tests.
+      lengths: tokens of a row in each test.
 
     Raises:
-      UserError: they cannot be had, or there are too few.
+      UserError: the examples are not available, or too few.
     """
     raise NotImplementedError
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
-    """Returns the nats of each target, [B, U], for outputs [B, T, outputs]."""
+    """Returns the loss of each target in nats, [B, U], for outputs [B, T, outputs]."""
     return optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
 
   def metrics(self, outputs: jax.Array, batch: Batch) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """Returns {name: (values, weights)}; each is reported as its weighted mean."""
+    """Returns {name: (values, weights)}; the weighted mean of each is reported."""
     return {'loss': (self.loss(outputs, batch), batch.weights)}
 
   def summary(self, means: dict[str, float]) -> dict[str, float]:
-    """Returns what is reported of the means of `metrics`."""
+    """Returns the values to report, from the means of `metrics`."""
     return means
 
-  # For tasks with text, which can be generated.
+  # For tasks that can generate text.
 
   def hint(self, data: Data, limit: float, tokens: int) -> str:
-    """Returns flags of a command that shows what was learned; '' if there is none.
+    """Returns flags of a command that demonstrates the trained model; '' if none exists.
 
     Args:
       data: the examples.
-      limit: how many positions the model has.
-      tokens: how many are generated unless the flags say otherwise.
+      limit: the number of positions that the model supports.
+      tokens: the default number of tokens to generate.
     """
     return ''
 
@@ -136,7 +136,7 @@ class Task:
     raise UserError('--mode=generate: this task has no text to continue; task.name=text has')
 
   def decode(self, tokens: np.ndarray) -> bytes:
-    """Returns the text of tokens that were generated."""
+    """Returns the text of generated tokens."""
     raise NotImplementedError
 
 
@@ -144,7 +144,7 @@ def pool(x_BTD: jax.Array, segment_ids_BT: jax.Array, segments: int) -> jax.Arra
   """Returns the mean over the tokens of each segment, [B, U, D]; 0 for segments without a token.
 
   Args:
-    x_BTD: outputs of a model. The mean of outputs is the output of the mean: heads are linear.
+    x_BTD: outputs of a model. The head is linear: the mean of outputs is the output of the mean.
     segment_ids_BT: 0 to U - 1, or -1 for padding.
     segments: U.
   """

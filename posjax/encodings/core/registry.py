@@ -1,4 +1,4 @@
-"""The shelf: encodings found by name, and built from a config."""
+"""The registry of encodings: finds them by name and builds them from a config."""
 
 import contextlib
 import dataclasses
@@ -15,19 +15,19 @@ from posjax.errors import UserError
 
 FOLDER = Path(__file__).parents[1]
 
-# Arguments in size: what float32 holds, and up to where it counts, as positions are made of it too.
+# Largest arguments: float32 counts up to 2**24 exactly, as positions need, and can hold 1e38.
 LARGEST = {int: 2**24, float: 1e38}
 
 
 def names():
-  """Names of all encodings on the shelf, sorted."""
+  """Returns the names of all encodings, sorted."""
   return sorted(m.name for m in pkgutil.iter_modules([str(FOLDER)]) if not m.ispkg)
 
 
 def find(name):
-  """The class of the encoding called `name`; UserError names the nearest if there is none."""
+  """Returns the class of the encoding `name`, or raises UserError with the nearest name."""
   if name not in names():
-    lower = name.lower()  # as in ALiBi
+    lower = name.lower()  # for example ALiBi
     plain = lower.partition('_')[0]  # without a label, if it has one
     near = [m for n in (lower, plain) for m in difflib.get_close_matches(n, names())]
     raise UserError(
@@ -42,21 +42,21 @@ def find(name):
     and value.__module__ == module.__name__
   ]
   if len(found) != 1:
-    raise UserError(f'{module.__file__}: {len(found)} encodings are defined here; it must be one')
+    raise UserError(f'{module.__file__}: {len(found)} encodings in this file; define exactly one')
   return found[0]
 
 
 def arguments(encoding):
-  """The arguments of an encoding, or of its class, with their values or defaults."""
+  """Returns the arguments of an encoding, or of its class, with their values or defaults."""
   own = (f.name for f in dataclasses.fields(encoding) if f.name not in ('dims', 'parent', 'name'))
   values = {name: getattr(encoding, name) for name in own}
   return {k: dict(v) if isinstance(v, FrozenDict) else v for k, v in values.items()}
 
 
 def unlabelled(section):
-  """The encoding that a section is of: 'rope', and 'rope' of 'rope_global' too.
+  """Returns the encoding of a section: 'rope' for 'rope' and for 'rope_global'.
 
-  A label after the name tells two settings of one encoding apart.
+  A label after the name distinguishes two settings of one encoding.
   """
   name = section
   while name not in names() and '_' in name:
@@ -65,21 +65,21 @@ def unlabelled(section):
 
 
 def sections_of(layers):
-  """The sections that a pattern of layers reads, each once: ('rope', 'alibi+rope') has two."""
+  """Returns the sections that a pattern of layers reads: ('rope', 'alibi+rope') reads two."""
   return [*dict.fromkeys(part for layer in layers for part in layer.split('+'))]
 
 
 def build(dims, /, layers, **sections):
-  """The encodings of a pattern of layers, from the keys of a config's section `encoding`.
+  """Returns the encodings of a pattern of layers, from the section `encoding` of a config.
 
   Args:
     dims: the model's `Dims`.
-    layers: for each layer of the pattern a name, 'rope', a name with a label, 'rope_global', or a
-      chain of them, 'randomize+rope'.
+    layers: for each layer of the pattern a name ('rope'), a name with a label ('rope_global'), or a
+      chain of names ('randomize+rope').
     **sections: the arguments of each encoding, under its name and label.
 
   Raises:
-    UserError: an unknown encoding or argument, a wrong type or value, a section without a layer.
+    UserError: unknown encoding or argument, wrong type or value, or section that no layer reads.
   """
   found = {part: find(unlabelled(part)) for part in sections_of(layers)}
   for section in sections:
@@ -94,10 +94,10 @@ def build(dims, /, layers, **sections):
 
 
 def _make(section, kind, values):
-  """An encoding with the arguments of its section."""
+  """Returns an encoding with the arguments of its section."""
   valid = arguments(kind)
   if not hasattr(values, 'items'):
-    raise UserError(f'encoding.{section}: {values!r} is no section, such as dict(…)')
+    raise UserError(f'encoding.{section}: {values!r} is not a section, such as dict(…)')
   for key, value in values.items():
     if key not in valid:
       near = difflib.get_close_matches(key, valid, n=1)
@@ -108,7 +108,7 @@ def _make(section, kind, values):
       )
     expected = type(valid[key])
     if expected is dict and hasattr(value, 'items'):
-      continue  # the encoding's `check` knows what may stand in there
+      continue  # the encoding's `check` validates the keys
     if type(value) not in ((float, int) if expected is float else (expected,)):
       raise UserError(f'encoding.{section}.{key}: {value!r} is not of type {expected.__name__}')
     if expected in LARGEST and not abs(value) <= LARGEST[expected]:
@@ -120,7 +120,7 @@ def _make(section, kind, values):
 
 
 def _compose(dims, layer, parts):
-  """One encoding of one layer; the parts are checked one by one, so that a message names one."""
+  """Returns the encoding of a layer; checks each part alone, so that a message names the part."""
   for section, part in zip(layer.split('+'), parts, strict=True):
     with _blame_section(section):
       part.check(dims)

@@ -1,4 +1,4 @@
-"""The shelf of tasks: found by name, and built from the config's section `task`."""
+"""The registry of tasks: finds a task by name, and builds it from the config's section `task`."""
 
 import dataclasses
 import importlib
@@ -7,6 +7,9 @@ import pkgutil
 import re
 from pathlib import Path
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from posjax.errors import UserError, one_of
 from posjax.tasks.core.task import Task
@@ -37,7 +40,7 @@ def arguments(kind: type[Task]) -> dict[str, Any]:
 
 
 def meanings(name: str) -> dict[str, str]:
-  """Returns what each argument of a task means: the comment next to its field."""
+  """Returns the meaning of each argument of a task: the comment next to its field."""
   found = {}
   for kind in reversed(find(name).__mro__[:-1]):
     for line in inspect.getsource(kind).splitlines():
@@ -50,12 +53,13 @@ def build(name: str, length: int, **sections: Any) -> Task:
   """Returns the task of the config's section `task`.
 
   Args:
-    name: its name.
+    name: the name of the task.
     length: tokens of a row in training.
-    **sections: its arguments, under its name.
+    **sections: {name of the task: its arguments}.
 
   Raises:
-    UserError: no such task, or no such argument, or a wrong value.
+    UserError: the task or an argument is unknown, a value is invalid, or the class of the task
+      names a metric that it does not compute.
   """
   kind = find(name)
   for section in sections:
@@ -76,4 +80,18 @@ def build(name: str, length: int, **sections: Any) -> Task:
   except ValueError as error:
     own = str(error).partition(' ')[0] in valid  # an argument, not a key of another section
     raise UserError(f'task.{name}.{error}' if own else str(error)) from error
+  check_metrics(task, length)
   return task
+
+
+def check_metrics(task: Task, length: int) -> None:
+  """Raises UserError if `best` or `shown` name a metric that the task does not compute."""
+  batch = task.row(length)
+  outputs = jax.ShapeDtypeStruct((1, length, task.outputs), jnp.float32)
+  found = jax.eval_shape(task.metrics, outputs, batch)
+  summary = task.summary(dict.fromkeys(found, 1.0))
+  for field, metrics, valid in (('best', (task.best,), found), ('shown', task.shown, summary)):
+    for metric in metrics:
+      if metric not in valid:
+        file = inspect.getfile(type(task))
+        raise UserError(f'{file}: {field} names {metric!r}: {one_of(metric, valid)}')

@@ -1,0 +1,56 @@
+"""Examples that are generated, not read: random access, on any host.
+
+A separate generator, seeded with the split and i, draws example i of a split. The state of a run's
+data is thus an index, and resume is bit-exact.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from posjax.batch import Batch, Example, padded
+from posjax.tasks.core.task import Task
+
+COUNT = 2**31 - 1  # examples to train on
+SPLITS = ('train', 'validation', 'test')
+VERSION = 1  # version of generated examples: increment it with every change of a generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Generated:
+  """Documents of one example each; indexing generates the example with make(rng)."""
+
+  make: Callable[[np.random.Generator], Example]
+  split: str
+  size: int = COUNT
+
+  def __len__(self) -> int:
+    return self.size
+
+  def __getitem__(self, index: int) -> tuple[Example]:
+    return (self.make(np.random.default_rng((SPLITS.index(self.split), index))),)
+
+  def rows(self, length: int, answers: int) -> Batch:
+    """Returns all examples, one per row of `length` tokens and `answers` targets."""
+    return padded([self[i][0] for i in range(self.size)], length, answers)
+
+
+def name_of(task: Task) -> str:
+  return type(task).__module__.rpartition('.')[2]
+
+
+def identity(task: Task) -> dict[str, str]:
+  """Returns name, hash and split of a generated task; its arguments determine name and hash."""
+  arguments = {
+    field.name: getattr(task, field.name) for field in dataclasses.fields(task)
+    if field.name not in task.evaluation
+  }
+  text = json.dumps([name_of(task), VERSION, arguments])
+  words = ', '.join(f'{key}={value}' for key, value in arguments.items())
+  return dict(
+    name=f'{name_of(task)}({words}), generated', sha256=hashlib.sha256(text.encode()).hexdigest(),
+    split='train',
+  )
