@@ -13,7 +13,7 @@ frequencies.
 
 `scaling` changes theta for contexts longer than those of training. It is a dictionary with Hugging
 Face's keys, see scaling.py. If it depends on the length of the text (dynamic, longrope), each query
-has its own theta, for the text up to this query; it rotates the query and the keys that it sees:
+has its own theta, for the length up to this query; it rotates the query and the keys that it sees:
 
   q'_m . k'_n = q_m^T R_m(n - m) k_n      R_m rotates plane i by (n - m) theta_i(m + 1)
 
