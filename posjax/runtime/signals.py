@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def defer_signals(then=lambda: None):
-  """Defers signals in the block; yields the list of received signals. Each signal calls `then`.
+  """Defers signals in the block; yields the list of received ones. Each calls `then` on arrival.
 
   A second Ctrl-C calls the previous handler.
 
