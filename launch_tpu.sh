@@ -370,7 +370,7 @@ command_status() {
 command_down() {
   if [ -z "$all_mine" ]; then remove && return || exit 1; fi
   local place kind filter names one result=0
-  for place in $(column 5); do
+  for place in $({ column 5 && echo "$zone"; } | sort -u); do
     at=(--zone="$place" --project="$project")
     for kind in queued-resources tpu-vm; do
       filter="tpu.nodeSpec.node.labels.posjax_user=$user"
