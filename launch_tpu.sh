@@ -12,7 +12,8 @@ cd "$(dirname "$0")" || exit 1
 
 usage() {
   cat <<'END'
-./launch_tpu.sh COMMAND --tpu=TYPE-SIZE --zone=Z --project=P --bucket=B --config=FILE [flags] [-- flags of posjax.main]
+./launch_tpu.sh COMMAND --tpu=TYPE-SIZE --zone=Z --project=P --bucket=B --config=FILE [flags] \
+  [-- flags of posjax.main]
 
   up       request the machines and wait for them; Ctrl-C deletes the request
   run      send the code, start posjax.main on every host, follow it to its end
@@ -106,6 +107,8 @@ note() { # what happened, on the screen and in the log of attempts; nothing happ
 
 # ---- machines --------------------------------------------------------------------------------------------
 
+vm=(gcloud compute tpus tpu-vm) queue=(gcloud compute tpus queued-resources)
+
 nodes() { # the names of the slices, as Google makes them
   local i
   if [ "$slices" = 1 ]; then printf '%s\n' "$name" && return; fi
@@ -115,31 +118,32 @@ nodes() { # the names of the slices, as Google makes them
 machine_state() { # ANSWER: Google's word for the state, or `gone`, or `unknown` if gcloud cannot say
   local state
   if [ -n "$direct" ]; then
-    state=$(ask "$1" gcloud compute tpus tpu-vm describe "$name" "${at[@]}" --format='value(state)')
+    state=$(ask "$1" "${vm[@]}" describe "$name" "${at[@]}" --format='value(state)')
   else
-    state=$(ask "$1" gcloud compute tpus queued-resources describe "$name" "${at[@]}" --format='value(state.state)')
+    state=$(ask "$1" "${queue[@]}" describe "$name" "${at[@]}" --format='value(state.state)')
   fi && printf '%s\n' "${state:-unknown}" && return
   if grep -q NOT_FOUND "$errors"; then echo gone; else echo unknown; fi
 }
 
 create() {
-  local tier=() shape=(--node-id="$name") track=()
+  local tier=() shape=(--node-id="$name") create=("${queue[@]}" create)
   local labels="posjax=$name,posjax_user=$user,posjax_commit=$commit"
   [ "$slices" = 1 ] || shape=(--node-count="$slices" --node-prefix="$name")
   [ -z "$spot" ] || tier=(--spot)
   [ -z "$reserved" ] || tier=(--reserved)
-  # Flex-start is a preview: only gcloud's alpha track has its flags.
-  [ -z "$flex" ] || { tier=(--provisioning-model=flex-start --max-run-duration="$max_run") && track=(alpha); }
+  if [ -n "$flex" ]; then # a preview: only gcloud's alpha track has its flags
+    tier=(--provisioning-model=flex-start --max-run-duration="$max_run")
+    create=(gcloud alpha compute tpus queued-resources create)
+  fi
   state_cost
   owned=yes creating=yes
-  # ${x[@]+"${x[@]}"}: before version 4.4, bash takes an empty array for an unset variable.
+  # ${tier[@]+"${tier[@]}"}: before version 4.4, bash takes an empty array for an unset variable.
   if [ -n "$direct" ]; then
-    call gcloud compute tpus tpu-vm create "$name" "${at[@]}" --accelerator-type="$tpu" --version="$image" \
+    call "${vm[@]}" create "$name" "${at[@]}" --accelerator-type="$tpu" --version="$image" \
       ${tier[@]+"${tier[@]}"} --labels="$labels"
   else
-    call gcloud ${track[@]+"${track[@]}"} compute tpus queued-resources create "$name" "${at[@]}" \
-      --accelerator-type="$tpu" --runtime-version="$image" "${shape[@]}" ${tier[@]+"${tier[@]}"} \
-      --valid-until-duration="$wait" --labels="$labels"
+    call "${create[@]}" "$name" "${at[@]}" --accelerator-type="$tpu" --runtime-version="$image" \
+      "${shape[@]}" ${tier[@]+"${tier[@]}"} --valid-until-duration="$wait" --labels="$labels"
   fi
   local result=$?
   creating=
@@ -172,14 +176,15 @@ up() { # returns 42 if the machines were taken away before they were ready
 }
 
 why_failed() {
-  [ -n "$direct" ] || ask '' gcloud compute tpus queued-resources describe "$name" "${at[@]}" --format='value(state.failedData.error.message)'
+  [ -n "$direct" ] ||
+    ask '' "${queue[@]}" describe "$name" "${at[@]}" --format='value(state.failedData.error.message)'
 }
 
 delete() { # NAME queued-resources|tpu-vm: and the nodes of a request
   if [ "$2" = tpu-vm ]; then
-    call gcloud compute tpus tpu-vm delete "$1" "${at[@]}" --quiet
+    call "${vm[@]}" delete "$1" "${at[@]}" --quiet
   else
-    call gcloud compute tpus queued-resources delete "$1" "${at[@]}" --force --quiet
+    call "${queue[@]}" delete "$1" "${at[@]}" --force --quiet
   fi
 }
 
@@ -203,7 +208,7 @@ down_line() { quote_all ./launch_tpu.sh down --name="$name" "${at[@]}" ${direct:
 # ---- the run ---------------------------------------------------------------------------------------------
 
 on_all() { # NODE COMMAND: on every worker; the default of --worker is the first alone
-  call gcloud compute tpus tpu-vm ssh "$1" "${at[@]}" --worker=all --quiet --command="$2"
+  call "${vm[@]}" ssh "$1" "${at[@]}" --worker=all --quiet --command="$2"
 }
 
 WORKER=posjax/experiments/launch/tpu_worker.sh
@@ -212,7 +217,8 @@ worker() { quote_all bash $WORKER "$@"; }
 count_hosts() { # asked, since the type does not tell how many chips a host has
   local node count total=0
   for node in $(nodes); do
-    count=$(ask 1 gcloud compute tpus tpu-vm describe "$node" "${at[@]}" --format='value(networkEndpoints.len())') || return
+    count=$(ask 1 "${vm[@]}" describe "$node" "${at[@]}" --format='value(networkEndpoints.len())') ||
+      return
     total=$((total + count))
   done
   hosts=$total
@@ -222,7 +228,8 @@ ask_hosts() { # ANSWER: sets `codes` to the state of every host; fails if one is
   local node part answer='' command
   command="if [ -e $WORKER ]; then $(worker state); else echo posjax-state: absent; fi"
   for node in $(nodes); do
-    part=$(ask "posjax-state: $1" gcloud compute tpus tpu-vm ssh "$node" "${at[@]}" --worker=all --quiet --command="$command") || return
+    part=$(ask "posjax-state: $1" "${vm[@]}" ssh "$node" "${at[@]}" \
+      --worker=all --quiet --command="$command") || return
     answer="$answer$part
 "
   done
@@ -232,18 +239,20 @@ ask_hosts() { # ANSWER: sets `codes` to the state of every host; fails if one is
 }
 
 send_code() {
-  local tarball=$records/code.tar.gz node
+  local tarball=$records/code.tar.gz node pack unpack
+  # shellcheck disable=SC2016 # a shell of its own reads it
+  pack='git read-tree HEAD && git add --all && git archive --format=tar.gz --output="$1" "$(git write-tree)"'
+  unpack='rm -rf posjax && mkdir posjax && tar -xzf posjax.tar.gz -C posjax'
   say "send the code and install the packages"
   call mkdir -p "$records"
   if [ "$commit" = "${commit%-dirty}" ]; then
     call git archive --format=tar.gz --output="$tarball" HEAD
   else # what is committed and what is not, through an index of its own
-    # shellcheck disable=SC2016
-    call env GIT_INDEX_FILE="$records/index" sh -c 'git read-tree HEAD && git add --all && git archive --format=tar.gz --output="$1" "$(git write-tree)"' sh "$tarball"
+    call env GIT_INDEX_FILE="$records/index" sh -c "$pack" sh "$tarball"
   fi || fail "git cannot pack the code"
   for node in $(nodes); do
-    patiently call gcloud compute tpus tpu-vm scp "$tarball" "$node:posjax.tar.gz" "${at[@]}" --worker=all --quiet || return
-    patiently on_all "$node" "rm -rf posjax && mkdir posjax && tar -xzf posjax.tar.gz -C posjax && $(worker setup "$bucket")" || return
+    patiently call "${vm[@]}" scp "$tarball" "$node:posjax.tar.gz" "${at[@]}" --worker=all --quiet &&
+      patiently on_all "$node" "$unpack && $(worker setup "$bucket")" || return
   done
 }
 
@@ -375,8 +384,8 @@ command_down() {
     for kind in queued-resources tpu-vm; do
       filter="tpu.nodeSpec.node.labels.posjax_user=$user"
       [ $kind = queued-resources ] || filter="labels.posjax_user=$user AND NOT queuedResource:*"
-      names=$(ask '' gcloud compute tpus "$kind" list "${at[@]}" --filter="$filter" --format='value(name.basename())') ||
-        { say "$place: $(said)" && result=1; }
+      names=$(ask '' gcloud compute tpus "$kind" list "${at[@]}" --filter="$filter" \
+        --format='value(name.basename())') || { say "$place: $(said)" && result=1; }
       for one in $names; do delete "$one" "$kind" || result=1; done
     done
   done
@@ -385,7 +394,9 @@ command_down() {
 
 # ---- the command line --------------------------------------------------------------------------------------
 
-FLAGS=tpu,zone,project,bucket,config,name,image,slices,attempts,wait,max-run,spot,reserved,flex-start,direct,allow-dirty,all-mine,dry-run,help
+FLAGS=tpu,zone,project,bucket,config,name,image,slices,attempts,wait,max-run,spot,reserved,flex-start,direct
+FLAGS=$FLAGS,allow-dirty,all-mine,dry-run,help
+COMMANDS=up,run,resume,all,logs,status,down
 tpu=${POSJAX_TPU:-} zone=${POSJAX_ZONE:-} project=${POSJAX_PROJECT:-} bucket=${POSJAX_BUCKET:-}
 config='' name='' image='' slices=1 attempts=5 wait=24h max_run=
 spot='' reserved='' flex='' direct='' allow_dirty='' all_mine='' dry_run=
@@ -444,7 +455,7 @@ main() {
   case $command in
     up | run | resume | all | logs | status | down) shift ;;
     --help | -h | '') usage && exit ;;
-    *) usage_error "no command $command; did you mean $(lines up,run,resume,all,logs,status,down | nearest "$command")?" ;;
+    *) usage_error "no command $command; did you mean $(lines $COMMANDS | nearest "$command")?" ;;
   esac
   exec 3>&1 # where commands and comments go, also from inside $(...)
   parse "$@"

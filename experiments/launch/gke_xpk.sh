@@ -11,7 +11,8 @@ cd "$(dirname "$0")/../.."
 
 name=$1 tpu=$2
 shift 2
-flags=$(printf ' %q' "$@") # the command is one string, which a shell of the pod reads
+install='pip install -q -r experiments/launch/tpu_requirements.txt && pip install -q --no-deps -e .'
+program="python -u -m posjax.main --workdir=/data/posjax/$name$(printf ' %q' "$@")" # a shell reads it again
 
 # One pod, and so one process, for each host; JAX finds the others by GKE's variables. `exec` hands
 # SIGTERM to posjax.main, which has two minutes to save. xpk restarts all pods if one exits with 42, or
@@ -22,4 +23,4 @@ xpk workload create \
   --max-restarts=20 --termination-grace-period-seconds=120 \
   --storage="$STORAGE" \
   --base-docker-image=python:3.12-slim --script-dir=. \
-  --command="pip install -q -r experiments/launch/tpu_requirements.txt && pip install -q --no-deps -e . && JAX_PLATFORMS=tpu,cpu exec python -u -m posjax.main --workdir=/data/posjax/$name$flags"
+  --command="$install && JAX_PLATFORMS=tpu,cpu exec $program"

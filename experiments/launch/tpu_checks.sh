@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the variables are those of launch_tpu.sh
+# shellcheck disable=SC2034,SC2154 # this file and launch_tpu.sh share their variables
 # What launch_tpu.sh checks before anything is billable; it reads this file. A mistake is one line that
 # names the nearest valid choice, and exit code 2. Offline checks come first, then those that ask Google.
 
@@ -34,6 +34,7 @@ nearest() { # WORD: the line of standard input that takes the fewest edits; numb
     BEGIN { word = ARGV[1]; ARGV[1] = "-" }
     {
       now = (word $0) ~ /^[0-9]+$/ ? (word - $0) ^ 2 : edits(word, $0)
+      if (index($0, word) == 1) now -= 0.5
       if (NR == 1 || now < best) { best = now; answer = $0 }
     }
     END { print answer }' "$1"
@@ -50,7 +51,8 @@ check_place() {
   need zone "$zone" us-central1-a
   [ -n "$name" ] || usage_error "missing --name=, or the --config= that it is made from"
   case $name in
-    *[!a-z0-9-]* | [!a-z]* | *-) usage_error "--name=$name: lower case letters, digits and hyphens; for example $(slug "$name")" ;;
+    *[!a-z0-9-]* | [!a-z]* | *-)
+      usage_error "--name=$name: lower case letters, digits and hyphens; for example $(slug "$name")" ;;
   esac
   [ ${#name} -le 60 ] || usage_error "--name=$name: at most 60 characters; for example ${name:0:60}"
   case $zone in
@@ -65,19 +67,19 @@ check_type() {
   case $generation in v5e | v5lite) usage_error "--tpu=$tpu: Google calls it v5litepod-$size" ;; esac
   row=$(row_of "$generation")
   [ -n "$row" ] ||
-    usage_error "--tpu=$tpu is no type; did you mean $(column 1 | nearest "$generation")-$size? (table of $TABLE_DATE)"
+    usage_error "--tpu=$tpu is no type of $TABLE_DATE; did you mean $(column 1 | nearest "$generation")-$size?"
   read -r _ type_image per_chip sizes zones <<END
 $row
 END
   case ,$sizes, in
     *",$size,"*) ;;
-    *) usage_error "--tpu=$tpu is no size; did you mean $generation-$(lines "$sizes" | nearest "$size")? (table of $TABLE_DATE)" ;;
+    *) usage_error "--tpu=$tpu is no size of $TABLE_DATE; did you mean $generation-$(lines "$sizes" | nearest "$size")?" ;;
   esac
   chips=$((size * slices / per_chip))
   [ -n "$image" ] || image=$type_image
   case $image in
     "$type_image" | tpu-ubuntu2204-base) ;;
-    *) usage_error "--image=$image does not start $tpu; did you mean $type_image? (table of $TABLE_DATE)" ;;
+    *) usage_error "--image=$image does not start $tpu; did you mean $type_image?" ;;
   esac
   # Zones come and go, so the table warns and Google decides, in check_with_google.
   case ,$zones, in
@@ -93,8 +95,8 @@ check_choices() {
   esac
   [ -z "$direct$flex" ] || [ "$direct$flex" = yes ] || usage_error "--direct has no --flex-start; use the queue"
   [ -z "$max_run" ] || [ -n "$flex" ] || usage_error "--max-run=$max_run: only with --flex-start"
-  case $slices in [1-9] | [1-9][0-9]) ;; *) usage_error "--slices=$slices: a number; for example --slices=2" ;; esac
-  case $attempts in [1-9] | [1-9][0-9]) ;; *) usage_error "--attempts=$attempts: a number; for example --attempts=5" ;; esac
+  case $slices in [1-9] | [1-9][0-9]) ;; *) usage_error "--slices=$slices: a number, such as --slices=2" ;; esac
+  case $attempts in [1-9] | [1-9][0-9]) ;; *) usage_error "--attempts=$attempts: a number, such as --attempts=5" ;; esac
   [ -z "$direct" ] || [ "$slices" = 1 ] || usage_error "--direct makes one slice; leave it out for --slices=$slices"
 }
 
@@ -112,27 +114,30 @@ check_config() {
   local file=${config%%:*}
   need config "$config" configs/rope.py
   [ -f "$file" ] || [ -f "configs/$file.py" ] ||
-    usage_error "--config=$config: no such file; did you mean $(ls configs/*.py | nearest "$file")?"
+    usage_error "--config=$config: no such file; did you mean $(printf "%s\n" configs/*.py | nearest "$file")?"
 }
 
 check_commit() {
   commit=$(git rev-parse --short=12 HEAD 2>/dev/null) ||
     usage_error "$PWD is no git clone, and the commit must be recorded; clone the repository"
   [ -n "$(git status --porcelain)" ] || return 0
-  [ -n "$allow_dirty" ] || usage_error "there are changes that are not committed; commit them, or send them with --allow-dirty"
+  [ -n "$allow_dirty" ] ||
+    usage_error "there are changes that are not committed; commit them, or send them with --allow-dirty"
   commit=$commit-dirty
 }
 
 check_with_google() {
   local location region=${zone%-*}
   say "check the bucket, the type and the image; nothing is billable yet"
-  [ -n "$dry_run" ] || command -v gcloud >/dev/null || usage_error "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
-  location=$(ask "$region" gcloud storage buckets describe "gs://$bucket" --project="$project" --format='value(location)') ||
+  [ -n "$dry_run" ] || command -v gcloud >/dev/null ||
+    usage_error "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
+  location=$(ask "$region" gcloud storage buckets describe "gs://$bucket" --project="$project" \
+    --format='value(location)') ||
     usage_error "--bucket=gs://$bucket cannot be read: $(said)"
   location=$(printf %s "$location" | tr '[:upper:]' '[:lower:]')
   case $location in
     "$region") ;;
-    *-*) usage_error "--bucket=gs://$bucket is in $location, the machines in $region; did you mean a bucket in $region?" ;;
+    *-*) usage_error "--bucket=gs://$bucket is in $location, the machines in $region; choose a bucket in $region" ;;
     *) say "warning: gs://$bucket is in $location, the machines in $region" ;; # us, eu, nam4: several regions
   esac
   ask "$tpu" gcloud compute tpus tpu-vm accelerator-types describe "$tpu" "${at[@]}" >/dev/null ||
@@ -146,6 +151,6 @@ state_cost() {
   [ -z "$spot" ] || how=spot
   [ -z "$reserved" ] || how=reserved
   [ -z "$flex" ] || how="flex-start, at most $max_run"
-  say "cost: $chips chips ($slices x $tpu, $how), so $chips chip-hours for each hour until they are deleted; waiting is free."
+  say "cost: $chips chips ($slices x $tpu, $how): $chips chip-hours for each hour until they are deleted"
   say "cost: an estimate from the table of $TABLE_DATE. Prices differ by region and are not kept here: $PRICES"
 }

@@ -67,7 +67,7 @@ def test_gcloud_is_not_installed(offline):
 
 ONLINE = {  # what Google answers: what the line must name
   'bucket': (['1 '], 'gs://my-bucket cannot be read', 'bucket failed'),
-  'bucket ': (['0 EUROPE-WEST4'], 'is in europe-west4', 'a bucket in us-west4'),
+  'bucket ': (['0 EUROPE-WEST4'], 'is in europe-west4', 'choose a bucket in us-west4'),
   'type': (['1 '], '--tpu=v5litepod-16 is not offered in --zone=us-west4-a', 'type failed'),
   'image': (['1 '], '--image=v2-alpha-tpuv5-lite is not offered', 'image failed'),
 }

@@ -44,8 +44,8 @@ def test_slurm_requeues_after_42_alone(tmp_path, code, restarts, requeued):
 
 
 def test_slurm_header():
-  lines = re.findall(r'^#SBATCH --([\w-]+)(?:=(\S+))?$', (FOLDER / 'slurm.sbatch').read_text(), re.M)
-  options = dict(lines)
+  text = (FOLDER / 'slurm.sbatch').read_text()
+  options = dict(re.findall(r'^#SBATCH --([\w-]+)(?:=(\S+))?$', text, re.M))
   assert options['ntasks-per-node'] == '1' and 'requeue' in options
   # Without `B:` the signal reaches the program, not the shell, which would not hand it on.
   assert re.fullmatch(r'TERM@\d+', options['signal']) and options['open-mode'] == 'append'
