@@ -144,7 +144,7 @@ def test_ctrl_c_while_gcloud_creates(launch):
   """The request is there although the call never came back."""
   launch.answers('create', '0 SLEEP')
   process = launch.start('up', *RUN)
-  launch.wait_for('create')
+  launch.wait_for_machines()
   assert launch.interrupt(process) == 130
   assert launch.calls() == [*CHECKS, 'state', 'create', *DOWN] and not launch.exists()
 

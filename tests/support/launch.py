@@ -89,6 +89,12 @@ class Launch:
       assert time.monotonic() < end, self.calls()
       time.sleep(0.01)
 
+  def wait_for_machines(self):
+    end = time.monotonic() + 30
+    while not self.exists():
+      assert time.monotonic() < end, self.calls()
+      time.sleep(0.01)
+
   def exists(self):
     return (self.fake / 'exists').exists()
 
