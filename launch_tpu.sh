@@ -46,8 +46,8 @@ END
 # ---- words -------------------------------------------------------------------------------------------
 
 say() { printf '# %s\n' "$(printf %s "$*" | tr '\n' ' ')" >&3; } # a comment is one line
-usage_error() { printf '%s\n' "launch_tpu.sh: $*" >&2 && exit 2; }
-fail() { printf '%s\n' "launch_tpu.sh: $*" >&2 && exit 1; }
+usage_error() { printf '%s\n' "launch_tpu.sh: $*" >&2; exit 2; }
+fail() { printf '%s\n' "launch_tpu.sh: $*" >&2; exit 1; }
 
 plain() { case $1 in '' | *[!A-Za-z0-9_./:=,@%+-]*) return 1 ;; esac; }
 
@@ -217,8 +217,8 @@ worker() { quote_all bash $WORKER "$@"; }
 count_hosts() { # asked, since the type does not tell how many chips a host has
   local node count total=0
   for node in $(nodes); do
-    count=$(ask 1 "${vm[@]}" describe "$node" "${at[@]}" --format='value(networkEndpoints.len())') ||
-      return
+    count=$(ask 1 "${vm[@]}" describe "$node" "${at[@]}" --format='value(networkEndpoints.len())') &&
+      [ "${count:-0}" -ge 1 ] || return
     total=$((total + count))
   done
   hosts=$total

@@ -57,6 +57,10 @@ text=${answer#"$code"}
 text=${text# }
 case $text in
   SLEEP) exec sleep 30 ;; # until a signal
+  LATE) # made after the signal
+    rm "$FAKE/exists"
+    (sleep 0.4 && : >"$FAKE/exists") &
+    : >"$FAKE/late" && exec sleep 30 ;;
   PAUSE) sleep 0.3 ;;
   *) set -f && IFS='|' && [ -z "$text" ] || printf '%s\n' $text ;;
 esac

@@ -89,6 +89,12 @@ def test_setup_that_always_fails_is_no_endless_loop(launch):
   assert not launch.exists()
 
 
+def test_machines_without_hosts_are_not_success(launch):
+  launch.answers('hosts', '0 ')
+  assert launch('all', *RUN) == 1
+  assert launch.calls() == [*CHECKS, *UP, *['hosts'] * 5, 'state', *DOWN]
+
+
 def test_a_host_that_is_missing_is_not_success(launch):
   launch.hosts(1, 'absent', '0 0 0', '0')
   assert launch('all', *RUN) == 0
@@ -144,7 +150,16 @@ def test_ctrl_c_while_gcloud_creates(launch):
   """The request is there although the call never came back."""
   launch.answers('create', '0 SLEEP')
   process = launch.start('up', *RUN)
-  launch.wait_for_machines()
+  launch.wait_for_file('exists')
+  assert launch.interrupt(process) == 130
+  assert launch.calls() == [*CHECKS, 'state', 'create', *DOWN] and not launch.exists()
+
+
+def test_a_request_that_arrives_after_ctrl_c(launch):
+  launch.answers('create', '0 LATE')
+  launch.env['POSJAX_POLL'] = '1'
+  process = launch.start('up', *RUN)
+  launch.wait_for_file('late')
   assert launch.interrupt(process) == 130
   assert launch.calls() == [*CHECKS, 'state', 'create', *DOWN] and not launch.exists()
 

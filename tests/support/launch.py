@@ -89,9 +89,9 @@ class Launch:
       assert time.monotonic() < end, self.calls()
       time.sleep(0.01)
 
-  def wait_for_machines(self):
+  def wait_for_file(self, name):
     end = time.monotonic() + 30
-    while not self.exists():
+    while not (self.fake / name).exists():
       assert time.monotonic() < end, self.calls()
       time.sleep(0.01)
 
