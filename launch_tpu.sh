@@ -45,28 +45,33 @@ END
 
 # ---- words -------------------------------------------------------------------------------------------
 
-say() { printf '# %s\n' "$(printf %s "$*" | tr '\n' ' ')" >&3; } # a comment is one line
+say() { # a comment is one line
+  local text="$*"
+  printf '# %s\n' "${text//$'\n'/ }" >&3
+}
 usage_error() { printf '%s\n' "launch_tpu.sh: $*" >&2; exit 2; }
 fail() { printf '%s\n' "launch_tpu.sh: $*" >&2; exit 1; }
 
 plain() { case $1 in '' | *[!A-Za-z0-9_./:=,@%+-]*) return 1 ;; esac; }
 
-quote() { # a word as a shell reads it back; printf %q differs between versions of bash
-  local rest=$1 quoted=
-  if plain "$rest"; then printf %s "$rest" && return; fi
+quote() { # sets `quoted` to a word as a shell reads it back; printf %q differs between versions of bash
+  local rest=$1
+  quoted=
+  if plain "$rest"; then quoted=$rest && return; fi
   case $rest in
-    --*=*) if plain "${rest%%=*}"; then printf '%s=' "${rest%%=*}" && rest=${rest#*=}; fi ;;
+    --*=*) if plain "${rest%%=*}"; then quoted=${rest%%=*}= rest=${rest#*=}; fi ;;
   esac
+  quoted="$quoted'"
   while [ "$rest" != "${rest#*\'}" ]; do
     quoted="$quoted${rest%%\'*}'\\''"
     rest=${rest#*\'}
   done
-  printf "'%s'" "$quoted$rest"
+  quoted="$quoted$rest'"
 }
 
 quote_all() {
-  local line='' word
-  for word in "$@"; do line="$line $(quote "$word")"; done
+  local line='' word quoted
+  for word in "$@"; do quote "$word" && line="$line $quoted"; done
   printf '%s\n' "${line# }"
 }
 
