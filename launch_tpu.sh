@@ -57,7 +57,7 @@ plain() { case $1 in '' | *[!A-Za-z0-9_./:=,@%+-]*) return 1 ;; esac; }
 quote() { # sets `quoted` to a word as a shell reads it back; printf %q differs between versions of bash
   local rest=$1
   quoted=
-  if plain "$rest"; then quoted=$rest && return; fi
+  if plain "$rest"; then quoted=$rest && return 0; fi
   case $rest in
     --*=*) if plain "${rest%%=*}"; then quoted=${rest%%=*}= rest=${rest#*=}; fi ;;
   esac
@@ -78,7 +78,7 @@ quote_all() {
 # ---- commands: every call of gcloud goes through one of these --------------------------------------------
 
 call() { # runs a command that changes something; a dry run prints it
-  if [ -n "$dry_run" ]; then quote_all "$@" >&3 && return; fi
+  if [ -n "$dry_run" ]; then quote_all "$@" >&3 && return 0; fi
   say "$(quote_all "$@")"
   "$@"
 }
@@ -86,7 +86,7 @@ call() { # runs a command that changes something; a dry run prints it
 ask() { # ANSWER COMMAND...: the output of a command that reads; in a dry run the ANSWER
   local answer=$1
   shift
-  if [ -n "$dry_run" ]; then quote_all "$@" >&3 && printf '%s\n' "$answer" && return; fi
+  if [ -n "$dry_run" ]; then quote_all "$@" >&3 && printf '%s\n' "$answer" && return 0; fi
   "$@" 2>"$errors"
 }
 
@@ -116,7 +116,7 @@ vm=(gcloud compute tpus tpu-vm) queue=(gcloud compute tpus queued-resources)
 
 nodes() { # the names of the slices, as Google makes them
   local i
-  if [ "$slices" = 1 ]; then printf '%s\n' "$name" && return; fi
+  if [ "$slices" = 1 ]; then printf '%s\n' "$name" && return 0; fi
   for ((i = 0; i < slices; i++)); do printf '%s\n' "$name-$i"; done
 }
 
@@ -126,7 +126,7 @@ machine_state() { # ANSWER: Google's word for the state, or `gone`, or `unknown`
     state=$(ask "$1" "${vm[@]}" describe "$name" "${at[@]}" --format='value(state)')
   else
     state=$(ask "$1" "${queue[@]}" describe "$name" "${at[@]}" --format='value(state.state)')
-  fi && printf '%s\n' "${state:-unknown}" && return
+  fi && printf '%s\n' "${state:-unknown}" && return 0
   if grep -q NOT_FOUND "$errors"; then echo gone; else echo unknown; fi
 }
 
@@ -446,6 +446,7 @@ clean_up() { # whatever ends the program while machines are being made: they are
   local code=$?
   trap - EXIT
   trap '' INT TERM HUP PIPE # a second Ctrl-C must not stop the deletion
+  # In a trap, `return` alone has the status from before the trap: what is called here says `return 0`.
   if [ -n "$owned" ]; then
     remove || code=1
   elif [ $code = 130 ] && [ -z "$all_mine" ]; then

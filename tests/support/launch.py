@@ -1,5 +1,6 @@
 """launch_tpu.sh in a clone of its own, with a fake gcloud or with none."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -67,12 +68,18 @@ class Launch:
     return process.returncode
 
   def interrupt(self, process, times=1):
-    """Ctrl-C, as a terminal sends it: to all processes of the group."""
-    for _ in range(times):
-      os.killpg(process.pid, signal.SIGINT)
-      time.sleep(0.1)
-    self.out, self.err = process.communicate(timeout=60)
-    return process.returncode
+    """Ctrl-C, as a terminal sends it: to all processes of the group.
+
+    bash loses one that arrives in the moment in which a command ends; then it is pressed again.
+    """
+    for patience in (*(0.1,) * (times - 1), 5, 60):
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        self.out, self.err = process.communicate(timeout=patience)
+        return process.returncode
+    process.kill()
+    raise AssertionError(f'Ctrl-C was not heard: {self.calls()}')
 
   def calls(self):
     path = self.fake / 'calls'
