@@ -111,3 +111,9 @@ def test_the_package_exports_its_names():
     assert getattr(posjax, kind.__name__) is kind
   with pytest.raises(AttributeError, match="^module 'posjax' has no attribute 'Ropee'$"):
     _ = posjax.Ropee
+
+
+def test_no_script_hides_a_module_of_python():
+  """Python searches the folder of a script first, so experiments/copy.py would break `import copy`."""
+  scripts = {path.stem for path in (ROOT / 'experiments').glob('*.py')}
+  assert scripts and not scripts & sys.stdlib_module_names
