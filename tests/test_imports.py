@@ -114,6 +114,6 @@ def test_the_package_exports_its_names():
 
 
 def test_no_script_hides_a_module_of_python():
-  """Python searches the folder of a script first, so experiments/copy.py would break `import copy`."""
+  """Python searches the folder of a script first: experiments/copy.py would break `import copy`."""
   scripts = {path.stem for path in (ROOT / 'experiments').glob('*.py')}
   assert scripts and not scripts & sys.stdlib_module_names
