@@ -130,6 +130,7 @@ def get_config(size='tiny'):
   config.mesh = dict(  # devices along each axis; -1: all remaining devices
     data=-1,  # shards rows
     fsdp=1,  # shards rows, and weights by their width
+    seq=1,  # shards tokens: ring attention, for rows that one device cannot hold
     tensor=1,  # shards heads, and the MLP's width
   )
 

@@ -165,10 +165,10 @@ def ladders(config, mesh):
   Smaller changes come first. No change affects the trained weights, except through random draws.
   """
   remat = {} if config.model.remat else {'model.remat': True}
-  data_axis, fsdp, tensor = mesh.shape.values()
+  data_axis, fsdp = mesh.shape['data'], mesh.shape['fsdp']
   spread = {}
   if data_axis > 1 and config.model.dim % (data_axis * fsdp) == 0:
-    spread = {'mesh.data': 1, 'mesh.fsdp': data_axis * fsdp, 'mesh.tensor': tensor}
+    spread = {'mesh.data': 1, 'mesh.fsdp': data_axis * fsdp}
   rows = config.train.batch // sharding.row_parts(mesh)
   microbatches, n = [{}], 2 * config.train.accumulate
   while rows % n == 0:

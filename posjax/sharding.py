@@ -1,9 +1,10 @@
 """The device mesh, and the one table of axis letters to mesh axes that defines every sharding.
 
-The mesh has the axes (data, fsdp, tensor), all Auto: the compiler propagates shardings and inserts
-the communication. The rows of a batch are sharded over data and fsdp together. A weight is sharded
-over fsdp and tensor by the letters at the end of its name, in any tree, so that AdamW's moments
-have the sharding of their weights.
+The mesh has the axes (data, fsdp, seq, tensor), all Auto: the compiler propagates shardings and
+inserts the communication. The rows of a batch are sharded over data and fsdp together, the tokens
+of activations over seq; attention/ring.py then lets keys travel. A weight is sharded over fsdp and
+tensor by the letters at the end of its name, in any tree, so that AdamW's moments have the sharding
+of their weights.
 """
 
 import math
@@ -14,15 +15,17 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from posjax.dims import letters
 from posjax.errors import UserError
 
-MESH_AXES = ('data', 'fsdp', 'tensor')
+MESH_AXES = ('data', 'fsdp', 'seq', 'tensor')  # the last one's devices talk most: neighbors
 
 # H, R and a stacked axis of layers are never sharded. Nor is V: a token table sharded on both axes
 # would be gathered in full for every lookup.
-AXES = {'B': ('data', 'fsdp'), 'D': 'fsdp', 'N': 'tensor', 'K': 'tensor', 'F': 'tensor'}
+AXES = {
+  'B': ('data', 'fsdp'), 'T': 'seq', 'D': 'fsdp', 'N': 'tensor', 'K': 'tensor', 'F': 'tensor',
+}
 
 
 def make_mesh(devices=None, **shape):
-  """Returns the mesh of `shape`, devices along data, fsdp and tensor; -1: all remaining devices.
+  """Returns the mesh of `shape`, devices along each axis; -1: all remaining devices.
 
   Raises:
     UserError: the shape does not use all devices.
@@ -41,14 +44,16 @@ def make_mesh(devices=None, **shape):
   )
 
 
-def check(mesh, dims, rows):
+def check(mesh, dims, rows, length):
   """Raises UserError if a size is not divisible by the mesh axes over which it is sharded.
 
-  `rows` is the number of rows in one microbatch.
+  `rows` is the number of rows in one microbatch, `length` their number of tokens.
   """
   keys = {'N': 'model.heads', 'K': 'model.kv_heads', 'F': 'model.hidden', 'D': 'model.dim'}
   sizes = [(key, getattr(dims, letter), (AXES[letter],)) for letter, key in keys.items()]
-  for key, size, axes in [*sizes, ('train.batch / train.accumulate', rows, AXES['B'])]:
+  sizes += [('train.batch / train.accumulate', rows, AXES['B'])]
+  sizes += [('train.length', length, (AXES['T'],))]
+  for key, size, axes in sizes:
     parts = math.prod(mesh.shape[axis] for axis in axes)
     if size % parts:
       raise UserError(
@@ -78,18 +83,20 @@ def row_parts(mesh):
 
 
 def batch_sharding(mesh):
+  """Returns the sharding of a batch: by rows alone, as ids are small beside activations."""
   return NamedSharding(mesh, PartitionSpec(AXES['B']))
 
 
-def constrain_batch(x_B):
-  """Constrains the leading axis to the sharding of rows, if a mesh is set and divides it.
+def constrain_batch(x_BT):
+  """Constrains rows and tokens to their shardings, if a mesh is set and divides them.
 
   Otherwise the compiler may instead shard activations by the D of the weights.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.axis_names != MESH_AXES or len(x_B) % row_parts(mesh):
-    return x_B
-  return jax.lax.with_sharding_constraint(x_B, PartitionSpec(AXES['B']))
+  if mesh.axis_names != MESH_AXES or len(x_BT) % row_parts(mesh):
+    return x_BT
+  tokens = None if x_BT.shape[1] % mesh.shape[AXES['T']] else AXES['T']
+  return jax.lax.with_sharding_constraint(x_BT, PartitionSpec(AXES['B'], tokens))
 
 
 def replicated(table):
@@ -100,6 +107,7 @@ def replicated(table):
 
 
 def shard_batch(batch, mesh):
-  """Returns global arrays from this host's rows, which are numpy arrays."""
+  """Returns global arrays from a batch of numpy arrays, the same on all hosts."""
   sharding = batch_sharding(mesh)
-  return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+  place = lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+  return jax.tree.map(place, batch)

@@ -67,7 +67,8 @@ def setup(config):
   task, model = build(config)
   check_limit(model, task.extent(config.train.length), 'train.length')
   mesh = sharding.make_mesh(**config.mesh)
-  sharding.check(mesh, model.dims, config.train.batch // config.train.accumulate)
+  rows = config.train.batch // config.train.accumulate
+  sharding.check(mesh, model.dims, rows, config.train.length)
   return Setup(config, task, model, mesh)
 
 

@@ -47,7 +47,8 @@ CORE = {'alibi', 'fox', 'rope'}
 OF_ALL = {'test_an_oracle_exists', 'test_cross_attention_equals_the_oracle'}
 OF_FIRST = {
   'test_a_wrapped_ring_buffer_equals_a_plain_cache',
-  'test_eight_devices_give_the_same_numbers', 'test_memory_is_linear_in_the_length',
+  'test_a_ring_of_devices_gives_the_numbers_of_one', 'test_eight_devices_give_the_same_numbers',
+  'test_memory_is_linear_in_the_length',
   'test_transformations_keep_the_numbers',
 }
 

@@ -131,7 +131,7 @@ def test_lines_of_a_dry_run(monkeypatch, dry_run):
   assert dry_run('mesh.data=8') == (0, [
     'config      a name', f'parameters  {weights + 5 * 64:,}',
     f'FLOPs       {flops:.3e} a step, {flops / 1024:.3e} a byte',
-    'mesh        data 8, fsdp 1, tensor 1',
+    'mesh        data 8, fsdp 1, seq 1, tensor 1',
     'memory      9.00 GiB a device: state and batch 1.00 GiB, temporaries 8.00 GiB',
     'verdict     fits: cpu has 9.00 GiB a device',
     'data        a corpus',
@@ -139,7 +139,7 @@ def test_lines_of_a_dry_run(monkeypatch, dry_run):
 
 
 REMAT, TWICE = '--config.model.remat=true', '--config.train.accumulate=2'
-FSDP = '--config.mesh.data=1 --config.mesh.fsdp=8 --config.mesh.tensor=1'
+FSDP = '--config.mesh.data=1 --config.mesh.fsdp=8'
 
 
 @pytest.mark.parametrize('settings, gib, tried, last', [

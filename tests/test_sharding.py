@@ -86,7 +86,7 @@ def test_rows_of_a_batch_are_sharded_over_data_and_fsdp():
   placed = sharding.shard_batch(Batch(Stream(rows), 2 * rows, rows > 2), mesh)
   for x, want in ((placed.stream.x, rows), (placed.targets, 2 * rows), (placed.weights, rows > 2)):
     assert x.sharding.spec == PartitionSpec(('data', 'fsdp'))
-    for (data, fsdp, _), device in np.ndenumerate(mesh.devices):
+    for (data, fsdp, *_), device in np.ndenumerate(mesh.devices):
       [mine] = [shard.data for shard in x.addressable_shards if shard.device == device]
       np.testing.assert_array_equal(mine, want[4 * data + 2 * fsdp :][:2])
   assert placed.stream.pos is None
@@ -106,27 +106,28 @@ def test_activations_are_sharded_like_rows_and_a_table_is_replicated():
 
 
 def by_axis(sizes):
-  return dict(zip(('data', 'fsdp', 'tensor'), sizes, strict=True))
+  return dict(zip(sharding.MESH_AXES, sizes, strict=True))
 
 
 def test_minus_one_takes_all_remaining_devices():
-  for given, taken in (((-1, 2, 2), (2, 2, 2)), ((1, -1, 1), (1, 8, 1))):
+  for given, taken in (((-1, 2, 1, 2), (2, 2, 1, 2)), ((1, -1, 2, 1), (1, 4, 2, 1))):
     mesh = sharding.make_mesh(**by_axis(given))
     assert dict(mesh.shape) == by_axis(taken)
-  mesh = sharding.make_mesh(jax.devices()[:2], data=2, fsdp=1, tensor=-1)
-  assert mesh.devices.shape == (2, 1, 1) and list(mesh.devices.flat) == jax.devices()[:2]
+  mesh = sharding.make_mesh(jax.devices()[:2], **by_axis((2, 1, 1, -1)))
+  assert mesh.devices.shape == (2, 1, 1, 1) and list(mesh.devices.flat) == jax.devices()[:2]
 
 
 @pytest.mark.parametrize(
-  'shape, number', [((2, 2, 1), 4), ((4, 2, 2), 16), ((3, -1, 1), 3), ((16, -1, 1), 16)]
+  'shape, number',
+  [((2, 2, 1, 1), 4), ((4, 2, 1, 2), 16), ((3, -1, 1, 1), 3), ((16, -1, 1, 1), 16)],
 )
 def test_mesh_of_another_number_of_devices_is_refused(shape, number):
   with pytest.raises(UserError) as error:
     sharding.make_mesh(**by_axis(shape))
-  data, fsdp, tensor = shape
+  data, fsdp, seq, tensor = shape
   assert str(error.value) == (
-    f'mesh.data = {data}, mesh.fsdp = {fsdp}, mesh.tensor = {tensor}: {number} devices, but the '
-    'machine has 8; -1 uses all remaining devices, such as mesh.data=-1'
+    f'mesh.data = {data}, mesh.fsdp = {fsdp}, mesh.seq = {seq}, mesh.tensor = {tensor}: {number} '
+    'devices, but the machine has 8; -1 uses all remaining devices, such as mesh.data=-1'
   )
 
 
@@ -138,19 +139,23 @@ def test_mesh_of_another_number_of_devices_is_refused(shape, number):
     ((4, 1, 2), 'model.hidden', 45, 2, 'tensor', 46),
     ((2, 4, 1), 'model.dim', 30, 4, 'fsdp', 32),
     ((4, 2, 1), 'train.batch / train.accumulate', 12, 8, 'data and fsdp', 16),
+    ((1, 2, 1, 4), 'train.length', 62, 4, 'seq', 64),
   ],
 )
 def test_sizes_that_a_mesh_does_not_divide_are_refused(mesh, key, size, parts, axes, valid):
   mesh = mesh_of(*mesh)
-  sizes = {'model.dim': 32, 'model.heads': 8, 'model.kv_heads': 8, 'model.hidden': 48, 'rows': 8}
+  sizes = {
+    'model.dim': 32, 'model.heads': 8, 'model.kv_heads': 8, 'model.hidden': 48,
+    'train.batch / train.accumulate': 8, 'train.length': 64,
+  }
 
   def check(**change):
-    D, N, K, F, rows = (sizes | change).values()
-    sharding.check(mesh, Dims(D=D, N=N, K=K, H=8, F=F), rows)
+    D, N, K, F, rows, length = (sizes | change).values()
+    sharding.check(mesh, Dims(D=D, N=N, K=K, H=8, F=F), rows, length)
 
   check()
   with pytest.raises(UserError) as error:
-    check(**{key if key in sizes else 'rows': size})
+    check(**{key: size})
   assert str(error.value) == (
     f'{key} = {size}: must be a multiple of the {parts} devices along {axes}, such as {valid}; '
     'or change the mesh'

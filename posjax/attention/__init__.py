@@ -7,6 +7,7 @@ from posjax.attention.blockwise import blockwise
 from posjax.attention.fused import check_fused, fused, has_cudnn, unsupported_hook
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
+from posjax.attention.ring import ring_attention, shards
 from posjax.encodings import name_of
 from posjax.encodings.core.entry import without_padding
 
@@ -54,13 +55,15 @@ def attend_emptied(
     raise ValueError(f'{name_of(kind)} is causal only: a query must not see later keys')
   if ring and jax.tree.leaves(jax.eval_shape(encoding.init_carry, q)):
     k = ascending(k)
-  if implementation == 'auto':
-    implementation, _ = choose(q.h.shape[1], k.h.shape[1], kind, q.h.dtype)
+  chosen, _ = choose(q.h.shape[1], k.h.shape[1], kind, q.h.dtype)
+  if implementation == 'auto' or chosen == 'ring':
+    implementation = chosen
   if implementation == 'reference':
     return reference(q, k, encoding, causal=causal, window=window)
-  if implementation == 'blockwise':
+  if implementation in ('blockwise', 'ring'):
+    in_blocks = ring_attention if implementation == 'ring' else blockwise
     block = min(block, kind.widest_block or block)
-    return blockwise(q, k, encoding, causal=causal, window=window, block=block)
+    return in_blocks(q, k, encoding, causal=causal, window=window, block=block)
   if implementation == 'fused':
     check_fused(kind)
     return fused(q, k, causal=causal, window=window)
@@ -70,7 +73,12 @@ def attend_emptied(
 
 
 def choose(T, S, encoding, dtype='float32'):
-  """Returns what 'auto' selects for T queries and S keys in `dtype`, and the reason."""
+  """Returns what 'auto' selects for T queries and S keys in `dtype`, and the reason.
+
+  'ring' is selected by the mesh alone, whatever the config says.
+  """
+  if (n := shards()) > 1 and T == S and T % n == 0:
+    return 'ring', f'the mesh shards {T} tokens over {n} devices'
   if encoding.widest_block and S > encoding.widest_block:
     return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys in a block'
   if not unsupported_hook(encoding) and has_cudnn(

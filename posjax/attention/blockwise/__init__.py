@@ -47,19 +47,27 @@ from posjax.encodings.core.arrays import at_least_float32
 
 def blockwise(q, k, encoding, *, causal, window, block):
   """Returns softmax(score) v, in blocks of `block` times `tile` queries and keys; see `attend`."""
+
+  def attend_blocks(how, encoding, q, k, carry):
+    return gathered(how, encoding, q, k, distance_tables(q, k, encoding), carry)
+
+  return in_blocks(attend_blocks, q, k, encoding, causal=causal, window=window, block=block)
+
+
+def in_blocks(attend_blocks, q, k, encoding, *, causal, window, block):
+  """Splits queries and keys, calls `attend_blocks` like `gathered`, and joins its outputs."""
   kind, T, S = encoding.module, q.h.shape[1], k.h.shape[1]
   q_block, k_block = (max(1, int(block * factor)) for factor in kind.tile)
   q_block, k_block = min(q_block, T), min(k_block, kind.widest_block or S, S)
-  r = distance_tables(q, k, encoding, q_block, k_block)
   q, k = split(q, q_block), split(k, k_block)
   k = jax.vmap(encoding.key_block)(k)
   carry = jax.vmap(encoding.init_carry)(q)
   ends = swap_axes(q), swap_axes(k)
   how = Static(
     causal, window, softmax=kind.normalizer == 'softmax',
-    shared=shares_bias(encoding, *ends, r), one_row=one_row_at_a_time(),
+    shared=shares_bias(encoding, *ends), one_row=one_row_at_a_time(),
   )
-  o_BNTH, carry = gathered(how, encoding, *ends, r, carry)
+  o_BNTH, carry = attend_blocks(how, encoding, *ends, carry)
   finish = lambda o, q, carry: encoding.finish(o.swapaxes(1, 2), q, carry).swapaxes(1, 2)
   return join(jax.vmap(finish)(o_BNTH, q, carry), T).astype(q.h.dtype)
 
@@ -76,26 +84,41 @@ def forward(how, encoding, q, k, r, carry):
   plan = make_plan(how, q, k)
 
   def query_block(i):
-    shape, dtype = q.h.shape[1:-1], at_least_float32(q.h)
-    # Computed from the queries, so that under shard_map it varies over the same mesh axes.
-    l_BNT = jnp.where(False, trees.take(q.h, i)[..., 0], 0).astype(dtype)
-    o_BNTH = jnp.broadcast_to(l_BNT[..., None], (*shape, k.v.shape[-1]))
-    # Above the logit of a masked key: a query that sees no key then gives all keys weight 0.
-    m_BNT = l_BNT + (jnp.finfo(dtype).min / 2 if how.softmax else 0)
-
-    def visit(turn, sums):
-      tile, _ = load_tile(plan, q, k, r, i, plan.last[i] - 1 - turn)
-      if how.shared:
-        tile = tile.replace(bias=make_bias(encoding, tile))
-      update = lambda tile, sums, *_: (online(how, encoding, tile, sums), ())
-      return over_rows(how, update, tile, sums)[0]
-
-    sums = o_BNTH, m_BNT, l_BNT, trees.take(carry, i)
-    o_BNTH, m_BNT, l_BNT, after = lax.fori_loop(0, plan.last[i] - plan.first[i], visit, sums)
-    l_BNT = nonzero(l_BNT) if how.softmax else jnp.ones_like(l_BNT)
-    return o_BNTH / l_BNT[..., None], m_BNT + jnp.log(l_BNT), after
+    sums = start(how, trees.take(q, i), k, trees.take(carry, i))
+    return settle(how, absorb(how, plan, encoding, q, k, r, i, sums))
 
   return lax.map(query_block, jnp.arange(len(q.h)))
+
+
+def start(how, q, k, carry):
+  """Returns the running sums of queries that have seen no key: o, m, l and the carry."""
+  dtype = at_least_float32(q.h)
+  # Computed from the queries, so that under shard_map it varies over the same mesh axes.
+  l_BNT = jnp.where(False, q.h[..., 0], 0).astype(dtype)
+  o_BNTH = jnp.broadcast_to(l_BNT[..., None], (*l_BNT.shape, k.v.shape[-1]))
+  # Above the logit of a masked key: a query that sees no key then gives all keys weight 0.
+  m_BNT = l_BNT + (jnp.finfo(dtype).min / 2 if how.softmax else 0)
+  return o_BNTH, m_BNT, l_BNT, carry
+
+
+def absorb(how, plan, encoding, q, k, r, i, sums):
+  """Adds all keys to the running sums of block i of queries, the nearest keys first."""
+
+  def visit(turn, sums):
+    tile, _ = load_tile(plan, q, k, r, i, plan.last[i] - 1 - turn)
+    if how.shared:
+      tile = tile.replace(bias=make_bias(encoding, tile))
+    update = lambda tile, sums, *_: (online(how, encoding, tile, sums), ())
+    return over_rows(how, update, tile, sums)[0]
+
+  return lax.fori_loop(0, plan.last[i] - plan.first[i], visit, sums)
+
+
+def settle(how, sums):
+  """Returns outputs, L = m + ln l and the carry, after the last key."""
+  o_BNTH, m_BNT, l_BNT, carry = sums
+  l_BNT = nonzero(l_BNT) if how.softmax else jnp.ones_like(l_BNT)
+  return o_BNTH / l_BNT[..., None], m_BNT + jnp.log(l_BNT), carry
 
 
 def online(how, encoding, tile, sums):
@@ -116,6 +139,15 @@ def keep(how, encoding, q, k, r, carry):
 
 def backward(how, kept, cotangents):
   """Returns the gradients of the arguments of `gathered`."""
+  return trees.like(gradients(how, kept, cotangents), trees.floats(kept[:5]))
+
+
+def gradients(how, kept, cotangents):
+  """Returns the gradients of `gathered` in float32 or wider.
+
+  `kept` has its arguments, then outputs and L. These may be of more keys than the arguments have:
+  the result is then the part of the gradients that comes from these keys.
+  """
   encoding, q, k, r, carry, o_BNTH, L_BNT = kept
   do_BNTH, dcarry = cotangents
   delta_BNT = jnp.sum(do_BNTH * o_BNTH, axis=-1) * how.softmax
@@ -152,8 +184,7 @@ def backward(how, kept, cotangents):
 
   totals = trees.zeros(trees.floats((encoding, columns(k), r)))
   (dencoding, dk, dr), (dq, dcarry) = lax.scan(query_block, totals, jnp.arange(len(q.h)))
-  gradients = dencoding, dq, columns(dk), dr, dcarry
-  return trees.like(gradients, trees.floats((encoding, q, k, r, carry)))
+  return dencoding, dq, columns(dk), dr, dcarry
 
 
 def pull_back(how, encoding, tile, state, rows, totals):

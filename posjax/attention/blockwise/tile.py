@@ -74,7 +74,7 @@ def make_plan(how, q, k):
   return Plan(first, jnp.where(jnp.any(reach, axis=1), last, first), pairs(fully_visible))
 
 
-def distance_tables(q, k, encoding, q_block, k_block):
+def distance_tables(q, k, encoding):
   """Returns the encoding's table of all distances, largest first; None if it has no table.
 
   The distances of block i of n blocks of queries and block j of keys start at index
@@ -82,12 +82,12 @@ def distance_tables(q, k, encoding, q_block, k_block):
   """
   if not (q.consecutive and k.consecutive):
     return None
-  T, S = (-(-x.h.shape[1] // block) * block for x, block in ((q, q_block), (k, k_block)))
-  largest = q.pos[0, 0, 0] - k.pos[0, 0, 0] + T - 1
+  T, S = (len(x.h) * x.h.shape[3] for x in (q, k))
+  largest = q.pos[0, 0, 0, 0] - k.pos[0, 0, 0, 0] + T - 1
   return encoding.distance_table((largest - jnp.arange(T + S)).astype(at_least_float32(q.h)))
 
 
-def shares_bias(encoding, q, k, r):
+def shares_bias(encoding, q, k):
   """Returns whether all rows share one bias: they share positions, or B is 1, or no bias exists."""
 
   def bias(q, k, r):
@@ -95,6 +95,7 @@ def shares_bias(encoding, q, k, r):
     return make_bias(encoding, Tile(q, k, jax.tree.map(lambda x: x[..., :size], r), 0, False))
 
   block = lambda tokens: jax.eval_shape(lambda x: trees.take(x, 0), tokens)
+  r = jax.eval_shape(distance_tables, q, k, encoding)
   made = jax.eval_shape(bias, block(q), block(k), r)
   return q.h.shape[1] == 1 or all(len(x) == 1 for x in jax.tree.leaves(made))
 
