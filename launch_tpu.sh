@@ -262,16 +262,18 @@ send_code() {
 }
 
 run() { # returns the exit code of posjax.main; 42: the machines are gone, or it asks to be started again
-  local node result
+  local node result all
   { patiently count_hosts && patiently ask_hosts absent; } || { lost; return; }
   case $codes in
     *running*) say "$name is running already; this follows it" ;;
     *)
       send_code || { lost; return; }
-      say "start posjax.main on every host"
+      say "start posjax.main on every host${dry_run:+; HOSTS is the number that describe prints}"
+      if [ -n "$dry_run" ]; then all=HOSTS; else all=$hosts; fi
       note "$hosts hosts: commit $commit, $workdir, $(quote_all "${main_flags[@]}")"
       for node in $(nodes); do
-        patiently on_all "$node" "$(worker start "$commit" "$workdir" "${main_flags[@]}")" || { lost; return; }
+        patiently on_all "$node" \
+          "$(worker start "$commit" "$workdir" "--hosts=$all" "${main_flags[@]}")" || { lost; return; }
       done
       ;;
   esac

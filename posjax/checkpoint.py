@@ -1,9 +1,11 @@
-"""Checkpoints: the state, the data iterator, and a record of the run. One save, one restore.
+"""Checkpoints: the state, and a record of the run and its data position. One save, one restore.
 
 Orbax writes in the background and renames a complete checkpoint, so a killed run leaves its earlier
 checkpoints intact. Orbax does not detect later corruption: a flipped byte is restored as a
-different weight. So the record holds checksums of each array, of the iterator's state, and of
-itself.
+different weight. So the record holds checksums of each array and of itself.
+
+The state is restored under any mesh and any number of hosts: Orbax stores global arrays, and the
+data position is the same on all hosts.
 """
 
 import contextlib
@@ -20,10 +22,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from posjax.errors import UserError, one_line
-from posjax.runtime import checksum
+from posjax.runtime import checksum, hosts
 
-# Each checkpoint holds: state (arrays), data (Grain's iterator, one file per host), record (JSON).
-ITEMS = ('state', 'data', 'record')
+ITEMS = ('state', 'record')  # of each checkpoint: arrays, and JSON
 
 # A file in the work directory: a checkpoint was saved here.
 SAVED = 'saved'
@@ -67,7 +68,7 @@ class Checkpoints:
       ),
     )
     if create:
-      self._check_writable()
+      hosts.on_first(self._check_writable)
     for step in self.steps():
       try:
         self._kept.losses[step] = self.record(step)['validation_loss']
@@ -95,23 +96,20 @@ class Checkpoints:
     Raises:
       UserError: this checkpoint or the previous one cannot be written.
     """
-    import grain
-
     record = record | {
       'validation_loss': validation_loss,
       'checksums': jax.tree.map(int, jax.device_get(checksum.of_arrays(state))),
-      'batches': checksum.of_json(batches.get_state()),
+      'batches': batches.get_state(),
     }
     items = ocp.args.Composite(
       state=ocp.args.StandardSave(state),
-      data=grain.checkpoint.CheckpointSave(batches),
       record=ocp.args.JsonSave(record | {'sha256_of_record': checksum.of_json(record)}),
     )
     self.wait()
     self._saving = step
     self._kept.losses[step] = validation_loss
     with self._writing():
-      self._check_writable()
+      hosts.on_first(self._check_writable)
       self._manager.save(step, args=items, force=True)  # overrides Orbax's save policies
 
   def restore(self, step, abstract_state, batches=None, *, check):
@@ -131,11 +129,7 @@ class Checkpoints:
     state = self._read(step, 'state', ocp.args.StandardRestore(abstract_state), 'its arrays')
     check_sums(state, record)
     if batches is not None:
-      import grain
-
-      self._read(step, 'data', grain.checkpoint.CheckpointRestore(batches), 'its data position')
-      if checksum.of_json(batches.get_state()) != record['batches']:
-        raise CorruptCheckpoint('checksum mismatch in its data position')
+      batches.set_state(record['batches'])
     return Restored(step, state, record)
 
   def weights(self, step, record, shapes):
@@ -196,6 +190,10 @@ class Checkpoints:
 
   def quarantine(self, newest):
     """Moves checkpoints after step `newest`, from which the run resumes, into quarantine/."""
+    hosts.on_first(lambda: self._move_after(newest))
+    self._manager.reload()
+
+  def _move_after(self, newest):
     place = self.directory.parent / 'quarantine'
     for step in self.steps():
       if step > newest:
@@ -204,7 +202,6 @@ class Checkpoints:
         target = next(target for target in targets if not target.exists())
         (self.directory / str(step)).rename(target)
         print(f'checkpoint {step} was moved to {target}', file=sys.stderr)
-    self._manager.reload()
 
   def newest(self):
     """Returns the newest step that was saved or has a readable record; None if there is none."""
@@ -214,7 +211,8 @@ class Checkpoints:
     """Waits until the last save is complete. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
-      if self._saving is not None and self._saving in self.steps():
+      saved = self._saving is not None and self._saving in self.steps()
+      if saved and hosts.first():
         (self.directory.parent / SAVED).touch()
 
   def _check_writable(self):

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from posjax import report, sharding, state
-from posjax.runtime import compile_cache
+from posjax.runtime import compile_cache, hosts
 
 
 class Scorer:
@@ -30,7 +30,12 @@ class Scorer:
     self._mesh, self._tokens, self._rng = mesh, tokens_per_call, jax.random.key(seed)
     self.task, self.limit = task, model.pattern.limit
 
-    @functools.partial(jax.jit, compiler_options=compile_cache.quickly())
+    replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    # Replicated, so that each host can read all results.
+    @functools.partial(
+      jax.jit, out_shardings=replicated, compiler_options=compile_cache.quickly()
+    )
     def metrics(params, batch, rng):
       outputs, _ = model.apply({'params': params}, batch.stream.x, batch.stream.at(), rng=rng)
       return task.metrics(outputs, batch)
@@ -44,7 +49,7 @@ class Scorer:
     pieces = []
     for start in range(0, count, rows):
       piece = jax.tree.map(lambda x, start=start: padded(x[start : start + rows], rows), batch)
-      placed = jax.device_put(piece, sharding.batch_sharding(self._mesh))
+      placed = sharding.shard_batch(piece, self._mesh)
       # The key is for encodings that also draw positions in evaluation.
       made = self._metrics(params, placed, jax.random.fold_in(self._rng, start))
       pieces.append(jax.tree.map(lambda x: np.asarray(x)[: count - start], made))  # noqa: B023
@@ -121,7 +126,7 @@ def evaluate(scorer, params, data):
 def run(config, workdir, *, name, checkpoint, command):
   """Evaluates a saved checkpoint of `workdir`: 'newest', 'best' or a step."""
   setup = state.setup(config)
-  data = setup.open()
+  data = hosts.together(setup.open)
   saved = state.load(setup, workdir, checkpoint)
   if saved.read_with:
     print(report.read_with(saved.read_with), flush=True)
@@ -135,7 +140,8 @@ def run(config, workdir, *, name, checkpoint, command):
     'read_with': {key: new for key, (_, new) in saved.read_with.items()},
   }
   hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
-  report.finish(
-    result, record, workdir, name=name, step=saved.step, command=command, differs=saved.read_with,
-    hint=hint
-  )
+  if hosts.first():
+    report.finish(
+      result, record, workdir, name=name, step=saved.step, command=command,
+      differs=saved.read_with, hint=hint,
+    )

@@ -15,7 +15,7 @@ from absl import app, flags, logging
 
 from posjax import config as config_lib
 from posjax.config.flags import PROGRAM
-from posjax.run import parse
+from posjax.run import read, resolve
 from posjax.runtime import allocator
 
 
@@ -57,11 +57,23 @@ def start(run):
   return 0
 
 
+def run(argv):
+  """Executes a command line, on all hosts that it names; returns the exit code."""
+  values, overrides = read(argv)
+  if int(values.hosts or 1) == 1:
+    return start(resolve(values, overrides))
+  from posjax.runtime import hosts
+
+  host = int(values.host) if values.host else None
+  with hosts.joined(int(values.hosts), values.coordinator, host):
+    return start(hosts.together(lambda: resolve(values, overrides)))
+
+
 def main(argv):
   allocator.keep_freed_memory()
   gc.set_threshold(100_000)  # modules and compiled programs are never freed: scan them rarely
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file, and errors that it also raises
-  return program.run_program(lambda: start(parse(argv)))
+  return program.run_program(lambda: run(argv))
 
 
 def keep_argv(argv):

@@ -32,6 +32,11 @@ def parse(argv: list[str]) -> Run:
   Raises:
     UserError: the command line or its config is invalid.
   """
+  return resolve(*read(argv))
+
+
+def read(argv: list[str]) -> tuple[flags.FlagValues, list[str]]:
+  """Returns flags and overrides of a command line. Raises UserError if they are invalid."""
   values = flags_lib.define()
   try:
     overrides = values(argv, known_only=True)[1:]
@@ -43,6 +48,11 @@ def parse(argv: list[str]) -> Run:
     print(flags_lib.usage(), flush=True)
     raise SystemExit(0)
   flags_lib.check(values, overrides)
+  return values, overrides
+
+
+def resolve(values: flags.FlagValues, overrides: list[str]) -> Run:
+  """Returns the validated `Run` of flags and overrides. Raises UserError if they are invalid."""
   files.check_local('--workdir', values.workdir)
   workdir = os.path.expanduser(values.workdir)
   if values.config:

@@ -14,10 +14,11 @@ from posjax import checkpoint, evaluate, metrics, plan, report, sharding, warm_s
 from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.batch import Batch
+from posjax.config import keys
 from posjax.data import pipeline
 from posjax.errors import UserError
 from posjax.metrics import Clock, Diverged
-from posjax.runtime import compile_cache, devices, lock, memory, signals, trace
+from posjax.runtime import compile_cache, devices, hosts, lock, memory, signals, trace
 from posjax.runtime.signals import Interrupted
 from posjax.train_step import example, make_step
 
@@ -40,17 +41,23 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
   """
   writers.check_installed(config.writers)
   clock = Clock(**{'import': import_seconds})
-  setup = state_lib.setup(config)
+  setup = hosts.together(lambda: state_lib.setup(config))
   with clock('data'):
-    data = setup.open()
+    data = hosts.together(setup.open)
     batches, fingerprint = open_batches(setup, data)
-  warm_start.check(config.init, setup.model, setup.shapes.params)
+  hosts.together(lambda: warm_start.check(config.init, setup.model, setup.shapes.params))
   record = report.record(config, data, setup.shapes.params)
   record |= {'name': name, 'data': fingerprint}
   scorer = evaluate.Scorer(
     setup.task, setup.model, setup.mesh, config.train.batch * config.train.length, config.seed
   )
-  with lock.held(workdir), jax.set_mesh(setup.mesh):
+  alike = {'the code': record['code'], 'the text': data.sha256} | keys.flatten(config)
+  hosts.check_equal(alike)
+  with contextlib.ExitStack() as stack:
+    hosts.on_first(lambda: stack.enter_context(lock.held(workdir)))
+    shared = f'--workdir={workdir} must be one folder that all hosts share; its lock'
+    hosts.check_equal({shared: lock.holder(workdir)})
+    stack.enter_context(jax.set_mesh(setup.mesh))
     print(report.banner(setup, name, data, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
@@ -60,19 +67,17 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
       with clock('evaluate'):
         result = evaluate.evaluate(scorer, state.params, data)
     hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
-    report.finish(
-      result, record, workdir, name=name, step=int(state.step), command=command, hint=hint
-    )
+    if hosts.first():
+      report.finish(
+        result, record, workdir, name=name, step=int(state.step), command=command, hint=hint
+      )
   print(clock)
 
 
 def open_batches(setup, data):
-  """Returns this host's batches and the fingerprint of their order."""
-  config, hosts = setup.config, jax.process_count()
-  order = dict(
-    length=config.train.length, batch=config.train.batch // hosts, seed=config.seed,
-    shard=(jax.process_index(), hosts),
-  )
+  """Returns the batches and the fingerprint of their order."""
+  config = setup.config
+  order = dict(length=config.train.length, batch=config.train.batch, seed=config.seed)
   answers = setup.task.answers(config.train.length)
   batches = pipeline.batches(data.train, name=data.name, answers=answers, **order)
   return batches, pipeline.fingerprint(sha256=data.sha256, split=data.split, **order)
@@ -147,8 +152,9 @@ def resume(context):
       )
     return None
   checkpoints.quarantine(restored.step)
-  written = restored.record.get('metrics', 0)  # older checkpoints do not record it
-  metrics.check_kept(workdir, step=restored.step, written=written)
+  if hosts.first():
+    written = restored.record.get('metrics', 0)  # older checkpoints do not record it
+    metrics.check_kept(workdir, step=restored.step, written=written)
   print(f'resuming after step {restored.step}', flush=True)
   return restored.state
 
@@ -174,36 +180,44 @@ def last_good(context):
 
 def loop(context, state, step):
   """Takes the remaining steps; after a signal, saves the current step and raises Interrupted."""
-  setup, config, first = context.setup, context.setup.config, int(state.step) + 1
-  workdir = context.checkpoints.directory.parent
-  opened = writers.open_all(config.writers, config_lib.to_dict(config), workdir, first - 1)
-  for writer in opened:
-    print(f'watch      {writer.hint}', flush=True)
-  log = metrics.Log(
-    workdir, context.clock, start=first - 1, steps=config.train.steps,
-    tokens_per_step=config.train.batch * config.train.length,
-    flops_per_step=plan.flops_per_step(config, setup.model, setup.shapes.params),
-    peak=devices.peak_flops(config.model.dtype),
-    writers=opened,
-  )
-  pending = None
+  setup, steps, first = context.setup, context.setup.config.train.steps, int(state.step) + 1
+  log = open_log(context, first - 1) if hosts.first() else metrics.Checks()
+  told, pending = hosts.exchange(setup.mesh), None
   with contextlib.closing(log), signals.defer_signals() as came:
-    for number in range(first, config.train.steps + 1):
+    for number in range(first, steps + 1):
       state, values = step(state, sharding.shard_batch(next(context.batches), setup.mesh))
       # Fetch a step's metrics while the next step runs, so the device never waits for the host.
       if pending:
         log.write(*pending)
         pending = None
-      due = number % config.checkpoint.every == 0 or number == config.train.steps
-      answered = came[:1]  # later signals are handled after the next step
-      if due or answered:
+      last = number == steps
+      signal = told(came[0] if came else 0)  # later signals are handled after the next step
+      due = last or number % setup.config.checkpoint.every == 0
+      if due or signal:
         save(context, log, state, values, number=number, due=due)
-      elif number % config.train.log_every == 0:
+      elif number % setup.config.train.log_every == 0:
         pending = number, values
-      if answered or (came and number == config.train.steps):
+      if last:
+        signal = told(came[0] if came else 0, wait=True)
+      if signal:
         context.checkpoints.wait()
-        raise Interrupted(came[0], saved=number)
+        raise Interrupted(signal, saved=number)
   return state
+
+
+def open_log(context, start):
+  """Opens the writers and returns the run's log, after `start` steps."""
+  setup, config, workdir = context.setup, context.setup.config, context.checkpoints.directory.parent
+  opened = writers.open_all(config.writers, config_lib.to_dict(config), workdir, start)
+  for writer in opened:
+    print(f'watch      {writer.hint}', flush=True)
+  return metrics.Log(
+    workdir, context.clock, start=start, steps=config.train.steps,
+    tokens_per_step=config.train.batch * config.train.length,
+    flops_per_step=plan.flops_per_step(config, setup.model, setup.shapes.params),
+    peak=devices.peak_flops(config.model.dtype),
+    writers=opened,
+  )
 
 
 def save(context, log, state, values, *, number, due):

@@ -28,6 +28,9 @@ FLAGS = {  # name: (default, meaning)
   'print_config': (False, 'print every key with its value and meaning, and exit'),
   'dry_run': (False, 'compile a training step, print its cost and whether it fits; take no step'),
   'device': ('', f'with --dry_run: plan for one of {", ".join(devices.ACCELERATORS)}'),
+  'hosts': ('', 'number of hosts, each of which runs this same command'),
+  'coordinator': ('', 'with --hosts: ADDRESS:PORT of host 0; by default the cluster says it'),
+  'host': ('', 'with --coordinator: number of this host, from 0'),
   'profile': ('', 'trace this many training steps into WORKDIR/profile, after the first few'),
   'help': (False, 'print this help, and exit'),
 }
@@ -39,6 +42,7 @@ ONLY_IN = {
   'dry_run': ('train',),
   'device': ('train',),
   'profile': ('train',),
+  'hosts': ('train', 'evaluate'),
 }
 
 EPILOGUE = """
@@ -78,6 +82,7 @@ def check(values: flags.FlagValues, overrides: list[str]) -> None:
     raise UserError(f'--profile={values.profile}: it must be a number of steps, such as 5')
   if values.profile and values.dry_run:
     raise UserError('--profile: not with --dry_run, which takes no step')
+  check_hosts(values)
   for name, modes in ONLY_IN.items():
     if values[name].present and values.mode not in modes:
       raise UserError(f'--{name}: only for --mode={" or --mode=".join(modes)}')
@@ -85,6 +90,21 @@ def check(values: flags.FlagValues, overrides: list[str]) -> None:
     devices.find(values.device)
     if not values.dry_run:
       raise UserError(f'--device={values.device}: only with --dry_run')
+
+
+def check_hosts(values: flags.FlagValues) -> None:
+  """Raises UserError for an invalid or incomplete set of flags about hosts."""
+  for name, valid in (('hosts', '[1-9][0-9]{0,5}'), ('host', '[0-9]{1,6}')):
+    if values[name].value and not re.fullmatch(valid, values[name].value):
+      raise UserError(f'--{name}={values[name].value}: it must be a number, such as 1')
+  if not values.hosts and (values.coordinator or values.host):
+    raise UserError('--coordinator and --host: only with --hosts, the number of hosts')
+  if bool(values.coordinator) != bool(values.host):
+    raise UserError('--coordinator and --host: each host needs both, or the cluster says both')
+  if values.coordinator and not re.fullmatch(r'.+:[0-9]{1,5}', values.coordinator):
+    raise UserError(f'--coordinator={values.coordinator}: must be ADDRESS:PORT, such as host0:8476')
+  if values.host and int(values.host) >= int(values.hosts):
+    raise UserError(f'--host={values.host}: it must be below --hosts={values.hosts}')
 
 
 def nearest(name: str) -> str:

@@ -7,7 +7,7 @@ from posjax.config import files, keys
 from posjax.config.keys import flatten
 
 # The format of checkpoints; increased by a change after which older checkpoints are unreadable.
-FORMAT = 2
+FORMAT = 3
 
 SECTIONS = ('seed', 'task', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
 WITHOUT_EFFECT = (

@@ -1,11 +1,11 @@
 """From documents to batches with Grain, without worker processes.
 
-documents -> a new order every epoch -> this host's share -> windows of complete documents -> repeat
+documents -> a new order every epoch -> windows of complete documents -> repeat
 -> their examples, shuffled within their window -> rows -> batches
 
 A window is counted in documents, not in examples, so that it ends at the end of the epoch: no
 example is seen twice before every example is seen once, even in a small corpus. A small corpus is
-not read hundreds of times to fill the first window.
+not read hundreds of times to fill the first window. Every host makes the same batches.
 """
 
 import importlib.metadata
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from posjax.batch import Batch, Example, Indexed, Stream
-from posjax.errors import UserError
 
 VERSION = 1  # version of the order of batches: increment with every change that moves a token
 
@@ -25,35 +24,24 @@ WINDOW = 128
 
 def batches(
   documents: Indexed[Indexed[Example]], *, name: str, length: int, answers: int, batch: int,
-  seed: int, shard: tuple[int, int] = (0, 1),
+  seed: int,
 ) -> Iterator[Batch]:
-  """Returns an infinite iterator over this host's training batches.
+  """Returns an infinite iterator over training batches.
 
   Args:
     documents: each a sequence of examples, which are created when indexed.
     name: the name of the documents, for messages.
     length: tokens per row.
     answers: the most targets per row.
-    batch: rows in a batch of this host.
+    batch: rows in a batch.
     seed: the seed of all shuffling, 0 to 2**32 - 1.
-    shard: (index of this host, number of hosts).
 
   Returns:
     A grain.DatasetIterator over `Batch` of numpy arrays; get_state and set_state resume exactly, to
     the bit. Padding is 0, and -1 in segment_ids. The examples in a row are its segments 0, 1, …;
     positions restart at 0 in each example, unless the examples have positions.
-
-  Raises:
-    UserError: fewer documents than hosts.
   """
   import grain
-
-  host, hosts = shard
-  if len(documents) < hosts:
-    raise UserError(
-      f'{name} has {len(documents)} documents to train on, too few for {hosts} hosts; '
-      'split it into more files'
-    )
 
   class Flatten(grain.experimental.FlatMapTransform):
     def flat_map(self, examples: list) -> list:
@@ -62,7 +50,7 @@ def batches(
   windows = (
     grain.MapDataset.source(documents)
     .seed(seed)
-    .shuffle()[host::hosts]
+    .shuffle()
     .batch(WINDOW, batch_fn=list)
     .random_map(_shuffled)
     .repeat()
@@ -104,10 +92,9 @@ def _batch(rows: dict[str, np.ndarray]) -> Batch:
 
 
 def fingerprint(
-  *, sha256: str, split: str, length: int, batch: int, seed: int, shard: tuple[int, int] = (0, 1)
+  *, sha256: str, split: str, length: int, batch: int, seed: int
 ) -> dict[str, str | int]:
   """Returns all settings that fix the order of batches; a run resumes only if they are equal."""
-  index, hosts = shard
   return {
     'pipeline': VERSION,
     'window': WINDOW,
@@ -118,6 +105,4 @@ def fingerprint(
     'length': length,
     'batch': batch,
     'seed': seed,
-    'host': index,
-    'hosts': hosts,
   }

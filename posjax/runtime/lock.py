@@ -9,6 +9,12 @@ import socket
 from posjax.errors import UserError
 
 
+def holder(workdir):
+  """Returns the text in the lock file of `workdir`: the process that holds it, or held it last."""
+  path = pathlib.Path(workdir) / 'lock'
+  return path.read_text().strip() if path.exists() else 'missing'
+
+
 @contextlib.contextmanager
 def held(workdir):
   """Creates `workdir` and locks it. Raises UserError while another process holds the lock.

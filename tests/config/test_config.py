@@ -120,6 +120,14 @@ MISTAKES = {
   '--config=rope --dry_run=maybe': '--dry_run=maybe must be true or false',
   '--config=rope train': 'train: not a flag; flags look like --config.seed=1',
   '--config=rope --config.evaluate.multiples=1, 2, 4': '2,: not a flag;',
+  # Hosts.
+  '--config=rope --hosts=two': '--hosts=two: it must be a number, such as 1',
+  '--config=rope --hosts=0': '--hosts=0: it must be a number, such as 1',
+  '--config=rope --coordinator=a:1': '--coordinator and --host: only with --hosts, the number of',
+  '--config=rope --hosts=2 --host=0': '--coordinator and --host: each host needs both, or the',
+  '--config=rope --hosts=2 --host=0 --coordinator=a': '--coordinator=a: must be ADDRESS:PORT, such',
+  '--config=rope --hosts=2 --host=2 --coordinator=a:1': '--host=2: it must be below --hosts=2',
+  '--config=rope --hosts=2 --mode=generate': '--hosts: only for --mode=train or --mode=evaluate',
   # Buckets.
   '--config=rope --workdir=gs://b/run':
     '--workdir=gs://b/run: must be a local folder; mount it, or choose another',
@@ -182,7 +190,7 @@ MISTAKES = {
   ' --config.optimizer.decay=0.29 --config.optimizer.warmup=72':
     'must be at most 71, as train.steps = 100 and optimizer.decay = 0.29 takes 29',
   '--config=rope --config.mesh=2,1,1':
-    '--config.mesh: is a section; set its keys one by one: data, fsdp, tensor',
+    '--config.mesh: is a section; set its keys one by one: data, fsdp, seq, tensor',
   '--config=rope --config.mesh.fsdp=-1':
     'mesh.fsdp = -1: only one axis can take all remaining devices; mesh.data does',
   '--config=rope --config.mesh.data=2 --config.mesh.fsdp=-1 --config.mesh.tensor=-1':
@@ -673,7 +681,7 @@ def test_tables_match_the_schema():
     key for key, value in schema.items()
     if {type(v) for v in (value if isinstance(value, tuple) else (value,))} <= {int, float}
   }
-  own_rules = {'mesh.data', 'mesh.fsdp', 'mesh.tensor', 'evaluate.multiples'}
+  own_rules = {'mesh.data', 'mesh.fsdp', 'mesh.seq', 'mesh.tensor', 'evaluate.multiples'}
   assert numbers - set(bounded) == own_rules
   for key, choices in validation.CHOICES.items():
     assert {schema[key]} <= {*choices, choices[:1]}
@@ -697,7 +705,7 @@ def test_run_name_depends_on_settings_that_change_the_weights():
     assert (identity.difference(config, other) == {}) == (key in without_effect)
   assert without_effect == {
     'attention.implementation', 'attention.block', 'data.directory', 'train.log_every', 'mesh.data',
-    'mesh.fsdp', 'mesh.tensor', 'writers',
+    'mesh.fsdp', 'mesh.seq', 'mesh.tensor', 'writers',
     'model.remat', 'train.accumulate', 'train.max_skipped',
     'checkpoint.every', 'checkpoint.keep', 'evaluate.multiples',
     'generate.tokens', 'generate.temperature',

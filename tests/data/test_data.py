@@ -170,21 +170,6 @@ def test_a_batch_comes_from_many_documents():
   assert abs(np.mean(distinct) - 14.85) < 0.3
 
 
-def test_shards_are_disjoint_and_complete():
-  rng = np.random.default_rng(0)
-  documents = [rng.bytes(20) for _ in range(50)]  # 3 pieces each, so the end of an epoch is known
-  epochs = [[], []]
-  for host, count in enumerate((17, 17, 16)):
-    found = pieces(in_memory(documents), 6 * count, length=8, seed=4, shard=(host, 3))
-    for epoch, shards in enumerate(epochs):
-      shards.append(collections.Counter(found[3 * count * epoch : 3 * count * (epoch + 1)]))
-  for shards in epochs:
-    assert sum(shards, collections.Counter()) == collections.Counter(cut(documents, 8))
-  assert epochs[0][0] != epochs[1][0]  # a host gets other documents in each epoch
-  with pytest.raises(UserError, match='50 documents .* 51 hosts'):
-    batches_of(in_memory(documents), length=8, batch=1, seed=0, shard=(0, 51))
-
-
 def test_seeds():
   corpus = in_memory(random_documents(200, longest=60))
   count = len(cut(corpus.documents('train'), 16))

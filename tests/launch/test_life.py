@@ -157,7 +157,7 @@ def test_ctrl_c_while_gcloud_creates(launch):
 
 def test_a_request_that_arrives_after_ctrl_c(launch):
   launch.answers('create', '0 LATE')
-  launch.env['POSJAX_POLL'] = '1'
+  launch.env['POSJAX_POLL'] = '3'
   process = launch.start('up', *RUN)
   launch.wait_for_file('late')
   assert launch.interrupt(process) == 130
@@ -300,4 +300,4 @@ def test_overrides_arrive_as_they_were_written(launch):
   assert launch('all', *RUN, '--', *flags) == 0
   (start,) = launch.arguments('start')
   command = start[-1].removeprefix('--command=')
-  assert shlex.split(command)[5:] == ['--config=configs/rope.py', *flags]
+  assert shlex.split(command)[5:] == ['--hosts=4', '--config=configs/rope.py', *flags]

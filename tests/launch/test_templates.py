@@ -31,6 +31,7 @@ def test_slurm_requeues_after_42_alone(tmp_path, code, restarts, requeued):
   fake(tmp_path, 'scontrol', 'echo "$*" >scontrol.log')
   environment = {
     **os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7',
+    'SLURM_NNODES': '2',
     'SLURM_GPUS_ON_NODE': '4', 'SLURM_RESTART_COUNT': str(restarts),
   }
   result = subprocess.run([BASH, FOLDER / 'slurm.sbatch', *FLAGS], cwd=tmp_path, env=environment)
@@ -39,8 +40,8 @@ def test_slurm_requeues_after_42_alone(tmp_path, code, restarts, requeued):
   assert log.exists() == requeued and (not requeued or log.read_text() == 'requeue 7\n')
   devices, *words = (tmp_path / 'srun.log').read_text().split('\0')[:-1]
   assert devices == '0,1,2,3'  # one process has all GPUs of its host
-  program = ['.venv/bin/python', '-u', '-m', 'posjax.main', '--workdir=runs/slurm-7', *FLAGS]
-  assert words == ['--kill-on-bad-exit=0', '--wait=60', *program]
+  program = ['.venv/bin/python', '-u', '-m', 'posjax.main', '--workdir=runs/slurm-7']
+  assert words == ['--kill-on-bad-exit=0', '--wait=60', *program, '--hosts=2', *FLAGS]
 
 
 def test_slurm_header():

@@ -94,7 +94,8 @@ def test_from_the_command_line_to_the_program(launch, host, code):
   assert launch('all', *RUN, '--', *FLAGS) == code
   folder = host / f'posjax-bucket/posjax/{NAME}'
   (call,) = map(json.loads, (host / 'argv').read_text().splitlines())
-  argv = ['-u', '-m', 'posjax.main', f'--workdir={folder}', '--config=configs/rope.py', *FLAGS]
+  program = ['-u', '-m', 'posjax.main', f'--workdir={folder}', '--hosts=1']
+  argv = [*program, '--config=configs/rope.py', *FLAGS]
   assert call == [argv, str(host / 'posjax'), 'tpu,cpu']
   assert (host / 'posjax/configs/rope.py').exists()
   assert (host / 'mounted').read_text().split()[-2:] == ['my-bucket', str(host / 'posjax-bucket')]

@@ -303,7 +303,7 @@ def flipped_record(folder):
 
 @damaged('another place in the data', ['400'])
 def another_place(folder):
-  path = folder / '400/data/process_0-of-1.json'
+  path = folder / '400/record/metadata'
   path.write_text(path.read_text().replace('"next_row": ', '"next_row": 1'))
 
 
