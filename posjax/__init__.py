@@ -8,7 +8,7 @@ Names are imported on first use: `import posjax` alone imports nothing else.
 
 import importlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from posjax.attention import attend
@@ -23,7 +23,7 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
   if name in _PLACES:
     module, _, attribute = _PLACES[name].rpartition('.')
     return getattr(importlib.import_module(module), attribute)

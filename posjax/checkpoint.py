@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,7 +51,7 @@ class Checkpoints:
     UserError: the directory does not exist (without `create`), or Orbax cannot use its name.
   """
 
-  def __init__(self, workdir, keep, *, create=False):
+  def __init__(self, workdir: pathlib.Path | str, keep: int, *, create: bool = False) -> None:
     self.directory = pathlib.Path(workdir).absolute() / 'checkpoints'
     if create:
       check_name(self.directory)
@@ -75,12 +76,12 @@ class Checkpoints:
       except CorruptCheckpoint:
         pass  # reading it raises the error again
 
-  def steps(self):
+  def steps(self) -> list[int]:
     """Returns the step numbers in the directory, ascending; checkpoints may be corrupt."""
     names = (path.name for path in self.directory.iterdir())
     return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
-  def record(self, step):
+  def record(self, step: int) -> dict[str, Any]:
     """Returns the record that `save` wrote. Raises CorruptCheckpoint."""
     if not (self.directory / str(step) / 'record').is_dir():
       raise CorruptCheckpoint('it is not a checkpoint of a run')
@@ -90,7 +91,9 @@ class Checkpoints:
       raise CorruptCheckpoint('checksum mismatch in its record')
     return record
 
-  def save(self, step, state, batches, record, validation_loss):
+  def save(
+    self, step: int, state: Any, batches: Any, record: dict[str, Any], validation_loss: float | None
+  ) -> None:
     """Starts saving; returns when `state` may be overwritten.
 
     Raises:
@@ -112,7 +115,10 @@ class Checkpoints:
       hosts.on_first(self._check_writable)
       self._manager.save(step, args=items, force=True)  # overrides Orbax's save policies
 
-  def restore(self, step, abstract_state, batches=None, *, check):
+  def restore(
+    self, step: int, abstract_state: Any, batches: Any = None, *,
+    check: Callable[[dict[str, Any]], None],
+  ) -> Restored:
     """Returns the checkpoint of `step` as `Restored`.
 
     Args:
@@ -132,7 +138,7 @@ class Checkpoints:
       batches.set_state(record['batches'])
     return Restored(step, state, record)
 
-  def weights(self, step, record, shapes):
+  def weights(self, step: int, record: dict[str, Any], shapes: Any) -> Any:
     """Restores the weights only, as the tree `shapes`. Raises CorruptCheckpoint."""
     for path, _ in jax.tree_util.tree_leaves_with_path(shapes):
       if f'.params{jax.tree_util.keystr(path)}' not in record['checksums']:
@@ -149,7 +155,7 @@ class Checkpoints:
     with reading(what):
       return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
 
-  def find(self, which, read):
+  def find(self, which: str, read: Callable[[int], Any]) -> Any:
     """Returns `read(step)` for checkpoint 'newest', 'best', or a step given as text.
 
     'newest' is the newest intact checkpoint; None if there are no checkpoints.
@@ -188,7 +194,7 @@ class Checkpoints:
     except CorruptCheckpoint as error:
       raise UserError(f'--checkpoint={which}: step {step} is corrupt: {error}; {there}') from error
 
-  def quarantine(self, newest):
+  def quarantine(self, newest: int) -> None:
     """Moves checkpoints after step `newest`, from which the run resumes, into quarantine/."""
     hosts.on_first(lambda: self._move_after(newest))
     self._manager.reload()
@@ -203,11 +209,11 @@ class Checkpoints:
         (self.directory / str(step)).rename(target)
         print(f'checkpoint {step} was moved to {target}', file=sys.stderr)
 
-  def newest(self):
+  def newest(self) -> int | None:
     """Returns the newest step that was saved or has a readable record; None if there is none."""
     return max((step for step in self.steps() if step in self._kept.losses), default=None)
 
-  def wait(self):
+  def wait(self) -> None:
     """Waits until the last save is complete. Raises UserError if it cannot be written."""
     with self._writing():
       self._manager.wait_until_finished()
@@ -239,7 +245,7 @@ class Checkpoints:
         'then repeat the command'
       ) from error
 
-  def close(self):
+  def close(self) -> None:
     self.wait()
     self._manager.close()
 
@@ -254,18 +260,21 @@ class KeepNewestAndBest(policies.PreservationPolicy):
   newest: int  # how many
   losses: dict[int, float | None]  # validation loss of each step; None: it was not validated
 
-  def best(self, steps):
+  def best(self, steps: Sequence[int]) -> int | None:
     """Returns the step with the lowest validation loss; None if none was validated."""
     validated = [step for step in steps if self.losses.get(step) is not None]
     return min(validated, key=self.losses.get, default=None)
 
-  def should_preserve(self, checkpoints, *, context):
+  def should_preserve(
+    self, checkpoints: Sequence[policies.PolicyCheckpointInfo], *,
+    context: policies.PreservationContext,
+  ) -> list[bool]:
     ours = [info.step for info in checkpoints if info.step in self.losses]
     kept = {*ours[-self.newest :], self.best(ours)}
     return [info.step in kept or info.step not in ours for info in checkpoints]
 
 
-def check_sums(arrays, record, under=''):
+def check_sums(arrays: Any, record: dict[str, Any], under: str = '') -> None:
   """Raises CorruptCheckpoint for an array whose checksum, at key `under` + path, does not match."""
   sums = jax.device_get(checksum.of_arrays(arrays))
   changed = [name for name in sums if record['checksums'][under + name] != sums[name]]
@@ -273,7 +282,7 @@ def check_sums(arrays, record, under=''):
     raise CorruptCheckpoint(f'checksum mismatch in its array {under}{changed[0]}')
 
 
-def check_name(directory):
+def check_name(directory: pathlib.Path) -> None:
   """Raises UserError for a folder name with which Orbax writes unreadable checkpoints."""
   strange = [c for c in '*?[' if c in str(directory)]  # Orbax reads them as patterns
   strange += ['a byte that is not UTF-8'] * any('\ud800' <= c <= '\udfff' for c in str(directory))
@@ -284,7 +293,7 @@ def check_name(directory):
     )
 
 
-def system_error(error):
+def system_error(error: BaseException) -> int | None:
   """Returns the errno of an error; None if it has none."""
   # TensorStore's messages contain it: … No space left on device [os_error_code='28' …
   code = re.search(r"os_error_code='(\d+)'", str(error))
@@ -292,7 +301,7 @@ def system_error(error):
 
 
 @contextlib.contextmanager
-def reading(what):
+def reading(what: str) -> Iterator[None]:
   """Raises CorruptCheckpoint for read errors, except temporary ones such as exhausted memory."""
   try:
     yield

@@ -10,8 +10,10 @@ one slice per layer.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
+from flax import linen as nn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,18 +29,20 @@ class Dims:
   L: int = 0  # 0: within one layer, whose weights have no axis L
 
   @property
-  def scale(self):
+  def scale(self) -> float:
     """The softmax scale, already applied to a query when an encoding sees it."""
     return self.H**-0.5
 
 
-def letters(name):
+def letters(name: str) -> str:
   """Returns the axis letters of a name: 'DNH' for 'query_DNH'; '' for 'scale', which has none."""
   suffix = name.rpartition('_')[2]
   return suffix if suffix.isalpha() and suffix.isupper() else ''
 
 
-def weight(module, name, init, dims, **sizes):
+def weight(
+  module: nn.Module, name: str, init: Callable[..., jax.Array], dims: Dims, **sizes: int
+) -> jax.Array:
   """Returns the float32 parameter `name` of `module`; `sizes` has the letters not in `dims`."""
   sizes = dataclasses.asdict(dims) | sizes
   axes = letters(name)

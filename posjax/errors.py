@@ -10,7 +10,7 @@ class UserError(Exception):
 
   exit_code = 2
 
-  def __init__(self, message: str):
+  def __init__(self, message: str) -> None:
     # A quoted value may contain line breaks or terminal control characters.
     super().__init__(''.join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 

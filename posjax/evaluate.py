@@ -7,12 +7,18 @@ task defines none.
 
 import functools
 import math
+import pathlib
+from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from posjax import report, sharding, state
+from posjax.batch import Batch
+from posjax.models.transformer import Transformer
 from posjax.runtime import compile_cache, hosts
+from posjax.tasks import Data, Task
 
 
 class Scorer:
@@ -26,7 +32,9 @@ class Scorer:
     seed: for encodings that draw positions in evaluation.
   """
 
-  def __init__(self, task, model, mesh, tokens_per_call, seed):
+  def __init__(
+    self, task: Task, model: Transformer, mesh: jax.sharding.Mesh, tokens_per_call: int, seed: int
+  ) -> None:
     self._mesh, self._tokens, self._rng = mesh, tokens_per_call, jax.random.key(seed)
     self.task, self.limit = task, model.pattern.limit
 
@@ -42,7 +50,7 @@ class Scorer:
 
     self._metrics = metrics
 
-  def __call__(self, params, batch):
+  def __call__(self, params: Any, batch: Batch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns {name: (values, weights)} for all rows of a numpy `Batch`, in float64."""
     parts, (count, length) = sharding.row_parts(self._mesh), batch.stream.x.shape[:2]
     rows = -(-max(1, self._tokens // length) // parts) * parts
@@ -57,21 +65,23 @@ class Scorer:
     return jax.tree.map(join, *pieces)
 
 
-def padded(x, rows):
+def padded(x: np.ndarray, rows: int) -> np.ndarray:
   """Returns `x` padded with zeros to `rows` rows; the padding has weight 0."""
   return np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
 
 
-def mean(values, weights):
+def mean(values: np.ndarray, weights: np.ndarray) -> float:
   return float(np.sum(values * weights) / np.sum(weights))
 
 
-def validate(scorer, params, rows):
+def validate(scorer: Scorer, params: Any, rows: Batch) -> float:
   """Returns the mean, over validation rows, of the metric that selects the best checkpoint."""
   return mean(*scorer(params, rows)[scorer.task.best])
 
 
-def by_position(task, found, length):
+def by_position(
+  task: Task, found: dict[str, tuple[np.ndarray, np.ndarray]], length: int
+) -> dict[str, list[float | None]]:
   """Returns {metric: [mean at each position]} of metrics with a value for each token of a row.
 
   A mean is None where all weights are 0. Metrics of rows or segments are left out.
@@ -88,7 +98,7 @@ def by_position(task, found, length):
   return {name: [row and row[name] for row in rows] for name in names}
 
 
-def evaluate(scorer, params, data):
+def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
   """Scores all tests at all lengths.
 
   Args:
@@ -123,7 +133,9 @@ def evaluate(scorer, params, data):
   }
 
 
-def run(config, workdir, *, name, checkpoint, command):
+def run(
+  config: ConfigDict, workdir: pathlib.Path | str, *, name: str, checkpoint: str, command: str
+) -> None:
   """Evaluates a saved checkpoint of `workdir`: 'newest', 'best' or a step."""
   setup = state.setup(config)
   data = hosts.together(setup.open)

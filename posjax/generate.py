@@ -10,17 +10,21 @@ import codecs
 import functools
 import itertools
 import os
+import pathlib
 import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from posjax import report, state
 from posjax.encodings import Positions
 from posjax.errors import UserError
-from posjax.models.transformer import Cache, unstacked
+from posjax.models.transformer import Cache, Transformer, unstacked
 
 CHUNK = 16  # tokens per call of the scan
 BUCKET = 64  # prompts are padded to this length times a power of two; so are caches
@@ -38,7 +42,10 @@ class Decoding:
   cache: Cache
 
 
-def sample(logits_BV, rng, *, temperature, top_k, top_p, never=()):
+def sample(
+  logits_BV: jax.Array, rng: jax.Array, *, temperature: float, top_k: int, top_p: float,
+  never: Sequence[int] = (),
+) -> jax.Array:
   """Returns a sampled token for each row, [B]; temperature 0 selects the most likely token.
 
   Top-k: arXiv 1805.04833. Top-p, or nucleus: Holtzman et al. 2020, arXiv 1904.09751. Both apply to
@@ -62,12 +69,12 @@ def sample(logits_BV, rng, *, temperature, top_k, top_p, never=()):
   return jax.random.categorical(rng, logits_BV)
 
 
-def bucket(length):
+def bucket(length: int) -> int:
   """Returns the smallest BUCKET * 2**n that holds `length` tokens."""
   return BUCKET * 2 ** max(0, (length - 1) // BUCKET).bit_length()
 
 
-def pad_left(prompts):
+def pad_left(prompts: Collection[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
   """Pads prompts on the left to one bucket; returns tokens [B, T] and padding lengths [B]."""
   length = bucket(max(map(len, prompts)))
   tokens = np.stack([np.pad(p, (length - len(p), 0)) for p in prompts])
@@ -75,7 +82,10 @@ def pad_left(prompts):
   return tokens.astype(np.int32), np.array(padding, np.int32)  # also in 64-bit mode
 
 
-def generate(model, params, prompts, *, tokens, rng, **sampling):
+def generate(
+  model: Transformer, params: Any, prompts: Collection[np.ndarray], *, tokens: int, rng: jax.Array,
+  **sampling: Any,
+) -> Iterator[np.ndarray]:
   """Yields arrays [B, n] of the tokens that follow each prompt, `tokens` in total.
 
   Args:
@@ -103,13 +113,16 @@ def generate(model, params, prompts, *, tokens, rng, **sampling):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def unstack_layers(model, params):
+def unstack_layers(model: Transformer, params: Any) -> Any:
   """Returns the weights with separate arrays for each group of layers, as decoding reads them."""
   return params | {'layers': unstacked(params['layers'], model.groups)}
 
 
 @functools.partial(jax.jit, static_argnames=STATIC)
-def prefill(model, params, tokens_BT, padding_B, rng, *, capacity, slots, **sampling):
+def prefill(
+  model: Transformer, params: Any, tokens_BT: jax.Array, padding_B: jax.Array, rng: jax.Array, *,
+  capacity: int, slots: int, **sampling: Any,
+) -> Decoding:
   """Reads the prompts into a new cache and picks the first token after them."""
   B, T = tokens_BT.shape
   order_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
@@ -127,12 +140,14 @@ def prefill(model, params, tokens_BT, padding_B, rng, *, capacity, slots, **samp
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'slots'))
-def grow(model, decoding, *, slots):
+def grow(model: Transformer, decoding: Decoding, *, slots: int) -> Decoding:
   return decoding.replace(cache=model.grow(decoding.cache, slots))
 
 
 @functools.partial(jax.jit, static_argnames=STATIC, donate_argnames='decoding')
-def decode(model, params, decoding, rng, **sampling):
+def decode(
+  model: Transformer, params: Any, decoding: Decoding, rng: jax.Array, **sampling: Any
+) -> tuple[Decoding, jax.Array]:
   """Generates CHUNK tokens; returns the new `Decoding` and the tokens [B, CHUNK]."""
 
   def step(d, _):
@@ -153,7 +168,7 @@ def _next(logits_BTV, at, cache, rng, sampling):
   )
 
 
-def read(prompt):
+def read(prompt: str | None) -> bytes:
   """Returns the bytes of a prompt; reads standard input if `prompt` is None.
 
   Raises:
@@ -172,7 +187,7 @@ def read(prompt):
   return text
 
 
-def stops(text):
+def stops(text: str) -> list[bytes]:
   r"""Returns the bytes of each stop in 'A,B'; Python escapes: \n is a newline, \x2c a comma.
 
   Raises:
@@ -191,7 +206,7 @@ def stops(text):
     ) from error
 
 
-def until(pieces, stops):
+def until(pieces: Iterable[bytes], stops: Sequence[bytes]) -> Iterator[bytes]:
   """Yields `pieces` of bytes up to the stop that is completed first; the stop is not yielded.
 
   Bytes that may begin a stop are held back until the next piece.
@@ -209,7 +224,10 @@ def until(pieces, stops):
   yield text
 
 
-def rows(chunks, samples, stops, decode):
+def rows(
+  chunks: Iterable[np.ndarray], samples: int, stops: Sequence[bytes],
+  decode: Callable[[np.ndarray], bytes],
+) -> list[bytes]:
   """Returns the bytes of each row; reads `chunks` until every row contains a stop."""
   texts = [b''] * samples
   for chunk in chunks:
@@ -219,7 +237,9 @@ def rows(chunks, samples, stops, decode):
   return texts
 
 
-def run(config, workdir, *, checkpoint, prompt):
+def run(
+  config: ConfigDict, workdir: pathlib.Path | str, *, checkpoint: str, prompt: str | None
+) -> None:
   """Continues `prompt`, or standard input, with a checkpoint; prints text as it is generated.
 
   Several samples are generated in one batch, and printed one by one when all have ended.
@@ -252,7 +272,7 @@ def run(config, workdir, *, checkpoint, prompt):
         show(text, until([new], ends))
 
 
-def show(prompt, pieces):
+def show(prompt: bytes, pieces: Iterable[bytes]) -> None:
   """Prints pieces of UTF-8 as they come, after the prompt."""
   # A piece may end within a character: the decoder keeps its first bytes for the next piece.
   decoder = codecs.getincrementaldecoder('utf-8')(errors='replace')

@@ -15,11 +15,11 @@ from absl import app, flags, logging
 
 from posjax import config as config_lib
 from posjax.config.flags import PROGRAM
-from posjax.run import read, resolve
+from posjax.run import Run, read, resolve
 from posjax.runtime import allocator
 
 
-def start(run):
+def start(run: Run) -> int:
   """Executes `run` and returns the exit code; jax is first imported here."""
   config, workdir, values = run.config, run.workdir, run.flags
   if values.print_config:
@@ -57,7 +57,7 @@ def start(run):
   return 0
 
 
-def run(argv):
+def run(argv: list[str]) -> int:
   """Executes a command line, on all hosts that it names; returns the exit code."""
   values, overrides = read(argv)
   if int(values.hosts or 1) == 1:
@@ -69,14 +69,14 @@ def run(argv):
     return start(hosts.together(lambda: resolve(values, overrides)))
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
   allocator.keep_freed_memory()
   gc.set_threshold(100_000)  # modules and compiled programs are never freed: scan them rarely
   logging.set_verbosity(logging.FATAL)  # Orbax logs each file, and errors that it also raises
   return program.run_program(lambda: run(argv))
 
 
-def keep_argv(argv):
+def keep_argv(argv: list[str]) -> list[str]:
   """Marks absl's own flags as parsed, since Grain reads some of them; `parse` reads ours."""
   flags.FLAGS(argv[:1])
   return argv

@@ -9,11 +9,14 @@ import pathlib
 import sys
 import time
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 import tqdm
 
 from posjax.errors import UserError
 from posjax.runtime import files
+from posjax.writers import Writer
 
 METRICS = 'metrics.jsonl'
 SPEED = 'speed.jsonl'
@@ -25,7 +28,7 @@ class Diverged(UserError):
   exit_code = 3
 
 
-def check(step, values):
+def check(step: int, values: dict[str, Any]) -> None:
   """Raises Diverged if a run must stop after `step`, whose metrics are `values`."""
   if gave_up := int(values['gave_up']):
     raise Diverged(f'step {gave_up}: the loss or its gradient is NaN or infinite')
@@ -36,17 +39,17 @@ def check(step, values):
 class Clock:
   """Seconds by activity: `with clock('compile'): …`. An outer block excludes its inner blocks."""
 
-  def __init__(self, **seconds):
+  def __init__(self, **seconds: float) -> None:
     self.seconds = collections.Counter(seconds)
 
   @contextlib.contextmanager
-  def __call__(self, activity):
+  def __call__(self, activity: str) -> Iterator[None]:
     before, start = self.seconds.total(), time.perf_counter()
     yield
     inner = self.seconds.total() - before
     self.seconds[activity] += time.perf_counter() - start - inner
 
-  def __str__(self):
+  def __str__(self) -> str:
     parts = ', '.join(f'{name} {seconds:.1f}' for name, seconds in self.seconds.items())
     return f'seconds: {parts}; total {self.seconds.total():.1f}'
 
@@ -79,8 +82,10 @@ class Log:
   """
 
   def __init__(
-    self, workdir, clock, *, start, steps, tokens_per_step, flops_per_step=0, peak=None, writers=()
-  ):
+    self, workdir: pathlib.Path | str, clock: Clock, *, start: int, steps: int,
+    tokens_per_step: int, flops_per_step: float = 0, peak: float | None = None,
+    writers: Sequence[Writer] = (),
+  ) -> None:
     self._metrics, kept = reopen(pathlib.Path(workdir) / METRICS, start)
     self._speeds, timed = reopen(pathlib.Path(workdir) / SPEED, start)
     self.written = len(kept)
@@ -100,7 +105,7 @@ class Log:
     """Returns seconds without evaluations, so that speed is training speed."""
     return time.perf_counter() - self._clock.seconds['evaluate']
 
-  def write(self, step, values):
+  def write(self, step: int, values: dict[str, Any]) -> None:
     """Writes one step's `values`, {name: number or scalar array}; waits for the arrays.
 
     The loss of a skipped step is not finite; it is written as null.
@@ -121,7 +126,7 @@ class Log:
       writer.write(step, values | {k: v for k, v in speed.items() if v is not None})
     self._show(step, values, speed['tokens_per_second'])
 
-  def sync(self):
+  def sync(self) -> None:
     """Flushes all lines to disk, so that they survive a crash of the machine."""
     for file in (self._metrics, self._speeds):
       os.fsync(file.fileno())
@@ -155,7 +160,7 @@ class Log:
       with contextlib.suppress(BrokenPipeError):  # a run continues without a reader
         print(f'step {step}/{self._steps}: {text}', flush=True)
 
-  def close(self):
+  def close(self) -> None:
     self._bar.close()
     self._metrics.close()
     self._speeds.close()
@@ -168,40 +173,40 @@ class Checks:
 
   written = 0
 
-  def write(self, step, values):
+  def write(self, step: int, values: dict[str, Any]) -> None:
     check(step, values)
 
-  def sync(self):
+  def sync(self) -> None:
     pass
 
-  def close(self):
+  def close(self) -> None:
     pass
 
 
-def reopen(path, last):
+def reopen(path: pathlib.Path, last: float) -> tuple[TextIO, list[dict[str, Any]]]:
   """Cuts a JSON Lines file after step `last`; returns it, open to append, and its rows."""
   kept = lines(path, last)
   files.replace(path, ''.join(line + '\n' for line in kept))
   return path.open('a'), [json.loads(line) for line in kept]
 
 
-def append(file, row):
+def append(file: TextIO, row: dict[str, Any]) -> None:
   file.write(json.dumps(row) + '\n')
   file.flush()
 
 
-def lines(path, last=math.inf):
+def lines(path: pathlib.Path, last: float = math.inf) -> list[str]:
   """Returns a file's lines up to step `last`, without incomplete or foreign lines."""
   return [line for line, row in parsed(path, 0) if row['step'] <= last]
 
 
-def newest(path):
+def newest(path: pathlib.Path) -> dict[str, Any]:
   """Returns the last line of a file as a dict; {} if there is none."""
   rows = [row for _, row in parsed(path, -4096)]
   return rows[-1] if rows else {}
 
 
-def parsed(path, start):
+def parsed(path: pathlib.Path, start: int) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields (line, dict) for each line with a step, from byte `start`; negative: from the end."""
   content = path.read_bytes()[start:] if path.exists() else b''
   for line in content.decode(errors='replace').splitlines():
@@ -211,7 +216,7 @@ def parsed(path, start):
         yield line, row
 
 
-def check_kept(workdir, *, step, written):
+def check_kept(workdir: pathlib.Path | str, *, step: int, written: int) -> None:
   """Warns if metrics.jsonl has fewer than `written` lines up to `step`, where a run resumes."""
   path = pathlib.Path(workdir) / METRICS
   lost = written - len(lines(path, step))

@@ -9,12 +9,16 @@ changes first.
 
 import bisect
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from posjax import report, sharding, state, train_step
 from posjax.dims import letters
 from posjax.errors import show
+from posjax.models.transformer import Transformer
 from posjax.runtime import devices, memory
 
 # Fraction of the peak in a good run: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
@@ -23,7 +27,7 @@ REACHED = 0.4
 MORE = 'more devices, a smaller model or a shorter train.length'
 
 
-def flops_per_step(config, model, params):
+def flops_per_step(config: ConfigDict, model: Transformer, params: Any) -> int:
   """Returns the model FLOPs of a training step: forward and backward, over all devices."""
 
   def in_products(path, leaf):
@@ -39,7 +43,7 @@ def flops_per_step(config, model, params):
   return config.train.batch * (6 * weights * T + scores)
 
 
-def pairs(T, window, chunk):
+def pairs(T: int, window: int, chunk: int) -> int:
   """Returns the number of visible pairs under a causal mask of T tokens."""
   if chunk:
     return T // chunk * pairs(chunk, window, 0) + pairs(T % chunk, window, 0)
@@ -47,7 +51,7 @@ def pairs(T, window, chunk):
   return window * (window + 1) // 2 + (T - window) * window
 
 
-def run(config, name, device=''):
+def run(config: ConfigDict, name: str, device: str = '') -> int:
   """Prints the cost of a training step and whether it fits; trains nothing.
 
   Args:
@@ -80,7 +84,7 @@ def run(config, name, device=''):
   return 0 if fits else 2
 
 
-def bytes_of_step(config):
+def bytes_of_step(config: ConfigDict) -> tuple[float, float]:
   """Returns the bytes of a compiled step on one device: (arguments, temporaries).
 
   Both are infinite if the compiler rejects a step that is too large, as the TPU compiler does.
@@ -98,11 +102,11 @@ def bytes_of_step(config):
   return planned.argument_size_in_bytes, planned.temp_size_in_bytes
 
 
-def gib(number):
+def gib(number: float) -> str:
   return f'{number / 2**30:.2f} GiB' if number < math.inf else 'more than the compiler accepts'
 
 
-def print_seconds(flops, dtype, count, device):
+def print_seconds(flops: float, dtype: str, count: int, device: str) -> None:
   """Prints the minimum time of a step on `count` devices, if their peak in `dtype` is known."""
   if device:
     peak = count * devices.find(device).flops.get(dtype, 0)
@@ -116,7 +120,7 @@ def print_seconds(flops, dtype, count, device):
     )
 
 
-def judge(config, mesh, needed, device):
+def judge(config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, device: str) -> bool:
   """Prints whether a step fits, and if not, a change that helps; returns whether it fits."""
   room = devices.find(device).memory if device else memory.device_memory()
   kind = jax.devices()[0].device_kind
@@ -134,7 +138,9 @@ def judge(config, mesh, needed, device):
   return needed <= room
 
 
-def remedy(config, mesh, needed, room):
+def remedy(
+  config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, room: float
+) -> tuple[str, float]:
   """Compiles changes of `config` and prints their memory, until one fits into `room` bytes.
 
   Returns:
@@ -159,7 +165,7 @@ def remedy(config, mesh, needed, room):
   return min(tried.items(), key=lambda item: item[1])
 
 
-def ladders(config, mesh):
+def ladders(config: ConfigDict, mesh: jax.sharding.Mesh) -> Iterator[list[dict[str, Any]]]:
   """Yields lists of changes {key: value} that save memory; the last of a list saves the most.
 
   Smaller changes come first. No change affects the trained weights, except through random draws.

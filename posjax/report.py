@@ -12,26 +12,33 @@ import re
 import shutil
 import subprocess
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
+from ml_collections import ConfigDict
 
 from posjax import attention
 from posjax import config as config_lib
 from posjax.config import identity
-from posjax.encodings import arguments, name_of, parts_of
+from posjax.encodings import Encoding, arguments, name_of, parts_of
 from posjax.errors import show
 from posjax.plotting import printable
 from posjax.runtime import files
 
+if TYPE_CHECKING:
+  from posjax.state import Setup
+  from posjax.tasks import Data
+
 LONGEST_SUFFIX = 160  # in a file's name; most file systems allow 255 bytes
 
 
-def count(tree):
+def count(tree: Any) -> int:
   """Returns the number of elements in all arrays of a tree."""
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def banner(setup, name, data, workdir):
+def banner(setup: 'Setup', name: str, data: 'Data', workdir: pathlib.Path | str) -> str:
   """Returns the first lines of a run: its settings, and why this attention was chosen."""
   config, task, model, mesh = setup.config, setup.task, setup.model, setup.mesh
   encodings = model.pattern.by_name
@@ -60,12 +67,12 @@ def banner(setup, name, data, workdir):
   ])
 
 
-def devices():
+def devices() -> str:
   kinds = sorted({device.device_kind for device in jax.devices()})
   return f'{jax.device_count()} x {" and ".join(kinds)}'
 
 
-def signature(encoding):
+def signature(encoding: Encoding) -> str:
   """Returns an encoding with all arguments, 'rope(base=10000.0, …)'; a chain is joined by '+'."""
   told = []
   for part in parts_of(encoding):
@@ -74,7 +81,7 @@ def signature(encoding):
   return '+'.join(told)
 
 
-def record(config, data, params):
+def record(config: ConfigDict, data: 'Data', params: Any) -> dict[str, Any]:
   """Returns the record for results and checkpoints: config, data, devices, code version."""
   return {
     'weights': count(params),
@@ -87,7 +94,7 @@ def record(config, data, params):
   }
 
 
-def code_version():
+def code_version() -> str:
   """Returns posjax's version; in a checkout with git installed, also the commit."""
   version = importlib.metadata.version('posjax')
   root = pathlib.Path(__file__).parents[1]
@@ -100,7 +107,7 @@ def code_version():
   return f'{version}+{commit.stdout.strip()}'
 
 
-def table(result):
+def table(result: dict[str, Any]) -> str:
   """Returns the table: a line for each length, a column for each test and metric, test titles."""
   records, lengths = result['records'], lengths_of(result)
   columns = [*dict.fromkeys((each['test'], each['metric']) for each in records)]
@@ -125,15 +132,15 @@ def table(result):
   return '\n'.join(lines)
 
 
-def lengths_of(result):
+def lengths_of(result: dict[str, Any]) -> list[int]:
   return [*dict.fromkeys(each['length'] for each in result['records'])]
 
 
-def cell(record, limit):
+def cell(record: dict[str, Any], limit: int | None) -> str:
   return f'beyond {limit}' if record['value'] is None else f'{record["value"]:.3f}'
 
 
-def floors(records):
+def floors(records: Sequence[dict[str, Any]]) -> Iterator[str]:
   """Yields a line for each test and metric with a floor, the value of a guess."""
   known = [each for each in records if each['floor'] is not None]
   for test, metric in dict.fromkeys((each['test'], each['metric']) for each in known):
@@ -142,7 +149,10 @@ def floors(records):
     yield f'a guess, {test}, {metric}: {by_length}'
 
 
-def finish(result, record, workdir, *, name, step, command, hint, differs=None):
+def finish(
+  result: dict[str, Any], record: dict[str, Any], workdir: pathlib.Path | str, *, name: str,
+  step: int, command: str, hint: str, differs: dict[str, tuple[Any, Any]] | None = None,
+) -> None:
   """Prints the table and the next command, and saves evaluation.json and its figure.
 
   `differs` holds the settings that differ from training, as `config.difference` returns them. The
@@ -160,7 +170,7 @@ def finish(result, record, workdir, *, name, step, command, hint, differs=None):
     print(f'next:   {command} {hint}', flush=True)
 
 
-def read_with(difference):
+def read_with(difference: dict[str, tuple[Any, Any]]) -> str:
   """Returns the line that lists the settings that differ from training."""
   return f'read with  {", ".join(_set(difference))}'
 
@@ -170,7 +180,7 @@ def _set(difference):
   return [f'{k}={show(new)}' for k, (_, new) in difference.items() if new is not None]
 
 
-def suffix(difference):
+def suffix(difference: dict[str, tuple[Any, Any]]) -> str:
   """Returns a suffix for file names, '-rope.base=5.0'; '' if nothing differs."""
   text = ''.join(f'-{each.removeprefix("encoding.")}' for each in _set(difference))
   plain = re.sub(r'[^\w.,=+-]', '_', text)
@@ -179,7 +189,7 @@ def suffix(difference):
   return f'{plain[: LONGEST_SUFFIX - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}'
 
 
-def save(contents, workdir, suffix=''):
+def save(contents: dict[str, Any], workdir: pathlib.Path | str, suffix: str = '') -> pathlib.Path:
   """Writes the figure, then evaluation.json; returns the figure's path."""
   workdir = pathlib.Path(workdir)
   figure = workdir / f'by_length{suffix}.png'
@@ -188,7 +198,7 @@ def save(contents, workdir, suffix=''):
   return figure
 
 
-def plot(contents, path):
+def plot(contents: dict[str, Any], path: pathlib.Path | str) -> None:
   """Draws a row per shown metric: left, each test by length; right, the first test by position."""
   from matplotlib.figure import Figure  # slow to import
 
@@ -216,7 +226,7 @@ def plot(contents, path):
   figure.savefig(path, dpi=120)
 
 
-def plot_lengths(axes, contents, metric):
+def plot_lengths(axes: Any, contents: dict[str, Any], metric: str) -> None:
   """Draws a line for each test, and a dotted one for its floor; omits lengths beyond the limit."""
   lengths = lengths_of(contents)
   for (test, title), marker in zip(contents['tests'].items(), itertools.cycle('os^dv')):
@@ -232,7 +242,7 @@ def plot_lengths(axes, contents, metric):
   axes.legend(fontsize='small', loc='upper left', bbox_to_anchor=(0, -0.15), frameon=False)
 
 
-def plot_positions(axes, means, what):
+def plot_positions(axes: Any, means: Sequence[float | None], what: str) -> None:
   """Draws a test's means by position, at the longest length that was scored."""
   values = [math.nan if x is None else x for x in means]
   windows = (values[max(0, i - 8) : i + 9] for i in range(len(values)))

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
@@ -65,7 +66,7 @@ def resolve(values: flags.FlagValues, overrides: list[str]) -> Run:
   return Run(config, path, name, workdir, command, values)
 
 
-def of_file(spec, overrides):
+def of_file(spec: str, overrides: list[str]) -> tuple[ConfigDict, Path, str]:
   """Returns (config, path of its file, run name) for --config, with overrides applied."""
   config, path, size = config_lib.load(spec, overrides)
   validation.validate(config)
@@ -76,7 +77,7 @@ def of_file(spec, overrides):
   return config, path, identity.run_name(config, path.stem, size)
 
 
-def of_run(workdir, overrides):
+def of_run(workdir: str, overrides: list[str]) -> tuple[ConfigDict, Path, str]:
   """Returns (config, path, run name) of the run whose checkpoints are in `workdir`."""
   from posjax import state
 

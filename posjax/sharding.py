@@ -8,11 +8,13 @@ of their weights.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from posjax.dims import letters
+from posjax.dims import Dims, letters
 from posjax.errors import UserError
 
 MESH_AXES = ('data', 'fsdp', 'seq', 'tensor')  # the last one's devices talk most: neighbors
@@ -24,7 +26,7 @@ AXES = {
 }
 
 
-def make_mesh(devices=None, **shape):
+def make_mesh(devices: Sequence[jax.Device] | None = None, **shape: int) -> Mesh:
   """Returns the mesh of `shape`, devices along each axis; -1: all remaining devices.
 
   Raises:
@@ -44,7 +46,7 @@ def make_mesh(devices=None, **shape):
   )
 
 
-def check(mesh, dims, rows, length):
+def check(mesh: Mesh, dims: Dims, rows: int, length: int) -> None:
   """Raises UserError if a size is not divisible by the mesh axes over which it is sharded.
 
   `rows` is the number of rows in one microbatch, `length` their number of tokens.
@@ -62,7 +64,7 @@ def check(mesh, dims, rows, length):
       )
 
 
-def state_sharding(tree, mesh):
+def state_sharding(tree: Any, mesh: Mesh) -> Any:
   """Returns the sharding of each leaf of a tree of weights, or of a tree that contains weights."""
 
   def sharding(path, leaf):
@@ -77,17 +79,17 @@ def state_sharding(tree, mesh):
   return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
-def row_parts(mesh):
+def row_parts(mesh: Mesh | AbstractMesh) -> int:
   """Returns the number of shards of the rows of a batch."""
   return math.prod(mesh.shape[axis] for axis in AXES['B'])
 
 
-def batch_sharding(mesh):
+def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Returns the sharding of a batch: by rows alone, as ids are small beside activations."""
   return NamedSharding(mesh, PartitionSpec(AXES['B']))
 
 
-def constrain_batch(x_BT):
+def constrain_batch(x_BT: jax.Array) -> jax.Array:
   """Constrains rows and tokens to their shardings, if a mesh is set and divides them.
 
   Otherwise the compiler may instead shard activations by the D of the weights.
@@ -99,14 +101,14 @@ def constrain_batch(x_BT):
   return jax.lax.with_sharding_constraint(x_BT, PartitionSpec(AXES['B'], tokens))
 
 
-def replicated(table):
+def replicated(table: jax.Array) -> jax.Array:
   """Replicates a table on every device: rows looked up in a sharded table would be moved twice."""
   if jax.sharding.get_abstract_mesh().axis_names != MESH_AXES:
     return table
   return jax.lax.with_sharding_constraint(table, PartitionSpec())
 
 
-def shard_batch(batch, mesh):
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
   """Returns global arrays from a batch of numpy arrays, the same on all hosts."""
   sharding = batch_sharding(mesh)
   place = lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 import shlex
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax
@@ -48,17 +50,17 @@ class Setup:
   mesh: jax.sharding.Mesh
 
   @functools.cached_property
-  def shapes(self):
+  def shapes(self) -> State:
     """The shapes, dtypes and shardings of the state."""
     return abstract(self.config, self.model, self.mesh)
 
-  def open(self):
+  def open(self) -> tasks.Data:
     """Returns the task's `Data`. Raises UserError if it is unavailable or too small."""
     length, multiples = self.config.train.length, self.config.evaluate.multiples
     return self.task.open(self.config.data, length, [length * n for n in multiples])
 
 
-def setup(config):
+def setup(config: ConfigDict) -> Setup:
   """Returns the `Setup` of a resolved config.
 
   Raises:
@@ -72,13 +74,13 @@ def setup(config):
   return Setup(config, task, model, mesh)
 
 
-def build(config):
+def build(config: ConfigDict) -> tuple[tasks.Task, transformer.Transformer]:
   """Returns task and model of a resolved config. Raises UserError if they are incompatible."""
   task = tasks.build(length=config.train.length, **config.task)
   return task, transformer.from_config(config, task)
 
 
-def check_limit(model, extent, what):
+def check_limit(model: transformer.Transformer, extent: Sequence[int], what: str) -> None:
   """Raises UserError if an encoding of `model` cannot represent `extent` positions per axis."""
   for name, encoding in model.pattern.by_name.items():
     if encoding.limit is not None and max(extent) > encoding.limit:
@@ -88,7 +90,7 @@ def check_limit(model, extent, what):
       )
 
 
-def first(config, model):
+def first(config: ConfigDict, model: transformer.Transformer) -> Callable[[], State]:
   """Returns a function without arguments that returns the initial state."""
   adamw, _ = optimizer.from_config(config)
 
@@ -100,7 +102,7 @@ def first(config, model):
   return make
 
 
-def abstract(config, model, mesh):
+def abstract(config: ConfigDict, model: transformer.Transformer, mesh: jax.sharding.Mesh) -> State:
   """Returns the shapes, dtypes and shardings with which a checkpoint's state is restored."""
   shapes = jax.eval_shape(first(config, model))
   return jax.tree.map(
@@ -127,7 +129,7 @@ class Saved:
 READABLE = ('encoding.', 'data.', 'model.windows', 'model.chunks')
 
 
-def load(setup, workdir, which):
+def load(setup: Setup, workdir: pathlib.Path | str, which: str) -> Saved:
   """Loads the weights of checkpoint 'newest', 'best' or a step, for the model of a `Setup`.
 
   'newest' is the newest intact checkpoint. Encodings and their arguments may differ from training,
@@ -157,7 +159,7 @@ def load(setup, workdir, which):
   return saved
 
 
-def record(workdir, which):
+def record(workdir: pathlib.Path | str, which: str) -> dict[str, Any]:
   """Returns the record of checkpoint 'newest', 'best' or a step. Raises UserError if missing."""
   with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
     record = found(workdir, checkpoints.find(which, checkpoints.record))
@@ -165,13 +167,13 @@ def record(workdir, which):
   return record
 
 
-def found(workdir, checkpoint):
+def found(workdir: pathlib.Path | str, checkpoint: Any) -> Any:
   if checkpoint is None:
     raise UserError(f'{workdir}: no checkpoint is here yet')
   return checkpoint
 
 
-def check_format(record, workdir):
+def check_format(record: dict[str, Any], workdir: pathlib.Path | str) -> None:
   """Raises UserError for a checkpoint whose format this version of posjax cannot read."""
   if record.get('format') != identity.FORMAT:
     raise UserError(
@@ -181,7 +183,10 @@ def check_format(record, workdir):
     )
 
 
-def read(workdir, which, mesh, check=lambda record: None):
+def read(
+  workdir: pathlib.Path | str, which: str, mesh: jax.sharding.Mesh,
+  check: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> Saved:
   """Returns the weights of a checkpoint and the model that was trained, as `Saved`."""
   with contextlib.closing(checkpoint.Checkpoints(workdir, 1)) as checkpoints:
 
@@ -197,7 +202,10 @@ def read(workdir, which, mesh, check=lambda record: None):
     return found(workdir, checkpoints.find(which, weights))
 
 
-def check_config(record, config, workdir, readable=()):
+def check_config(
+  record: dict[str, Any], config: ConfigDict, workdir: pathlib.Path | str,
+  readable: tuple[str, ...] = (),
+) -> None:
   """Raises UserError if a checkpoint's config differs in keys other than `readable`."""
   differ = identity.difference(record['config'], config_lib.to_dict(config))
   if fixed := {key: pair for key, pair in differ.items() if not key.startswith(readable)}:
@@ -207,7 +215,7 @@ def check_config(record, config, workdir, readable=()):
     )
 
 
-def way_on(workdir):
+def way_on(workdir: pathlib.Path | str) -> str:
   """Returns advice for a run that cannot resume in its work directory."""
   return (
     'choose another --workdir, where --config.init.run='

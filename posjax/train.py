@@ -6,9 +6,12 @@ The step is in train_step.py.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from posjax import checkpoint, evaluate, metrics, plan, report, sharding, warm_start, writers
 from posjax import config as config_lib
@@ -20,10 +23,14 @@ from posjax.errors import UserError
 from posjax.metrics import Clock, Diverged
 from posjax.runtime import compile_cache, devices, hosts, lock, memory, signals, trace
 from posjax.runtime.signals import Interrupted
+from posjax.tasks import Data
 from posjax.train_step import example, make_step
 
 
-def run(config, workdir, *, name, import_seconds, command, profile=0):
+def run(
+  config: ConfigDict, workdir: pathlib.Path | str, *, name: str, import_seconds: float,
+  command: str, profile: int = 0,
+) -> None:
   """Trains from the newest checkpoint, or from step 0, to the last step; then evaluates.
 
   Args:
@@ -74,7 +81,9 @@ def run(config, workdir, *, name, import_seconds, command, profile=0):
   print(clock)
 
 
-def open_batches(setup, data):
+def open_batches(
+  setup: state_lib.Setup, data: Data
+) -> tuple[Iterator[Batch], dict[str, str | int]]:
   """Returns the batches and the fingerprint of their order."""
   config = setup.config
   order = dict(length=config.train.length, batch=config.train.batch, seed=config.seed)
@@ -96,7 +105,7 @@ class Context:
   clock: Clock
 
 
-def train(context, profile=0):
+def train(context: Context, profile: int = 0) -> state_lib.State:
   """Trains from the newest checkpoint, or from step 0; returns the state after the last step."""
   setup = context.setup
   config = setup.config
@@ -121,7 +130,7 @@ def train(context, profile=0):
       raise Diverged(f'{error}; {last_good(context)}') from error
 
 
-def resume(context):
+def resume(context: Context) -> state_lib.State | None:
   """Restores the newest intact checkpoint and its data position; returns its state, or None.
 
   Raises:
@@ -159,13 +168,13 @@ def resume(context):
   return restored.state
 
 
-def first_state(setup):
+def first_state(setup: state_lib.Setup) -> state_lib.State:
   places = jax.tree.map(lambda x: x.sharding, setup.shapes)
   make = state_lib.first(setup.config, setup.model)
   return jax.jit(make, out_shardings=places, compiler_options=compile_cache.quickly())()
 
 
-def last_good(context):
+def last_good(context: Context) -> str:
   """Returns the advice that is printed after a run has diverged."""
   again = 'start again in another --workdir with a lower optimizer.learning_rate'
   context.checkpoints.wait()
@@ -178,7 +187,7 @@ def last_good(context):
   )
 
 
-def loop(context, state, step):
+def loop(context: Context, state: state_lib.State, step: Callable[..., Any]) -> state_lib.State:
   """Takes the remaining steps; after a signal, saves the current step and raises Interrupted."""
   setup, steps, first = context.setup, context.setup.config.train.steps, int(state.step) + 1
   log = open_log(context, first - 1) if hosts.first() else metrics.Checks()
@@ -205,7 +214,7 @@ def loop(context, state, step):
   return state
 
 
-def open_log(context, start):
+def open_log(context: Context, start: int) -> metrics.Log:
   """Opens the writers and returns the run's log, after `start` steps."""
   setup, config, workdir = context.setup, context.setup.config, context.checkpoints.directory.parent
   opened = writers.open_all(config.writers, config_lib.to_dict(config), workdir, start)
@@ -220,7 +229,10 @@ def open_log(context, start):
   )
 
 
-def save(context, log, state, values, *, number, due):
+def save(
+  context: Context, log: metrics.Log | metrics.Checks, state: state_lib.State,
+  values: dict[str, Any], *, number: int, due: bool,
+) -> None:
   """Validates if `due`, then starts to save the state after step `number`."""
   loss = None
   if due:

@@ -1,17 +1,25 @@
 """One pure training step: losses, gradients over microbatches, update. `make_step` jits it."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from posjax import optimizer, sharding
+from posjax.batch import Batch
+from posjax.models.transformer import Transformer
 from posjax.runtime import compile_cache
-from posjax.state import State
+from posjax.state import Setup, State
+from posjax.tasks import Task
 
 
-def losses(task, model, params, batch, *, positions, dropout):
+def losses(
+  task: Task, model: Transformer, params: Any, batch: Batch, *, positions: jax.Array,
+  dropout: jax.Array,
+) -> jax.Array:
   """Returns the loss of each target in nats, [B, U].
 
   `positions` and `dropout` are random keys: for encodings that draw positions, and for dropout.
@@ -23,7 +31,10 @@ def losses(task, model, params, batch, *, positions, dropout):
   return task.loss(outputs, batch)
 
 
-def gradients(task, model, params, batch, *, rng, accumulate, frozen=()):
+def gradients(
+  task: Task, model: Transformer, params: Any, batch: Batch, *, rng: jax.Array, accumulate: int,
+  frozen: Sequence[str] = (),
+) -> tuple[jax.Array, Any]:
   """Returns the mean loss in nats per target and its gradient, accumulated over microbatches.
 
   Each microbatch has its own keys for positions and dropout. The first positions key is the key
@@ -54,8 +65,10 @@ def gradients(task, model, params, batch, *, rng, accumulate, frozen=()):
 
 
 def train_step(
-  state, batch, *, task, model, update, schedule, seed, accumulate, max_skipped, frozen=()
-):
+  state: State, batch: Batch, *, task: Task, model: Transformer, update: optax.TransformUpdateFn,
+  schedule: optax.Schedule, seed: int, accumulate: int, max_skipped: int,
+  frozen: Sequence[str] = (),
+) -> tuple[State, dict[str, jax.Array]]:
   """Returns the next state and the step's metrics. Pure: random keys depend on seed and step only.
 
   If the loss or the gradient norm is NaN or infinite, weights and optimizer state stay as they
@@ -86,7 +99,7 @@ def train_step(
   return State(step, skipped, gave_up, params, opt_state), metrics
 
 
-def make_step(setup):
+def make_step(setup: Setup) -> jax.stages.Wrapped:
   """Returns the jitted `train_step` of a `Setup`; it donates the old state, keeps its shardings."""
   config, places = setup.config, jax.tree.map(lambda x: x.sharding, setup.shapes)
   adamw, schedule = optimizer.from_config(config)
@@ -101,7 +114,7 @@ def make_step(setup):
   )
 
 
-def example(setup):
+def example(setup: Setup) -> Batch:
   """Returns the shapes, dtypes and shardings of a batch."""
   train, place = setup.config.train, sharding.batch_sharding(setup.mesh)
   B, T = train.batch, train.length

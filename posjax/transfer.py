@@ -7,13 +7,15 @@ other weights keep their initial values. A report names every weight.
 
 import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from posjax.dims import letters
 from posjax.encodings import name_of, parts_of
+from posjax.models.transformer import Transformer
 from posjax.optimizer import named
 
 
@@ -32,13 +34,13 @@ class Leaf(NamedTuple):
   holds: tuple[tuple, ...]
   grows: str
 
-  def __str__(self):
+  def __str__(self) -> str:
     return '/'.join(self.path)
 
-  def matches(self, patterns):
+  def matches(self, patterns: Sequence[str]) -> bool:
     return named(str(self), patterns)
 
-  def takes(self, other):
+  def takes(self, other: 'Leaf') -> bool:
     """Returns whether a weight of array `other` fits into this array, or into its first rows."""
     axes = letters(self.path[-1])[-len(self.shape) :] if self.shape else ''
     return len(self.shape) == len(other.shape) and all(
@@ -65,10 +67,10 @@ class Taken(NamedTuple):
   why: str
 
   @property
-  def complete(self):
+  def complete(self) -> bool:
     return all(row and row.leaf.shape == self.leaf.shape for row in self.rows)
 
-  def __str__(self):
+  def __str__(self) -> str:
     taken = [i for i, row in enumerate(self.rows) if row]
     if not taken:
       return f'fresh: {self.why}'
@@ -81,7 +83,7 @@ class Taken(NamedTuple):
     return text
 
 
-def leaves(model, params):
+def leaves(model: Transformer, params: Any) -> list[Leaf]:
   """Returns a `Leaf` for each array of a model's weights; `params` may hold shapes only."""
   return [
     _leaf(model, tuple(key.key for key in path), array.shape)
@@ -113,7 +115,7 @@ def _leaf(model, path, shape):
   return Leaf(path, shape, None, holds, grows)
 
 
-def plan(source, target, fresh=()):
+def plan(source: list[Leaf], target: list[Leaf], fresh: Sequence[str] = ()) -> list[Taken]:
   """Returns the source of each target array, as a list of `Taken`.
 
   Args:
@@ -140,7 +142,7 @@ def _take(leaf, there, fresh):
   return Taken(leaf, rows, why)
 
 
-def dropped(source, taken):
+def dropped(source: list[Leaf], taken: list[Taken]) -> list[tuple[Leaf, str]]:
   """Returns [(leaf, text)] for the source weights that the target does not take."""
   used = {row for each in taken for row in each.rows}
   texts = []
@@ -154,7 +156,7 @@ def dropped(source, taken):
   return texts
 
 
-def fill(taken, params, source):
+def fill(taken: list[Taken], params: Any, source: Any) -> Any:
   """Returns the weights `params`, with values from the weights `source` where `taken` has rows."""
   by_path = {each.leaf.path: each for each in taken}
 
@@ -172,7 +174,7 @@ def fill(taken, params, source):
   return jax.tree_util.tree_map_with_path(of, params)
 
 
-def listed(numbers):
+def listed(numbers: Iterable[int]) -> str:
   """Returns '0 to 3, 6' for 0, 1, 2, 3, 6."""
   runs = []
   for n in numbers:

@@ -5,15 +5,18 @@ the digest of its source (`init.source`), not its path, so that a run resumes wi
 """
 
 import difflib
+from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from posjax import optimizer, state, transfer
 from posjax.errors import UserError
+from posjax.models.transformer import Transformer
 from posjax.runtime import checksum
 
 
-def identify(init):
+def identify(init: ConfigDict) -> None:
   """Sets `init.source`, the digest of the checkpoint that a run starts from.
 
   Raises:
@@ -22,11 +25,11 @@ def identify(init):
   init.source = digest(state.record(init.run, init.checkpoint))
 
 
-def digest(record):
+def digest(record: dict[str, Any]) -> str:
   return checksum.of_json(record)[:12]
 
 
-def check(init, model, shapes):
+def check(init: ConfigDict, model: Transformer, shapes: Any) -> None:
   """Raises UserError if a pattern of `init` matches no weight, or if all weights are frozen."""
   names = [str(leaf) for leaf in transfer.leaves(model, shapes)]
   for key in ('fresh', 'frozen'):
@@ -41,7 +44,7 @@ def check(init, model, shapes):
     raise UserError(f'init.frozen = {init.frozen}: no weight is left to train')
 
 
-def take(init, model, mesh, params):
+def take(init: ConfigDict, model: Transformer, mesh: jax.sharding.Mesh, params: Any) -> Any:
   """Returns the initial weights `params` with those of run `init.run`; prints a table of both.
 
   Raises:
@@ -66,7 +69,9 @@ def take(init, model, mesh, params):
   return fill(params, saved.params)
 
 
-def table(init, plan, dropped):
+def table(
+  init: ConfigDict, plan: list[transfer.Taken], dropped: list[tuple[transfer.Leaf, str]]
+) -> str:
   """Returns a line for each array: its name, and whether it is taken, fresh, frozen or dropped."""
   frozen = optimizer.patterns(init.frozen)
   rows = [(each.leaf, f'{each}{", frozen" * each.leaf.matches(frozen)}') for each in plan]

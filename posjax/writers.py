@@ -4,8 +4,9 @@ import hashlib
 import importlib.util
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from posjax.errors import UserError, one_line
 
@@ -32,7 +33,7 @@ class TensorBoard:
   It avoids tensorboardX's SummaryWriter: if a full disk ends its thread, the run waits forever.
   """
 
-  def __init__(self, settings, workdir, start):
+  def __init__(self, settings: dict[str, Any], workdir: Path, start: int) -> None:
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto import event_pb2
 
@@ -43,7 +44,7 @@ class TensorBoard:
     begins = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._writer.write_event(event_pb2.Event(step=start + 1, session_log=begins))
 
-  def write(self, step, values):
+  def write(self, step: int, values: dict[str, float]) -> None:
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
@@ -51,7 +52,7 @@ class TensorBoard:
     self._writer.write_event(Event(wall_time=time.time(), step=step, summary={'value': scalars}))
     self._writer.flush()
 
-  def close(self):
+  def close(self) -> None:
     self._writer.close()
 
 
@@ -61,7 +62,7 @@ class WandB:
   WANDB_PROJECT replaces the project name, posjax; WANDB_MODE=offline writes files only.
   """
 
-  def __init__(self, settings, workdir, start):
+  def __init__(self, settings: dict[str, Any], workdir: Path, start: int) -> None:
     import wandb
 
     try:
@@ -77,10 +78,10 @@ class WandB:
       ) from error
     self.hint = self._run.url or f'wandb sync {Path(self._run.dir).parent}'
 
-  def write(self, step, values):
+  def write(self, step: int, values: dict[str, float]) -> None:
     self._run.log(values, step=step)
 
-  def close(self):
+  def close(self) -> None:
     self._run.finish()
 
 
@@ -88,7 +89,7 @@ class WandB:
 WRITERS = {'tensorboard': (TensorBoard, 'tensorboardX'), 'wandb': (WandB, 'wandb')}
 
 
-def check_installed(names):
+def check_installed(names: Iterable[str]) -> None:
   """Raises UserError if a writer needs a package that is not installed."""
   for name in names:
     if not importlib.util.find_spec(WRITERS[name][1]):
@@ -98,6 +99,8 @@ def check_installed(names):
       )
 
 
-def open_all(names, settings, workdir, start):
+def open_all(
+  names: Iterable[str], settings: dict[str, Any], workdir: Path, start: int
+) -> list[Writer]:
   """Returns the writers `names`, for a run with these settings after `start` steps."""
   return [WRITERS[name][0](settings, workdir, start) for name in names]

@@ -1,5 +1,7 @@
 """Attention: pure functions of queries and keys; every implementation returns the same result."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -8,7 +10,7 @@ from posjax.attention.fused import check_fused, fused, has_cudnn, unsupported_ho
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
 from posjax.attention.ring import ring_attention, shards
-from posjax.encodings import name_of
+from posjax.encodings import AttentionInput, Bound, Encoding, name_of
 from posjax.encodings.core.entry import without_padding
 
 __all__ = ['ascending', 'attend', 'attend_emptied', 'blockwise', 'choose', 'reference', 'visible']
@@ -18,7 +20,7 @@ __all__ = ['ascending', 'attend', 'attend_emptied', 'blockwise', 'choose', 'refe
 REFERENCE_UP_TO = 256 * 256
 
 
-def attend(q, k, encoding, **how):
+def attend(q: AttentionInput, k: AttentionInput, encoding: Bound, **how: Any) -> jax.Array:
   """Returns the outputs of the queries `q` over the keys and values `k`, [B, T, N, H].
 
   Args:
@@ -37,8 +39,9 @@ def attend(q, k, encoding, **how):
 
 
 def attend_emptied(
-  q, k, encoding, *, causal=True, window=0, implementation='auto', block=128, ring=False
-):
+  q: AttentionInput, k: AttentionInput, encoding: Bound, *, causal: bool = True, window: int = 0,
+  implementation: str = 'auto', block: int = 128, ring: bool = False,
+) -> jax.Array:
   """Like `attend`, for queries and keys whose padding is already 0, as in a cache.
 
   Args:
@@ -72,7 +75,9 @@ def attend_emptied(
   )
 
 
-def choose(T, S, encoding, dtype='float32'):
+def choose(
+  T: int, S: int, encoding: Encoding, dtype: jax.typing.DTypeLike = 'float32'
+) -> tuple[str, str]:
   """Returns what 'auto' selects for T queries and S keys in `dtype`, and the reason.
 
   'ring' is selected by the mesh alone, whatever the config says.
@@ -90,7 +95,7 @@ def choose(T, S, encoding, dtype='float32'):
   return 'blockwise', f'{T} x {S} logits are more than {REFERENCE_UP_TO:,}: too many for one pass'
 
 
-def ascending(k):
+def ascending(k: AttentionInput) -> AttentionInput:
   """Sorts the keys of a ring buffer by order, as a carry requires; empty slots come first."""
   first = jnp.iinfo(k.order.dtype).min
   rank_BS = jnp.argsort(jnp.where(k.segment_ids >= 0, k.order, first), axis=1)

@@ -5,22 +5,25 @@ buffer with as many slots as it sees tokens. Each layer has its own arrays, and 
 are contiguous: products read keys without a copy, and one token's key is written in place.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from posjax.attention import attend_emptied
 from posjax.attention.products import swap_axes
+from posjax.encodings import AttentionInput, Bound
 from posjax.encodings.core.entry import without_padding
 
 
-def empty(one, batch, slots):
+def empty(one: AttentionInput, batch: int, slots: int) -> AttentionInput:
   """Returns empty slots with the shapes and dtypes of `one`, in the layout of `LayerCache`."""
   keys = jax.tree.map(lambda x: jnp.zeros((batch, slots, *x.shape[2:]), x.dtype), one)
   return swap_axes(keys.replace(segment_ids=keys.segment_ids - 1))
 
 
-def grow(keys, slots):
+def grow(keys: AttentionInput, slots: int) -> AttentionInput:
   """Returns the keys with more slots. A ring buffer must not have wrapped around yet."""
   more = slots - keys.order.shape[1]
   pad = lambda x: jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2))
@@ -29,7 +32,10 @@ def grow(keys, slots):
   return swap_axes(jax.tree.map(pad, keys).replace(segment_ids=empty_ids))
 
 
-def attend_stored(q, k, keys, length, encoding, **how):
+def attend_stored(
+  q: AttentionInput, k: AttentionInput, keys: AttentionInput, length: jax.Array | int,
+  encoding: Bound, **how: Any,
+) -> tuple[jax.Array, AttentionInput]:
   """Returns the outputs of the queries `q` over `keys` and `k`, and `keys` with `k` stored.
 
   Args:
@@ -47,7 +53,7 @@ def attend_stored(q, k, keys, length, encoding, **how):
   return attend_emptied(q, both, encoding, **how), swap_axes(newest(both, length, slots))
 
 
-def write(keys, new, slot):
+def write(keys: AttentionInput, new: AttentionInput, slot: jax.Array | int) -> AttentionInput:
   """Writes one token, leaves [B or 1, 1, ...], into a slot."""
   axes = jax.tree.map(lambda _: 1, keys).replace(h=2, v=2)
 
@@ -61,7 +67,7 @@ def write(keys, new, slot):
   return lax.fori_loop(slot, slot + 1, write_all, keys)
 
 
-def newest(both, length, slots):
+def newest(both: AttentionInput, length: jax.Array | int, slots: int) -> AttentionInput:
   """Returns the slots after the new tokens; `both` has the old slots, then the new tokens."""
   last = length + both.order.shape[1] - slots - 1
   slot = jnp.arange(slots)
@@ -70,7 +76,7 @@ def newest(both, length, slots):
   return jax.tree.map(lambda x: jnp.take(x, source, axis=1), both)
 
 
-def beside(old, new):
+def beside(old: jax.Array, new: jax.Array) -> jax.Array:
   """Concatenates both along S; `new` is broadcast to all rows if they share it."""
   return jnp.concatenate([old, jnp.broadcast_to(new, (len(old), *new.shape[1:]))], axis=1)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from posjax.attention.mask import visible
-from posjax.encodings import name_of, parts_of
+from posjax.encodings import AttentionInput, Encoding, name_of, parts_of
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.encoding import HOOKS
 from posjax.errors import UserError
@@ -17,14 +17,14 @@ NARROW = (jnp.bfloat16, jnp.float16)
 BEYOND = 'key block', 'query block', 'pair', 'query'  # `per` of hooks that it does not run
 
 
-def unsupported_hook(encoding):
+def unsupported_hook(encoding: Encoding) -> str:
   """Returns the encoding's first hook that fused attention does not support; '' if none."""
   parts = parts_of(encoding)
   beyond = [name for name, hook in HOOKS.items() if hook.per in BEYOND]
   return next((name for name in beyond if any(overrides(part, name) for part in parts)), '')
 
 
-def check_fused(encoding):
+def check_fused(encoding: Encoding) -> None:
   """Raises UserError if fused attention does not support the encoding."""
   if hook := unsupported_hook(encoding):
     raise UserError(
@@ -33,14 +33,14 @@ def check_fused(encoding):
     )
 
 
-def has_cudnn(T, S, width, dtype):
+def has_cudnn(T: int, S: int, width: int, dtype: jax.typing.DTypeLike) -> bool:
   """Returns whether cuDNN runs: 16 bits, even lengths, width at most 128 and a multiple of 8."""
   if jax.default_backend() != 'gpu' or dtype not in NARROW:
     return False
   return T % 2 == S % 2 == width % 8 == 0 and width <= 128
 
 
-def fused(q, k, *, causal, window):
+def fused(q: AttentionInput, k: AttentionInput, *, causal: bool, window: int) -> jax.Array:
   """Returns softmax(q . k) v; see `attend`."""
   mask = visible(q, k, causal=causal, window=window)
   width, H = k.h.shape[-1], k.v.shape[-1]

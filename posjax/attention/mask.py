@@ -9,8 +9,10 @@ import flax
 import jax
 import jax.numpy as jnp
 
+from posjax.encodings.core.tokens import Positions
 
-def visible(q, k, *, causal, window):
+
+def visible(q: Positions, k: Positions, *, causal: bool, window: int) -> jax.Array:
   """Returns the mask [B or 1, 1, T, S], true where a query of `q` sees a key of `k`."""
   order_q, order_k = q.order[:, None, :, None], k.order[:, None, None, :]
   segment_q, segment_k = q.segment_ids[:, None, :, None], k.segment_ids[:, None, None, :]
@@ -22,7 +24,7 @@ def visible(q, k, *, causal, window):
   return mask
 
 
-def in_chunks(at, pos, chunk):
+def in_chunks(at: Positions, pos: jax.Array, chunk: int) -> Positions:
   """Returns `at` with chunks: a token sees only its own chunk of a text (Llama 4); 0: no chunks.
 
   Each chunk of `chunk` positions becomes a segment. A row must have fewer than 32,768 documents.
@@ -45,14 +47,14 @@ class Extent:
   padded: jax.Array
 
 
-def extent(at):
+def extent(at: Positions) -> Extent:
   """Returns the `Extent` of all tokens of `at`, over rows and positions: scalars."""
   valid = at.segment_ids >= 0
   padded = ~jnp.all(valid)
   return Extent(*_range(at.order, valid), *_range(at.segment_ids, valid), padded)
 
 
-def reachable(q, k, *, causal, window):
+def reachable(q: Extent, k: Extent, *, causal: bool, window: int) -> jax.Array:
   """Returns whether a query within the extent `q` may see a key within `k`; extents broadcast.
 
   It may be true for a pair of blocks that is fully masked; it is never false for any other pair.
@@ -66,7 +68,7 @@ def reachable(q, k, *, causal, window):
   return reach
 
 
-def fully_visible(q, k, *, causal, window):
+def fully_visible(q: Extent, k: Extent, *, causal: bool, window: int) -> jax.Array:
   """Returns whether every query within the extent `q` sees every key within `k`; they broadcast.
 
   It may be false for a pair of blocks that is fully visible; it is never true for any other pair.

@@ -4,18 +4,20 @@ Hooks see [B, T, N, H], the heads of a token contiguous; products use [B, N, T, 
 head contiguous. Query heads that share a key head are treated as more queries of one head.
 """
 
+import jax
 import jax.numpy as jnp
 
 from posjax.encodings.core.arrays import at_least_float32
+from posjax.encodings.core.tokens import AttentionInput
 
 
-def swap_axes(tokens):
+def swap_axes(tokens: AttentionInput) -> AttentionInput:
   """Returns tokens with h and v in the other layout: [..., T, N, H] to [..., N, T, H], and back."""
   v = None if tokens.v is None else tokens.v.swapaxes(-2, -3)
   return tokens.replace(h=tokens.h.swapaxes(-2, -3), v=v)
 
 
-def qk_logits(q_BNTH, k_BKSH):
+def qk_logits(q_BNTH: jax.Array, k_BKSH: jax.Array) -> jax.Array:
   """Returns q . k of N query heads and K key heads, [B, N, T, S]."""
   s = jnp.einsum(
     'BKTH,BKSH->BKTS', _group_heads(q_BNTH, k_BKSH), k_BKSH,
@@ -24,7 +26,7 @@ def qk_logits(q_BNTH, k_BKSH):
   return _ungroup_heads(s, q_BNTH)
 
 
-def weighted_values(p_BNTS, v_BKSH):
+def weighted_values(p_BNTS: jax.Array, v_BKSH: jax.Array) -> jax.Array:
   """Returns the sum of values weighted by p, in the dtype of p, [B, N, T, H]."""
   # p is cast to the dtype of the values, so that bfloat16 is multiplied and float32 accumulated.
   p = _group_heads(p_BNTS.astype(v_BKSH.dtype), v_BKSH)
@@ -32,7 +34,7 @@ def weighted_values(p_BNTS, v_BKSH):
   return _ungroup_heads(o, p_BNTS)
 
 
-def weighted_queries(x_BNTH, p_BNTS, k_BKSH):
+def weighted_queries(x_BNTH: jax.Array, p_BNTS: jax.Array, k_BKSH: jax.Array) -> jax.Array:
   """Returns for each key the sum over queries of p * x, [B, K, H, S].
 
   Query heads that share a key head are added. The result is transposed, so that the large matrix is

@@ -15,6 +15,7 @@ over data and fsdp, and heads over tensor, so that hooks see the same shapes as 
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,17 +23,20 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from posjax.attention.blockwise import absorb, gradients, in_blocks, settle, start, trees
-from posjax.attention.blockwise.tile import distance_tables, make_plan
+from posjax.attention.blockwise.tile import Static, distance_tables, make_plan
+from posjax.encodings import AttentionInput, Bound
 
 AXIS = 'seq'
 
 
-def shards():
+def shards() -> int:
   """Returns over how many devices the mesh in force shards the tokens of a row."""
   return jax.sharding.get_abstract_mesh().shape.get(AXIS, 1)
 
 
-def ring_attention(q, k, encoding, *, causal, window, block):
+def ring_attention(
+  q: AttentionInput, k: AttentionInput, encoding: Bound, *, causal: bool, window: int, block: int
+) -> jax.Array:
   """Returns what `blockwise` does; tokens are sharded over the mesh axis `seq`, which divides T."""
   turns = shards()
   if causal and window:  # `order` counts tokens by one, so farther shards have no visible key
@@ -53,13 +57,17 @@ def ring_attention(q, k, encoding, *, causal, window, block):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def travel(turns, how, encoding, q, k, carry):
+def travel(
+  turns: int, how: Static, encoding: Bound, q: AttentionInput, k: AttentionInput, carry: Any
+) -> tuple[jax.Array, Any]:
   """Returns blocks of outputs and the final carries of one device's queries, over all keys."""
   o_BNTH, _, carry, _ = forward(turns, how, encoding, q, k, carry)
   return o_BNTH, carry
 
 
-def forward(turns, how, encoding, q, k, carry):
+def forward(
+  turns: int, how: Static, encoding: Bound, q: AttentionInput, k: AttentionInput, carry: Any
+) -> tuple[jax.Array, jax.Array, Any, Any]:
   """Returns outputs, L, the final carries, and the carries before each turn after the first."""
 
   def visit(k, sums):
@@ -77,12 +85,14 @@ def forward(turns, how, encoding, q, k, carry):
   return *settle(how, sums), entering
 
 
-def keep(turns, how, encoding, q, k, carry):
+def keep(
+  turns: int, how: Static, encoding: Bound, q: AttentionInput, k: AttentionInput, carry: Any
+) -> tuple[tuple[jax.Array, Any], tuple]:
   o_BNTH, L_BNT, after, entering = forward(turns, how, encoding, q, k, carry)
   return (o_BNTH, after), (encoding, q, k, carry, o_BNTH, L_BNT, entering)
 
 
-def backward(turns, how, kept, cotangents):
+def backward(turns: int, how: Static, kept: tuple, cotangents: tuple[jax.Array, Any]) -> tuple:
   """Returns the gradients of the arguments of `travel`."""
   encoding, q, k, carry, o_BNTH, L_BNT, entering = kept
   do_BNTH, dcarry = cotangents
@@ -110,7 +120,7 @@ def backward(turns, how, kept, cotangents):
   return trees.like((dencoding, dq, dk, dcarry), trees.floats((encoding, q, k, carry)))
 
 
-def shift(tree, by):
+def shift(tree: Any, by: int) -> Any:
   """Sends each leaf to the device `by` places further round the ring."""
   n = shards()
   pairs = [(i, (i + by) % n) for i in range(n)]

@@ -19,6 +19,7 @@ from posjax.runtime import program
 if __name__ == '__main__':
   program.begin()
 
+import argparse
 import contextlib
 import datetime
 import importlib.metadata
@@ -28,7 +29,9 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 import tqdm
 
@@ -41,7 +44,7 @@ PROGRAM = 'python -m posjax.bench'
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'optax', 'torch', 'transformers', 'x-transformers')
 
 
-def parse(argv):
+def parse(argv: list[str]) -> argparse.Namespace:
   """Returns the options of a command line. Raises UserError for mistakes in it."""
   parser = program.Parser(PROGRAM, __doc__)
   add = parser.add_argument
@@ -66,23 +69,23 @@ def parse(argv):
   return options
 
 
-def words(text):
+def words(text: str) -> list[str]:
   return text.split(',')
 
 
-def check(flag, values, choices):
+def check(flag: str, values: Iterable[str], choices: Collection[str]) -> None:
   for value in values:
     if value not in choices:
       raise UserError(f'{flag}{value}: {one_of(value, choices)}')
 
 
-def positive(flag, text):
+def positive(flag: str, text: str) -> int:
   if not re.fullmatch('0*[1-9][0-9]{0,6}', text):
     raise UserError(f'--{flag}={text}: must be an integer from 1 to 9,999,999')
   return int(text)
 
 
-def check_encodings(names):
+def check_encodings(names: Iterable[str]) -> None:
   """Raises UserError for an unknown encoding, with the nearest name."""
   from posjax.dims import Dims
   from posjax.encodings import build
@@ -92,7 +95,7 @@ def check_encodings(names):
     build(dims, (name,))
 
 
-def bench(argv):
+def bench(argv: list[str]) -> int:
   """Runs a command line; returns the exit code."""
   options = parse(argv)
   core = None if options.pin is None else processes.pin(options.pin)
@@ -127,12 +130,14 @@ def bench(argv):
   return 1 if failed else 0
 
 
-def turns(group, rounds):
+def turns(group: Sequence[subjects.Subject], rounds: int) -> int:
   """Returns how often a group's subjects are timed; memory plans are not timed."""
   return 0 if group[0].case == 'memory' else rounds
 
 
-def visit(group, rounds, log, bar):
+def visit(
+  group: Sequence[subjects.Subject], rounds: int, log: TextIO, bar: tqdm.tqdm
+) -> list[tables.Row]:
   """Returns a `Row` for each subject of a group, after all rounds."""
   rows, about = [], f'{group[0].case} {group[0].length}'
   with contextlib.ExitStack() as stack:
@@ -154,7 +159,7 @@ def visit(group, rounds, log, bar):
   return rows
 
 
-def take(row, answer):
+def take(row: tables.Row, answer: dict[str, Any]) -> None:
   """Adds one round's answer to a row; a failure discards the earlier rounds."""
   if 'error' in answer:
     row.error, row.cpu, row.wall = answer['error'], [], []
@@ -163,7 +168,7 @@ def take(row, answer):
     row.wall.append(answer['wall'])
 
 
-def made_with(argv, core):
+def made_with(argv: list[str], core: int | None) -> dict[str, Any]:
   """Returns the conditions of the measurement: command, date, versions, machine."""
   from posjax import report
 
@@ -181,14 +186,14 @@ def made_with(argv, core):
   }
 
 
-def machine():
+def machine() -> str:
   """Returns the name of the processor, or the best name that the system has."""
   info = Path('/proc/cpuinfo')
   names = re.findall(r'model name\s*: (.*)', info.read_text()) if info.exists() else []
   return names[0] if names else platform.processor() or platform.machine()
 
 
-def heading(c):
+def heading(c: dict[str, Any]) -> str:
   versions = ', '.join(f'{name} {version}' for name, version in c['versions'].items())
   where = f'{c["cores"]} cores' if c['pinned_to'] is None else 'one core, one thread, CPU seconds'
   return (
@@ -197,7 +202,7 @@ def heading(c):
   )
 
 
-def draw(rows, clock, out):
+def draw(rows: Sequence[tables.Row], clock: str, out: Path) -> list[str]:
   """Draws time and memory by length; returns the suffixes of the written files."""
   from posjax.bench import picture
 
@@ -207,7 +212,7 @@ def draw(rows, clock, out):
   return ['png'] if lines else []
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
   return program.run_program(lambda: bench(argv))
 
 

@@ -15,11 +15,11 @@ class Block(nn.Module):
     self.out = nn.Linear(N * H, D, bias=False)
     self.up, self.down = nn.Linear(D, F, bias=False), nn.Linear(F, D, bias=False)
 
-  def forward(self, x_BTD):
+  def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
     x_BTD = x_BTD + self.out(self.attention(self.norm1(x_BTD)))
     return x_BTD + self.down(functional.gelu(self.up(self.norm2(x_BTD)), approximate='tanh'))
 
-  def attention(self, x_BTD):
+  def attention(self, x_BTD: torch.Tensor) -> torch.Tensor:
     B, T, _ = x_BTD.shape
     q, k, v = self.qkv(x_BTD).view(B, T, 3, N, H).permute(2, 0, 3, 1, 4)
     o_BNTH = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -27,7 +27,7 @@ class Block(nn.Module):
 
 
 class NanoGPT(nn.Module):
-  def __init__(self, length):
+  def __init__(self, length: int) -> None:
     super().__init__()
     self.tokens, self.positions = nn.Embedding(V, D), nn.Embedding(length, D)
     self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
@@ -37,6 +37,6 @@ class NanoGPT(nn.Module):
       if weight.ndim > 1:
         nn.init.normal_(weight, std=0.02)
 
-  def forward(self, tokens_BT):
+  def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
     x_BTD = self.attach(tokens_BT) + self.positions(torch.arange(tokens_BT.shape[1]))
     return self.head(self.norm(self.blocks(x_BTD)))

@@ -1,12 +1,19 @@
 """Subjects of posjax: the code that its users run, with the shapes of shapes.py."""
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from posjax.bench import shapes
+from posjax.bench.subjects import Subject
 from posjax.errors import show
 
+if TYPE_CHECKING:
+  import numpy as np
+  from ml_collections import ConfigDict
 
-def build(subject):
+
+def build(subject: Subject) -> tuple[Callable[[], Any] | None, int | None]:
   """Returns (a function that runs one call and waits for it, bytes of planned temporaries)."""
   case = subject.variant if subject.case == 'memory' else subject.case
   return {
@@ -14,7 +21,7 @@ def build(subject):
   }[case](subject)
 
 
-def sections(subject):
+def sections(subject: Subject) -> dict[str, dict[str, int]]:
   """Returns encoding arguments large enough for all positions."""
   sized = {
     'floater': 'length', 'learned': 'length', 'pose': 'target', 'randomize': 'places',
@@ -24,7 +31,7 @@ def sections(subject):
   return {part: {sized[part]: needed} for part in subject.name.split('+') if part in sized}
 
 
-def config(subject):
+def config(subject: Subject) -> 'ConfigDict':
   """Returns the config of a run with these shapes."""
   from posjax import config as config_lib
 
@@ -42,14 +49,14 @@ def config(subject):
   return made
 
 
-def tokens(rows, length):
+def tokens(rows: int, length: int) -> 'np.ndarray':
   """Returns random bytes, int32 [rows, length], the same for every program."""
   import numpy as np
 
   return np.random.default_rng(0).integers(0, 256, (rows, length), np.int32)
 
 
-def step(subject):
+def step(subject: Subject) -> tuple[Callable[[], Any] | None, int]:
   """A training step as in `posjax.train`; the loss is read after each step."""
   import jax
   import numpy as np
@@ -79,7 +86,7 @@ def step(subject):
   return call, planned
 
 
-def layer(subject):
+def layer(subject: Subject) -> tuple[Callable[[], Any], int]:
   """Hooks and attention of one layer, and the gradients of all inputs."""
   import jax
   import jax.numpy as jnp
@@ -116,7 +123,7 @@ def layer(subject):
   return lambda: jax.block_until_ready(compiled(*arguments)), planned
 
 
-def decode(subject):
+def decode(subject: Subject) -> tuple[Callable[[], Any], None]:
   """Greedy decoding after a prompt, by `posjax.generate`."""
   import jax
 
@@ -131,7 +138,7 @@ def decode(subject):
   return lambda: [*generate(model, params, prompts, rng=jax.random.key(0), **options)], None
 
 
-def arguments(subject):
+def arguments(subject: Subject) -> list[str]:
   """Returns posjax.main's arguments for a run that prints metrics right after its first step."""
   from posjax import config as config_lib
 
@@ -143,7 +150,7 @@ def arguments(subject):
   return ['--config=base', *(f'--config.{k}={show(value)}' for k, (_, value) in changed.items())]
 
 
-def ceiling(subject):
+def ceiling(subject: Subject) -> tuple[Callable[[], Any], None]:
   """A product of two matrices, as an upper bound of this machine's FLOP rate."""
   import jax
   import jax.numpy as jnp

@@ -5,12 +5,19 @@ Each program trains on the same tokens with the same loss and torch's fused Adam
 
 import functools
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from posjax.bench import shapes
 from posjax.bench.shapes import LAYERS, PROMPT, D, F, H, N, V
 
+if TYPE_CHECKING:
+  import torch
 
-def build(subject):
+  from posjax.bench.subjects import Subject
+
+
+def build(subject: 'Subject') -> tuple[Callable[[], Any], None]:
   """Returns (a function that runs one call, None)."""
   import torch
 
@@ -18,14 +25,14 @@ def build(subject):
   return BUILDERS[subject.case][subject.name](subject), None
 
 
-def rows(batch, length):
+def rows(batch: int, length: int) -> 'torch.Tensor':
   import numpy as np
   import torch
 
   return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, length)))
 
 
-def step(make):
+def step(make: Callable[[int], Any]) -> Callable[['Subject'], Callable[[], Any]]:
   """Returns a builder of a training step for `make`, length -> model [B, T] -> [B, T, V]."""
 
   def builder(subject):
@@ -51,13 +58,13 @@ def step(make):
   return builder
 
 
-def nanogpt(length):
+def nanogpt(length: int) -> 'torch.nn.Module':
   from posjax.bench.nanogpt import NanoGPT
 
   return NanoGPT(length)
 
 
-def hf(config, length):
+def hf(config: str, length: int) -> 'torch.nn.Module':
   """Returns a Hugging Face causal model as a function of tokens only."""
   import torch
 
@@ -72,7 +79,7 @@ def hf(config, length):
   return Logits()
 
 
-def hf_model(name, length):
+def hf_model(name: str, length: int) -> Any:
   import transformers
 
   common = dict(vocab_size=V, bos_token_id=None, eos_token_id=None, pad_token_id=None)
@@ -95,7 +102,7 @@ def hf_model(name, length):
   return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
 
 
-def t5(_):
+def t5(_: int) -> 'torch.nn.Module':
   """Returns T5's stack as a decoder-only model with a tied head."""
   import torch
   from transformers import T5Config
@@ -118,7 +125,7 @@ def t5(_):
   return Decoder()
 
 
-def x_transformers(length):
+def x_transformers(length: int) -> 'torch.nn.Module':
   from x_transformers import Decoder, TransformerWrapper
 
   layers = Decoder(
@@ -130,7 +137,9 @@ def x_transformers(length):
   )
 
 
-def sdpa(bias):
+def sdpa(
+  bias: Callable[[int], tuple[list[Any], Callable[[], Any]]]
+) -> Callable[['Subject'], Callable[[], Any]]:
   """Returns a builder of fused attention, forward and backward.
 
   `bias(length)` returns trainable weights and a function that returns a mask or None.
@@ -156,11 +165,11 @@ def sdpa(bias):
   return builder
 
 
-def no_bias(_):
+def no_bias(_: int) -> tuple[list[Any], Callable[[], Any]]:
   return [], lambda: None
 
 
-def alibi(length):
+def alibi(length: int) -> tuple[list[Any], Callable[[], Any]]:
   """Returns a constant mask, computed once."""
   import torch
 
@@ -170,7 +179,7 @@ def alibi(length):
   return [], lambda: mask_BNTS
 
 
-def t5_bias(length):
+def t5_bias(length: int) -> tuple[list[Any], Callable[[], Any]]:
   """Returns a mask from a trained table, which torch must rebuild in each call."""
   import torch
   from transformers.models.t5.modeling_t5 import T5Attention
@@ -182,14 +191,14 @@ def t5_bias(length):
   return [table_RN], mask
 
 
-def distances(length):
+def distances(length: int) -> tuple['torch.Tensor', 'torch.Tensor']:
   import torch
 
   distance_TS = torch.arange(length)[:, None] - torch.arange(length)
   return distance_TS, distance_TS < 0
 
 
-def generation(name):
+def generation(name: str) -> Callable[['Subject'], Callable[[], Any]]:
   """Returns a builder of greedy decoding by `generate`, with a cache and a fixed length."""
 
   def builder(subject):

@@ -1,13 +1,19 @@
 """Plots time and planned memory of an attention layer by length, a line per subject."""
 
 import collections
+import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from posjax.bench.tables import Row
 from posjax.plotting import spread_labels
 
 
-def lines(rows, clock):
+def lines(
+  rows: Iterable[Row], clock: str
+) -> tuple[dict[str, dict[int, float]], dict[str, dict[int, float]]] | None:
   """Returns ({label: {length: seconds}}, {label: {length: MB}}), or None without any layer."""
   seconds, sizes = collections.defaultdict(dict), collections.defaultdict(dict)
   for row in rows:
@@ -25,7 +31,9 @@ def lines(rows, clock):
   return (seconds, sizes) if seconds or sizes else None
 
 
-def draw(seconds, sizes, path):
+def draw(
+  seconds: dict[str, dict[int, float]], sizes: dict[str, dict[int, float]], path: pathlib.Path | str
+) -> None:
   from matplotlib import colormaps
   from matplotlib.figure import Figure
 
@@ -48,7 +56,7 @@ def draw(seconds, sizes, path):
   figure.savefig(path, dpi=130)
 
 
-def panel(ax, values, colors):
+def panel(ax: Any, values: dict[str, dict[int, float]], colors: dict[str, Any]) -> None:
   """Draws lines on logarithmic axes, each with its name at its end."""
   lengths = sorted({length for line in values.values() for length in line})
   for name, line in values.items():

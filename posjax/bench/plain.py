@@ -4,15 +4,18 @@ It has a dictionary of weights, a Python loop over the layers, all scores in one
 optax's AdamW. The weights are drawn one by one, which is faster than under one jit.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from posjax.bench.shapes import LAYERS, D, F, H, N, V
+from posjax.bench.subjects import Subject
 
 
-def build(subject):
+def build(subject: Subject) -> tuple[Callable[[], None], None]:
   """Returns (a function that runs a training step and waits for its loss, None)."""
   adamw = optax.adamw(1e-3, b2=0.95, weight_decay=0.1)
   weights = init(jax.random.key(0))
@@ -33,7 +36,7 @@ def build(subject):
   return call, None
 
 
-def init(rng):
+def init(rng: jax.Array) -> dict[str, jax.Array]:
   shapes = {'table_VD': (V, D), 'norm_D': (D,)}
   for i in range(LAYERS):
     shapes |= {
@@ -47,12 +50,12 @@ def init(rng):
   }
 
 
-def mean_loss(weights, rows_BT):
+def mean_loss(weights: dict[str, jax.Array], rows_BT: jax.Array) -> jax.Array:
   logits_BTV = logits(weights, rows_BT[:, :-1])
   return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, rows_BT[:, 1:]).mean()
 
 
-def logits(weights, tokens_BT):
+def logits(weights: dict[str, jax.Array], tokens_BT: jax.Array) -> jax.Array:
   x_BTD = weights['table_VD'][tokens_BT]
   for i in range(LAYERS):
     h_BTD = norm(x_BTD, weights[f'{i}.norm1_D'])
@@ -64,18 +67,18 @@ def logits(weights, tokens_BT):
   return norm(x_BTD, weights['norm_D']) @ weights['table_VD'].T
 
 
-def norm(x_BTD, scale_D):
+def norm(x_BTD: jax.Array, scale_D: jax.Array) -> jax.Array:
   return jax.nn.standardize(x_BTD, epsilon=1e-6) * scale_D
 
 
-def attention(q_BTNH, k_BSNH, v_BSNH):
+def attention(q_BTNH: jax.Array, k_BSNH: jax.Array, v_BSNH: jax.Array) -> jax.Array:
   s_BNTS = jnp.einsum('BTNH,BSNH->BNTS', q_BTNH, k_BSNH) * H**-0.5
   seen_TS = jnp.tril(jnp.ones(s_BNTS.shape[2:], bool))
   p_BNTS = jax.nn.softmax(jnp.where(seen_TS, s_BNTS, -jnp.inf))
   return jnp.einsum('BNTS,BSNH->BTNH', p_BNTS, v_BSNH)
 
 
-def rotate(x_BTNH):
+def rotate(x_BTNH: jax.Array) -> jax.Array:
   angle_TH = jnp.arange(x_BTNH.shape[1])[:, None] * 1e4 ** (-jnp.arange(0, H, 2) / H)
   cos_TNH, sin_TNH = jnp.cos(angle_TH)[:, None], jnp.sin(angle_TH)[:, None]
   a, b = jnp.split(x_BTNH, 2, axis=-1)

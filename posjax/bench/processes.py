@@ -7,15 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any, TextIO
 
 from posjax.bench import ours
-from posjax.bench.subjects import WARM
+from posjax.bench.subjects import WARM, Subject
 from posjax.errors import UserError
 
 FIRST_STEP = 'step 1/'  # the line that posjax.main prints after its first step starts so
 
 
-def pin(core):
+def pin(core: str) -> int:
   """Pins this process and its children to one core, with one thread; '' is the last core.
 
   Raises:
@@ -36,17 +37,17 @@ def pin(core):
   return core
 
 
-def start(subject, log):
+def start(subject: Subject, log: TextIO) -> 'Cold | Warm':
   return Cold(subject, log) if subject.case == 'start' else Warm(subject, log)
 
 
-def worker(subject, *arguments):
+def worker(subject: Subject, *arguments: str) -> list[str]:
   return [
     sys.executable, '-m', 'posjax.bench.worker', json.dumps(subject._asdict()), *arguments
   ]
 
 
-def cold(subject):
+def cold(subject: Subject) -> list[str]:
   """Returns the command of a cold start: posjax.main, or a worker for other programs."""
   if subject.module == 'ours':
     return [sys.executable, '-m', 'posjax.main', *ours.arguments(subject)]
@@ -56,13 +57,13 @@ def cold(subject):
 class Warm:
   """A subject whose process stays compiled and warm; `about` is its first answer."""
 
-  def __init__(self, subject, log):
+  def __init__(self, subject: Subject, log: TextIO) -> None:
     self.process = subprocess.Popen(
       worker(subject), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
     )
     self.about = self._answer()
 
-  def turn(self):
+  def turn(self) -> dict[str, Any]:
     """Returns the seconds of a call, {'cpu': …, 'wall': …}, or {'error': …}."""
     with contextlib.suppress(BrokenPipeError):  # the process has ended; its answer says why
       print('run', file=self.process.stdin, flush=True)
@@ -72,7 +73,7 @@ class Warm:
     line = self.process.stdout.readline()
     return json.loads(line) if line else ended(self.process.wait())
 
-  def close(self):
+  def close(self) -> None:
     self.process.kill()
     self.process.communicate()
 
@@ -86,13 +87,13 @@ class Cold:
   compile cache, which only the variant WARM uses.
   """
 
-  def __init__(self, subject, log):
+  def __init__(self, subject: Subject, log: TextIO) -> None:
     self.subject, self.log, self.command = subject, log, cold(subject)
     self.cache = tempfile.TemporaryDirectory()
     first = self.turn()
     self.about = {'error': first['error']} if 'error' in first else {'planned': None}
 
-  def turn(self):
+  def turn(self) -> dict[str, Any]:
     cached = {
       'JAX_ENABLE_COMPILATION_CACHE': 'true', 'JAX_COMPILATION_CACHE_DIR': self.cache.name,
       'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
@@ -119,9 +120,9 @@ class Cold:
       return json.loads(said)
     return {'cpu': usage.ru_utime + usage.ru_stime, 'wall': time.perf_counter() - begin}
 
-  def close(self):
+  def close(self) -> None:
     self.cache.cleanup()
 
 
-def ended(code):
+def ended(code: int) -> dict[str, Any]:
   return {'error': f'its process ended with exit code {code}; see bench.log'}

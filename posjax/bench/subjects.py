@@ -3,7 +3,9 @@
 This module imports neither jax nor torch: each subject imports what it needs.
 """
 
+import argparse
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from posjax.bench import peers
@@ -66,22 +68,22 @@ class Subject(NamedTuple):
   variant: str = ''
 
   @property
-  def label(self):
+  def label(self) -> str:
     implementation = '' if self.implementation == 'auto' else self.implementation
     return ', '.join(filter(None, (self.name, implementation, self.variant)))
 
   @property
-  def base(self):
+  def base(self) -> tuple[str, str, str]:
     """Returns name, implementation and variant of the subject that this one is compared with."""
     return ('plain JAX', 'auto', '') if self.case == 'start' else ('nope', self.implementation, '')
 
   @property
-  def tokens(self):
+  def tokens(self) -> int:
     """The tokens of one call; 0 for cases without a token rate."""
     return self.batch * self.length if self.case in ('step', 'layer', 'decode') else 0
 
 
-def flops(subject):
+def flops(subject: Subject) -> int:
   """Returns the FLOPs of the model in one call; masked pairs do not count.
 
   2 per weight and token, 4 N H per pair and layer; the backward pass is twice that.
@@ -99,12 +101,12 @@ def flops(subject):
   return forward if subject.case == 'decode' else 3 * forward
 
 
-def pairs(T):
+def pairs(T: int) -> int:
   """Returns the number of (query, key) pairs that a causal mask permits."""
   return T * (T + 1) // 2
 
 
-def everything():
+def everything() -> list[str]:
   """Returns all encodings but NOT_ALONE, `nope` first, and CHAINS."""
   from posjax.encodings import names
 
@@ -112,7 +114,7 @@ def everything():
   return ['nope', *others, *CHAINS]
 
 
-def groups(options):
+def groups(options: argparse.Namespace) -> list[list[Subject]]:
   """Returns groups: lists of subjects that alternate in each round.
 
   Args:
@@ -131,7 +133,9 @@ def groups(options):
   return made
 
 
-def visited_together(case, names, length, batch, dtype, options):
+def visited_together(
+  case: str, names: Sequence[str], length: int, batch: int, dtype: str, options: argparse.Namespace
+) -> list[list[Subject]]:
   """Returns groups of at most AT_ONCE encodings and `nope`; the first group has the peers."""
   beside = peers_of(case, names, length, batch) if options.peers and dtype == 'float32' else []
   names = sorted(names, key=lambda name: bool(beside) and name not in AGAINST_PEERS)
@@ -143,7 +147,9 @@ def visited_together(case, names, length, batch, dtype, options):
   return made
 
 
-def by_length(case, names, options):
+def by_length(
+  case: str, names: Sequence[str], options: argparse.Namespace
+) -> list[tuple[int, Sequence[str]]]:
   """Returns (length, names) for the groups of a case."""
   sizes = [(length, names) for length in options.lengths or LENGTHS[case]]
   few = [name for name in names if name in LONG_NAMES]
@@ -152,14 +158,16 @@ def by_length(case, names, options):
   return sizes
 
 
-def batches(case, length):
+def batches(case: str, length: int) -> tuple[int, ...]:
   return {
     'step': (max(1, STEP_TOKENS // length),), 'layer': (1,), 'decode': DECODE_BATCHES,
     'start': (START_BATCH,),
   }[case]
 
 
-def ours(case, names, length, batch, dtype, options):
+def ours(
+  case: str, names: Sequence[str], length: int, batch: int, dtype: str, options: argparse.Namespace
+) -> list[Subject]:
   """Returns posjax's subjects, and the baselines they are compared with."""
   sizes = dict(length=length, batch=batch, dtype=dtype)
   made = []
@@ -174,7 +182,7 @@ def ours(case, names, length, batch, dtype, options):
   return made
 
 
-def peers_of(case, names, length, batch):
+def peers_of(case: str, names: Sequence[str], length: int, batch: int) -> list[Subject]:
   """Returns public programs with the same shapes; `rope` with swiglu matches Llama's MLP."""
   made = [
     Subject(case, name, length, batch, module='peers') for name in peers.BUILDERS[case]
@@ -185,14 +193,14 @@ def peers_of(case, names, length, batch):
   return made
 
 
-def ceilings(case, dtype):
+def ceilings(case: str, dtype: str) -> list[Subject]:
   """Returns products of matrices, whose rate is the ceiling for all other subjects."""
   if case == 'start':
     return []
   return [Subject('ceiling', name, 0, 0, dtype=dtype) for name in CEILINGS]
 
 
-def plans(names, dtype, options):
+def plans(names: Sequence[str], dtype: str, options: argparse.Namespace) -> list[Subject]:
   """Returns layers and steps that are compiled but not run."""
   sizes = [('layer', length, 1) for length in options.lengths or LENGTHS['memory']]
   sizes += [('step', length, STEP_TOKENS // length) for length in STEP_MEMORY_LENGTHS]

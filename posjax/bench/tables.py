@@ -1,7 +1,8 @@
 """Tables of the results: medians, quartiles, ratios with targets; as Markdown and JSON."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Spread(NamedTuple):
   median: float
   high: float
 
-  def __str__(self):
+  def __str__(self) -> str:
     return f'{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]'
 
 
@@ -40,37 +41,37 @@ class Ratio(NamedTuple):
   target: targets.Target | None
 
   @property
-  def verdict(self):
+  def verdict(self) -> str | None:
     t = self.target
     return t and targets.verdict(self.spread.median, t.least, t.aim, faster=t.faster)
 
   @property
-  def bounds(self):
+  def bounds(self) -> str | None:
     t = self.target
     return t and bounds(t.least, t.aim, '≥' if t.faster else '≤')
 
 
-def bounds(least, aim, sign='≤'):
+def bounds(least: float | None, aim: float | None, sign: str = '≤') -> str:
   words = [f'{sign} {least:g}'] if least is not None else []
   return ', '.join(words + ([f'aim {sign} {aim:g}'] if aim is not None else []))
 
 
-def spread(values):
+def spread(values: Sequence[float]) -> Spread:
   return Spread(*np.quantile(values, (0.25, 0.5, 0.75)).tolist())
 
 
-def exponent(lengths, sizes):
+def exponent(lengths: Sequence[float], sizes: Sequence[float]) -> float:
   """Returns the exponent of sizes over lengths: the least-squares slope of their logarithms."""
   return float(np.polyfit(np.log(lengths), np.log(sizes), 1)[0])
 
 
-def ratio(row, base, clock, faster=False):
+def ratio(row: Row, base: Row, clock: str, faster: bool = False) -> Spread:
   """Returns the spread of per-round ratios; slow periods of the machine affect both subjects."""
   pairs = zip(getattr(row, clock), getattr(base, clock), strict=True)
   return spread([b / a if faster else a / b for a, b in pairs])
 
 
-def ratios(rows, clock):
+def ratios(rows: Sequence[Row], clock: str) -> list[Ratio]:
   """Returns all ratios of a group; each subject's ratio over its base comes first."""
   timed = [row for row in rows if getattr(row, clock)]
   found = []
@@ -88,16 +89,16 @@ def ratios(rows, clock):
   return found
 
 
-def made(row, base, clock, target):
+def made(row: Row, base: Row, clock: str, target: targets.Target | None) -> Ratio:
   faster = target is not None and target.faster
   return Ratio(row.subject, base.subject, ratio(row, base, clock, faster), target)
 
 
-def key(row):
+def key(row: Row) -> tuple[str, str, str]:
   return row.subject.name, row.subject.implementation, row.subject.variant
 
 
-def ceiling(rows, clock):
+def ceiling(rows: Sequence[Row], clock: str) -> float | None:
   """Returns the FLOP/s of the fastest product of matrices; None if none was measured."""
   rates = [
     flops(row.subject) / min(getattr(row, clock)) for row in rows
@@ -106,7 +107,7 @@ def ceiling(rows, clock):
   return max(rates, default=None)
 
 
-def figures(rows, clock):
+def figures(rows: Sequence[Row], clock: str) -> list[dict[str, Any]]:
   """Returns a dict for each row, as written to bench.json."""
   best = ceiling(rows, clock)
   found = []
@@ -125,7 +126,7 @@ def figures(rows, clock):
   return found
 
 
-def group(rows, clock):
+def group(rows: Sequence[Row], clock: str) -> tuple[str, dict[str, Any]]:
   """Returns (Markdown, the entry for bench.json) of a group."""
   judged, entries = ratios(rows, clock), figures(rows, clock)
   subject = rows[0].subject
@@ -148,7 +149,7 @@ def group(rows, clock):
   return '\n\n'.join([f'### {title}', *tables]) + '\n', entry
 
 
-def cells(entry, judged, base, unit):
+def cells(entry: dict[str, Any], judged: Sequence[Ratio], base: str, unit: str) -> dict[str, Any]:
   """Returns one line of a group's table, {column: text}."""
   line = {'': entry['label'], f'{unit}s': entry['error']}
   line |= dict.fromkeys((f'over {base}', 'target', 'verdict'), '')
@@ -168,7 +169,7 @@ def cells(entry, judged, base, unit):
   return line
 
 
-def as_json(r):
+def as_json(r: Ratio) -> dict[str, Any]:
   return {
     'subject': r.subject.label, 'over': r.over.label, **r.spread._asdict(),
     'least': r.target and r.target.least, 'aim': r.target and r.target.aim,
@@ -176,7 +177,7 @@ def as_json(r):
   }
 
 
-def memory(rows, _clock):
+def memory(rows: Sequence[Row], _clock: str) -> tuple[str, dict[str, Any]]:
   """The same as `group` for memory plans: sizes by length, exponents and the step ratio."""
   lines, entries = [], []
   for name in dict.fromkeys(key(row)[:2] for row in rows):
@@ -194,7 +195,7 @@ def memory(rows, _clock):
   return f'### {title}\n\n{markdown(lines)}\n', {'title': title, 'rows': entries}
 
 
-def judged_plans(plans):
+def judged_plans(plans: dict[str, dict[int, int]]) -> dict[str, str]:
   """Returns cells: the exponent of a layer's memory and the ratio of two steps, with targets."""
   cells, layer, step = {}, plans['layer'], plans['step']
   if len(layer) > 1:
@@ -215,7 +216,7 @@ def judged_plans(plans):
   return cells
 
 
-def markdown(rows):
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
   """Returns a Markdown table of dicts, without columns that are empty in every row."""
   columns = dict.fromkeys(column for row in rows for column in row)
   columns = [column for column in columns if any(row.get(column) for row in rows) or not column]

@@ -7,7 +7,7 @@ more is better.
 
 from typing import NamedTuple
 
-from posjax.bench.subjects import AGAINST_PEERS, LENGTHS, LONG_LAYER
+from posjax.bench.subjects import AGAINST_PEERS, LENGTHS, LONG_LAYER, Subject
 
 EMBEDDED, ROTARY, LINEAR = ('sinusoidal', 'learned'), ('rope', 'xpos'), ('alibi',)
 BIAS = ('t5', 'kerple', 'fire')
@@ -34,7 +34,7 @@ class Target(NamedTuple):
   faster: bool = False
 
 
-def over_nope(case, names, least, aim):
+def over_nope(case: str, names: tuple[str, ...], least: float | None, aim: float | None) -> Target:
   return Target(case, names, ('nope',), least, aim)
 
 
@@ -72,7 +72,7 @@ LAYER_GIB = 0.25
 STEP_MEMORY = (1.1, 1.0)
 
 
-def find(subject):
+def find(subject: Subject) -> list[Target]:
   """Returns the targets of a subject; other lengths and dtypes have none."""
   return [
     t for t in TARGETS
@@ -83,7 +83,7 @@ def find(subject):
   ]
 
 
-def verdict(value, least, aim, *, faster=False):
+def verdict(value: float, least: float | None, aim: float | None, *, faster: bool = False) -> str:
   """Returns 'aim met', 'met', 'missed' or 'reported', for the value rounded to two decimals."""
   value, sign = round(value, 2), -1 if faster else 1
   reaches = lambda bound: bound is not None and sign * value <= sign * bound

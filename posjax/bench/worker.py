@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from posjax.bench.subjects import Subject
 from posjax.runtime import allocator
@@ -17,7 +19,7 @@ from posjax.runtime import allocator
 TURN = 0.3  # minimum seconds of a turn: short calls are repeated
 
 
-def main(argument, once=''):
+def main(argument: str, once: str = '') -> None:
   answers = os.fdopen(os.dup(1), 'w', buffering=1)
   os.dup2(2, 1)
   answer = lambda **values: print(json.dumps(values), file=answers)
@@ -48,13 +50,13 @@ def main(argument, once=''):
     answer(**seconds(call, repeats))
 
 
-def warm(call):
+def warm(call: Callable[[], Any]) -> int:
   """Calls it twice; returns the number of calls per turn."""
   call()
   return max(1, round(TURN / seconds(call, 1)['wall']))
 
 
-def seconds(call, repeats):
+def seconds(call: Callable[[], Any], repeats: int) -> dict[str, float]:
   cpu, wall = time.process_time(), time.perf_counter()
   for _ in range(repeats):
     call()

@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -9,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = next(p for p in (ROOT / 'posjax/configs', ROOT / 'configs') if p.is_dir())
 
 
-def nearby(path):
+def nearby(path: Path | str) -> Path:
   """Returns the path as a user would type it in the current folder."""
   path = Path(path).resolve()
   return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def documented(path=None):
+def documented(path: Path | None = None) -> dict[str, tuple[str, str]]:
   """Returns {key: (file:line, comment)} of the keys in configs/base.py and the config at `path`."""
   found = {}
   for file in filter(None, (path, CONFIGS / 'base.py')):
@@ -33,7 +34,7 @@ def documented(path=None):
   return found
 
 
-def assigned(name, node):
+def assigned(name: str, node: ast.expr) -> Iterator[tuple[str, int]]:
   """Yields (key, line) of each value in an expression; a section is a call of dict."""
   if isinstance(node, ast.Call):
     for keyword in node.keywords:

@@ -1,11 +1,16 @@
 """The text of --print_config: every key of a config with its value and its meaning."""
 
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
 from posjax.config.comments import CONFIGS, documented
 from posjax.config.keys import flatten
 from posjax.errors import show
 
 
-def describe(config, path):
+def describe(config: ConfigDict, path: Path) -> str:
   """Returns a line for each key of `config`, loaded from `path`, and for each encoding argument.
 
   Arguments that the config does not set have their defaults.
@@ -23,7 +28,7 @@ def describe(config, path):
   return '\n'.join(line.removesuffix('# ').rstrip() for line in lines)
 
 
-def arguments_of(config):
+def arguments_of(config: ConfigDict) -> dict[str, tuple[Any, str]]:
   """Returns {key: (default, meaning)} of the arguments of the config's encodings and task."""
   from posjax import encodings, tasks  # imports jax
 

@@ -10,7 +10,10 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -22,7 +25,7 @@ FOLDERS = CONFIGS, CONFIGS / 'tasks'  # searched for a config by name
 OPEN = 'encoding.', 'task.'  # sections whose encodings and tasks check their arguments
 
 
-def load(spec):
+def load(spec: str) -> tuple[ConfigDict, Path, str]:
   """Loads a config; `overrides` then applies changes, and `validation` checks the values.
 
   Args:
@@ -59,7 +62,7 @@ def load(spec):
   return config, path, ''.join(map(str, filter(None, call.args[:1])))
 
 
-def from_record(values):
+def from_record(values: dict[str, Any]) -> ConfigDict:
   """Returns the config of a run, from the plain dict in its checkpoints and results.
 
   Keys that were added to base.py since then have their defaults, which change no behavior.
@@ -85,7 +88,7 @@ def _tuples(value):
   return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def find(name):
+def find(name: str) -> Path:
   """Returns the path of a config, in the current folder or among those of posjax."""
   file = name if name.endswith('.py') else f'{name}.py'
   for folder in (Path(), CONFIGS.parent, *FOLDERS):
@@ -95,14 +98,14 @@ def find(name):
   raise UserError(f'--config={name}: no such file; {one_of(Path(name).stem, available())}')
 
 
-def available():
+def available() -> dict[str, str]:
   """Returns {name: first line of its docstring} of the configs that come with posjax."""
   paths = [path for folder in FOLDERS for path in sorted(folder.glob('[a-z]*.py'))]
   lines = {path.stem: path.read_text().partition('\n')[0].strip('"') for path in paths}
   return {name: line for name, line in lines.items() if name != 'base'}
 
 
-def base():
+def base() -> ModuleType:
   """Returns the module configs/base.py; from then on, config files in any folder can import it."""
   if 'configs' not in sys.modules:
     places = dict(submodule_search_locations=[str(CONFIGS)])
@@ -113,7 +116,7 @@ def base():
 
 
 @contextlib.contextmanager
-def blame_file(path):
+def blame_file(path: Path) -> Iterator[None]:
   """Raises UserError, with the line, for any error in the code of the config file at `path`."""
   try:
     yield

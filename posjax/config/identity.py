@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from posjax.config import files, keys
 from posjax.config.keys import flatten
@@ -29,7 +32,7 @@ FIRST = frozenset((
 ))
 
 
-def of(config):
+def of(config: ConfigDict | dict[str, Any]) -> dict[str, Any]:
   """Returns the flat keys and values of a config, or of a record's dict, that determine weights."""
   flat, default = flatten(config), flatten(files.base().get_config())
   return {
@@ -49,13 +52,15 @@ def _of_tests(flat):
   return tuple(f'task.{name}.{argument}' for argument in tasks.find(name).evaluation)
 
 
-def run_name(config, stem, size):
+def run_name(config: ConfigDict, stem: str, size: str) -> str:
   """Returns 'rope-tiny-3f2a9c1e': the config file's stem, the size and the identity's digest."""
   text = json.dumps(of(config), sort_keys=True)
   return '-'.join(filter(None, (stem, size, hashlib.sha256(text.encode()).hexdigest()[:8])))
 
 
-def difference(old, new):
+def difference(
+  old: ConfigDict | dict[str, Any], new: ConfigDict | dict[str, Any]
+) -> dict[str, tuple[Any, Any]]:
   """Returns {key: (old value, new value)} where the identities of two configs differ.
 
   An argument that is stated at its default value is equal to an omitted one.

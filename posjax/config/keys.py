@@ -2,6 +2,9 @@
 
 import difflib
 import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -13,12 +16,12 @@ KINDS = {
 }
 
 
-def to_dict(config):
+def to_dict(config: ConfigDict) -> dict[str, Any]:
   """Returns the config as a nested dict, as json.load would return it: tuples become lists."""
   return json.loads(config.to_json())
 
 
-def flatten(config, prefix=''):
+def flatten(config: ConfigDict | dict[str, Any], prefix: str = '') -> dict[str, Any]:
   """Returns {'model.dim': 64, …} of a ConfigDict or plain dict; lists become tuples again."""
   flat = {}
   for name, value in (to_dict(config) if isinstance(config, ConfigDict) else config).items():
@@ -29,19 +32,19 @@ def flatten(config, prefix=''):
   return flat
 
 
-def difference(old, new):
+def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
   """Returns {key: (old value, new value)} where two flat dicts differ; None for an absent key."""
   pairs = {key: (old.get(key), new.get(key)) for key in old | new}
   return {key: (a, b) for key, (a, b) in pairs.items() if a != b}
 
 
-def changes(difference):
+def changes(difference: dict[str, tuple[Any, Any]]) -> str:
   """Returns the result of `difference` as text: 'seed 0 -> 1, model.dim 64 -> 128'."""
   word = lambda value: 'absent' if value is None else show(value)
   return ', '.join(f'{k} {word(a)} -> {word(b)}' for k, (a, b) in difference.items())
 
 
-def check_types(values, like):
+def check_types(values: dict[str, Any], like: dict[str, Any]) -> None:
   """Raises UserError unless two flat dicts have the same keys and types, also within tuples."""
   for key, value in values.items():
     if key not in like:
@@ -54,12 +57,12 @@ def check_types(values, like):
     raise UserError(f'{min(missing)}: missing; start from base.get_config(size) of configs/base.py')
 
 
-def mistyped(key, value, like):
+def mistyped(key: str, value: Any, like: Any) -> UserError:
   each, kind = ('each ', type(like[0])) if isinstance(like, tuple) else ('', type(like))
   return UserError(f'{key} = {show(value)}: {each}must be {KINDS[kind]}, such as {show(like)}')
 
 
-def no_key(key, keys, path=None):
+def no_key(key: str, keys: Collection[str], path: Path | None = None) -> str:
   """Returns a hint for `key`, which is not among the flat `keys` of the config at `path`."""
   if children := [k.removeprefix(f'{key}.') for k in keys if k.startswith(f'{key}.')]:
     return f'is a section; set its keys one by one: {", ".join(children)}'
@@ -72,7 +75,7 @@ def no_key(key, keys, path=None):
   return f'no such key; {section if siblings else "the config"} has {", ".join(names)}'
 
 
-def nearest_key(key, keys):
+def nearest_key(key: str, keys: Iterable[str]) -> str | None:
   """Returns the key whose last name is most similar to the last name of `key`, or None."""
   alike = sorted(keys, key=lambda k: difflib.SequenceMatcher(None, k, key).ratio())
   named = {k.rpartition('.')[2]: k for k in alike}

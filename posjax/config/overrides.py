@@ -7,7 +7,10 @@ import ast
 import functools
 import re
 import warnings
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -18,7 +21,7 @@ from posjax.config.keys import check_types, flatten, mistyped, no_key
 from posjax.errors import UserError, one_line, show
 
 
-def load(spec, overrides=()):
+def load(spec: str, overrides: Sequence[str] = ()) -> tuple[ConfigDict, Path, str]:
   """Loads a config and applies overrides such as '--config.train.steps=500'.
 
   Args:
@@ -36,7 +39,7 @@ def load(spec, overrides=()):
   return config, path, size
 
 
-def override(config, arguments, path):
+def override(config: ConfigDict, arguments: Sequence[str], path: Path) -> None:
   """Applies overrides to `config`, which was loaded from `path`; ml_collections parses them."""
   given, in_file = keys_of(arguments), flatten(config)
   if any(key.startswith(files.OPEN) and key not in in_file for key in given):
@@ -80,7 +83,7 @@ def override(config, arguments, path):
     shorten_warmup(config)
 
 
-def spell_out(arguments, before):
+def spell_out(arguments: Sequence[str], before: dict[str, Any]) -> list[str]:
   """Returns arguments with 1e3 spelled out as 1000 where the flat config `before` has integers."""
 
   def integer(match):
@@ -99,7 +102,7 @@ def spell_out(arguments, before):
   return spelled
 
 
-def shorten_warmup(config):
+def shorten_warmup(config: ConfigDict) -> None:
   """Shortens a warm-up that is too long for train.steps to a tenth of them, and warns.
 
   Raises:
@@ -116,11 +119,11 @@ def shorten_warmup(config):
     )
 
 
-def keys_of(arguments):
+def keys_of(arguments: Iterable[str]) -> list[str]:
   return [m[1] for a in arguments if (m := re.match(r'--?(?:no)?config\.([^=]*)', a))]
 
 
-def add_arguments(config, overrides):
+def add_arguments(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
   """Adds the sections of encodings and the task whose keys `overrides` set, with all arguments.
 
   An argument that is a dictionary, such as `rope.scaling`, accepts any key here; the encoding
@@ -157,7 +160,7 @@ def add_arguments(config, overrides):
   return left
 
 
-def sections_of(config, given):
+def sections_of(config: ConfigDict, given: dict[str, str]) -> dict[str, dict[str, Any]]:
   """Returns {section: {argument: default}} of the encodings and the task that `given` selects."""
   from posjax import encodings, tasks  # imports jax, which most command lines do not need
 
@@ -168,13 +171,13 @@ def sections_of(config, given):
   return found | {f'task.{name}': tasks.arguments(tasks.find(name))}
 
 
-def read_by(config, given):
+def read_by(config: ConfigDict, given: dict[str, str]) -> tuple[tuple[str, ...], str]:
   """Returns (encoding layers, task name) of `config` with the overrides `given`, {key: text}."""
   layers = given['encoding.layers'].split(',') if 'encoding.layers' in given else ()
   return tuple(layers or config.encoding.layers), given.get('task.name', config.task.name)
 
 
-def check_read(config, path, given):
+def check_read(config: ConfigDict, path: str, given: dict[str, str]) -> None:
   """Raises UserError for an argument of an encoding or a task that the config does not use."""
   from posjax import encodings, tasks
 
@@ -192,7 +195,7 @@ def check_read(config, path, given):
     )
 
 
-def drop_arguments(config, keep):
+def drop_arguments(config: ConfigDict, keep: Collection[str]) -> None:
   """Drops unset arguments that `add_arguments` added, to keep them out of a run's identity."""
   for shelf in ('encoding', 'task'):
     for name, section in config[shelf].items():
@@ -204,7 +207,7 @@ def drop_arguments(config, keep):
               del section[argument]
 
 
-def drop_unread(config):
+def drop_unread(config: ConfigDict) -> None:
   """Drops the sections of encodings and tasks that the config no longer uses."""
   from posjax import encodings
 
@@ -219,7 +222,7 @@ def drop_unread(config):
           del config[shelf][section]
 
 
-def add_trained_length(config):
+def add_trained_length(config: ConfigDict) -> None:
   """Adds train.length to RoPE scalings whose type needs a trained length and that have none."""
   from posjax.encodings.parts import scaling_check
 
@@ -229,7 +232,7 @@ def add_trained_length(config):
         section.scaling = scaling_check.of_trained_length(section.scaling, config.train.length)
 
 
-def parse(text):
+def parse(text: str) -> Any:
   """Parses '4' as 4, '1,2.5' as (1, 2.5), 'true' as True; returns other text as it is."""
   try:
     return ast.literal_eval(text.title() if text in ('true', 'false') else text)

@@ -2,7 +2,9 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
 
 from posjax.config.keys import flatten
 from posjax.errors import UserError, one_of, show
@@ -27,12 +29,12 @@ class Interval(NamedTuple):
   high: float
   excluded: str = ''  # '(' the low end, ')' the high end, '()' both
 
-  def __contains__(self, number):
+  def __contains__(self, number: Any) -> bool:
     above = number > self.low if '(' in self.excluded else number >= self.low
     below = number < self.high if ')' in self.excluded else number <= self.high
     return above and below
 
-  def __str__(self):
+  def __str__(self) -> str:
     left, right = '(' if '(' in self.excluded else '[', ')' if ')' in self.excluded else ']'
     return f'{left}{self.low}, {self.high}{right}'
 
@@ -68,7 +70,7 @@ INTERVALS = {
 }
 
 
-def validate(config):
+def validate(config: ConfigDict) -> None:
   """Raises UserError for the first wrong value that needs no encoding and no machine to find."""
   check_values(config)
   values = flatten(config)
@@ -87,7 +89,7 @@ def validate(config):
     )
 
 
-def check_mesh(mesh):
+def check_mesh(mesh: ConfigDict) -> None:
   for axis, devices in mesh.items():
     if devices < 1 and devices != -1:
       raise UserError(f'mesh.{axis} = {devices}: must be positive, or -1 for all remaining devices')
@@ -97,7 +99,7 @@ def check_mesh(mesh):
     )
 
 
-def check_init(init):
+def check_init(init: ConfigDict) -> None:
   """Checks that the other keys of `init` come with a run to start from."""
   files.check_local('init.run', init.run)
   check_checkpoint('init.checkpoint', init.checkpoint)
@@ -106,12 +108,12 @@ def check_init(init):
       raise UserError(f'init.{key} = {init[key]}: it needs init.run, the run to start from')
 
 
-def check_checkpoint(key, which):
+def check_checkpoint(key: str, which: str) -> None:
   if which not in ('newest', 'best') and not which.isdecimal():
     raise UserError(f'{key}={which}: it must be newest, best or a step')
 
 
-def check_values(config):
+def check_values(config: ConfigDict) -> None:
   """Raises UserError for the first value that is wrong by itself."""
   values = flatten(config)
   for key, choices in CHOICES.items():
@@ -127,7 +129,7 @@ def check_values(config):
         raise UserError(f'{key} = {show(values[key])}: must be in {interval}')
 
 
-def check_multiple(key, number, divisor_key, divisor):
+def check_multiple(key: str, number: int, divisor_key: str, divisor: int) -> None:
   low = number // divisor * divisor
   if low != number:
     valid = ' or '.join(str(n) for n in (low, low + divisor) if n)
@@ -136,7 +138,7 @@ def check_multiple(key, number, divisor_key, divisor):
     )
 
 
-def check_patterns(config):
+def check_patterns(config: ConfigDict) -> None:
   """Checks that encodings, windows and chunks, tiled over the depth, have lengths that fit."""
   lengths = {
     'encoding.layers': len(config.encoding.layers), 'model.windows': len(config.model.windows),
@@ -151,14 +153,14 @@ def check_patterns(config):
   check_multiple('model.layers', config.model.layers, f'the length of {longest},', lengths[longest])
 
 
-def longest_warmup(config):
+def longest_warmup(config: ConfigDict) -> int:
   """Returns the most warm-up steps: all but the last, and but those in which 'wsd' decays."""
   steps, optimizer = config.train.steps, config.optimizer
   cooling = round(optimizer.decay * steps) if optimizer.schedule == 'wsd' else 0
   return steps - max(cooling, 1)
 
 
-def check_steps(config):
+def check_steps(config: ConfigDict) -> None:
   steps, optimizer, most = config.train.steps, config.optimizer, longest_warmup(config)
   if optimizer.warmup > most:
     decay = f' and optimizer.decay = {optimizer.decay} takes {steps - most}'

@@ -12,14 +12,17 @@ Abacus leaves positions unchanged for the next encoding in the chain: 'abacus+fi
 'abacus+rope', 'abacus+nope'. Digits beyond the table share its last row.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.encodings.parts.counting import Digits, check_ids, key, no_digits, places
 
 
@@ -39,7 +42,7 @@ class Abacus(Encoding):
   longer_tables = ('table_RD',)
   axes = None
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     check_ids('digits', self.digits)
     if not 0 <= self.max_offset < self.length - 1:
       raise ValueError(
@@ -47,16 +50,16 @@ class Abacus(Encoding):
         f'length - 2 = {self.length - 2}, to leave a row for digits; it is {self.max_offset}'
       )
 
-  def setup(self):
+  def setup(self) -> None:
     self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=self.length)
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     offset = jnp.zeros(1, jnp.int32)
     if train:
       offset = jax.random.randint(key(rng, 'abacus'), (1,), 0, self.max_offset + 1, jnp.int32)
     return State(sequence=Rows(offset, no_digits(batch)))
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     place_BT, last = places(at, self.digits, state.last)
     row_BT = jnp.where(place_BT > 0, jnp.minimum(place_BT + state.offset, self.length - 1), 0)
     x = x_BTD.astype(at_least_float32(x_BTD)) + self.table_RD[row_BT]

@@ -14,15 +14,17 @@ start at the fixed slopes. 'alike' shares a row of weights between both sides; '
 row for later keys.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.parts.distance import DistanceBias
 
 LEARNED = {'no': 0, 'alike': 1, 'apart': 2}  # rows of weights
 
 
-def slopes(heads, bias_max=8.0):
+def slopes(heads: int, bias_max: float = 8.0) -> np.ndarray:
   """Returns the slope m_n of each head, [heads], float64.
 
   If `heads` is not a power of two: the slopes of the next lower power c, then every other slope
@@ -40,7 +42,7 @@ class Alibi(DistanceBias):
   learned: str = 'no'
   linear_beyond = 0
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.bias_max <= 0:
       raise ValueError(f'bias_max must be positive, so that slopes fall; it is {self.bias_max}')
     if self.factor <= 0:
@@ -48,13 +50,13 @@ class Alibi(DistanceBias):
     if self.learned not in LEARNED:
       raise ValueError(f'learned is {self.learned!r}; valid: {", ".join(LEARNED)}')
 
-  def setup(self):
+  def setup(self) -> None:
     if rows := LEARNED[self.learned]:
       log_N = np.log(self.factor * slopes(self.dims.N, self.bias_max))
       start = lambda rng, shape, dtype: jnp.full(shape, log_N, dtype)
       self.log_slope_RN = self.weight('log_slope_RN', start, R=rows)
 
-  def bias(self, distance):
+  def bias(self, distance: jax.Array) -> jax.Array:
     if self.learned == 'no':
       slope_N = jnp.asarray(self.factor * slopes(self.dims.N, self.bias_max), distance.dtype)
     else:

@@ -12,14 +12,17 @@ BiPE-RoPE is 'bipe+rope'. BiPE-ALiBi is 'bipe+alibi' with step = 96, because the
 ALiBi's slopes 96 times as steep.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.encodings.parts.counting import check_ids, count, is_one_of, latest
 
 
@@ -33,7 +36,9 @@ class Last:
   segment_ids: jax.Array
 
 
-def bilevel(at, separators, last):
+def bilevel(
+  at: Positions, separators: tuple[int, ...], last: Last
+) -> tuple[jax.Array, jax.Array, Last]:
   """Returns g and a of each token, [B, T] each, and the `Last` after these tokens."""
   token_BT = at.segment_ids >= 0
   ends_BT = jnp.where(token_BT, is_one_of(separators, at), -1)
@@ -54,26 +59,26 @@ class Bipe(Encoding):
   stddev: float = 0.02
   longer_tables = ('table_RD',)
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     check_ids('separators', self.separators)
     if self.length < 1 or self.step < 1:
       raise ValueError(f'length and step must be positive; they are {self.length} and {self.step}')
 
-  def setup(self):
+  def setup(self) -> None:
     self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=self.length)
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     return self.step * last
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     zero = jnp.zeros(batch, jnp.int32)
     return State(sequence=Last(zero, zero, zero, zero - 1))
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     sentence_BT, _, _ = bilevel(at, self.separators, state)
     return self.step * sentence_BT[..., None], state  # `embed` updates the state
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     _, place_BT, state = bilevel(at, self.separators, state)
     row_BTD = self.table_RD[jnp.minimum(place_BT, self.length - 1)]
     return (x_BTD.astype(at_least_float32(x_BTD)) + row_BTD).astype(x_BTD.dtype), state

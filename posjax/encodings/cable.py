@@ -9,18 +9,21 @@ log sigmoid(-z) = -softplus(z). Like the equation, the released code has no 1/sq
 keeps it.
 """
 
+from typing import Any
+
 import jax
 
+from posjax.encodings.core.tokens import AttentionInput, Positions
 from posjax.encodings.fox import Fox
 
 
 class Cable(Fox):
   scaled: bool = False
 
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     return -jax.nn.softplus(self.logits(x_BTD)), state
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return q if self.scaled else q.replace(h=q.h / self.dims.scale)
 
 

@@ -14,13 +14,15 @@ make cached keys wrong.
 """
 
 import math
+from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.encodings.parts.counting import key
 
 
@@ -45,10 +47,10 @@ class Cape(Encoding):
   shift_invariant = property(lambda self: self.local_shift == 0)
 
   @property
-  def depends_on_capacity(self):
+  def depends_on_capacity(self) -> str:
     return 'their mean position is subtracted' if self.normalize else ''
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.global_shift < 0 or self.local_shift < 0:
       raise ValueError(
         'global_shift and local_shift must not be negative; '
@@ -57,7 +59,7 @@ class Cape(Encoding):
     if self.max_scale < 1:
       raise ValueError(f'max_scale must be at least 1; it is {self.max_scale}')
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     mean = (capacity - 1) / 2 if self.normalize else 0.0
     if not train:
       return State(sequence=Moves(jnp.full(1, -mean, 'float32'), jnp.ones(1), jnp.zeros((1, 1))))
@@ -68,16 +70,16 @@ class Cape(Encoding):
     stretch_B = jnp.exp(uniform(rngs[2], (batch,), math.log(self.max_scale)))
     return State(sequence=Moves(shift_B - mean, stretch_B, nudge_CB.T))
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     return move(at.pos, state), state
 
 
-def uniform(rng, shape, most):
+def uniform(rng: jax.Array, shape: tuple[int, ...], most: float) -> jax.Array:
   """Draws from -most to most; the draws do not depend on the precision of positions."""
   return jax.random.uniform(rng, shape, jnp.float32, -most, most)
 
 
-def move(pos_BTP, moves):
+def move(pos_BTP: jax.Array, moves: Moves) -> jax.Array:
   """Returns exp(lambda) (p + Delta + epsilon_p), [B, T, P]."""
   moves = jax.tree.map(lambda x: x.astype(float), moves)
   index_BT = pos_BTP[..., 0].astype(jnp.int32)

@@ -14,11 +14,16 @@ Frequencies are learned and start equal for all words: omega_wk = base^(-2 floor
 `shared` has one set of frequencies for all words, a smaller form that is also in the paper.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import Positions
 from posjax.encodings.parts.rotation import cos_sin, rotate_by
 
 
@@ -27,7 +32,7 @@ class ComplexOrder(Encoding):
   shared: bool = False
   shift_invariant = False
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if dims.D % 2:
       raise ValueError(f'the width must be even, for real and imaginary parts; it is {dims.D}')
     if self.base <= 0:
@@ -35,13 +40,13 @@ class ComplexOrder(Encoding):
     if not self.shared and not dims.V:
       raise ValueError('each word has its own frequencies, so it needs a vocabulary: set V in dims')
 
-  def setup(self):
+  def setup(self) -> None:
     k = np.arange(self.dims.D // 2)
     start_C = self.base ** (-2 * (k // 2) / len(k))
     init = lambda rng, shape, dtype: jnp.broadcast_to(jnp.asarray(start_C, dtype), shape)
     self.omega_VC = self.weight('omega_C' if self.shared else 'omega_VC', init, C=len(k))
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     omega = self.omega_VC.astype(at_least_float32(x_BTD))
     if not self.shared:
       if isinstance(at.ids, tuple):

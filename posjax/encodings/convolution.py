@@ -12,14 +12,17 @@ documents, padding, and offsets beyond the ends count as 0. Padding may precede 
 occur within it. wav2vec 2.0 normalizes y (LayerNorm) before its first layer.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 
 
 @flax.struct.dataclass
@@ -30,7 +33,9 @@ class Recent:
   segment_ids: jax.Array
 
 
-def convolve(x_BSD, segment_ids, weight_RHD, before):
+def convolve(
+  x_BSD: jax.Array, segment_ids: jax.Array, weight_RHD: jax.Array, before: int
+) -> jax.Array:
   """Sums W_d x_(t + d) over d, in the segment of t + before: [B, T, D] for S = T + kernel - 1.
 
   Args:
@@ -64,24 +69,24 @@ class Convolution(Encoding):
   axes = None
 
   @property
-  def looks_ahead(self):
+  def looks_ahead(self) -> bool:
     return not self.causal
 
   @property
-  def reach(self):
+  def reach(self) -> float:
     return self._before
 
   @property
   def _before(self):
     return self.kernel - 1 if self.causal else self.kernel // 2
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.kernel < 2:
       raise ValueError(f'kernel, in tokens, must be at least 2; it is {self.kernel}')
     if self.groups < 1 or dims.D % self.groups:
       raise ValueError(f'groups must divide the width, {dims.D}; it is {self.groups}')
 
-  def setup(self):
+  def setup(self) -> None:
     sizes = dict(R=self.kernel, H=self.dims.D // self.groups)
     init = nn.initializers.normal(2 / (self.kernel * self.dims.D) ** 0.5)
     self.direction_RHD = self.weight('direction_RHD', init, **sizes)
@@ -89,11 +94,11 @@ class Convolution(Encoding):
     self.gain_R = self.weight('gain_R', norm, **sizes)  # so that W = V at the start
     self.bias_D = self.weight('bias_D', nn.initializers.zeros)
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     x_BRD = jnp.zeros((batch, self._before, self.dims.D))
     return State(Recent(x_BRD, jnp.full((batch, self._before), -1, jnp.int32)))
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     dtype, before, after = at_least_float32(x_BTD), self._before, self.kernel - 1 - self._before
     segment_ids = jnp.broadcast_to(at.segment_ids, x_BTD.shape[:2])
     x_BSD = jnp.concatenate([state.x_BRD.astype(dtype), x_BTD.astype(dtype)], axis=1)

@@ -10,16 +10,20 @@ The sum runs over the keys that the query sees, nearest first; the carry holds t
 blocks visited so far. x-transformers does not scale the interpolated term: `scaled=False`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, zero_carry
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair
 
 
-def interpolate(z_BNTR, p_BNTS):
+def interpolate(z_BNTR: jax.Array, p_BNTS: jax.Array) -> jax.Array:
   """Interpolates each query's z at its fractional positions p: [B, N, T, S]."""
   rows = z_BNTR.shape[-1]
   low = lax.stop_gradient(jnp.floor(p_BNTS))
@@ -36,22 +40,22 @@ class Cope(Encoding):
   causal_only = True
   contiguous = True
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.rows < 2:
       raise ValueError(f'rows must be at least 2; it is {self.rows}')
 
-  def setup(self):
+  def setup(self) -> None:
     self.table_LHR = self.weight('table_LHR', nn.initializers.zeros, R=self.rows)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     dtype = at_least_float32(q.h)
     z_BNTR = jnp.einsum('BTNH,HR->BTNR', q.h.astype(dtype), self.table_LHR.astype(dtype))
     return q.replace(features=z_BNTR if self.scaled else z_BNTR / self.dims.scale)
 
-  def init_carry(self, q):
+  def init_carry(self, q: AttentionInput) -> Any:
     return zero_carry(q)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     gate_BNTS = jnp.where(pair.mask, jax.nn.sigmoid(s_BNTS), 0)
     counted_BNTS = carry[..., None] + lax.cumsum(gate_BNTS, axis=3, reverse=True)
     p_BNTS = jnp.minimum(counted_BNTS, self.rows - 1)

@@ -15,12 +15,15 @@ form, pass positions with the tokens, `Positions.pos`, and omit this encoding, w
 Chain it with an encoding that reads positions: the paper's is 'coupling+learned'.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.encodings.parts.counting import Digits, check_ids, is_one_of, key, no_digits, places
 
 
@@ -37,23 +40,23 @@ class Coupling(Encoding):
   operators: tuple[int, ...] = (43, 61)
   starts: int = 91
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     check_ids('digits', self.digits)
     check_ids('operators', self.operators)
     if self.starts < 1:
       raise ValueError(f'starts, the number of starts, must be positive; it is {self.starts}')
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     """Returns the position of the last digit if all tokens form one number."""
     return (self.starts if train else 1) + last + 1
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     start = jnp.ones(1, jnp.int32)
     if train:
       start = jax.random.randint(key(rng, 'coupling'), (batch,), 1, self.starts + 1, jnp.int32)
     return State(sequence=Sums(start, no_digits(batch)))
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     place_BT, last = places(at, self.digits, state.last)
     part_BT = (place_BT > 0) | is_one_of(self.operators, at)
     pos_BT = jnp.where(part_BT, state.start[:, None] + place_BT, 0)

@@ -12,13 +12,17 @@ its own). The network needs all heads of a pair: tensor parallelism gathers them
 A logit of -infinity, as from hard_alibi earlier in a chain, stays -infinity; the network reads 0.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from posjax import encodings
+from posjax.dims import Dims
 from posjax.encodings.alibi import Alibi
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair
 from posjax.encodings.fire import Fire
 from posjax.encodings.kerple import Kerple
 from posjax.encodings.parts.initializers import torch_linear
@@ -42,7 +46,7 @@ class Dape(Encoding):
     object.__setattr__(self, 'arguments', FrozenDict(self.arguments))
     super().__post_init__()
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.base not in BASES:
       raise ValueError(f'base is {self.base!r}; valid: {", ".join(BASES)}')
     if self.width < 1:
@@ -58,7 +62,7 @@ class Dape(Encoding):
     if self.arguments.get('kernel') == 'weighted':
       raise ValueError("arguments: kernel 'weighted' is more than a bias: it also scales logits")
 
-  def setup(self):
+  def setup(self) -> None:
     self.static = BASES[self.base](**self.arguments, dims=self.dims)
     init = torch_linear(2 * self.dims.N)
     self.scores_LNR = self.weight('scores_LNR', init, R=self.width)
@@ -67,16 +71,16 @@ class Dape(Encoding):
     self.output_LRN = self.weight('output_LRN', torch_linear(self.width), R=self.width)
     self.output_bias_LN = self.weight('output_bias_LN', torch_linear(self.width))
 
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array:
     return self.static.position_bias(q, k)
 
-  def distance_table(self, distance_R):
+  def distance_table(self, distance_R: jax.Array) -> Any:
     return self.static.distance_table(distance_R)
 
-  def bias_from_table(self, q, r):
+  def bias_from_table(self, q: AttentionInput, r: Any) -> jax.Array:
     return self.static.bias_from_table(q, r)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     B, N, T, S = s_BNTS.shape
     # Pairs in one axis, weights on the left: the products need no transpose of the pairs.
     s_NP, bias_NP = (
@@ -90,7 +94,7 @@ class Dape(Encoding):
     f_NP = product(self.output_LRN, h_RP) + self.output_bias_LN[:, None]
     return (s_NP + bias_NP + f_NP).reshape(N, B, T, S).swapaxes(0, 1), carry
 
-  def weights(self):
+  def weights(self) -> Any:
     self.static.weights()  # creates them: they are part of these weights
     return super().weights()
 

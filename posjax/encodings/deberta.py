@@ -15,14 +15,18 @@ Each layer has its own W_K and W_Q. Where version 2 reuses the layer's key and q
 is the normalized table. Kr has no bias, which would add the same to all keys of a query.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair
 from posjax.encodings.parts.distance import pair_distances
 from posjax.encodings.parts.relative import of_keys, of_queries
 
@@ -45,7 +49,7 @@ class Deberta(Encoding):
   whole_positions = True
   linear_beyond = property(lambda self: self.max_distance)  # constant beyond
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.terms not in TERMS:
       raise ValueError(f'terms is {self.terms!r}; valid: {", ".join(TERMS)}')
     if self.buckets < 0 or self.buckets % 2:
@@ -56,7 +60,7 @@ class Deberta(Encoding):
         f'it is {self.max_distance}'
       )
 
-  def setup(self):
+  def setup(self) -> None:
     init = nn.initializers.normal(0.02)
     self.table_RD = self.weight('table_RD', init, R=2 * (self.buckets or self.max_distance))
     if 'c2p' in self.terms:
@@ -70,11 +74,11 @@ class Deberta(Encoding):
     """Returns 1 / sqrt(3) or 1 / sqrt(2): the scale of all terms without its 1 / sqrt(H)."""
     return (2 + self.terms.count('+')) ** -0.5
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return q.replace(h=self._group_heads * q.h)
 
   # Not once per pair of blocks: the table may have more rows than a block has keys.
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     dtype, keys, queries = at_least_float32(k.h), None, None
     if 'c2p' in self.terms:
       keys = project(self.table_RD, self.key_LDKH, dtype)[None]
@@ -83,22 +87,22 @@ class Deberta(Encoding):
       queries *= self._group_heads * self.dims.scale
     return k.replace(features=Tables(keys, queries))
 
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array | None:
     if 'c2p' not in self.terms:
       return None
     z_BNTR = self.bias_from_table(q, self._of_heads(k.features.keys))
     return jnp.take_along_axis(z_BNTR, self._row(pair_distances(q, k))[:, None], axis=-1)
 
-  def distance_table(self, distance_R):
+  def distance_table(self, distance_R: jax.Array) -> jax.Array | None:
     if 'c2p' not in self.terms:
       return None
     keys_RKH = project(self.table_RD, self.key_LDKH, distance_R.dtype)
     return self._of_heads(keys_RKH[None, self._row(distance_R)])
 
-  def bias_from_table(self, q, r_NHR):
+  def bias_from_table(self, q: AttentionInput, r_NHR: jax.Array) -> jax.Array:
     return of_queries(q, r_NHR)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     s_BNTS, carry = super().score(s_BNTS, pair, carry)
     if 'p2c' in self.terms:
       distance_BTS = pair_distances(pair.q, pair.k)
@@ -116,11 +120,11 @@ class Deberta(Encoding):
     return jnp.asarray(rows(m, self.buckets))[index]
 
 
-def project(table_RD, weight_DNH, dtype):
+def project(table_RD: jax.Array, weight_DNH: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
   return jnp.einsum('RD,DNH->RNH', table_RD.astype(dtype), weight_DNH.astype(dtype))
 
 
-def rows(max_distance, buckets=0):
+def rows(max_distance: int, buckets: int = 0) -> np.ndarray:
   """Returns d for the distances from -max_distance to max_distance; beyond, d is constant."""
   r, k = np.arange(-max_distance, max_distance + 1), max_distance
   if buckets:
@@ -128,7 +132,7 @@ def rows(max_distance, buckets=0):
   return np.clip(r + k, 0, 2 * k - 1)
 
 
-def bucket(distance, buckets, max_distance):
+def bucket(distance: np.ndarray, buckets: int, max_distance: int) -> np.ndarray:
   """Returns the bucket of each integer distance, with its sign, by the authors' rule.
 
   Computed in float64 at trace time: a rounding error of the logarithm could move a distance at the

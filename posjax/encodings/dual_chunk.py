@@ -13,8 +13,10 @@ that were trained with RoPE need no changes. The tables of the paper are of this
 has a factor on cosines and sines, by the length of its cosine tables; this factor is omitted here.
 """
 
+import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.parts.remap import Remap
 
 
@@ -23,7 +25,7 @@ class DualChunk(Remap):
   window: int = 512
   shift_invariant = False
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     super().check(dims)
     if not 0 <= self.window < self.chunk:
       raise ValueError(
@@ -31,18 +33,18 @@ class DualChunk(Remap):
       )
 
   @property
-  def stride(self):
+  def stride(self) -> int:
     return self.chunk - self.window
 
-  def query_places(self, pos_BT):
+  def query_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     own = pos_BT % self.stride
     before = jnp.minimum(own + self.stride, self.chunk)
     return own, before, jnp.full_like(own, min(2 * self.stride - 1, self.chunk))
 
-  def key_places(self, pos_BT):
+  def key_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return (pos_BT % self.stride,)
 
-  def kind(self, q_pos, k_pos):
+  def kind(self, q_pos: jax.Array, k_pos: jax.Array) -> jax.Array:
     chunks = q_pos // self.stride - k_pos // self.stride
     return jnp.clip(chunks, 0, 2).astype(jnp.int32)
 

@@ -15,19 +15,21 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput
 from posjax.encodings.parts.distance import pair_distances
 from posjax.encodings.parts.initializers import torch_linear
 
 
-def share(distance, pos, c, least):
+def share(distance: jax.Array, pos: jax.Array, c: jax.Array, least: jax.Array) -> jax.Array:
   """Returns psi(distance) / psi(max(least, pos)), below 1 if no key is later than its query."""
   psi = lambda x: jnp.log1p(jnp.abs(c * x))
   return psi(distance) / (psi(jnp.maximum(least, pos)) + 1e-6)
 
 
 @jax.custom_vjp
-def network(x_P, w_R, b_R, out_RN):
+def network(x_P: jax.Array, w_R: jax.Array, b_R: jax.Array, out_RN: jax.Array) -> jax.Array:
   """Returns sum_r out_rn relu(w_r x + b_r), [N, P].
 
   In a block of pairs, x has a narrow range, so most units are on or off for all x. The units that
@@ -43,14 +45,14 @@ def network(x_P, w_R, b_R, out_RN):
   return lax.fori_loop(0, some, add, slope_N[:, None] * x_P + offset_N[:, None])
 
 
-def units(x_P, w_R, b_R):
+def units(x_P: jax.Array, w_R: jax.Array, b_R: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns which units are on for all x, how many cross 0, and all indices, crossing first."""
   low, high = (w_R * x + b_R for x in (jnp.min(x_P), jnp.max(x_P)))
   crosses_R = (low > 0) != (high > 0)
   return (low > 0) & (high > 0), jnp.sum(crosses_R), jnp.argsort(~crosses_R)
 
 
-def network_backward(given, dy_NP):
+def network_backward(given: tuple[jax.Array, ...], dy_NP: jax.Array) -> tuple[jax.Array, ...]:
   x_P, w_R, b_R, out_RN = given
   on_R, some, crossing = units(x_P, w_R, b_R)
   dx_P = ((w_R * on_R) @ out_RN) @ dy_NP
@@ -82,16 +84,16 @@ class Fire(Encoding):
   causal_only = True
 
   @property
-  def inert(self):
+  def inert(self) -> tuple[str, ...]:
     return (self._name('second_bias_LN'),)  # the same for all keys of a query
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.length < 1 or self.width < 1:
       raise ValueError(
         f'length and width must be positive; they are {self.length} and {self.width}'
       )
 
-  def setup(self):
+  def setup(self) -> None:
     weight = lambda name, init: self.weight(self._name(name), init, R=self.width)
     self.first_R = weight('first_LR', torch_linear(1))
     self.first_bias_R = weight('first_bias_LR', torch_linear(1))
@@ -100,7 +102,7 @@ class Fire(Encoding):
     self.c = weight('c_L', nn.initializers.constant(0.1))
     self.multiplier = weight('multiplier_L', nn.initializers.ones)
 
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array:
     distance_BTS = pair_distances(q, k)
     dtype = distance_BTS.dtype
     least = jnp.abs(self.multiplier.astype(dtype) * self.length)

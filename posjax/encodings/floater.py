@@ -13,21 +13,26 @@ their gradient. It also keeps the sinusoids at the input ('sinusoidal+floater' h
 a trained Transformer. If key heads are fewer than query heads, they use a path's first channels.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Positions
 
 
-def layer(x, t, w_RH, b_H):
+def layer(x: jax.Array, t: jax.Array, w_RH: jax.Array, b_H: jax.Array) -> jax.Array:
   """Returns [x, t] W + b."""
   return x @ w_RH[:-1] + t * w_RH[-1] + b_H
 
 
-def integrate(f, start, steps, h):
+def integrate(f: Callable[..., jax.Array], start: jax.Array, steps: int, h: float) -> jax.Array:
   """Returns p(0), p(h), …, `steps` values in all, of dp/dt = f(p, t) with p(0) = `start`."""
 
   @jax.checkpoint
@@ -41,7 +46,7 @@ def integrate(f, start, steps, h):
   return jax.lax.scan(step, start, jnp.asarray(h * np.arange(steps), start.dtype))[1]
 
 
-def add(h_BTNH, path_BTR):
+def add(h_BTNH: jax.Array, path_BTR: jax.Array) -> jax.Array:
   """Adds to each head its channels of the path."""
   path_BTNH = path_BTR.reshape(*path_BTR.shape[:2], -1, h_BTNH.shape[-1])
   h = h_BTNH.astype(path_BTR.dtype) + path_BTNH[:, :, : h_BTNH.shape[2]]
@@ -58,10 +63,10 @@ class Floater(Encoding):
   whole_positions = True
 
   @property
-  def limit(self):
+  def limit(self) -> int:
     return self.length
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.length < 1 or self.substeps < 1:
       raise ValueError(
         f'length and substeps must be positive; they are {self.length} and {self.substeps}'
@@ -69,7 +74,7 @@ class Floater(Encoding):
     if self.dt <= 0:
       raise ValueError(f'dt, the time between positions, must be positive; it is {self.dt}')
 
-  def setup(self):
+  def setup(self) -> None:
     width = self.dims.N * self.dims.H
     # As released: Xavier for matrices [d, d + 1], and for the starts as one array [3, L, d].
     normal = nn.initializers.normal((2 / (2 * width + 1)) ** 0.5)
@@ -80,7 +85,7 @@ class Floater(Encoding):
     self.second = weight('second_RH', normal), weight('second_bias_H', nn.initializers.zeros)
     self.start_LPH = weight('start_LPH', uniform)
 
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     """Returns the paths to add to q, k and v: three arrays, [B or 1, T, N H] each."""
     cast = lambda w: w.astype(at_least_float32(x_BTD))
     first, second, start_PH = jax.tree.map(cast, (self.first, self.second, self.start_LPH))
@@ -89,12 +94,12 @@ class Floater(Encoding):
     path_RPH = integrate(f, start_PH, steps, h)[:: self.substeps]
     return tuple(path_RPH[at.pos[..., 0], i] for i in range(3)), state
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     p_q, _, p_v = q.features
     v = None if q.v is None else add(q.v, p_v)
     return q.replace(h=add(q.h, self.dims.scale * p_q), v=v, features=())
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     _, p_k, p_v = k.features
     return k.replace(h=add(k.h, p_k), v=add(k.v, p_v), features=())
 

@@ -15,13 +15,16 @@ Logits depend on the distance alone only as far as A and B are the identity.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Positions
 from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_heads
 
 RESTS = {'ones': (1, 1), 'identity': (1, 0)}  # cosine and sine of planes without a series
@@ -36,7 +39,7 @@ class Fope(Encoding):
   shift_invariant = False
   rotates = 'queries and keys'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if dims.H % 4:
       raise ValueError(f'the head size must be a multiple of 4; it is {dims.H}')
     if self.rest not in RESTS:
@@ -49,16 +52,16 @@ class Fope(Encoding):
     if self.length < 7:
       raise ValueError(f'length must be at least 7, for one full turn; it is {self.length}')
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     theta = kept(frequencies(self.dims.H, self.base), self.length)
     planes = min(len(theta), self.dims.H // 4)
     both = coefficients(self.dims.K, len(theta), planes, self.sigma, self.seed)
     return series(at.pos[..., 0], theta, both, self.dims.H // 2, self.rest, dtype)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return self._rotate(q)
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     return self._rotate(k)
 
   def _rotate(self, tokens):
@@ -67,12 +70,12 @@ class Fope(Encoding):
     return tokens.replace(h=rotate_heads(tokens.h, cos, sin), position_features=())
 
 
-def kept(theta, length):
+def kept(theta: np.ndarray, length: int) -> np.ndarray:
   """Returns the frequencies that complete at least one turn within `length`."""
   return theta[theta >= 2 * math.pi / length]
 
 
-def coefficients(heads, frequencies, planes, sigma, seed):
+def coefficients(heads: int, frequencies: int, planes: int, sigma: float, seed: int) -> np.ndarray:
   """Returns A and B, [heads, frequencies, planes] each, float64."""
   # Xavier's standard deviation for a three-dimensional array, with fans as in PyTorch.
   deviation = sigma * math.sqrt(2 / (planes * (frequencies + heads)))
@@ -82,7 +85,10 @@ def coefficients(heads, frequencies, planes, sigma, seed):
   return identity + deviation * noise
 
 
-def series(pos_BT, theta, both, planes, rest, dtype):
+def series(
+  pos_BT: jax.Array, theta: np.ndarray, both: np.ndarray, planes: int, rest: str,
+  dtype: jax.typing.DTypeLike,
+) -> tuple[jax.Array, ...]:
   """Returns cos_c(p) and sin_c(p) of each key head, for all planes: [B, T, K, planes] each."""
   made = []
   for wave, a, fill in zip(cos_sin(pos_BT, theta, dtype), both, RESTS[rest], strict=True):

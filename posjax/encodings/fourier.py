@@ -11,12 +11,16 @@ beyond which positions are no longer similar. Public ports use gamma^-2 as the s
 not as the variance as here: set gamma here to the square of their gamma.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import Positions
 from posjax.encodings.parts.rotation import cos_sin
 
 
@@ -26,7 +30,7 @@ class Fourier(Encoding):
   gamma: float = 10.0
   shift_invariant = False
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.size < 2 or self.size % 2:
       raise ValueError(f'size, cosines plus sines, must be even and positive; it is {self.size}')
     if self.hidden < 1:
@@ -34,7 +38,7 @@ class Fourier(Encoding):
     if self.gamma <= 0:
       raise ValueError(f'gamma, a distance, must be positive; it is {self.gamma}')
 
-  def setup(self):
+  def setup(self) -> None:
     dense, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
     init = nn.initializers.normal(1 / self.gamma)
     self.frequency_R = self.weight('frequency_R', init, R=self.size // 2)
@@ -43,7 +47,7 @@ class Fourier(Encoding):
     self.second_CD = self.weight('second_CD', dense, C=self.hidden)
     self.second_bias_D = self.weight('second_bias_D', zeros)
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     dtype = at_least_float32(x_BTD)
     r_BTR = jnp.concatenate(cos_sin(at.pos[..., 0], self.frequency_R, dtype), axis=-1)
     h_BTC = r_BTR * self.size**-0.5 @ self.first_RC.astype(dtype) + self.first_bias_C

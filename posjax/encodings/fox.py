@@ -9,6 +9,8 @@ sees, nearest first. The carry c is the sum over the blocks visited so far, so e
 at most one block, and float32 loses no precision at any length.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from jax import lax
 
 from posjax.encodings.core.arrays import at_least_float32, suffix_sum, zero_carry
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions
 
 
 class Fox(Encoding):
@@ -26,14 +29,14 @@ class Fox(Encoding):
   causal_only = True
   contiguous = True
 
-  def setup(self):
+  def setup(self) -> None:
     self.gate_LDN = self.weight('gate_LDN', nn.initializers.normal(0.02))
     self.gate_bias_LN = self.weight('gate_bias_LN', nn.initializers.constant(self.bias))
 
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     return jax.nn.log_sigmoid(self.logits(x_BTD)), state
 
-  def logits(self, x_BTD):
+  def logits(self, x_BTD: jax.Array) -> jax.Array:
     """Returns the logits of the tokens' gates, [B, T, N]."""
     gate_BTN = jnp.einsum(
       'BTD,DN->BTN', x_BTD, self.gate_LDN.astype(x_BTD.dtype),
@@ -41,15 +44,15 @@ class Fox(Encoding):
     )
     return gate_BTN + self.gate_bias_LN
 
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     log_f_BNS = k.features.swapaxes(1, 2)
     before_BNS = jnp.flip(suffix_sum(jnp.flip(log_f_BNS, -1)), -1)
     return k.replace(features=Sums(log_f_BNS, before_BNS + log_f_BNS, suffix_sum(log_f_BNS)))
 
-  def init_carry(self, q):
+  def init_carry(self, q: AttentionInput) -> Any:
     return zero_carry(q)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     """Adds sums of log f: one per pair only if the mask is irregular, otherwise one per token."""
     T, S = s_BNTS.shape[2:]
     if T != S:

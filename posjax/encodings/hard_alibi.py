@@ -12,22 +12,24 @@ outside a head's window is masked: its logit is -infinity, not a large negative 
 without keys in the window, possible only if its own token is not among the keys, has output 0.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.parts.distance import DistanceBias
 
 
 class HardAlibi(DistanceBias):
   windowed: int = 2
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if not 0 <= self.windowed <= dims.N:
       raise ValueError(
         f'windowed must be a number of heads, from 0 to {dims.N}; it is {self.windowed}'
       )
 
-  def bias(self, distance):
+  def bias(self, distance: jax.Array) -> jax.Array:
     head_N, distance = np.arange(self.dims.N), distance[..., None]
     seen = (head_N >= self.windowed) | (distance >= 0) & (distance <= head_N)
     return jnp.where(seen, 0, -jnp.inf).astype(distance.dtype)

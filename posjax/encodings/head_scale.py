@@ -13,14 +13,15 @@ from flax import linen as nn
 
 from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput
 
 
 class HeadScale(Encoding):
   start: float = 1.0
   axes = None
 
-  def setup(self):
+  def setup(self) -> None:
     self.scale_LN = self.weight('scale_LN', nn.initializers.constant(self.start))
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return sharpen(q, self.scale_LN.astype(at_least_float32(q.h))[None, None])

@@ -9,18 +9,24 @@ It only moves positions: chain it with an encoding that accepts fractions. 'inte
 linear scaling of RoPE, frequencies theta / factor; a `scaling` of RoPE would scale again.
 """
 
+from typing import Any
+
+import jax
+
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import Positions
 
 
 class Interpolate(Encoding):
   factor: float = 4.0
   fractions = True
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.factor <= 0:
       raise ValueError(f'factor must be positive; it is {self.factor}')
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     return at.pos / self.factor, state
 
 

@@ -15,19 +15,21 @@ parameters of a head.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
+from posjax.encodings.core.tokens import Pair
 from posjax.encodings.parts.distance import DistanceBias
 
 
-def log_kernel(distance, r1, r2):
+def log_kernel(distance: jax.Array, r1: jax.Array, r2: jax.Array) -> jax.Array:
   return -r1 * jnp.log1p(r2 * distance)
 
 
-def power(distance, exponent):
+def power(distance: jax.Array, exponent: jax.Array) -> jax.Array:
   # At distance r = 0 the power is 0, but its derivative with respect to p, r^p ln r, is NaN.
   apart = jnp.where(distance > 0, distance, 1)
   return jnp.where(distance > 0, apart**exponent, 0)
@@ -58,7 +60,7 @@ KERNELS = {
 }
 
 
-def uniform(inverse, high):
+def uniform(inverse: Callable[[jax.Array], jax.Array], high: float) -> Callable[..., jax.Array]:
   """Returns an initializer: `inverse` of a uniform draw from (0.01, high)."""
 
   def init(rng, shape, dtype):
@@ -68,29 +70,29 @@ def uniform(inverse, high):
   return init
 
 
-def softplus_inverse(r):
+def softplus_inverse(r: jax.Array) -> jax.Array:
   return r + jnp.log(-jnp.expm1(-r))
 
 
 class Kerple(DistanceBias):
   kernel: str = 'log'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.kernel not in KERNELS:
       raise ValueError(f'kernel is {self.kernel!r}; valid: {", ".join(KERNELS)}')
 
-  def setup(self):
+  def setup(self) -> None:
     exponent = uniform(lambda r: jnp.log(r / (2 - r)), 1.99)
     self.raw = [
       self.weight(f'r{i}_N', uniform(softplus_inverse, high) if high else exponent)
       for i, high in enumerate(KERNELS[self.kernel].ends, 1)
     ]
 
-  def bias(self, distance):
+  def bias(self, distance: jax.Array) -> jax.Array:
     parameters = self._parameters(distance.dtype)
     return KERNELS[self.kernel].bias(jnp.abs(distance)[..., None], *parameters)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     if factor := KERNELS[self.kernel].factor:
       parameters = (r_N[:, None, None] for r_N in self._parameters(s_BNTS.dtype))
       apart_B1TS = jnp.abs(pair.distance[..., 0]).astype(s_BNTS.dtype)

@@ -9,11 +9,15 @@ no token uses precede it; with `offset=2` such a table loads unchanged. GPT-2 an
 table with N(0, 0.02), x-transformers with D^-0.5 times N(0, 1), which is `stddev` = D^-0.5.
 """
 
+from typing import Any
+
 import jax
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import Positions
 
 
 class Learned(Encoding):
@@ -27,25 +31,25 @@ class Learned(Encoding):
   whole_positions = True
 
   @property
-  def limit(self):
+  def limit(self) -> int:
     return self.length
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.length < 1:
       raise ValueError(f'length, the rows of the table, must be positive; it is {self.length}')
     if self.offset < 0:
       raise ValueError(f'offset (rows before position 0) must not be negative; it is {self.offset}')
 
-  def setup(self):
+  def setup(self) -> None:
     rows = self.offset + self.length
     self.table_RD = self.weight('table_RD', nn.initializers.normal(self.stddev), R=rows)
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     pe_BTD = self.table_RD[at.pos[..., 0] + self.offset]
     return (x_BTD.astype(at_least_float32(x_BTD)) + pe_BTD).astype(x_BTD.dtype), state
 
 
-def resize(table_RD, rows, method='linear'):
+def resize(table_RD: jax.Array, rows: int, method: str = 'linear') -> jax.Array:
   """Returns the table resized to `rows` positions, more or fewer, by interpolation.
 
   New row r samples the old rows at (r + 1/2) R / rows - 1/2; no rows are assumed beyond the ends.

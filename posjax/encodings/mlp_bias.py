@@ -17,16 +17,17 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.parts.distance import DistanceBias
 from posjax.encodings.parts.initializers import torch_linear
 
 
-def layer_norm(x):
+def layer_norm(x: jax.Array) -> jax.Array:
   mean, variance = jnp.mean(x, axis=-1, keepdims=True), jnp.var(x, axis=-1, keepdims=True)
   return (x - mean) * jax.lax.rsqrt(variance + 1e-5)
 
 
-def product(x, w):
+def product(x: jax.Array, w: jax.Array) -> jax.Array:
   # Without this, accelerators would round large distances to bfloat16.
   return jnp.matmul(x, w, precision=jax.lax.Precision.HIGHEST)
 
@@ -38,11 +39,11 @@ class MlpBias(DistanceBias):
   norm: bool = False
   inert = ('output_bias_N',)  # equal for all keys of a query: the softmax cancels it
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.width < 1 or self.depth < 1:
       raise ValueError(f'width and depth must be positive; they are {self.width} and {self.depth}')
 
-  def setup(self):
+  def setup(self) -> None:
     # R and C both equal the width, because a weight's name may use an axis letter only once.
     weight = functools.partial(self.weight, R=self.width, C=self.width)
     first, suffix_sum, layers = torch_linear(1), torch_linear(self.width), range(self.depth)
@@ -55,7 +56,7 @@ class MlpBias(DistanceBias):
       self.gains = [weight(f'gain{i}_R', nn.initializers.ones) for i in layers]
       self.shifts = [weight(f'shift{i}_R', nn.initializers.zeros) for i in layers[1:]]
 
-  def bias(self, distance):
+  def bias(self, distance: jax.Array) -> jax.Array:
     r = jnp.sign(distance) * jnp.log1p(jnp.abs(distance)) if self.log else distance
     x = self._unit(0, r[..., None] * self.input_R)
     for i, hidden_RC in enumerate(self.hidden, 1):

@@ -17,14 +17,17 @@ where q, the carry, is the query after all later key blocks. The convolution spa
 the state keeps the last two. Padding may precede a text but not interrupt it.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions, State
 from posjax.encodings.parts.taps import convolve
 
 TAPS = 3
@@ -64,11 +67,11 @@ class Path(Encoding):
   widest_block = 64
   reach = TAPS - 1
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.rank < 1:
       raise ValueError(f'rank must be positive; it is {self.rank}')
 
-  def setup(self):
+  def setup(self) -> None:
     init = nn.initializers.normal(0.02)
     self.down_LDR = self.weight('down_LDR', init, R=self.rank)
     self.up_LRKH = self.weight('up_LRKH', init, R=self.rank)
@@ -76,11 +79,11 @@ class Path(Encoding):
     self.beta_LDK = self.weight('beta_LDK', init)
     self.beta_bias_LK = self.weight('beta_bias_LK', nn.initializers.zeros)
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     u = jnp.zeros((batch, TAPS - 1, self.dims.K, self.dims.H))
     return State(layer=Recent(u, jnp.full((batch, TAPS - 1), -1, jnp.int32)))
 
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     dtype = at_least_float32(x_BTD)
     cast = lambda weight: weight.astype(x_BTD.dtype)
     u = jnp.einsum('BTR,RKH->BTKH', x_BTD @ cast(self.down_LDR), cast(self.up_LRKH)).astype(dtype)
@@ -93,7 +96,7 @@ class Path(Encoding):
     last = Recent(u[:, 1 - TAPS :].astype(state.u.dtype), segment_ids[:, 1 - TAPS :])
     return Reflections(w, 2 * jax.nn.sigmoid(logit + self.beta_bias_LK)), last
 
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     W, K = (x.swapaxes(1, 2) for x in (k.features.w, k.h.astype(k.features.w.dtype)))
     b = k.features.b.swapaxes(1, 2)[..., None]
     same = k.segment_ids[:, None, :, None] == k.segment_ids[:, None, None, :]
@@ -102,10 +105,10 @@ class Path(Encoding):
     R = A @ jnp.where(below, b * (W @ K.mT), 0)
     return k.replace(features=Crossing(W, R, A @ (b * W)))
 
-  def init_carry(self, q):
+  def init_carry(self, q: AttentionInput) -> Any:
     return q.h.swapaxes(1, 2).astype(at_least_float32(q.h))
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     B, N, T, H = carry.shape
     block, keys = pair.k.features, pair.k.h.swapaxes(1, 2).astype(carry.dtype)
     q = carry.reshape(B, self.dims.K, -1, T, H)
@@ -116,7 +119,7 @@ class Path(Encoding):
     return s.reshape(B, N, T, -1), q.reshape(carry.shape)
 
 
-def inverse(M):
+def inverse(M: jax.Array) -> jax.Array:
   """Returns (I + M)^-1 for matrices M [..., S, S] that are 0 on and above the diagonal.
 
   Starts with 1 x 1 blocks on the diagonal and merges the inverses of neighboring blocks:

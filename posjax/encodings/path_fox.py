@@ -8,7 +8,12 @@ As in the authors' code, the gates are divided by sqrt(H) too. To divide only th
 alone does, use the chain 'path+fox'.
 """
 
+from typing import Any
+
+import jax
+
 from posjax.encodings.core.combinators import share
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions
 from posjax.encodings.fox import Fox
 from posjax.encodings.path import Path
 
@@ -18,31 +23,31 @@ class PathFox(Path):
 
   bias: float = 0.0
 
-  def setup(self):
+  def setup(self) -> None:
     super().setup()
     self.fox = Fox(self.bias, dims=self.dims)
 
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     reflections, state = super().features(x_BTD, at, state)
     log_f_BTN, _ = self.fox.features(x_BTD, at, ())
     return (reflections, self.dims.scale * log_f_BTN), state
 
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     reflections, log_f_BTN = k.features
     crossing = super().key_block(k.replace(features=reflections)).features
     sums = self.fox.key_block(k.replace(features=log_f_BTN)).features
     return k.replace(features=(crossing, sums))
 
-  def init_carry(self, q):
+  def init_carry(self, q: AttentionInput) -> Any:
     return super().init_carry(q), self.fox.init_carry(q)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     q_BNTH, c_BNT = carry
     s_BNTS, q_BNTH = super().score(s_BNTS, share(pair, 0), q_BNTH)
     s_BNTS, c_BNT = self.fox.score(s_BNTS, share(pair, 1), c_BNT)
     return s_BNTS, (q_BNTH, c_BNT)
 
-  def weights(self):
+  def weights(self) -> Any:
     self.fox.weights()  # creates them; the line below includes them
     return super().weights()
 

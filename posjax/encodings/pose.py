@@ -12,12 +12,15 @@ positions do not change. PoSE only changes positions: chain it with an encoding 
 as 'pose+rope' or 'pose+interpolate+rope'.
 """
 
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.encodings.parts.counting import key
 
 
@@ -34,14 +37,14 @@ class Pose(Encoding):
   shift_invariant = False
   depends_on_capacity = 'training cuts a text at one of them and keeps all of them below the target'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.target < 1:
       raise ValueError(f'target, the positions to train, must be positive; it is {self.target}')
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     return max(last, self.target - 1) if train else last
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     if not train:
       return State()
     rng, skips = key(rng, 'pose'), max(self.target - capacity, 0) + 1
@@ -49,7 +52,7 @@ class Pose(Encoding):
     skip_B = jax.random.randint(jax.random.fold_in(rng, 1), (batch,), 0, skips, jnp.int32)
     return State(sequence=Chunks(cut_B, skip_B))
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     if state == ():
       return at.pos, state
     cut, skip = state.cut[:, None, None], state.skip[:, None, None]

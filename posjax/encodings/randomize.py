@@ -12,11 +12,14 @@ positions are also drawn at evaluation. `at_evaluation=False` keeps positions un
 training (McLeish et al. 2024); they then have no limit.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.errors import UserError
 
 
@@ -28,14 +31,14 @@ class Randomize(Encoding):
   whole_positions = True
   depends_on_capacity = 'one draw gives the positions of all of them'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.places < 1:
       raise ValueError(f'places, the positions to draw from, must be positive; it is {self.places}')
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     return self.places - 1 if train or self.at_evaluation else last
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     if not train and not self.at_evaluation:
       return State()
     if train and capacity > self.places:
@@ -45,7 +48,7 @@ class Randomize(Encoding):
     places = jax.random.permutation(rng, self.places)[: min(capacity, self.places)]
     return State(sequence=jnp.sort(places).astype(jnp.int32)[None])
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     if isinstance(state, tuple):  # nothing was drawn
       return at.pos, state
     places_1C = state

@@ -12,8 +12,10 @@ or more, with unchanged weights. The released code also has the temperature log_
 'temperature+rerope'.
 """
 
+import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.parts.remap import Remap
 
 
@@ -21,20 +23,20 @@ class Rerope(Remap):
   window: int = 512
   slope: float = 0.0
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     super().check(dims)
     if self.window < 0:
       raise ValueError(f'window must not be negative; it is {self.window}')
     if self.slope < 0:
       raise ValueError(f'slope must not be negative; it is {self.slope}')
 
-  def query_places(self, pos_BT):
+  def query_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return pos_BT, self.window + self.slope * (pos_BT - self.window)
 
-  def key_places(self, pos_BT):
+  def key_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return pos_BT, self.slope * pos_BT
 
-  def kind(self, q_pos, k_pos):
+  def kind(self, q_pos: jax.Array, k_pos: jax.Array) -> jax.Array:
     return (q_pos - k_pos >= self.window).astype(jnp.int32)
 
 

@@ -21,12 +21,17 @@ Then keys are cached unrotated. Attention multiplies queries and keys rotated by
 trained length; for queries beyond that length, `score` adds the difference, plane by plane.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.core import FrozenDict
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions
 from posjax.encodings.parts import scaling as scaling_lib
 from posjax.encodings.parts import scaling_check
 from posjax.encodings.parts.rotation import LAYOUTS, cos_sin, frequencies, planes, rotate_by
@@ -45,19 +50,19 @@ class Rope(Encoding):
     super().__post_init__()
 
   @property
-  def by_length(self):
+  def by_length(self) -> bool:
     """Whether frequencies depend on the length of the text."""
     return scaling_lib.depends_on_length(self.scaling)
 
   @property
-  def shift_invariant(self):
+  def shift_invariant(self) -> bool:
     return not self.by_length
 
   @property
-  def idle(self):
+  def idle(self) -> tuple[str, ...]:
     return () if self.by_length else ('key_block', 'score')
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.layout not in LAYOUTS:
       raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
     if self.base <= 0:
@@ -77,29 +82,29 @@ class Rope(Encoding):
         f'must be 1; it is {self.fraction}'
       )
 
-  def frequencies(self):
+  def frequencies(self) -> np.ndarray:
     """Returns theta_i before scaling."""
     return frequencies(round(self.dims.H * self.fraction), self.base)
 
-  def scaled(self, length=0):
+  def scaled(self, length: float | jax.Array = 0) -> scaling_lib.Scaled:
     """Returns the frequencies, scaled for a text of `length` tokens; 0: the trained length."""
     return scaling_lib.scale(self.scaling, self.frequencies(), length)
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     theta, factor, _ = self.scaled()
     return tuple(factor * wave for wave in cos_sin(at.pos[..., 0], theta, dtype))
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     q = self._rotate(q)
     return q.replace(h=q.h * self.scaled().query_factor)
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     return k.replace(position_features=()) if self.by_length else self._rotate(k)
 
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     return self._rotate(k) if self.by_length else k
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     s_BNTS, carry = super().score(s_BNTS, pair, carry)
     if not self.by_length:
       return s_BNTS, carry

@@ -14,11 +14,16 @@ form has half as many. The form with twice as many heads (EC) needs an output pr
 the size.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Positions
 from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_by, rotate_heads
 
 
@@ -26,7 +31,7 @@ class RopePlusPlus(Encoding):
   base: float = 10_000.0
   rotates = 'queries and keys'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if dims.H % 2:
       raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
     if self.base <= 0:
@@ -37,10 +42,10 @@ class RopePlusPlus(Encoding):
         f'{max(dims.N // 2, 1)}'
       )
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     cos, sin = (x[:, :, None] for x in self._made(q))
     head = np.arange(self.dims.N)
     imaginary_N = head % (self.dims.N // self.dims.K) % 2
@@ -50,7 +55,7 @@ class RopePlusPlus(Encoding):
     cos, sin = jnp.where(imaginary_N1, sin, cos), jnp.where(imaginary_N1, -cos, sin)
     return q.replace(h=rotate_heads(h, cos, sin), position_features=())
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     return k.replace(h=rotate_by(k.h, *self._made(k)), position_features=())
 
   def _made(self, tokens):

@@ -11,8 +11,14 @@ Only back=True, which rotates outputs back by the query's position, is invariant
 positions.
 """
 
+from typing import Any
+
+import jax
+
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Positions
 from posjax.encodings.parts.rotation import LAYOUTS, cos_sin, frequencies, rotate, rotate_by
 
 
@@ -23,7 +29,7 @@ class RotaryValues(Encoding):
   rotates = 'values'
   shift_invariant = property(lambda self: self.back)
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.layout not in LAYOUTS:
       raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
     if self.base <= 0:
@@ -31,17 +37,17 @@ class RotaryValues(Encoding):
     if dims.H % 2:
       raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     made = k.position_features or self.position_features(k, at_least_float32(k.v))
     return k.replace(v=rotate_by(k.v, *made, self.layout), position_features=())
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return q.replace(position_features=())
 
-  def finish(self, o_BTNH, q, carry):
+  def finish(self, o_BTNH: jax.Array, q: AttentionInput, carry: Any) -> jax.Array:
     if not self.back:
       return o_BTNH
     return rotate(o_BTNH, -q.pos[..., 0], frequencies(self.dims.H, self.base), self.layout)

@@ -11,14 +11,16 @@ and does not change the softmax. NeMo counts k from 1 (`first=1`), which gives o
 There are no weights.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.parts.distance import DistanceBias
 from posjax.encodings.parts.rotation import frequencies
 
 
-def in_common(distance, width, base=10_000.0, first=0):
+def in_common(distance: jax.Array, width: int, base: float = 10_000.0, first: int = 0) -> jax.Array:
   """Returns PE(i) . PE(j) - D/2 for distances i - j of any shape."""
   theta = frequencies(width, base) * base ** (-2 * first / width)
   angle = distance[..., None] * jnp.asarray(theta, distance.dtype)
@@ -30,7 +32,7 @@ class Sandwich(DistanceBias):
   base: float = 10_000.0
   first: int = 0
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.width < 2 or self.width % 2:
       raise ValueError(f'width must be even, for pairs of sin and cos; it is {self.width}')
     if self.base <= 0:
@@ -38,7 +40,7 @@ class Sandwich(DistanceBias):
     if self.first not in (0, 1):
       raise ValueError(f'first, the first k, must be 0 or 1; it is {self.first}')
 
-  def bias(self, distance):
+  def bias(self, distance: jax.Array) -> jax.Array:
     share_N = self.dims.N / (8 * np.arange(1, self.dims.N + 1))
     common = in_common(distance, self.width, self.base, self.first)
     return common[..., None] * jnp.asarray(share_N, distance.dtype)

@@ -14,15 +14,17 @@ text but not interrupt it.
 """
 
 import math
+from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, per_head
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import AttentionInput, Positions, State
 from posjax.encodings.parts.rotation import frequencies, rotate_heads
 from posjax.encodings.parts.taps import convolve
 
@@ -47,7 +49,7 @@ class SelectiveRope(Encoding):
   reach = math.inf
   rotates = 'queries and keys'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.rank < 1 or self.base <= 0:
       raise ValueError(
         f'rank and base must be positive; they are {self.rank} and {self.base}'
@@ -59,7 +61,7 @@ class SelectiveRope(Encoding):
         f'the width is split into a part for each key head: {dims.D} is not a multiple of {dims.K}'
       )
 
-  def setup(self):
+  def setup(self) -> None:
     init, C = nn.initializers.normal(0.02), self.dims.H // 2
     self.down_LDR = self.weight('down_LDR', init, R=self.rank)
     self.up_LRKC = self.weight('up_LRKC', init, R=self.rank, C=C)
@@ -70,7 +72,7 @@ class SelectiveRope(Encoding):
       self.gate_LDK = self.weight('gate_LDK', init)
       self.gate_bias_LK = self.weight('gate_bias_LK', nn.initializers.zeros)
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     shape = self.dims.K, self.dims.H // 2
     return State(layer=Past(
       y=jnp.zeros((batch, TAPS - 1, *shape)),
@@ -78,7 +80,7 @@ class SelectiveRope(Encoding):
       rotates=jnp.zeros((batch, *shape)),
     ))
 
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     """Returns the phase of each token, [B, T, K, H/2], in full rotations, and the next state."""
     x_BTD = unit(x_BTD.astype(at_least_float32(x_BTD)), self.dims.K)
     y = product('BTR,RKC->BTKC', product('BTD,DR->BTR', x_BTD, self.down_LDR), self.up_LRKC)
@@ -97,10 +99,10 @@ class SelectiveRope(Encoding):
     past = Past(y[:, 1 - TAPS :], segment_ids[:, 1 - TAPS :], rotates[:, -1])
     return rotates, jax.tree.map(lambda new, old: new.astype(old.dtype), past, state)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return self._rotate(q)
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     return self._rotate(k)
 
   def _rotate(self, tokens):
@@ -108,19 +110,19 @@ class SelectiveRope(Encoding):
     return tokens.replace(h=rotate_heads(tokens.h, jnp.cos(angle), jnp.sin(angle)), features=())
 
 
-def unit(x_BTD, parts):
+def unit(x_BTD: jax.Array, parts: int) -> jax.Array:
   """Returns x with each of its parts divided by its L2 norm."""
   x = x_BTD.reshape(*x_BTD.shape[:2], parts, -1)
   x *= jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-6)
   return x.reshape(x_BTD.shape)
 
 
-def product(letters, x, weight):
+def product(letters: str, x: jax.Array, weight: jax.Array) -> jax.Array:
   """Returns the einsum in full precision, because errors of a phase accumulate."""
   return jnp.einsum(letters, x, weight.astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
-def wind(before_BKC, steps_BTKC, first_BT):
+def wind(before_BKC: jax.Array, steps_BTKC: jax.Array, first_BT: jax.Array) -> jax.Array:
   """Returns sums of `before` and the steps so far, from 0 at each `first`, less whole rotations."""
   rest = lambda rotates: rotates - jnp.round(rotates)
 

@@ -11,8 +11,10 @@ window varies by one with the position of the pair. For models trained with RoPE
 with unchanged weights, and texts of up to (L - window) group + window tokens.
 """
 
+import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.parts.remap import Remap
 
 
@@ -21,7 +23,7 @@ class SelfExtend(Remap):
   group: int = 8
   shift_invariant = property(lambda self: self.group == 1)
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     super().check(dims)
     if self.window < 0:
       raise ValueError(f'window must not be negative; it is {self.window}')
@@ -29,13 +31,13 @@ class SelfExtend(Remap):
       raise ValueError(f'group, the tokens that share a position, must be positive; '
                        f'it is {self.group}')
 
-  def query_places(self, pos_BT):
+  def query_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return pos_BT, pos_BT // self.group + self.window - self.window // self.group
 
-  def key_places(self, pos_BT):
+  def key_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return pos_BT, pos_BT // self.group
 
-  def kind(self, q_pos, k_pos):
+  def kind(self, q_pos: jax.Array, k_pos: jax.Array) -> jax.Array:
     return (q_pos - k_pos >= self.window).astype(jnp.int32)
 
 

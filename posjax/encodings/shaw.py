@@ -15,13 +15,17 @@ are first multiplied by all rows of the table, and the attention weights of a ro
 they are multiplied by its vector.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.toeplitz import unskew
+from posjax.encodings.core.tokens import AttentionInput, Pair
 from posjax.encodings.parts.distance import pair_distances
 from posjax.encodings.parts.relative import descending, of_keys, of_queries
 
@@ -33,11 +37,11 @@ class Shaw(Encoding):
   whole_positions = True
   linear_beyond = property(lambda self: self.clip)  # constant
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.clip < 0:
       raise ValueError(f'clip must not be negative; it is {self.clip}')
 
-  def setup(self):
+  def setup(self) -> None:
     init = nn.initializers.glorot_uniform()
     rows = 2 * self.clip + 1
     self.keys_LRH = self.weight('keys_LRH', init, R=rows)
@@ -45,18 +49,18 @@ class Shaw(Encoding):
       self.values_LRH = self.weight('values_LRH', init, R=rows)
 
   # The query carries the scale, so this term is scaled like the content term.
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array:
     z_BNTR = self.bias_from_table(q, self.keys_LRH.T[None])
     row_B1TS = self._row(pair_distances(q, k))[:, None]
     return jnp.take_along_axis(z_BNTR, row_B1TS, axis=-1)
 
-  def distance_table(self, distance_R):
+  def distance_table(self, distance_R: jax.Array) -> jax.Array:
     return self.keys_LRH[self._row(distance_R)].T[None]
 
-  def bias_from_table(self, q, r_1HR):
+  def bias_from_table(self, q: AttentionInput, r_1HR: jax.Array) -> jax.Array:
     return of_queries(q, r_1HR)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     s_BNTS, carry = super().score(s_BNTS, pair, carry)
     if self.with_queries:
       rows_R1H = self.dims.scale * self.keys_LRH[:, None]
@@ -64,7 +68,7 @@ class Shaw(Encoding):
       s_BNTS += jnp.repeat(more_BKTS, self.dims.N // self.dims.K, axis=1)
     return s_BNTS, carry
 
-  def output(self, o_BTNH, p_BNTS, pair):
+  def output(self, o_BTNH: jax.Array, p_BNTS: jax.Array, pair: Pair) -> jax.Array:
     if not self.with_values:
       return o_BTNH
     values_RH = self.values_LRH.astype(p_BNTS.dtype)

@@ -10,31 +10,34 @@ Each row of a batch has its own draw, which the documents of the row share. Outs
 is K, as in the released code.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.core.encoding import Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import Positions, State
 from posjax.encodings.parts.counting import key
 
 
 class Shift(Encoding):
   offsets: int = 500
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.offsets < 1:
       raise ValueError(f'offsets, the number of shifts, must be positive; it is {self.offsets}')
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     return last + self.offsets - (1 if train else 0)
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     if not train:
       return State(sequence=jnp.full(1, self.offsets, jnp.int32))
     k_B = jax.random.randint(key(rng, 'shift'), (batch,), 0, self.offsets, jnp.int32)
     return State(sequence=k_B)
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     k_B = state
     return at.pos + k_B[:, None, None], state
 

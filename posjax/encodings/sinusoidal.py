@@ -14,17 +14,25 @@ wavelength is exactly 2 pi base.
 positions begin at the id of the padding token plus one: `offset=2` (M2M100, XGLM).
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import Positions
 
 LAYOUTS = ('interleaved', 'half', 'tensor2tensor')
 
 
-def sinusoid(pos_BT, width, base=10_000.0, layout='interleaved', dtype=jnp.float32):
+def sinusoid(
+  pos_BT: jax.Array, width: int, base: float = 10_000.0, layout: str = 'interleaved',
+  dtype: jax.typing.DTypeLike = jnp.float32,
+) -> jax.Array:
   """Returns the table's rows at positions `pos_BT`, fractions too: [B, T, width].
 
   An odd width, valid only for 'interleaved', is the next even width without its last channel.
@@ -46,7 +54,7 @@ class Sinusoidal(Encoding):
   offset: int = 0
   shift_invariant = False
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.layout not in LAYOUTS:
       raise ValueError(f'layout is {self.layout!r}; valid: {", ".join(LAYOUTS)}')
     if self.base <= 0:
@@ -56,11 +64,11 @@ class Sinusoidal(Encoding):
         f'the width must be even, for pairs of sin and cos, and at least 4; it is {dims.D}'
       )
 
-  def setup(self):
+  def setup(self) -> None:
     if self.scaled:
       self.scale = self.weight('scale', nn.initializers.constant(self.dims.D**-0.5))
 
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     dtype = at_least_float32(x_BTD)
     pos_BT = at.pos[..., 0] + self.offset
     pe_BTD = sinusoid(pos_BT, self.dims.D, self.base, self.layout, dtype)

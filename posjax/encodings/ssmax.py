@@ -19,6 +19,7 @@ from flax import linen as nn
 
 from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput
 
 
 class Ssmax(Encoding):
@@ -27,12 +28,12 @@ class Ssmax(Encoding):
   shift_invariant = False
   causal_only = True  # otherwise a query sees more than n keys
 
-  def setup(self):
+  def setup(self) -> None:
     self.scale_LN = self.weight('scale_LN', nn.initializers.constant(self.start))
     if self.bias:
       self.bias_LN = self.weight('bias_LN', nn.initializers.zeros)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     dtype = at_least_float32(q.h)
     n_BT = jnp.maximum(q.pos[..., 0], 0).astype(dtype) + 1
     factor_BTN = self.scale_LN.astype(dtype) * jnp.log(n_BT)[..., None]

@@ -11,11 +11,14 @@ digits. `remainder=False` omits the term r_i v_i; the output of the first token 
 document is then 0.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from posjax.encodings.core.arrays import per_head, suffix_sum, zero_carry
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair
 
 
 class StickBreaking(Encoding):
@@ -26,10 +29,10 @@ class StickBreaking(Encoding):
   sees_itself = False
   normalizer = 'none'
 
-  def init_carry(self, q):
+  def init_carry(self, q: AttentionInput) -> Any:
     return zero_carry(q)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     earlier = pair.k.order[:, None, None, :] < pair.q.order[:, None, :, None]
     broken = pair.mask & earlier
     left_BNTS = jnp.where(broken, -jax.nn.softplus(s_BNTS), 0)  # ln(1 - b)
@@ -37,7 +40,7 @@ class StickBreaking(Encoding):
     nothing = jnp.finfo(s_BNTS.dtype).min
     return jnp.where(broken, log_w_BNTS, nothing), carry + jnp.sum(left_BNTS, axis=-1)
 
-  def finish(self, o_BTNH, q, carry):
+  def finish(self, o_BTNH: jax.Array, q: AttentionInput, carry: Any) -> jax.Array:
     if not self.remainder:
       return o_BTNH
     if q.v is None:

@@ -13,8 +13,10 @@ models trained with RoPE, with unchanged weights. Only queries have two position
 cached rotated.
 """
 
+import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.parts.remap import Remap
 
 
@@ -22,20 +24,20 @@ class StringShift(Remap):
   shift: int = 1365
   window: int = 128
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     super().check(dims)
     if not 0 <= self.window <= self.shift:
       raise ValueError(
         f'window must lie between 0 and shift, {self.shift}; it is {self.window}'
       )
 
-  def query_places(self, pos_BT):
+  def query_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return pos_BT, pos_BT - self.shift + self.window
 
-  def key_places(self, pos_BT):
+  def key_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     return (pos_BT,)
 
-  def kind(self, q_pos, k_pos):
+  def kind(self, q_pos: jax.Array, k_pos: jax.Array) -> jax.Array:
     return (q_pos - k_pos >= self.shift).astype(jnp.int32)
 
 

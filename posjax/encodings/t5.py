@@ -13,8 +13,11 @@ and multiply the table by sqrt(H): `bias_scale`.
 """
 
 
+import jax
 from flax import linen as nn
 
+from posjax.dims import Dims
+from posjax.encodings.core.tokens import AttentionInput
 from posjax.encodings.parts.buckets import bucket, check_buckets
 from posjax.encodings.parts.distance import DistanceBias
 
@@ -27,17 +30,17 @@ class T5(DistanceBias):
   bias_scale: float = 1.0
   linear_beyond = property(lambda self: self.max_distance)  # constant, in the last bucket
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     check_buckets(self.buckets, self.max_distance, sides=2 if self.bidirectional else 1)
 
-  def setup(self):
+  def setup(self) -> None:
     init = nn.initializers.normal((self.dims.D or 1) ** -0.5)
     self.table_RN = self.weight('table_RN', init, R=self.buckets)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return q if self.scaled else q.replace(h=q.h / self.dims.scale)
 
-  def bias(self, distance):
+  def bias(self, distance: jax.Array) -> jax.Array:
     index = bucket(distance, self.buckets, self.max_distance, self.bidirectional)
     return self.table_RN.astype(distance.dtype)[index] * self.bias_scale
 

@@ -21,31 +21,34 @@ the f of position 0: n is at least 1.
 import inspect
 import math
 
+import jax
 import jax.numpy as jnp
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, sharpen
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput
 
 # f at positions p >= 0; the other parameters are arguments of the encoding.
 
 
-def log_n(p, length):
+def log_n(p: jax.Array, length: int) -> jax.Array:
   return jnp.maximum(1, jnp.log(p + 1) / math.log(length))
 
 
-def llama4(p, length, beta):
+def llama4(p: jax.Array, length: int, beta: float) -> jax.Array:
   return 1 + beta * jnp.log1p(jnp.floor((p + 1) / length))
 
 
-def ministral(p, length, beta):
+def ministral(p: jax.Array, length: int, beta: float) -> jax.Array:
   return 1 + beta * jnp.log1p(jnp.floor(p / length))
 
 
-def drope(p, length, target, growth):
+def drope(p: jax.Array, length: int, target: int, growth: float) -> jax.Array:
   return jnp.full_like(p, 1 + growth * math.log(target / length))
 
 
-def uniform(p, factor):
+def uniform(p: jax.Array, factor: float) -> jax.Array:
   return jnp.full_like(p, factor)
 
 
@@ -62,7 +65,7 @@ class Temperature(Encoding):
   shift_invariant = property(lambda self: self.kind in ('drope', 'uniform'))
   causal_only = property(lambda self: self.kind == 'log_n')  # else a query sees more than n keys
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.kind not in KINDS:
       raise ValueError(f'kind is {self.kind!r}; valid: {", ".join(KINDS)}')
     least = 2 if self.kind == 'log_n' else 1
@@ -71,11 +74,11 @@ class Temperature(Encoding):
     if self.target < 1:
       raise ValueError(f'target must be positive; it is {self.target}')
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     p_BT = q.pos[..., 0].astype(at_least_float32(q.h))
     return sharpen(q, self.at(p_BT)[..., None])
 
-  def at(self, p):
+  def at(self, p: jax.Array) -> jax.Array:
     """Returns f for queries at positions `p`."""
     law = KINDS[self.kind]
     _, *arguments = inspect.signature(law).parameters

@@ -16,11 +16,14 @@ With `clamp_len` c > 0, distances above c count as c, and distances below -c cou
 authors' code and, on both sides, in XLNet's.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput
 from posjax.encodings.parts.rotation import frequencies
 
 
@@ -29,28 +32,28 @@ class TransformerXl(Encoding):
   clamp_len: int = 0  # 0: no distance is clamped
   linear_beyond = property(lambda self: self.clamp_len or None)
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.clamp_len < 0:
       raise ValueError(f'clamp_len must be positive, or 0 to clamp none; it is {self.clamp_len}')
     if dims.D < 2 or dims.D % 2:
       raise ValueError(f'the width D must be even, for pairs of sin and cos; it is {dims.D}')
 
-  def setup(self):
+  def setup(self) -> None:
     init = nn.initializers.normal(0.02)
     self.position_LDNH = self.weight('position_LDNH', init)
     own = 'L' if self.untied else ''
     self.u_NH = self.weight(f'u_{own}NH', init)
     self.v_NH = self.weight(f'v_{own}NH', init)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return q.replace(h=q.h + (self.dims.scale * self.u_NH).astype(q.h.dtype))
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     # Cached, because otherwise each new token would recompute the sinusoids of all keys.
     pos_BS1 = k.pos[..., :1].astype(at_least_float32(k.h))
     return k.replace(features=jnp.concatenate(cos_sin(pos_BS1, self.dims.D), axis=-1))
 
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array:
     dtype, key_BSD = at_least_float32(k.h), k.features
     position_LDNH = self.position_LDNH.astype(dtype)
     ab_BTND = jnp.einsum('BTNH,DNH->BTND', self._position(q), position_LDNH)
@@ -73,13 +76,13 @@ class TransformerXl(Encoding):
       bias_BNTS = jnp.where(beyond, bias_BNT1, bias_BNTS)
     return bias_BNTS
 
-  def distance_table(self, distance_R):
+  def distance_table(self, distance_R: jax.Array) -> jax.Array:
     if self.clamp_len:
       distance_R = jnp.clip(distance_R, -self.clamp_len, self.clamp_len)
     wave_RD = jnp.concatenate(cos_sin(distance_R[:, None], self.dims.D), axis=-1)
     return jnp.einsum('DNH,RD->NHR', self.position_LDNH.astype(wave_RD.dtype), wave_RD)
 
-  def bias_from_table(self, q, r_NHR):
+  def bias_from_table(self, q: AttentionInput, r_NHR: jax.Array) -> jax.Array:
     r_BNHR = jnp.broadcast_to(r_NHR, (len(q.h), *r_NHR.shape))
     return jnp.einsum('BTNH,BNHR->BNTR', self._position(q), r_BNHR)
 
@@ -89,7 +92,7 @@ class TransformerXl(Encoding):
     return q.h.astype(dtype) + self.dims.scale * (self.v_NH - self.u_NH).astype(dtype)
 
 
-def cos_sin(pos_1, width):
+def cos_sin(pos_1: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
   """Returns sines and cosines, [..., width / 2] each, of positions [..., 1]."""
   angle = pos_1 * jnp.asarray(frequencies(width), pos_1.dtype)
   return jnp.sin(angle), jnp.cos(angle)

@@ -13,11 +13,16 @@ the projections, so the table starts with variance 1 here; the code also gives b
 bias.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Positions
 from posjax.encodings.parts.buckets import check_buckets
 from posjax.encodings.t5 import T5
 
@@ -35,13 +40,13 @@ class Tupe(Encoding):
   whole_positions = True
   limit = property(lambda self: self.length)
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if self.length < 1:
       raise ValueError(f'length, the rows of the table, must be positive; it is {self.length}')
     if self.buckets:
       check_buckets(self.buckets, self.max_distance, sides=2 if self.bidirectional else 1)
 
-  def setup(self):
+  def setup(self) -> None:
     init = nn.initializers.normal(0.02)
     self.table_RD = self.weight('table_RD', nn.initializers.normal(1.0), R=self.length)
     self.query_DNH = self.weight('query_DNH', init)
@@ -51,22 +56,22 @@ class Tupe(Encoding):
     if self.buckets:
       self.relative = T5(self.buckets, self.max_distance, self.bidirectional, dims=self.dims)
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     p_BTD = self.table_RD.astype(dtype)[at.pos[..., 0]]
     project = lambda w_DNH: jnp.einsum('BTD,DNH->BTNH', p_BTD, w_DNH.astype(dtype))
     return project(self.query_DNH), project(self.key_DNH)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     place_BTNH, _ = q.position_features or self.position_features(q, at_least_float32(q.h))
     share = 2**-0.5  # of 1 / sqrt(2 H); the query carries the rest
     features = share * self.dims.scale * place_BTNH
     return q.replace(h=share * q.h, features=features, position_features=())
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     _, place_BTNH = k.position_features or self.position_features(k, at_least_float32(k.h))
     return k.replace(features=place_BTNH, position_features=())
 
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array:
     bias_BNTS = jnp.einsum('BTNH,BSNH->BNTS', q.features, k.features)
     if self.buckets:
       bias_BNTS += self.relative.position_bias(q, k)
@@ -76,7 +81,7 @@ class Tupe(Encoding):
       bias_BNTS = jnp.where(q.pos[:, None, :, None, 0] == 0, 0, bias_BNTS)
     return bias_BNTS
 
-  def weights(self):
+  def weights(self) -> Any:
     if self.buckets:
       self.relative.weights()  # creates them; the line below includes them
     return super().weights()

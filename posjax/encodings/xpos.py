@@ -12,11 +12,16 @@ are not finite. Keys are therefore cached rotated but not scaled, and the encodi
 scores. Causal only, because later keys would grow with the distance.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, qk_logits
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions
 from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_by
 
 
@@ -28,7 +33,7 @@ class Xpos(Encoding):
   own_score = True
   rotates = 'queries and keys'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     if dims.H % 2:
       raise ValueError(f'the head size must be even, for pairs of channels; it is {dims.H}')
     if self.base <= 0 or self.scale_base <= 0 or self.gamma <= 0:
@@ -37,21 +42,21 @@ class Xpos(Encoding):
         f'{self.base}, {self.scale_base} and {self.gamma}'
       )
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     return cos_sin(at.pos[..., 0], frequencies(self.dims.H, self.base), dtype)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return self._rotate(q)
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     return self._rotate(k)
 
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     same_BSS = k.segment_ids[:, :, None] == k.segment_ids[:, None, :]
     last_BS = _last(same_BSS, k.pos[..., 0])
     return k.replace(h=self._grow(k.h, last_BS - k.pos[..., 0]), features=last_BS)
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     same_BTS = pair.q.segment_ids[:, :, None] == pair.k.segment_ids[:, None, :]
     distance_BT = pair.q.pos[..., 0] - _last(same_BTS, pair.k.features)
     # A query that sees no key of the block may lie far before it: 0 keeps unused scores finite.

@@ -6,7 +6,7 @@ arXiv 2305.13245). Weights are float32; the computation is in `dtype`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax
@@ -17,12 +17,12 @@ from posjax import dims as dims_lib
 from posjax.attention import attend
 from posjax.attention.decode import attend_stored
 from posjax.dims import Dims
-from posjax.encodings import AttentionInput
+from posjax.encodings import AttentionInput, Bound, Positions
 from posjax.models.product import product
 from posjax.sharding import constrain_batch
 
 
-def fan_in(inputs, scale=1.0):
+def fan_in(inputs: int, scale: float = 1.0) -> Callable[..., jax.Array]:
   """Returns a normal initializer of variance scale / fan-in; the first `inputs` axes are summed."""
 
   def init(rng, shape, dtype):
@@ -55,7 +55,7 @@ class Sublayer(nn.Module):
   depth: int  # of the entire stack: the sum of what its layers add has the variance of one
   dtype: str
 
-  def weight(self, name, init):
+  def weight(self, name: str, init: Callable[..., jax.Array]) -> jax.Array:
     return dims_lib.weight(self, name, init, self.dims).astype(self.dtype)
 
 
@@ -67,7 +67,10 @@ class Attention(Sublayer):
   attention: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, memory, length, at, encoding):
+  def __call__(
+    self, x_BTD: jax.Array, memory: LayerCache, length: jax.Array | None, at: Positions,
+    encoding: Bound,
+  ) -> tuple[jax.Array, LayerCache]:
     """`memory` may hold keys of `length` tokens; the keys of `x_BTD` are then added to it."""
     q_BTNH = product(x_BTD, self.weight('query_DNH', fan_in(1)))
     k_BTKH = product(x_BTD, self.weight('key_DKH', fan_in(1)))
@@ -85,12 +88,12 @@ class Attention(Sublayer):
     return o_BTD, memory.replace(keys=keys, state=state)
 
 
-def cheap(function):
+def cheap(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
   """Recomputes `function` in the backward pass: its intermediates are not worth the memory."""
   return jax.checkpoint(function, prevent_cse=False)
 
 
-def swiglu(h_BTF, gate_BTF):
+def swiglu(h_BTF: jax.Array, gate_BTF: jax.Array) -> jax.Array:
   return h_BTF * nn.silu(gate_BTF)
 
 
@@ -98,7 +101,7 @@ class Mlp(Sublayer):
   activation: str
 
   @nn.compact
-  def __call__(self, x_BTD):
+  def __call__(self, x_BTD: jax.Array) -> jax.Array:
     h_BTF = product(x_BTD, self.weight('up_DF', fan_in(1)))
     if self.activation == 'swiglu':
       h_BTF = cheap(swiglu)(h_BTF, product(x_BTD, self.weight('gate_DF', fan_in(1))))
@@ -107,7 +110,7 @@ class Mlp(Sublayer):
     return product(h_BTF, self.weight('down_FD', fan_in(1, 0.5 / self.depth)))
 
 
-def make_norm(kind, dtype, name):
+def make_norm(kind: str, dtype: str, name: str) -> nn.Module:
   norm = {'rmsnorm': nn.RMSNorm, 'layernorm': nn.LayerNorm}[kind]
   return nn.remat(norm, prevent_cse=False)(epsilon=1e-6, dtype=dtype, name=name)
 
@@ -127,7 +130,10 @@ class Block(nn.Module):
   attention: Mapping  # implementation and block size, see `attend`
 
   @nn.compact
-  def __call__(self, x_BTD, memory, length, at, encoding):
+  def __call__(
+    self, x_BTD: jax.Array, memory: LayerCache, length: jax.Array | None, at: Positions,
+    encoding: Bound,
+  ) -> tuple[jax.Array, LayerCache]:
     drop = nn.Dropout(self.dropout, deterministic=not self.train)
     attention = Attention(
       self.dims, self.depth, self.dtype, self.causal, self.window, self.attention,

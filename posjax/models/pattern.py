@@ -5,7 +5,7 @@ Layers may differ: rotary layers with a window between layers that see all token
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,11 +39,11 @@ class Pattern:
   names: tuple[str, ...] = ()
   chunks: tuple[int, ...] = (0,)
 
-  def __len__(self):
+  def __len__(self) -> int:
     return max(len(self.encodings), len(self.windows), len(self.chunks))
 
   @property
-  def by_name(self):
+  def by_name(self) -> dict[str, Encoding]:
     """The encodings by name, each once."""
     named = {}
     for i, encoding in enumerate(self.encodings):
@@ -55,15 +55,15 @@ class Pattern:
     return named
 
   @property
-  def shift_invariant(self):
+  def shift_invariant(self) -> bool:
     return not any(self.chunks) and all(e.shift_invariant for e in self.encodings)
 
   @property
-  def limit(self):
+  def limit(self) -> int | None:
     """The number of positions that all encodings can represent; None: any."""
     return min((e.limit for e in self.encodings if e.limit is not None), default=None)
 
-  def layers(self):
+  def layers(self) -> list[Layer]:
     """Returns a `Layer` for each layer; shorter fields are tiled to the length of the pattern."""
     names = self.names or [
       next(name for name, other in self.by_name.items() if other == encoding)
@@ -72,7 +72,7 @@ class Pattern:
     tiled = (values * (len(self) // len(values)) for values in (names, self.windows, self.chunks))
     return [*map(Layer, *tiled)]
 
-  def all_layers(self, groups):
+  def all_layers(self, groups: int) -> dict[str, Encoding]:
     """Returns {name: encoding}, each with dims for the weights of all its layers."""
     names = [layer.encoding for layer in self.layers()]
     return {
@@ -81,13 +81,15 @@ class Pattern:
       ) for name, encoding in self.by_name.items()
     }
 
-  def init_weights(self, rng, groups):
+  def init_weights(self, rng: jax.Array, groups: int) -> dict[str, Any]:
     return {
       name: encoding.init_weights(jax.random.fold_in(rng, i))
       for i, (name, encoding) in enumerate(self.all_layers(groups).items())
     }
 
-  def init_states(self, batch, capacity, groups, *, train, rng):
+  def init_states(
+    self, batch: int, capacity: int, groups: int, *, train: bool, rng: jax.Array | None
+  ) -> tuple[dict[str, Any], tuple[Any, ...]]:
     """Returns the states of the sequence by name, and of each layer, leaves [groups, ...].
 
     All encodings draw from the same `rng`, so that equal encodings draw equal values.
@@ -103,7 +105,9 @@ class Pattern:
     layers = tuple(jax.tree.map(stack, states[own.encoding].layer) for own in self.layers())
     return {name: state.sequence for name, state in states.items()}, layers
 
-  def in_layers(self, weights, groups):
+  def in_layers(
+    self, weights: dict[str, Any], groups: int
+  ) -> tuple[tuple[Bound, ...], tuple[Any, ...]]:
     """Returns a `Bound` for each layer of the pattern, without the weights of single layers, and
     these weights, leaves [groups, ...], which `with_layer` adds."""
     names = [layer.encoding for layer in self.layers()]
@@ -119,7 +123,7 @@ class Pattern:
     return tuple(bound), tuple(layered)
 
 
-def split(weights):
+def split(weights: Any) -> tuple[Any, Any]:
   """Splits weights into those that layers share and those of single layers; None for the rest."""
 
   def only(layered):
@@ -131,14 +135,14 @@ def split(weights):
   return only(False), only(True)
 
 
-def with_layer(bound, layered):
+def with_layer(bound: Bound, layered: Any) -> Bound:
   """Returns a `Bound` with the weights of one layer added."""
   merge = lambda shared, own: own if shared is None else shared
   weights = jax.tree.map(merge, bound.weights, layered, is_leaf=lambda x: x is None)
   return bound.replace(weights=weights)
 
 
-def check_axes(name, encoding, axes):
+def check_axes(name: str, encoding: Encoding, axes: int) -> None:
   """Raises UserError, naming alternatives, if an encoding cannot read positions of `axes` axes."""
   if encoding.axes not in (None, axes):
     able = [other for other in names() if find(other).axes in (None, axes)]

@@ -17,7 +17,7 @@ from jax import lax
 FEW = 32  # up to this many rows, the fast kernel is slower
 
 
-def product(x, w, axes=1):
+def product(x: jax.Array, w: jax.Array, axes: int = 1) -> jax.Array:
   """Contracts the last `axes` axes of `x` with the first `axes` of `w`: [..., *rest of w].
 
   On a CPU it does not support forward-mode autodiff.
@@ -29,7 +29,7 @@ def product(x, w, axes=1):
   return matmul(x, lax.collapse(w, 1)).reshape(*x.shape[:-1], *w.shape[1:])
 
 
-def has_fast_kernel(dtype):
+def has_fast_kernel(dtype: jax.typing.DTypeLike) -> bool:
   """Returns whether to transpose first; other devices are fast without, or were not measured.
 
   The kernel has no float64, but float64 takes this path too, so that tests check every digit.
@@ -38,7 +38,7 @@ def has_fast_kernel(dtype):
 
 
 @jax.custom_vjp
-def matmul(x, w_IO):
+def matmul(x: jax.Array, w_IO: jax.Array) -> jax.Array:
   x_MI = rows(x)
   if len(x_MI) > FEW:
     return x @ w_IO
@@ -47,19 +47,19 @@ def matmul(x, w_IO):
   return y_MO.reshape(*x.shape[:-1], -1)
 
 
-def backward(kept, dy):
+def backward(kept: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
   x, w_IO = kept
   return dy @ w_IO.T, transposed_product(rows(x), rows(dy))
 
 
-def rows(x):
+def rows(x: jax.Array) -> jax.Array:
   return x.reshape(-1, x.shape[-1])
 
 
 matmul.defvjp(lambda x, w_IO: (matmul(x, w_IO), (x, w_IO)), backward)
 
 
-def transposed_product(x_MI, dy_MO):
+def transposed_product(x_MI: jax.Array, dy_MO: jax.Array) -> jax.Array:
   """Returns x^T dy, [I, O]. The barriers stop XLA from folding the transposes into the product."""
   if x_MI.shape[1] > dy_MO.shape[1]:
     return lax.optimization_barrier(transposed_product(dy_MO, x_MI)).T

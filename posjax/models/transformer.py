@@ -6,7 +6,7 @@ scanned, so that compile time does not depend on the depth.
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax
 import jax
@@ -24,6 +24,11 @@ from posjax.errors import UserError
 from posjax.models.block import Block, LayerCache, fan_in, make_norm
 from posjax.models.pattern import Pattern, check_axes, with_layer
 from posjax.sharding import constrain_batch, replicated
+
+if TYPE_CHECKING:
+  from ml_collections import ConfigDict
+
+  from posjax.tasks import Task
 
 
 @flax.struct.dataclass
@@ -47,7 +52,10 @@ class Group(nn.Module):
   block: Mapping
 
   @nn.compact
-  def __call__(self, x_BTD, caches, weights, length, ats, encodings):
+  def __call__(
+    self, x_BTD: jax.Array, caches: tuple[LayerCache, ...], weights: tuple[Any, ...],
+    length: jax.Array | None, ats: tuple[Positions, ...], encodings: tuple[Bound, ...],
+  ) -> tuple[jax.Array, tuple[LayerCache, ...]]:
     caches = list(caches)
     for i, window in enumerate(self.windows):
       block = Block(window=window, **self.block, name=f'block_{i}')
@@ -79,18 +87,18 @@ class Transformer(nn.Module):
   axes: int = 1  # axes of a position
 
   @property
-  def shares_table(self):
+  def shares_table(self) -> bool:
     """Whether the output head is the token table."""
     return self.tied and self.outputs in (None, self.vocabulary)
 
   @property
-  def dims(self):
+  def dims(self) -> Dims:
     return Dims(
       D=self.dim, N=self.heads, K=self.kv_heads, H=self.head_dim, F=self.hidden, V=self.vocabulary
     )
 
   @property
-  def groups(self):
+  def groups(self) -> int:
     """The number of repetitions of the pattern."""
     if self.layers % len(self.pattern):
       raise ValueError(
@@ -99,7 +107,10 @@ class Transformer(nn.Module):
     return self.layers // len(self.pattern)
 
   @nn.compact
-  def __call__(self, tokens_BT, at, cache=None, *, train=False, rng=None):
+  def __call__(
+    self, tokens_BT: jax.Array, at: Positions, cache: Cache | None = None, *, train: bool = False,
+    rng: jax.Array | None = None,
+  ) -> tuple[jax.Array, Cache | None]:
     """Returns logits [B, T, V] in float32 or wider, and the cache with these tokens added.
 
     Args:
@@ -195,7 +206,10 @@ class Transformer(nn.Module):
     dtype = at_least_float32(x_BTD)
     return jnp.einsum(product, x_BTD, head.astype(self.dtype), preferred_element_type=dtype)
 
-  def init_cache(self, batch, capacity, *, slots=None, pos_dtype='int32', rng=None):
+  def init_cache(
+    self, batch: int, capacity: int, *, slots: int | None = None,
+    pos_dtype: jax.typing.DTypeLike = 'int32', rng: jax.Array | None = None,
+  ) -> Cache:
     """Returns an empty cache of `batch` rows.
 
     Args:
@@ -223,7 +237,7 @@ class Transformer(nn.Module):
 
     return Cache(tuple(map(group, unstacked(layers, self.groups))), states, jnp.int32(0))
 
-  def grow(self, cache, slots):
+  def grow(self, cache: Cache, slots: int) -> Cache:
     """Returns the cache with room for `slots` tokens in each row."""
     room = self._slots(slots)
     return cache.replace(layers=tuple(
@@ -250,14 +264,14 @@ class Transformer(nn.Module):
     return bound.key(at.attach(h, h, features))
 
 
-def unstacked(tree, groups):
+def unstacked(tree: Any, groups: int) -> list[Any]:
   """Splits a tree with leaves [groups, ...] into a list, one tree per group; a list stays as is."""
   if isinstance(tree, list):
     return tree
   return [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(groups)]
 
 
-def from_config(config, task):
+def from_config(config: 'ConfigDict', task: 'Task') -> Transformer:
   """Returns the model of a resolved config for a `Task`.
 
   Raises:
@@ -285,7 +299,7 @@ def from_config(config, task):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init(model, rng):
+def init(model: Transformer, rng: jax.Array) -> dict[str, Any]:
   """Returns the initial weights."""
   one = jnp.zeros((1, 1), jnp.int32)
   at = Positions(jnp.zeros((1, 1, model.axes), jnp.int32), one, one)

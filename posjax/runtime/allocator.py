@@ -10,7 +10,7 @@ import ctypes
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's malloc.h
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
   """Configures glibc's malloc, before other threads start; does nothing in other C libraries."""
   libc = ctypes.CDLL(None)
   if hasattr(libc, 'mallopt'):

@@ -2,19 +2,20 @@
 
 import hashlib
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 
 @jax.jit
-def of_arrays(tree):
+def of_arrays(tree: Any) -> dict[str, jax.Array]:
   """Returns {path: checksum} of all leaves of a tree, computed on their devices."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path): of_array(leaf) for path, leaf in leaves}
 
 
-def of_array(x):
+def of_array(x: jax.Array) -> jax.Array:
   """Returns a checksum of an array of 32-bit numbers, from their bits and indices: uint32 [].
 
   A sum of integers is the same in any order, hence under any sharding. Each term is a bijection of
@@ -29,6 +30,6 @@ def of_array(x):
   return jnp.sum(bits ^ bits >> 16, dtype=jnp.uint32)
 
 
-def of_json(value):
+def of_json(value: Any) -> str:
   """Returns the SHA-256, in hex, of a JSON-serializable value."""
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ MOST = 2**30  # bytes in the folder; a run adds about one million
 FAILED = re.compile(r"Error (?:reading|writing) persistent compilation cache entry for '([\w.-]+)'")
 
 
-def quickly():
+def quickly() -> dict[str, int] | None:
   """Returns compiler options for a CPU, where LLVM's further passes take longer than they save.
 
   Most of a step's time is spent in matrix products, which LLVM does not compile here.
@@ -26,7 +26,7 @@ def quickly():
   return {'xla_backend_optimization_level': 1} if jax.default_backend() == 'cpu' else None
 
 
-def keep(workdir):
+def keep(workdir: pathlib.Path | str | None) -> None:
   """Caches later compilations in the user's cache folder, or otherwise in `workdir`.
 
   Programs that only read a work directory pass None.
@@ -46,7 +46,7 @@ def keep(workdir):
   drop_failed(folder)
 
 
-def of_user():
+def of_user() -> pathlib.Path | None:
   """Returns posjax/compiled in $XDG_CACHE_HOME or ~/.cache; None if it is not writable."""
   caches = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
   try:
@@ -57,7 +57,7 @@ def of_user():
   return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
-def tidy(folder, most):
+def tidy(folder: pathlib.Path, most: int) -> None:
   """Removes the least recently used entries until the rest takes at most `most` bytes."""
   with contextlib.suppress(FileNotFoundError):  # another process is tidying, too
     files = {path: path.stat() for path in folder.glob('*-cache')}
@@ -69,7 +69,7 @@ def tidy(folder, most):
       size -= files[path].st_size
 
 
-def drop_failed(folder):
+def drop_failed(folder: pathlib.Path) -> None:
   """Removes entries that JAX cannot read or write, without a warning; they are compiled again.
 
   JAX would keep an entry that a kill or a full disk has truncated, and warn in each run.

@@ -67,19 +67,19 @@ ACCELERATORS = {
 }
 
 
-def find(name):
+def find(name: str) -> Accelerator:
   """Returns the accelerator of a name such as 'v5e'. Raises UserError for an unknown name."""
   if name not in ACCELERATORS:
     raise UserError(f'--device={name}: {one_of(name, ACCELERATORS)}')
   return ACCELERATORS[name]
 
 
-def of_kind(kind):
+def of_kind(kind: str) -> Accelerator | None:
   """Returns the accelerator that JAX calls `kind`; None for a CPU or an unknown accelerator."""
   return next((row for row in ACCELERATORS.values() if kind in row.kinds), None)
 
 
-def peak_flops(dtype):
+def peak_flops(dtype: str) -> float | None:
   """Returns the peak FLOP/s in `dtype`, 'bfloat16' or 'float32', of all devices; None: unknown."""
   import jax  # not above: command lines are checked without jax
 

@@ -1,11 +1,12 @@
 """Local files, some of which are read while a run writes them."""
 
 import os
+import pathlib
 
 from posjax.errors import UserError
 
 
-def replace(path, text):
+def replace(path: pathlib.Path, text: str) -> None:
   """Replaces a file atomically: a reader sees the old or the new text, even after a crash."""
   unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   try:
@@ -19,7 +20,7 @@ def replace(path, text):
     raise
 
 
-def check_local(key, path):
+def check_local(key: str, path: str) -> None:
   """Raises UserError for a URL: posjax reads and writes local folders only."""
   scheme, url, rest = path.partition('://')
   if url:

@@ -15,6 +15,8 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -42,7 +44,7 @@ def first() -> bool:
 
 
 @contextlib.contextmanager
-def joined(hosts, coordinator, host):
+def joined(hosts: int, coordinator: str, host: int | None) -> Iterator[None]:
   """Joins the other hosts for the block, before JAX looks for devices.
 
   If another host fails in the block, this process ends with exit code 42: repeat the command.
@@ -94,14 +96,14 @@ def gathered() -> bool:
   return True
 
 
-def leave_alone(code, message):
+def leave_alone(code: int, message: str) -> NoReturn:
   """Ends this process immediately: a normal exit would wait for the other hosts."""
   program.fail(code, message)
   sys.stdout.flush()
   os._exit(code)
 
 
-def agree(function):
+def agree(function: Callable[[], Any]) -> list[Any]:
   """Calls `function` on every host; returns all results, JSON values, in the order of the hosts.
 
   Raises:
@@ -127,19 +129,19 @@ def agree(function):
   return [each['result'] for each in said]
 
 
-def together(function):
+def together(function: Callable[[], Any]) -> Any:
   """Calls `function` on every host and returns this host's result; if one fails, all raise it."""
   results = []
   agree(lambda: results.append(function()))
   return results[0]
 
 
-def on_first(function):
+def on_first(function: Callable[[], Any]) -> Any:
   """Calls `function` on the first host and returns its result, there; if it fails, all raise it."""
   return together(lambda: function() if first() else None)
 
 
-def check_equal(values):
+def check_equal(values: dict[str, Any]) -> None:
   """Raises UserError if a JSON value in the dict `values` differs between hosts."""
   one, *others = agree(lambda: json.loads(json.dumps(values)))
   for host, other in enumerate(others, 1):
@@ -148,7 +150,7 @@ def check_equal(values):
         raise UserError(f'host {host}: {name} is {value}, but on host 0 it is {one[name]}')
 
 
-def exchange(mesh):
+def exchange(mesh: jax.sharding.Mesh) -> Callable[..., int]:
   """Returns told(number, wait): the largest number that any host was given, one call later.
 
   All hosts call it in every step. Because the answer is that of the last call, which ran before the

@@ -5,18 +5,19 @@ import fcntl
 import os
 import pathlib
 import socket
+from collections.abc import Iterator
 
 from posjax.errors import UserError
 
 
-def holder(workdir):
+def holder(workdir: pathlib.Path | str) -> str:
   """Returns the text in the lock file of `workdir`: the process that holds it, or held it last."""
   path = pathlib.Path(workdir) / 'lock'
   return path.read_text().strip() if path.exists() else 'missing'
 
 
 @contextlib.contextmanager
-def held(workdir):
+def held(workdir: pathlib.Path | str) -> Iterator[None]:
   """Creates `workdir` and locks it. Raises UserError while another process holds the lock.
 
   The lock file is never deleted: a process that finds it unlocked may lock it.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import jax
 
@@ -17,7 +18,7 @@ EXTRAS = {'cuda': 'cuda', 'gpu': 'cuda', 'tpu': 'tpu'}  # extras of setup.py by 
 CGROUP_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
-def check_devices():
+def check_devices() -> None:
   """Raises UserError if the device that JAX_PLATFORMS names is missing or not installed."""
   try:
     jax.devices()
@@ -32,27 +33,27 @@ def check_devices():
     ) from error
 
 
-def planned(compiled):
+def planned(compiled: jax.stages.Compiled) -> int:
   """Returns the bytes of a compiled function on one device: arguments and temporaries."""
   memory = compiled.memory_analysis()
   return memory.argument_size_in_bytes + memory.temp_size_in_bytes
 
 
-def host_memory():
+def host_memory() -> int:
   """Returns the bytes of memory of this machine or its cgroup, whichever is less."""
   machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
   limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.exists() else 'max'
   return machine if limit == 'max' else min(machine, int(limit))
 
 
-def device_memory():
+def device_memory() -> int:
   """Returns the bytes available on each local device; CPU devices share the machine's memory."""
   if jax.default_backend() == 'cpu':
     return host_memory() // jax.local_device_count()
   return min(device.memory_stats()['bytes_limit'] for device in jax.local_devices())
 
 
-def check_memory(compiled):
+def check_memory(compiled: jax.stages.Compiled) -> None:
   """Raises UserError if a compiled function needs more memory than the machine has.
 
   An accelerator reports this error itself; on a CPU, the system would kill the program without a
@@ -68,7 +69,7 @@ def check_memory(compiled):
 
 
 @contextlib.contextmanager
-def memory_as_user_error():
+def memory_as_user_error() -> Iterator[None]:
   """Raises UserError if a device is missing, or if memory is exhausted in the block."""
   check_devices()
   try:

@@ -16,7 +16,9 @@ import sys
 import textwrap
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 from posjax.errors import UserError
 from posjax.runtime import files
@@ -34,7 +36,7 @@ REMEDIES = {
 }
 
 
-def begin():
+def begin() -> None:
   """Makes signals and missing packages end the process with a one-line message."""
   for number in SIGNALS:
     signal.signal(number, lambda number, frame: hard_exit(Interrupted(number)))
@@ -53,7 +55,7 @@ def _excepthook(kind, error, trace):
   os._exit(fail(*known))
 
 
-def run_program(program):
+def run_program(program: Callable[[], int]) -> int:
   """Runs `program`, the main function of a process, and returns its exit code."""
   sys.stdout.reconfigure(errors='replace')  # terminals may lack some characters
   try:
@@ -73,7 +75,7 @@ def run_program(program):
     return fail(*known)
 
 
-def explain(error):
+def explain(error: BaseException) -> tuple[int, str] | None:
   """Returns (exit code, message) for an error that the user can fix; None for a bug."""
   if hasattr(error, 'exit_code'):  # a UserError, or a run that diverged
     return error.exit_code, str(error)
@@ -87,7 +89,7 @@ def explain(error):
   return None
 
 
-def fail(code, message):
+def fail(code: int, message: str) -> int:
   """Prints one line to standard error, wrapped only for a terminal; returns the code."""
   line = f'posjax: {message}'
   if sys.stderr.isatty():
@@ -100,12 +102,12 @@ def fail(code, message):
   return code
 
 
-def warn(message, *where, **how):
+def warn(message: Warning | str, *where: Any, **how: Any) -> None:
   """Prints a warning without its location in the source."""
   fail(0, f'warning: {" ".join(str(message).split())}')
 
 
-def hard_exit(error):
+def hard_exit(error: Interrupted) -> NoReturn:
   """Ends the process after a signal, and prints how to resume; a handler may call it.
 
   It does not clean up, since that would crash while threads of XLA and Orbax are running.
@@ -121,7 +123,7 @@ def hard_exit(error):
   os._exit(error.exit_code)
 
 
-def check_devices():
+def check_devices() -> None:
   """Raises UserError if the processes that a program starts would find no device.
 
   It asks in a separate process, because asking allocates GPU memory. If JAX chooses the device, it
@@ -147,17 +149,17 @@ class Parser(argparse.ArgumentParser):
     description: the text that --help prints first.
   """
 
-  def __init__(self, command, description):
+  def __init__(self, command: str, description: str | None) -> None:
     super().__init__(
       prog=command, description=description, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
-  def error(self, message):
+  def error(self, message: str) -> NoReturn:
     raise UserError(message)
 
 
-def folder(flag):
+def folder(flag: str) -> Callable[[str], Path]:
   """Returns the argparse type for an argument `flag` that names a local folder."""
 
   def parse(text):

@@ -5,6 +5,8 @@ Handlers do not raise: Python loses exceptions raised during garbage collection 
 
 import contextlib
 import signal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -17,14 +19,14 @@ class Interrupted(BaseException):
       0 if the run has saved its state, otherwise 130.
   """
 
-  def __init__(self, number, saved=None):
+  def __init__(self, number: int, saved: int | None = None) -> None:
     name = 'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'
     super().__init__(f'{name}: ' + (f'saved after step {saved}' if saved else 'stopped'))
     self.exit_code = 42 if number == signal.SIGTERM else 0 if saved else 130
 
 
 @contextlib.contextmanager
-def defer_signals(then=lambda: None):
+def defer_signals(then: Callable[[], Any] = lambda: None) -> Iterator[list[int]]:
   """Defers signals in the block; yields the list of received ones. Each calls `then` on arrival.
 
   A second Ctrl-C calls the previous handler.

@@ -2,6 +2,9 @@
 
 import itertools
 import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import tqdm
@@ -11,7 +14,7 @@ from posjax.errors import UserError
 SKIPPED = 3  # untraced first steps, in which caches and memory pools fill
 
 
-def check(steps, left):
+def check(steps: int, left: int) -> None:
   """Raises UserError if a run with `left` remaining steps is too short to trace `steps` steps."""
   if left < steps + SKIPPED:
     raise UserError(
@@ -20,7 +23,7 @@ def check(steps, left):
     )
 
 
-def traced(step, steps, directory):
+def traced(step: Callable[..., Any], steps: int, directory: pathlib.Path) -> Callable[..., Any]:
   """Returns `step`, wrapped so that calls SKIPPED + 1 to SKIPPED + `steps` are traced.
 
   The last traced call writes the trace into `directory` and prints how to open it.

@@ -22,26 +22,33 @@ from posjax.runtime import program
 if __name__ == '__main__':
   program.begin()
 
+import argparse
 import datetime
 import importlib.metadata
 import platform
 import re
 import shlex
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tqdm
+from ml_collections import ConfigDict
 
 from posjax import config as config_lib
 from posjax.config import validation
 from posjax.errors import UserError, one_line, one_of
 from posjax.runtime import files
 
+if TYPE_CHECKING:
+  from posjax.show.facts import Facts
+
 PROGRAM = 'python -m posjax.show'
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
 
 
-def parse(argv):
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
   """Returns (options, config overrides) of a command line. Raises UserError for mistakes."""
   parser = program.Parser(PROGRAM, __doc__)
   add = parser.add_argument
@@ -57,7 +64,7 @@ def parse(argv):
   return options, [*map(override, others)]
 
 
-def override(argument):
+def override(argument: str) -> str:
   """Returns --config.encoding.rope.base=1 for --rope.base=1; keeps --config flags."""
   found = re.fullmatch(r'--(config\.)?([\w.]+=.*)', argument, re.DOTALL)
   if not found or '.' not in found[2].partition('=')[0] and not found[1]:
@@ -68,7 +75,7 @@ def override(argument):
   return argument if found[1] else f'--config.encoding.{found[2]}'
 
 
-def load(name, overrides=()):
+def load(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
   """Returns the config for a name, with all arguments of its encodings and with the overrides.
 
   Raises:
@@ -93,7 +100,7 @@ def load(name, overrides=()):
   return config
 
 
-def check(name, valid):
+def check(name: str, valid: Collection[str]) -> None:
   """Raises UserError, with the nearest valid name, unless a config has this name."""
   try:
     config_lib.find(name)
@@ -102,7 +109,7 @@ def check(name, valid):
     raise UserError(f'{name}: no such encoding or config; {near}') from error
 
 
-def look(name, overrides, values):
+def look(name: str, overrides: Sequence[str], values: str) -> list['Facts']:
   """Returns the `Facts` of each distinct layer of the config for `name`."""
   import jax
 
@@ -118,7 +125,7 @@ def look(name, overrides, values):
     ]
 
 
-def show(argv):
+def show(argv: list[str]) -> int:
   """Runs a command line; returns the exit code."""
   options, overrides = parse(argv)
   from posjax.runtime import compile_cache, memory
@@ -128,7 +135,7 @@ def show(argv):
     return gallery(options, overrides, argv) if options.all else one(options, overrides)
 
 
-def one(options, overrides):
+def one(options: argparse.Namespace, overrides: Sequence[str]) -> int:
   from posjax.show import picture, words
 
   layers = look(options.name, overrides, options.weights)
@@ -140,7 +147,7 @@ def one(options, overrides):
   return 0
 
 
-def file_name(options, overrides):
+def file_name(options: argparse.Namespace, overrides: Sequence[str]) -> str:
   """Returns a name such as 'rope-rope.base=500000', so that other options get another file."""
   name = Path(options.name).name.replace('.py', '')
   given = [text.removeprefix('--config.').removeprefix('encoding.') for text in overrides]
@@ -148,7 +155,7 @@ def file_name(options, overrides):
   return re.sub(r'[^\w.+=,-]', '-', '-'.join([name, *given]))[:200]
 
 
-def gallery(options, overrides, argv):
+def gallery(options: argparse.Namespace, overrides: Sequence[str], argv: list[str]) -> int:
   """Writes the page. An encoding that fails becomes a line on the page and on standard error."""
   from posjax.show import page
 
@@ -170,14 +177,14 @@ def gallery(options, overrides, argv):
   return 1 if failed else 0
 
 
-def everything():
+def everything() -> list[str]:
   """Returns the names of all configs, and of all encodings without a config."""
   from posjax import encodings
 
   return sorted({*config_lib.available(), *encodings.names()})
 
 
-def made_with(argv):
+def made_with(argv: list[str]) -> tuple[str, str]:
   """Returns lines with the command, the date and the versions that produced the page."""
   from posjax import report
 
@@ -190,7 +197,7 @@ def made_with(argv):
   )
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
   return program.run_program(lambda: show(argv))
 
 

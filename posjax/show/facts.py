@@ -2,18 +2,20 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from posjax.attention import choose
 from posjax.attention.fused import unsupported_hook
-from posjax.dims import letters
+from posjax.dims import Dims, letters
 from posjax.encodings import arguments
 from posjax.encodings.core.encoding import Encoding
 from posjax.errors import UserError
 from posjax.models.pattern import Layer
+from posjax.models.transformer import Transformer
 from posjax.show import probe
 
 EXTENSION = 4  # length of the longer text, in trained lengths
@@ -88,7 +90,7 @@ class Facts:
   values: str
 
   @property
-  def heads(self):
+  def heads(self) -> dict[str, int]:
     """Returns {label: index} of the heads to show; one label if all heads are alike."""
     shown = [self.picture, self.trained.by_head]
     shown += [self.extended.by_head] if self.extended else []
@@ -99,7 +101,7 @@ class Facts:
     }
 
   @property
-  def moved(self):
+  def moved(self) -> float | None:
     """The largest change within the trained length in the longer text; None without that text."""
     if not self.extended:
       return None
@@ -107,17 +109,19 @@ class Facts:
     return float(np.nanmax(np.abs(change), initial=0))
 
   @property
-  def choices(self):
+  def choices(self) -> dict[int, tuple[str, str]]:
     """Returns the choice of 'auto' at both lengths, with its reason: {length: (name, reason)}."""
     lengths = self.trained.length, EXTENSION * self.trained.length
     return {T: choose(T, T, self.encoding, self.dtype) for T in lengths}
 
   @property
-  def unsupported_hook(self):
+  def unsupported_hook(self) -> str:
     return unsupported_hook(self.encoding)
 
 
-def gather(model, layer, *, length, seed, values='initial'):
+def gather(
+  model: Transformer, layer: Layer, *, length: int, seed: int, values: str = 'initial'
+) -> Facts:
   """Returns the `Facts` of one kind of layer of a model.
 
   Args:
@@ -156,7 +160,9 @@ def gather(model, layer, *, length, seed, values='initial'):
   )
 
 
-def judged(encoding, bare, full, far):
+def judged(
+  encoding: Encoding, bare: np.ndarray, full: np.ndarray, far: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[str, np.ndarray, np.ndarray | None]:
   """Returns (kind, picture, far): logits without content if content just adds 1 to them."""
   pairs = [(bare, full)] + ([far] if far else [])
   adds = all(np.allclose(b + 1, f, 1e-9, 1e-9, equal_nan=True) for b, f in pairs)
@@ -168,18 +174,20 @@ def judged(encoding, bare, full, far):
 
 
 @functools.cache
-def plain_flops(dims, length):
+def plain_flops(dims: Dims, length: int) -> tuple[float, float]:
   """Returns `probe.flops` without an encoding."""
   return probe.flops(Encoding().with_dims(dims), {}, length)
 
 
-def own_flops(encoding, weights, length):
+def own_flops(encoding: Encoding, weights: Any, length: int) -> tuple[float, float]:
   """Returns the FLOPs that the encoding adds: (in each layer, once)."""
   with_it, without = probe.flops(encoding, weights, length), plain_flops(encoding.dims, length)
   return tuple(np.subtract(with_it, without).tolist())
 
 
-def unscaled(encoding, weights, kind, length, here):
+def unscaled(
+  encoding: Encoding, weights: Any, kind: str, length: int, here: dict[str, Any]
+) -> Unscaled | None:
   """Returns `Unscaled` for a text of `length` tokens; None if no part has a scaling."""
   parts = probe.parts_of(encoding)
   if not any(arguments(part).get('scaling') for part in parts):
@@ -194,7 +202,7 @@ def unscaled(encoding, weights, kind, length, here):
   return Unscaled(probe.frequencies(whole, weights, length), Curves(length, logits[:, -1, ::-1]))
 
 
-def weights_of(encoding):
+def weights_of(encoding: Encoding) -> Iterator[Weight]:
   """Yields the `Weight`s of an encoding whose dims cover all layers."""
   tree = jax.eval_shape(encoding.init_weights, jax.random.key(0))
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

@@ -4,11 +4,13 @@ import base64
 import html
 import io
 import itertools
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from PIL import Image
 
 from posjax.show import picture, words
+from posjax.show.facts import Facts
 from posjax.show.probe import parts_of
 
 STYLE = """
@@ -67,7 +69,7 @@ class Entry(NamedTuple):
   html: str
 
 
-def entry(name, command, layers):
+def entry(name: str, command: str, layers: Sequence[Facts]) -> Entry:
   """Returns the `Entry` for `name`, from the `Facts` of its distinct layers."""
   parts = {type(part): part for facts in layers for part in parts_of(facts.encoding)}
   papers = [words.paper(part) for part in parts.values()]
@@ -79,13 +81,13 @@ def entry(name, command, layers):
   return Entry(name, words.family(layers[0]), html.escape(' '.join(told).lower()), text)
 
 
-def paper(told):
+def paper(told: words.Paper) -> str:
   equation = f'<pre>{html.escape(told.equation)}</pre>' if told.equation else ''
   citation = f'<p class="faint">{html.escape(told.citation)}</p>' if told.citation else ''
   return f'<p>{html.escape(told.summary)}</p>{citation}{equation}'
 
 
-def layer(facts):
+def layer(facts: Facts) -> str:
   title = html.escape(words.title(facts))
   rows = ''.join(
     f'<dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd>'
@@ -99,7 +101,7 @@ def layer(facts):
   )
 
 
-def image(facts):
+def image(facts: Facts) -> str:
   """Returns the picture in base64, as a PNG of 256 colors, a third of the full size."""
   drawn, small = io.BytesIO(), io.BytesIO()
   picture.draw([facts], drawn, with_words=False, dpi=110)
@@ -107,7 +109,7 @@ def image(facts):
   return base64.b64encode(small.getvalue()).decode()
 
 
-def render(entries, failed, made_with):
+def render(entries: Sequence[Entry], failed: dict[str, str], made_with: Iterable[str]) -> str:
   """Returns the page as HTML.
 
   Args:
@@ -131,7 +133,7 @@ def render(entries, failed, made_with):
   ])
 
 
-def legend():
+def legend() -> str:
   return (
     'Every picture is of a text of equal tokens, which differ only in their positions. Left: the '
     'bias or the logit of the last token for each earlier token, by distance, in a text of the '
@@ -140,7 +142,7 @@ def legend():
   )
 
 
-def index(family, entries):
+def index(family: str, entries: Iterable[Entry]) -> str:
   links = ' '.join(
     f'<a href="#{html.escape(e.name)}" data-words="{e.search}">{html.escape(e.name)}</a>'
     for e in entries
@@ -148,7 +150,7 @@ def index(family, entries):
   return f'<div><dt>{html.escape(family)}</dt><dd>{links}</dd></div>'
 
 
-def section(family, entries):
+def section(family: str, entries: Iterable[Entry]) -> str:
   articles = [
     f'<article id="{html.escape(e.name)}" data-words="{e.search}">\n{e.html}</article>'
     for e in entries

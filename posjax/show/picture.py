@@ -3,16 +3,22 @@
 The picture shows the numbers that `words` prints: its table has those at the ends of the curves.
 """
 
+import pathlib
 import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
 
 import matplotlib.colors
 import matplotlib.ticker
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.image import AxesImage
 
 from posjax.plotting import spread_labels
 from posjax.show import words
-from posjax.show.facts import EXTENSION
+from posjax.show.facts import EXTENSION, Curves, Facts
 from posjax.show.probe import parts_of
 
 WIDTH = 10.0  # inches, of the figure
@@ -30,13 +36,15 @@ STYLE = {
 }
 
 
-def draw(layers, path, *, with_words=True, dpi=130):
+def draw(
+  layers: Sequence[Facts], path: pathlib.Path | BinaryIO, *, with_words: bool = True, dpi: int = 130
+) -> None:
   """Writes a PNG of `Facts`, one layer below the other; `path` may be a file object."""
   with matplotlib.rc_context(STYLE):
     figure(layers, with_words=with_words).savefig(path, dpi=dpi, format='png')
 
 
-def figure(layers, *, with_words=True):
+def figure(layers: Sequence[Facts], *, with_words: bool = True) -> Figure:
   heads = [head(facts) if with_words else [] for facts in layers]
   feet = [foot(facts) if with_words else [] for facts in layers]
   heights = [
@@ -53,7 +61,7 @@ def figure(layers, *, with_words=True):
   return made
 
 
-def head(facts):
+def head(facts: Facts) -> list[tuple[str, dict[str, Any]]]:
   """Returns [(text, font options)], the lines above the panels."""
   big = dict(size=10.5, weight='bold')
   found = [(line, big) for line in textwrap.wrap(words.title(facts), 100)]
@@ -66,7 +74,7 @@ def head(facts):
   return found
 
 
-def foot(facts):
+def foot(facts: Facts) -> list[tuple[str, str]]:
   found = []
   for label, text in words.lines(facts):
     for i, line in enumerate(textwrap.wrap(text, WRAP)):
@@ -74,7 +82,7 @@ def foot(facts):
   return found
 
 
-def write(place, lines, height):
+def write(place: SubFigure, lines: Sequence[tuple[str, Any]], height: float) -> None:
   """Writes lines from the top down: (text, font options) or (label, text)."""
   for i, (text, how) in enumerate(lines):
     y = 1 - (i * LINE + 0.05) / height
@@ -85,7 +93,7 @@ def write(place, lines, height):
       place.text(0.115, y, how, va='top', size=8.5)
 
 
-def panels(place, facts):
+def panels(place: SubFigure, facts: Facts) -> None:
   grid = place.add_gridspec(2, 2, width_ratios=[1.15, 1])
   near, far = (place.add_subplot(grid[i, 0]) for i in range(2))
   curves(near, facts, facts.trained)
@@ -105,16 +113,16 @@ def panels(place, facts):
     pairs(place, grid[:, 1], facts, 'bottom')
 
 
-def thin(facts):
+def thin(facts: Facts) -> str:
   return '; thin: unscaled' if facts.unscaled else ''
 
 
-def inks(count):
+def inks(count: int) -> np.ndarray:
   ramp = matplotlib.colors.LinearSegmentedColormap.from_list('heads', HEADS)
   return ramp(np.linspace(0, 1, max(count, 2)))[:count]
 
 
-def curves(ax, facts, curve):
+def curves(ax: Axes, facts: Facts, curve: Curves) -> None:
   """Draws a line per head with its label and last number; the table lists the dots."""
   dots, ends = words.distances(curve), {}
   for (label, n), ink in zip(facts.heads.items(), inks(len(facts.heads)), strict=True):
@@ -130,12 +138,12 @@ def curves(ax, facts, curve):
   named(ax, ends)
 
 
-def at_least_apart(low, high, least=1e-9):
+def at_least_apart(low: float, high: float, least: float = 1e-9) -> tuple[float, float]:
   """Returns the limits of an axis, widened if they are nearly equal."""
   return (low, high) if high - low > least else (low - 1, high + 1)
 
 
-def named(ax, ends):
+def named(ax: Axes, ends: Mapping[str, tuple[float, float, Any]]) -> None:
   """Writes labels {label: (x, y, color)} next to line ends, moved apart if they overlap."""
   low, high = ax.get_ylim()
   order = sorted(ends, key=lambda label: ends[label][1])
@@ -149,7 +157,7 @@ def named(ax, ends):
     )
 
 
-def mark(ax, x, text, *, linestyle='--', height=0.99):
+def mark(ax: Axes, x: float, text: str, *, linestyle: str = '--', height: float = 0.99) -> None:
   """Draws a vertical line with text at its upper end."""
   ax.axvline(x, color=MARK, linewidth=1, linestyle=linestyle)
   ax.annotate(
@@ -159,12 +167,12 @@ def mark(ax, x, text, *, linestyle='--', height=0.99):
   )
 
 
-def idle(ax, text):
+def idle(ax: Axes, text: str) -> None:
   ax.set_axis_off()
   ax.text(0, 0.5, '\n'.join(textwrap.wrap(text, 50)), va='center', color=FAINT)
 
 
-def pairs(place, cell, facts, side):
+def pairs(place: SubFigure, cell: SubplotSpec, facts: Facts, side: str) -> None:
   """Draws all query-key pairs at the trained length for up to TILES heads, on one color scale."""
   heads = [*facts.heads.items()]
   chosen = [heads[i] for i in np.unique(np.linspace(0, len(heads) - 1, TILES).round().astype(int))]
@@ -188,7 +196,7 @@ def pairs(place, cell, facts, side):
   bar.set_label(facts.kind)
 
 
-def pair(ax, facts, n, low, high):
+def pair(ax: Axes, facts: Facts, n: int, low: float, high: float) -> AxesImage:
   T = facts.trained.length
   ax.set_facecolor('#eef1f4')
   ax.spines[:].set_visible(False)
@@ -201,7 +209,7 @@ def pair(ax, facts, n, low, high):
   )
 
 
-def frequencies(ax, facts):
+def frequencies(ax: Axes, facts: Facts) -> None:
   """Draws a dot per wavelength: filled if at most the trained length, hollow if longer."""
   T, wavelengths = facts.trained.length, 2 * np.pi / facts.theta
   index = np.arange(len(wavelengths)) + 1

@@ -11,6 +11,8 @@ All results are float64. No encoding is handled by its name.
 """
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,16 @@ from jax import lax
 from posjax.attention import attend
 from posjax.attention.blockwise.blocks import split
 from posjax.attention.mask import in_chunks, visible
-from posjax.encodings import Bound, Chain, Positions, name_of, parts_of
+from posjax.encodings import (
+  AttentionInput,
+  Bound,
+  Chain,
+  Encoding,
+  Positions,
+  State,
+  name_of,
+  parts_of,
+)
 from posjax.encodings.core.arrays import per_head, qk_logits
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.tokens import Pair
@@ -34,14 +45,14 @@ NOTHING = -1e9  # keys with a lower logit count as not seen
 jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
-def at_start(length):
+def at_start(length: int) -> Positions:
   """Returns the positions of a text of `length` tokens, as in training."""
   order = jnp.arange(length, dtype=jnp.int32)[None]
   ids = jnp.asarray(np.resize(np.frombuffer(TEXT, np.uint8), length), jnp.int32)[None]
   return Positions(order[..., None], order, jnp.zeros_like(order), ids=ids)
 
 
-def first_weights(encoding, seed, drawn='initial'):
+def first_weights(encoding: Encoding, seed: int, drawn: str = 'initial') -> Any:
   """Returns the weights of one layer: initial values, or with 'normal' draws from N(0, 1)."""
   if drawn == 'normal':
     rng = np.random.default_rng(seed)
@@ -51,7 +62,9 @@ def first_weights(encoding, seed, drawn='initial'):
   return jax.tree.map(lambda w: np.asarray(w, np.float64), weights)
 
 
-def streams(bound, at, state, content, sign, shift):
+def streams(
+  bound: Bound, at: Positions, state: Any, content: jax.Array, sign: jax.Array, shift: jax.Array
+) -> list[jax.Array]:
   """Returns a layer's input and the stream that heads are slices of, [1, T, D] each."""
   none_BTD = jnp.zeros((1, at.order.shape[1], bound.module.dims.D))
   added = bound.embed(none_BTD, at, state)[0]
@@ -59,7 +72,7 @@ def streams(bound, at, state, content, sign, shift):
   return [jnp.roll(c * own + sign * added, shift, axis=-1) for c in (1, content)]
 
 
-def rotates(encoding):
+def rotates(encoding: Encoding) -> list[tuple[int, int]]:
   """Returns the cases to average: (sign of the added term, shift of the channels)."""
   if not any(overrides(part, 'embed') for part in parts_of(encoding)):
     return [(1, 0)]
@@ -67,7 +80,10 @@ def rotates(encoding):
   return [(sign, shift) for sign in (1, -1) for shift in range(0, D, H)]
 
 
-def ends(bound, at, state, chunk, content, sign, shift):
+def ends(
+  bound: Bound, at: Positions, state: State, chunk: int, content: jax.Array, sign: jax.Array,
+  shift: jax.Array,
+) -> tuple[AttentionInput, AttentionInput]:
   """Returns all queries and keys, after the hooks that run once per token."""
   dims, pos = bound.module.dims, at.pos
   at, sequence = bound.locate(at, state.sequence, jnp.float64)
@@ -80,7 +96,7 @@ def ends(bound, at, state, chunk, content, sign, shift):
   return q, bound.key(at.attach(h_BTKH, h_BTKH, features))
 
 
-def met(bound, q, k, window):
+def met(bound: Bound, q: AttentionInput, k: AttentionInput, window: int) -> jax.Array:
   """Returns the scores before the softmax, [B, N, T, S]; NaN where a query does not see a key."""
   S = k.h.shape[1]
 
@@ -96,7 +112,10 @@ def met(bound, q, k, window):
   return jnp.concatenate([*s], axis=-1)[..., :S] if len(s) > 1 else s[0]
 
 
-def logits(encoding, weights, rows, length, *, window=0, chunk=0, train=True, seed=0):
+def logits(
+  encoding: Encoding, weights: Any, rows: Sequence[int] | np.ndarray, length: int, *,
+  window: int = 0, chunk: int = 0, train: bool = True, seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns the logits of some queries of a text of equal tokens: two [N, len(rows), length].
 
   Args:
@@ -131,7 +150,7 @@ def logits(encoding, weights, rows, length, *, window=0, chunk=0, train=True, se
   return tuple(np.asarray(run(weights, content, cases)) for content in (0.0, 1.0))
 
 
-def draws(encoding, length, train=True):
+def draws(encoding: Encoding, length: int, train: bool = True) -> int:
   """Returns the number of draws of positions to average: 1 if positions are not random."""
   one, other = (
     jax.tree.leaves(encoding.init_state(1, length, train, jax.random.key(i))) for i in range(2)
@@ -140,7 +159,7 @@ def draws(encoding, length, train=True):
   return 1 if alike else DRAWS
 
 
-def reads(encoding):
+def reads(encoding: Encoding) -> bool:
   """Returns whether the features depend on the values of the layer's input."""
   if not any(overrides(part, 'features') for part in parts_of(encoding)):
     return False
@@ -152,7 +171,7 @@ def reads(encoding):
   return any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def adds(encoding):
+def adds(encoding: Encoding) -> bool:
   """Returns whether the hook `key` adds a nonzero term that does not depend on the key."""
   if not any(overrides(part, 'key') for part in parts_of(encoding)):
     return False
@@ -171,7 +190,7 @@ def adds(encoding):
   return bool(of_none.any()) and np.allclose(of_two - of_one, of_one - of_none)
 
 
-def frequencies(encoding, weights, length):
+def frequencies(encoding: Encoding, weights: Any, length: int) -> np.ndarray:
   """Returns the frequencies of the encoding, radians per position, [C], fastest first.
 
   They are measured from the channels of keys, features and embeddings that are sinusoids of the
@@ -202,7 +221,7 @@ def frequencies(encoding, weights, length):
   return sinusoids(lambda pos_R: np.asarray(channels(weights, pos_R)))
 
 
-def sinusoids(channels, points=8):
+def sinusoids(channels: Callable[[jax.Array], np.ndarray], points: int = 8) -> np.ndarray:
   """Returns the distinct frequencies of the sinusoids among `channels`, a function [R] -> [R, C].
 
   A sinusoid, and little else, has f(p + h) + f(p - h) = 2 cos(h theta) f(p) for all p. The step h
@@ -223,7 +242,7 @@ def sinusoids(channels, points=8):
   return theta[np.diff(theta, prepend=np.inf) < -1e-6 * theta]
 
 
-def flops(encoding, weights, length):
+def flops(encoding: Encoding, weights: Any, length: int) -> tuple[float, float]:
   """Returns forward FLOPs per token: (in each layer, once for all layers).
 
   XLA counts them before it simplifies the program, over all pairs, masked or not.

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from posjax.encodings import Encoding, name_of
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.encoding import HOOKS, TRAITS
 from posjax.show import probe
-from posjax.show.facts import EXTENSION
+from posjax.show.facts import EXTENSION, Curves, Facts
 
 FAMILIES = {  # as in docs/shelf.md: the first of these hooks that an encoding has decides
   'init_carry': 'content',
@@ -40,7 +41,7 @@ class Paper(NamedTuple):
   equation: str
 
 
-def paper(encoding):
+def paper(encoding: Encoding) -> Paper:
   """Returns the `Paper` of an encoding, parsed from the docstring of its module."""
   text = inspect.getmodule(type(encoding)).__doc__.strip()
   first, *others = text.split('\n\n')
@@ -51,14 +52,14 @@ def paper(encoding):
   return Paper(' '.join(first.split()), ' '.join(citation), '\n\n'.join(blocks))
 
 
-def has(facts, hook):
+def has(facts: Facts, hook: str) -> bool:
   """Whether an encoding overrides a hook; `features` counts only if content-dependent."""
   return any(overrides(part, hook) for part in probe.parts_of(facts.encoding)) and (
     facts.reads if hook == 'features' else True
   )
 
 
-def family(facts):
+def family(facts: Facts) -> str:
   """Returns the section of the page for an encoding; a chain has that of its first part."""
   if facts.adds:
     return FAMILIES['embed']
@@ -66,12 +67,12 @@ def family(facts):
   return next((words for hook, words in FAMILIES.items() if overrides(first, hook)), NOTHING)
 
 
-def acts(facts):
+def acts(facts: Facts) -> str:
   told = (hook.does for name, hook in HOOKS.items() if hook.does and has(facts, name))
   return ', '.join(told) or 'nothing'
 
 
-def traits(encoding):
+def traits(encoding: Encoding) -> str:
   """Returns the text of all traits that differ from the defaults in `Encoding`."""
   found = []
   for name, trait in TRAITS.items():
@@ -84,18 +85,18 @@ def traits(encoding):
   return '; '.join(found) or 'none but the defaults'
 
 
-def number(x):
+def number(x: float) -> str:
   return '-' if np.isnan(x) else f'{x:.6g}' if abs(x) > 1e-9 else '0'
 
 
-def distances(curve):
+def distances(curve: Curves) -> list[int]:
   """Returns distances for the table: 0, powers of two, and the farthest that a head sees."""
   powers = 2 ** np.arange((curve.length - 1).bit_length())
   last = [d for y in curve.by_head for d in np.flatnonzero(~np.isnan(y))[-1:]]  # may see none
   return np.unique([0, *powers[powers < curve.length], *last]).tolist()
 
 
-def table(facts):
+def table(facts: Facts) -> list[list[str]]:
   """Returns rows of cells with the numbers of the curves; the first row has the distances."""
   curves = {f'{facts.trained.length:,} tokens': facts.trained}
   if facts.extended:
@@ -111,7 +112,7 @@ def table(facts):
   return rows
 
 
-def aligned(rows):
+def aligned(rows: Sequence[Sequence[str]]) -> str:
   first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   line = lambda name, *cells: '  '.join(
     [f'{name:<{first}}', *(f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=True))]
@@ -119,7 +120,7 @@ def aligned(rows):
   return '\n'.join(line(*row) for row in rows)
 
 
-def lines(facts):
+def lines(facts: Facts) -> list[tuple[str, str]]:
   """Returns [(label, text)] of all facts except the curves, the equation and the citation."""
   found = [
     ('does', acts(facts)),
@@ -134,14 +135,14 @@ def lines(facts):
   return [(label, text) for label, text in found if text]
 
 
-def title(facts):
+def title(facts: Facts) -> str:
   name, window, chunk = facts.layer
   label = '' if name == name_of(facts.encoding) else f'{name}: '
   seen = (f', window {window:,}' if window else '') + (f', chunks of {chunk:,}' if chunk else '')
   return f'{label}{report.signature(facts.encoding)}{seen}'
 
 
-def parameters(facts):
+def parameters(facts: Facts) -> str:
   total = sum(int(np.prod(w.shape)) for w in facts.weights)
   each = [
     f'{w.name} {" x ".join(map(str, w.shape)) or 1}' + (' by layer' if w.layered else '')
@@ -150,7 +151,7 @@ def parameters(facts):
   return f'{total:,}' + (f': {", ".join(each)}' if each else '')
 
 
-def flops(facts):
+def flops(facts: Facts) -> str:
   layer, once = facts.flops
   share = layer / facts.plain_flops
   return (
@@ -161,7 +162,7 @@ def flops(facts):
   )
 
 
-def frequencies(facts):
+def frequencies(facts: Facts) -> str | None:
   """Returns the line about frequencies, or None if no channel is a sinusoid of the position."""
   theta, T = facts.theta, facts.trained.length
   if not len(theta):
@@ -179,11 +180,11 @@ def frequencies(facts):
   return text
 
 
-def figure(x):
+def figure(x: float) -> str:
   return f'{x:,.4g}' if x < 10_000 else f'{x:,.0f}'
 
 
-def extension(facts):
+def extension(facts: Facts) -> str:
   T, label, n = facts.trained.length, *next(iter(facts.heads.items()))
   if not facts.extended:
     return f'not shown: {EXTENSION * T:,} tokens exceed its {facts.encoding.limit:,} positions'
@@ -198,7 +199,7 @@ def extension(facts):
   return f'{far.length:,} tokens {change} within the {T:,} of training{beyond}'
 
 
-def attention(facts):
+def attention(facts: Facts) -> str:
   """Returns the permitted implementations, and the choice of 'auto'."""
   widest = facts.encoding.widest_block
   taken = '; '.join(f'{T:,} tokens: {name}, {why}' for T, (name, why) in facts.choices.items())
@@ -207,7 +208,7 @@ def attention(facts):
   return f'reference, {blocks}, {fused}. auto at {taken}'
 
 
-def shown(facts):
+def shown(facts: Facts) -> str:
   drawn = f', mean of {facts.drawn} draws of the positions' if facts.drawn > 1 else ''
   weights = 'as initialized' if facts.values == 'initial' else 'drawn from N(0, 1)'
   return (
@@ -216,7 +217,7 @@ def shown(facts):
   )
 
 
-def text(facts):
+def text(facts: Facts) -> str:
   """Returns the printed text."""
   label = max(len(label) for label, _ in lines(facts)) + 2
   parts = [title(facts)]
@@ -228,12 +229,12 @@ def text(facts):
   return '\n\n'.join([*filter(None, parts), numbers(facts)])
 
 
-def numbers(facts):
+def numbers(facts: Facts) -> str:
   """Returns the table of the curves and, if there are frequencies, their table."""
   return '\n\n'.join([aligned(table(facts)), *([wavelengths(facts)] if len(facts.theta) else [])])
 
 
-def wavelengths(facts, most=32):
+def wavelengths(facts: Facts, most: int = 32) -> str:
   """Returns a table of frequencies with wavelengths, also unscaled; at most `most` rows."""
   heading = ['frequency', 'radians per token', 'wavelength', f'periods in {facts.trained.length:,}']
   paired = facts.unscaled and len(facts.unscaled.theta) == len(facts.theta)
@@ -248,5 +249,5 @@ def wavelengths(facts, most=32):
   return aligned(rows)
 
 
-def indented(block):
+def indented(block: str) -> str:
   return '\n'.join(f'  {line}'.rstrip() for line in block.splitlines())

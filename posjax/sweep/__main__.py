@@ -16,9 +16,11 @@ from posjax.runtime import program
 if __name__ == '__main__':
   program.begin()
 
+import argparse
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from posjax.errors import UserError, one_of
@@ -29,7 +31,7 @@ from posjax.sweep import runs as runs_lib
 PROGRAM = 'python -m posjax.sweep'
 
 
-def parse(argv):
+def parse(argv: list[str]) -> argparse.Namespace:
   """Returns the options of a command line. Raises UserError if it is invalid."""
   parser = program.Parser(PROGRAM, __doc__)
   parser.add_argument('experiment', help="the experiment's file")
@@ -45,7 +47,7 @@ def parse(argv):
   return parser.parse_args(argv)
 
 
-def sweep(options):
+def sweep(options: argparse.Namespace) -> int:
   """Runs the sweep, or only prints it with --table; returns the exit code."""
   path = Path(os.path.expanduser(options.experiment))
   claim, arms, seeds = runs_lib.load(path)
@@ -77,7 +79,7 @@ def sweep(options):
   return 1 if failed else 0
 
 
-def choose(flag, text, names):
+def choose(flag: str, text: str | None, names: Collection[str]) -> Collection[str]:
   """Returns the names that --flag=text lists, by default all. Raises UserError for unknown ones."""
   chosen = text.split(',') if text else names
   for name in chosen:
@@ -86,7 +88,7 @@ def choose(flag, text, names):
   return chosen
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
   return program.run_program(lambda: sweep(parse(argv)))
 
 

@@ -1,12 +1,16 @@
 """The figure of a sweep: the mean of each arm by length, a panel for each test and metric."""
 
 import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from posjax.plotting import printable, spread_labels
+from posjax.sweep.runs import Run
 from posjax.sweep.table import by_length
 
 
-def draw(done, title, path):
+def draw(done: Sequence[tuple[Run, dict[str, Any]]], title: str, path: Path) -> None:
   """Draws [(run, result)] of `table.finished`; a band shows the minimum and maximum over seeds."""
   from matplotlib import colormaps
   from matplotlib.figure import Figure  # slow to import
@@ -39,7 +43,9 @@ def draw(done, title, path):
   figure.savefig(path, dpi=120)
 
 
-def means(results):
+def means(
+  results: Sequence[dict[int, dict[str, Any]]]
+) -> Iterator[tuple[int, float, float, float]]:
   """Yields (length, minimum, mean, maximum) for the lengths within the limit of every run."""
   for length in results[0]:
     values = [result[length]['value'] for result in results]
@@ -47,7 +53,9 @@ def means(results):
       yield length, min(values), statistics.mean(values), max(values)
 
 
-def label(figure, axes, ends, colors):
+def label(
+  figure: Any, axes: Any, ends: dict[str, tuple[float, float]], colors: dict[str, Any]
+) -> None:
   """Writes each arm's name at the end {arm: (x, y)} of its line; spreads names that are close."""
   figure.canvas.draw()  # sets the limits of the axes to those of the lines
   place = axes.transData + axes.transAxes.inverted()

@@ -11,8 +11,9 @@ import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tqdm
 from ml_collections import ConfigDict
@@ -35,19 +36,19 @@ class Run(NamedTuple):
   config: ConfigDict
   command: str  # as a user types it
 
-  def __str__(self):
+  def __str__(self) -> str:
     return f'{self.arm}, seed {self.seed}'
 
-  def result(self):
+  def result(self) -> dict[str, Any]:
     """Returns evaluation.json; {} before the run is done, even if a checkpoint was evaluated."""
     result = read(self.folder / 'evaluation.json')
     return result if result.get('step') == self.config.train.steps else {}
 
-  def note(self):
+  def note(self) -> dict[str, Any]:
     """Returns sweep.json, which `execute` writes; {} before the first attempt."""
     return read(self.folder / 'sweep.json')
 
-  def progress(self):
+  def progress(self) -> str:
     """Returns loss, step and time left during training; otherwise the last line of output."""
     now, speed = (metrics.newest(self.folder / file) for file in (metrics.METRICS, metrics.SPEED))
     steps = self.config.train.steps
@@ -57,7 +58,7 @@ class Run(NamedTuple):
     loss = math.nan if now['loss'] is None else now['loss']
     return f'loss {loss:.3f}, step {now["step"]}/{steps}, {left} left: {self}'
 
-  def status(self):
+  def status(self) -> str:
     if self.result():
       return 'done'
     if not self.note():
@@ -66,15 +67,15 @@ class Run(NamedTuple):
     return 'stopped' if code in (0, 42, 130) else f'failed {code}'
 
 
-def read(path):
+def read(path: Path) -> dict[str, Any]:
   return json.loads(path.read_text('utf-8')) if path.exists() else {}
 
 
-def last_line(path):
+def last_line(path: Path) -> str:
   return path.read_text(errors='replace').strip().splitlines()[-1]
 
 
-def load(path):
+def load(path: Path) -> tuple[str, dict[str, tuple[str, ...]], tuple[int, ...]]:
   """Returns the claim, the arms and the seeds of an experiment's file.
 
   Raises:
@@ -101,7 +102,9 @@ def load(path):
   return claim.strip().splitlines()[0], arms, seeds
 
 
-def plan(path, arms, seeds, workdir):
+def plan(
+  path: Path, arms: dict[str, tuple[str, ...]], seeds: Sequence[int], workdir: Path
+) -> list[Run]:
   """Returns all runs of the experiment at `path`, arm by arm.
 
   Raises:
@@ -122,7 +125,7 @@ def plan(path, arms, seeds, workdir):
   return runs
 
 
-def execute(run, show):
+def execute(run: Run, show: Callable[[str], Any]) -> None:
   """Starts or resumes a run; its output goes to output.txt, its exit code to sweep.json.
 
   `show` is called every second with the run's progress.
@@ -153,7 +156,7 @@ def execute(run, show):
     files.replace(run.folder / 'sweep.json', json.dumps(note) + '\n')
 
 
-def manifest(path, claim, runs):
+def manifest(path: Path, claim: str, runs: Sequence[Run]) -> str:
   """Returns the experiment as JSON: versions of the software, and each run with its result."""
   entries = [
     {
@@ -172,7 +175,7 @@ def manifest(path, claim, runs):
   return json.dumps(contents, indent=2) + '\n'
 
 
-def execute_all(runs, after_each):
+def execute_all(runs: Sequence[Run], after_each: Callable[[], Any]) -> None:
   """Executes unfinished runs one after the other; a failed run does not stop the next one."""
   todo = [run for run in runs if not run.result()]
   if todo:

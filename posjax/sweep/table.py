@@ -4,19 +4,26 @@ import html
 import math
 import re
 import statistics
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
 
 from posjax import config as config_lib
 from posjax.config import identity
 from posjax.errors import UserError
 
+if TYPE_CHECKING:
+  from posjax.sweep.runs import Run
 
-def select(nested, names):
+
+def select(nested: ConfigDict | dict[str, Any], names: Collection[str]) -> dict[str, Any]:
   """Returns the flat keys and values of a config or a result whose key or section is in `names`."""
   flat = config_lib.flatten(nested)
   return {k: flat[k] for k in flat if k in names or k.partition('.')[0] in names}
 
 
-def check_alike(described):
+def check_alike(described: Sequence[tuple['Run', dict[str, Any]]]) -> None:
   """Raises UserError unless the flat dicts of all [(run, dict)] are equal."""
   for run, values in described:
     first, expected = described[0]
@@ -24,7 +31,7 @@ def check_alike(described):
       raise UserError(f'cannot compare {first} with {run}: {found}')
 
 
-def finished(runs):
+def finished(runs: Iterable['Run']) -> list[tuple['Run', dict[str, Any]]]:
   """Returns [(run, result)] of the finished runs.
 
   Raises:
@@ -46,7 +53,7 @@ def finished(runs):
   return done
 
 
-def escape(text):
+def escape(text: str) -> str:
   """Returns a text as one line, escaped for Markdown and HTML."""
   line = ''.join(c if c.isprintable() else ' ' for c in text)
   # An underscore within a word, as in transformer_xl, is literal.
@@ -54,7 +61,7 @@ def escape(text):
   return re.sub(special, r'\\\g<0>', html.escape(line, quote=False))
 
 
-def tables(claim, runs, done):
+def tables(claim: str, runs: Sequence['Run'], done: Sequence[tuple['Run', dict[str, Any]]]) -> str:
   """Returns Markdown: a summary, and a table per test and metric; `done` is from `finished`."""
   _, first = done[0]
   seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
@@ -72,7 +79,7 @@ def tables(claim, runs, done):
   return '\n'.join(lines) + '\n'
 
 
-def table(done, test, metric):
+def table(done: Sequence[tuple['Run', dict[str, Any]]], test: str, metric: str) -> list[str]:
   """Returns lines of Markdown: a row for each arm and for a guess, a column for each length."""
   rows = [(run.arm, by_length(result, test, metric)) for run, result in done]
   _, first = rows[0]
@@ -88,7 +95,7 @@ def table(done, test, metric):
   return lines
 
 
-def by_length(result, test, metric):
+def by_length(result: dict[str, Any], test: str, metric: str) -> dict[int, dict[str, Any]]:
   """Returns {length: record} of one test and metric."""
   return {
     record['length']: record for record in result['records']
@@ -96,7 +103,7 @@ def by_length(result, test, metric):
   }
 
 
-def cell(values, limit):
+def cell(values: Sequence[float | None], limit: int | None) -> str:
   """Returns the mean and half the 95 % interval by Student's t; for one seed, its value."""
   if None in values:
     return f'beyond {limit}'

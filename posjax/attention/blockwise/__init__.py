@@ -21,6 +21,8 @@ are recomputed too, for one block of queries at a time.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,9 @@ from jax import lax
 from posjax.attention.blockwise import trees
 from posjax.attention.blockwise.blocks import join, split
 from posjax.attention.blockwise.tile import (
+  Plan,
   Static,
+  Tile,
   distance_tables,
   load_tile,
   make_bias,
@@ -42,10 +46,13 @@ from posjax.attention.blockwise.tile import (
 )
 from posjax.attention.products import qk_logits, swap_axes, weighted_queries, weighted_values
 from posjax.attention.reference import nonzero
+from posjax.encodings import AttentionInput, Bound
 from posjax.encodings.core.arrays import at_least_float32
 
 
-def blockwise(q, k, encoding, *, causal, window, block):
+def blockwise(
+  q: AttentionInput, k: AttentionInput, encoding: Bound, *, causal: bool, window: int, block: int
+) -> jax.Array:
   """Returns softmax(score) v, in blocks of `block` times `tile` queries and keys; see `attend`."""
 
   def attend_blocks(how, encoding, q, k, carry):
@@ -54,7 +61,10 @@ def blockwise(q, k, encoding, *, causal, window, block):
   return in_blocks(attend_blocks, q, k, encoding, causal=causal, window=window, block=block)
 
 
-def in_blocks(attend_blocks, q, k, encoding, *, causal, window, block):
+def in_blocks(
+  attend_blocks: Callable[..., tuple[jax.Array, Any]], q: AttentionInput, k: AttentionInput,
+  encoding: Bound, *, causal: bool, window: int, block: int,
+) -> jax.Array:
   """Splits queries and keys, calls `attend_blocks` like `gathered`, and joins its outputs."""
   kind, T, S = encoding.module, q.h.shape[1], k.h.shape[1]
   q_block, k_block = (max(1, int(block * factor)) for factor in kind.tile)
@@ -73,13 +83,17 @@ def in_blocks(attend_blocks, q, k, encoding, *, causal, window, block):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def gathered(how, encoding, q, k, r, carry):
+def gathered(
+  how: Static, encoding: Bound, q: AttentionInput, k: AttentionInput, r: Any, carry: Any
+) -> tuple[jax.Array, Any]:
   """Returns blocks of outputs [blocks, B, N, T, H], and the final carry of each query block."""
   o_BNTH, _, carry = forward(how, encoding, q, k, r, carry)
   return o_BNTH, carry
 
 
-def forward(how, encoding, q, k, r, carry):
+def forward(
+  how: Static, encoding: Bound, q: AttentionInput, k: AttentionInput, r: Any, carry: Any
+) -> tuple[jax.Array, jax.Array, Any]:
   """Returns outputs as `gathered`, then L of each query, [blocks, B, N, T], then the carries."""
   plan = make_plan(how, q, k)
 
@@ -90,7 +104,9 @@ def forward(how, encoding, q, k, r, carry):
   return lax.map(query_block, jnp.arange(len(q.h)))
 
 
-def start(how, q, k, carry):
+def start(
+  how: Static, q: AttentionInput, k: AttentionInput, carry: Any
+) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
   """Returns the running sums of queries that have seen no key: o, m, l and the carry."""
   dtype = at_least_float32(q.h)
   # Computed from the queries, so that under shard_map it varies over the same mesh axes.
@@ -101,7 +117,10 @@ def start(how, q, k, carry):
   return o_BNTH, m_BNT, l_BNT, carry
 
 
-def absorb(how, plan, encoding, q, k, r, i, sums):
+def absorb(
+  how: Static, plan: Plan, encoding: Bound, q: AttentionInput, k: AttentionInput, r: Any,
+  i: jax.Array | int, sums: tuple[jax.Array, jax.Array, jax.Array, Any],
+) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
   """Adds all keys to the running sums of block i of queries, the nearest keys first."""
 
   def visit(turn, sums):
@@ -114,14 +133,18 @@ def absorb(how, plan, encoding, q, k, r, i, sums):
   return lax.fori_loop(0, plan.last[i] - plan.first[i], visit, sums)
 
 
-def settle(how, sums):
+def settle(
+  how: Static, sums: tuple[jax.Array, jax.Array, jax.Array, Any]
+) -> tuple[jax.Array, jax.Array, Any]:
   """Returns outputs, L = m + ln l and the carry, after the last key."""
   o_BNTH, m_BNT, l_BNT, carry = sums
   l_BNT = nonzero(l_BNT) if how.softmax else jnp.ones_like(l_BNT)
   return o_BNTH / l_BNT[..., None], m_BNT + jnp.log(l_BNT), carry
 
 
-def online(how, encoding, tile, sums):
+def online(
+  how: Static, encoding: Bound, tile: Tile, sums: tuple[jax.Array, jax.Array, jax.Array, Any]
+) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
   """Adds the keys of a tile to the running sums of its queries."""
   o_BNTH, m_BNT, l_BNT, carry = sums
   s_BNTS, carry = score(how, encoding, tile, qk_logits(tile.q.h, tile.k.h), carry)
@@ -132,17 +155,19 @@ def online(how, encoding, tile, sums):
   return o_BNTH, m_new, l_BNT * shrink_BNT + jnp.sum(p_BNTS, axis=-1), carry
 
 
-def keep(how, encoding, q, k, r, carry):
+def keep(
+  how: Static, encoding: Bound, q: AttentionInput, k: AttentionInput, r: Any, carry: Any
+) -> tuple[tuple[jax.Array, Any], tuple]:
   o_BNTH, L_BNT, after = forward(how, encoding, q, k, r, carry)
   return (o_BNTH, after), (encoding, q, k, r, carry, o_BNTH, L_BNT)
 
 
-def backward(how, kept, cotangents):
+def backward(how: Static, kept: tuple, cotangents: tuple[jax.Array, Any]) -> tuple:
   """Returns the gradients of the arguments of `gathered`."""
   return trees.like(gradients(how, kept, cotangents), trees.floats(kept[:5]))
 
 
-def gradients(how, kept, cotangents):
+def gradients(how: Static, kept: tuple, cotangents: tuple[jax.Array, Any]) -> tuple:
   """Returns the gradients of `gathered` in float32 or wider.
 
   `kept` has its arguments, then outputs and L. These may be of more keys than the arguments have:
@@ -187,7 +212,9 @@ def gradients(how, kept, cotangents):
   return dencoding, dq, columns(dk), dr, dcarry
 
 
-def pull_back(how, encoding, tile, state, rows, totals):
+def pull_back(
+  how: Static, encoding: Bound, tile: Tile, state: tuple, rows: tuple, totals: tuple
+) -> tuple[tuple, tuple]:
   """Adds the gradients of one tile to those of its queries and keys, and to the shared `totals`."""
   dq, dk, dcarry = state
   do_BNTH, delta_BNT, L_BNT, entering = rows
@@ -214,7 +241,10 @@ def pull_back(how, encoding, tile, state, rows, totals):
   return (dq, dk, dcarry), totals
 
 
-def carries(how, plan, encoding, q, k, r, carry, i):
+def carries(
+  how: Static, plan: Plan, encoding: Bound, q: AttentionInput, k: AttentionInput, r: Any,
+  carry: Any, i: jax.Array | int,
+) -> Any:
   """Returns the carry before each block of keys, for block i of queries."""
   start = trees.take(carry, i)
   if not jax.tree.leaves(start):
@@ -237,7 +267,7 @@ def carries(how, plan, encoding, q, k, r, carry, i):
   return lax.fori_loop(0, plan.last[i] - plan.first[i], visit, (start, entering))[1]
 
 
-def columns(k):
+def columns(k: AttentionInput) -> AttentionInput:
   """Transposes h and v to [..., H, S], as their gradients are summed: see `weighted_queries`."""
   return k.replace(h=k.h.mT, v=k.v.mT)
 

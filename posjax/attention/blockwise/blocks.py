@@ -7,8 +7,10 @@ tokens, [B, T, N, H]. The transpose costs nothing if a hook does not read the ar
 import jax
 import jax.numpy as jnp
 
+from posjax.encodings.core.tokens import AttentionInput
 
-def split(tokens, block):
+
+def split(tokens: AttentionInput, block: int) -> AttentionInput:
   """Splits the token axis of each leaf: [blocks, B or 1, block, ...]; pads the last block."""
   T = tokens.h.shape[1]
   blocks = -(-T // block)
@@ -21,7 +23,7 @@ def split(tokens, block):
   return jax.tree.map(cut, tokens).replace(segment_ids=cut(tokens.segment_ids, fill=-1))
 
 
-def join(o_BNTH, T):
+def join(o_BNTH: jax.Array, T: int) -> jax.Array:
   """Joins blocks [blocks, B, N, block, H]; returns the first T tokens, [B, T, N, H]."""
   o = o_BNTH.transpose(1, 0, 3, 2, 4)
   return o.reshape(o.shape[0], -1, *o.shape[3:])[:, :T]

@@ -1,6 +1,7 @@
 """A block of queries with a block of keys: its mask, and the logits and outputs of the encoding."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax
@@ -11,7 +12,7 @@ from jax import lax
 from posjax.attention.blockwise import trees
 from posjax.attention.mask import extent, fully_visible, reachable, visible
 from posjax.attention.products import swap_axes
-from posjax.encodings import AttentionInput, Pair
+from posjax.encodings import AttentionInput, Bound, Pair
 from posjax.encodings.core.arrays import at_least_float32
 
 
@@ -56,7 +57,7 @@ class Tile:
   bias: Any = None
 
 
-def one_row_at_a_time():
+def one_row_at_a_time() -> bool:
   """Returns whether to compute tiles row by row: a CPU core's cache cannot hold the logits of all.
 
   Other devices, and rows sharded over several devices, compute all rows in one pass.
@@ -65,7 +66,7 @@ def one_row_at_a_time():
   return jax.default_backend() == 'cpu' and (mesh.empty or mesh.size == 1)
 
 
-def make_plan(how, q, k):
+def make_plan(how: Static, q: AttentionInput, k: AttentionInput) -> Plan:
   q, k = jax.vmap(extent)(q), jax.vmap(extent)(k)
   pairs = lambda rule: jax.vmap(lambda q: rule(q, k, causal=how.causal, window=how.window))(q)
   reach = pairs(reachable)
@@ -74,7 +75,7 @@ def make_plan(how, q, k):
   return Plan(first, jnp.where(jnp.any(reach, axis=1), last, first), pairs(fully_visible))
 
 
-def distance_tables(q, k, encoding):
+def distance_tables(q: AttentionInput, k: AttentionInput, encoding: Bound) -> Any:
   """Returns the encoding's table of all distances, largest first; None if it has no table.
 
   The distances of block i of n blocks of queries and block j of keys start at index
@@ -87,7 +88,7 @@ def distance_tables(q, k, encoding):
   return encoding.distance_table((largest - jnp.arange(T + S)).astype(at_least_float32(q.h)))
 
 
-def shares_bias(encoding, q, k):
+def shares_bias(encoding: Bound, q: AttentionInput, k: AttentionInput) -> bool:
   """Returns whether all rows share one bias: they share positions, or B is 1, or no bias exists."""
 
   def bias(q, k, r):
@@ -100,7 +101,9 @@ def shares_bias(encoding, q, k):
   return q.h.shape[1] == 1 or all(len(x) == 1 for x in jax.tree.leaves(made))
 
 
-def load_tile(plan, q, k, r, i, j):
+def load_tile(
+  plan: Plan, q: AttentionInput, k: AttentionInput, r: Any, i: jax.Array | int, j: jax.Array | int
+) -> tuple[Tile, jax.Array | int]:
   """Returns the `Tile` of block i of queries and block j of keys, and its start index in `r`."""
   blocks, T, S = len(q.h), q.h.shape[3], k.h.shape[3]
   q, k = trees.take(q, i), trees.take(k, j)
@@ -112,12 +115,14 @@ def load_tile(plan, q, k, r, i, j):
   return Tile(q, k, r, nearest, plan.fully_visible[i, j]), place
 
 
-def make_bias(encoding, tile):
+def make_bias(encoding: Bound, tile: Tile) -> Any:
   q, k = swap_axes(tile.q), swap_axes(tile.k)
   return encoding.block_bias(q, k, tile.r, tile.nearest)
 
 
-def score(how, encoding, tile, s_BNTS, carry):
+def score(
+  how: Static, encoding: Bound, tile: Tile, s_BNTS: jax.Array, carry: Any
+) -> tuple[jax.Array, Any]:
   """Returns the encoding's logits, the dtype's minimum if masked, and the carry after them."""
   bias = tile.bias if how.shared else make_bias(encoding, tile)
   pair = as_pair(how, tile, bias)
@@ -125,19 +130,24 @@ def score(how, encoding, tile, s_BNTS, carry):
   return jnp.where(pair.mask, s_BNTS, jnp.finfo(s_BNTS.dtype).min), carry
 
 
-def output(how, encoding, tile, o_BNTH, p_BNTS):
+def output(
+  how: Static, encoding: Bound, tile: Tile, o_BNTH: jax.Array, p_BNTS: jax.Array
+) -> jax.Array:
   """Returns the contribution of these keys to the output."""
   pair = as_pair(how, tile, None)
   return encoding.output(o_BNTH.swapaxes(1, 2), p_BNTS, pair).swapaxes(1, 2)
 
 
-def as_pair(how, tile, bias):
+def as_pair(how: Static, tile: Tile, bias: Any) -> Pair:
   q, k = swap_axes(tile.q), swap_axes(tile.k)
   mask = visible(q, k, causal=how.causal, window=how.window)
   return Pair(q, k, mask, bias, tile.fully_visible)
 
 
-def over_rows(how, update, tile, state, rows=(), totals=()):
+def over_rows(
+  how: Static, update: Callable[..., tuple[Any, Any]], tile: Tile, state: Any, rows: Any = (),
+  totals: Any = (),
+) -> tuple[Any, Any]:
   """Runs `update(tile, state, rows, totals)` on all rows, or row by row; returns (state, totals).
 
   Leaves of `state`, `rows` and the tile's tokens have a leading axis of rows, or of size 1;

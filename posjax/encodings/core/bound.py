@@ -3,8 +3,10 @@
 from typing import Any
 
 import flax
+import jax
 
 from posjax.encodings.core.encoding import HOOKS, Encoding
+from posjax.encodings.core.tokens import Positions
 
 
 @flax.struct.dataclass
@@ -14,7 +16,7 @@ class Bound:
   module: Encoding = flax.struct.field(pytree_node=False)
   weights: Any = flax.struct.field(default_factory=dict)
 
-  def locate(self, at, state, dtype):
+  def locate(self, at: Positions, state: Any, dtype: jax.typing.DTypeLike) -> tuple[Positions, Any]:
     """The positions that the encoding uses, with their features; and the state of the sequence."""
     pos, state = self.positions(at, state)
     there = at.replace(pos=pos, consecutive=at.consecutive and pos is at.pos)

@@ -9,22 +9,26 @@ and state; its weights are the subtree under its name.
 import bisect
 import functools
 import itertools
+from typing import Any, Self
 
+import jax
+
+from posjax.dims import Dims
 from posjax.encodings.core.combinators import side_by_side
 from posjax.encodings.core.declarations import least
 from posjax.encodings.core.encoding import HOOKS, TRAITS, Encoding
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import AttentionInput, Positions, State
 from posjax.errors import UserError
 
 
-def name_of(encoding):
+def name_of(encoding: Encoding) -> str:
   """Returns the name of an encoding's file, 'rope', or those of a chain, 'randomize+rope'."""
   if isinstance(encoding, Chain):
     return '+'.join(map(name_of, encoding.parts))
   return type(encoding).__module__.rpartition('.')[2]
 
 
-def parts_of(encoding):
+def parts_of(encoding: Encoding) -> tuple[Encoding, ...]:
   """Returns the parts of a chain; for any other encoding, itself alone."""
   return encoding.parts if isinstance(encoding, Chain) else (encoding,)
 
@@ -35,38 +39,38 @@ class Chain(Encoding):
   # Traits that depend on more than the same trait of the parts; the other ones are added below.
 
   @property
-  def tile(self):
+  def tile(self) -> tuple[float, float]:
     """The tile of the first part that declares one."""
     return next((part.tile for part in self.parts if part.tile != Encoding.tile), Encoding.tile)
 
   @property
-  def limit(self):
+  def limit(self) -> int | None:
     """The most tokens for which no part receives a position beyond its own limit."""
     tokens = range(1, (least(part.limit for part in self.parts) or 0) + 1)
     too_many = lambda n: bool(self._beyond(n - 1, train=False))
     return bisect.bisect(tokens, False, key=too_many) if tokens else None
 
   @property
-  def axes(self):
+  def axes(self) -> int | None:
     """The axes of the parts that read positions."""
     return next((part.axes for part in self.parts if part.axes), None)
 
   @property
-  def reach(self):
+  def reach(self) -> float:
     """Each `embed` reads the embedding before it; all `features` read the last embedding."""
     embedding = [part for part in self.parts if overrides(part, 'embed')]
     others = [part.reach for part in self.parts if part not in embedding]
     return sum(part.reach for part in embedding) + max(others, default=0)
 
   @property
-  def inert(self):
+  def inert(self) -> tuple[str, ...]:
     return tuple(f'{name_of(part)}/{weight}' for part in self.parts for weight in part.inert)
 
   @property
-  def normalizer(self):
+  def normalizer(self) -> str:
     return 'none' if any(part.normalizer == 'none' for part in self.parts) else 'softmax'
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     return functools.reduce(lambda last, part: part.farthest(last, train), self.parts, last)
 
   def _before(self, i):
@@ -87,7 +91,7 @@ class Chain(Encoding):
                 f'{name_of(part)} represents {part.limit}')
     return ''
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     names = [*map(name_of, self.parts)]
     if len(names) < 2 or len(set(names)) < len(names):
       raise ValueError(f'a chain needs two or more encodings, each once; it is {"+".join(names)}')
@@ -133,25 +137,25 @@ class Chain(Encoding):
         raise ValueError(f'{name_of(part)} turns logits into attention weights: it must come '
                          f'after {name_of(after)}')
 
-  def with_dims(self, dims):
+  def with_dims(self, dims: Dims) -> Self:
     self.check(dims)
     return self.clone(dims=dims, parts=tuple(part.with_dims(dims) for part in self.parts))
 
-  def setup(self):
+  def setup(self) -> None:
     # Linen would name the elements of `parts` parts_0, parts_1, …
     self.named = tuple(part.clone(parent=self, name=name_of(part)) for part in self.parts)
 
-  def weights(self):
+  def weights(self) -> Any:
     weights = {name_of(part): part.weights() for part in self.named}
     return {name: each for name, each in weights.items() if each}
 
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     if train and (beyond := self._beyond(capacity - 1, train)):
       raise UserError(f'{name_of(self)}, trained with {capacity} tokens: {beyond}')
     states = [part.init_state(batch, capacity, train, rng) for part in self.parts]
     return State(tuple(s.sequence for s in states), tuple(s.layer for s in states))
 
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     new = []
     for part, own in zip(self.named, state, strict=True):
       pos, own = part.positions(at, own)
@@ -159,7 +163,9 @@ class Chain(Encoding):
       new.append(own)
     return at.pos, tuple(new)
 
-  def block_bias(self, q, k, r, nearest):
+  def block_bias(
+    self, q: AttentionInput, k: AttentionInput, r: Any, nearest: jax.Array | int
+  ) -> Any:
     return side_by_side(self.named, 'block_bias', q, k, r, nearest)
 
 
@@ -180,11 +186,11 @@ for _name, _hook in HOOKS.items():
     setattr(Chain, _name, _hook_of_parts(_name, _hook.chain))
 
 
-def counted(axes):
+def counted(axes: int) -> str:
   return f'{axes} position {"axis" if axes == 1 else "axes"}'
 
 
-def overrides(encoding, hook):
+def overrides(encoding: Encoding, hook: str) -> bool:
   """Returns whether the encoding overrides a hook, and the hook is not idle."""
   own = getattr(type(encoding), hook) is not getattr(Encoding, hook)
   return own and hook not in encoding.idle

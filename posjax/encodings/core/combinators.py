@@ -7,6 +7,8 @@ tuple, such as the states or carries of all parts, one element. Other arguments 
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+
 from posjax.encodings.core.tokens import AttentionInput, Pair
 
 
@@ -19,31 +21,33 @@ def share(value: Any, i: int) -> Any:
   return value[i] if isinstance(value, tuple) else value
 
 
-def calls(parts, hook: str, args: tuple) -> Iterator[tuple]:
+def calls(parts: tuple, hook: str, args: tuple) -> Iterator[tuple]:
   """Yields the method `hook` of each part, and the part's share of the arguments."""
   for i, part in enumerate(parts):
     yield getattr(part, hook), [share(arg, i) for arg in args]
 
 
-def side_by_side(parts, hook, *args):
+def side_by_side(parts: tuple, hook: str, *args: Any) -> tuple:
   """Returns the results of all parts."""
   return tuple(method(*own) for method, own in calls(parts, hook, args))
 
 
-def side_by_side_with_state(parts, hook, *args):
+def side_by_side_with_state(parts: tuple, hook: str, *args: Any) -> tuple[tuple, tuple]:
   """Returns the results of all parts, and their new states."""
   results, states = zip(*side_by_side(parts, hook, *args), strict=True)
   return results, states
 
 
-def in_turn(parts, hook, x, *args):
+def in_turn(parts: tuple, hook: str, x: jax.Array, *args: Any) -> jax.Array:
   """Returns the array `x` after the first part, then the second, and so on."""
   for method, own in calls(parts, hook, args):
     x = method(x, *own)
   return x
 
 
-def in_turn_with_state(parts, hook, x, *args):
+def in_turn_with_state(
+  parts: tuple, hook: str, x: jax.Array, *args: Any
+) -> tuple[jax.Array, tuple]:
   """Returns the array `x` after all parts in turn, and their new states or carries."""
   states = []
   for method, own in calls(parts, hook, args):
@@ -52,7 +56,7 @@ def in_turn_with_state(parts, hook, x, *args):
   return x, tuple(states)
 
 
-def tokens_in_turn(parts, hook, tokens):
+def tokens_in_turn(parts: tuple, hook: str, tokens: AttentionInput) -> AttentionInput:
   """Returns `AttentionInput` after all parts in turn; each changes its own features only."""
   none = [()] * len(parts)
   features, position_features = list(tokens.features or none), tokens.position_features or none

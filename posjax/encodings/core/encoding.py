@@ -14,15 +14,17 @@ Linen scope: it passes through `scan`, `remat`, `vmap` and `shard_map` like an a
 
 import dataclasses
 import math
-from typing import Annotated, ClassVar
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Self
 
+import jax
 from flax import linen as nn
 
 from posjax import dims as dims_lib
 from posjax.encodings.core import combinators
 from posjax.encodings.core.declarations import Trait, hook, hooks_of, joined, least, traits_of
 from posjax.encodings.core.toeplitz import unfold
-from posjax.encodings.core.tokens import State
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions, State
 
 
 class Encoding(nn.Module):
@@ -141,19 +143,19 @@ class Encoding(nn.Module):
     shown='linear in the distance from {} on',
   )]] = None
 
-  def check(self, dims):
+  def check(self, dims: dims_lib.Dims) -> None:
     """Raises ValueError, one line, if an argument is invalid or does not fit `dims`."""
 
-  def with_dims(self, dims):
+  def with_dims(self, dims: dims_lib.Dims) -> Self:
     self.check(dims)
     return self.clone(dims=dims)
 
-  def farthest(self, last, train):
+  def farthest(self, last: int, train: bool) -> int:
     """Returns the largest position that `positions` assigns to tokens 0 to `last`."""
     return last
 
   @hook('sequence', weights=False)
-  def init_state(self, batch, capacity, train, rng):
+  def init_state(self, batch: int, capacity: int, train: bool, rng: jax.Array | None) -> State:
     """Returns the `State` before the first token; it reads no weights.
 
     Args:
@@ -165,12 +167,12 @@ class Encoding(nn.Module):
     return State()
 
   @hook('sequence', 'moves positions')
-  def positions(self, at, state):
+  def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     """Returns the positions that the other hooks see, [B or 1, T, P], and the sequence's state."""
     return at.pos, state
 
   @hook('sequence', chain=combinators.side_by_side)
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     """Returns functions of positions that all layers share, leaves [B or 1, T, ...].
 
     `query` and `key` find them in their tokens, compute them if they are (), and leave () behind.
@@ -178,32 +180,32 @@ class Encoding(nn.Module):
     return ()
 
   @hook('sequence', 'changes embeddings', chain=combinators.in_turn_with_state)
-  def embed(self, x_BTD, at, state):
+  def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     """Returns the embeddings with positions in them, and the sequence's state after them."""
     return x_BTD, state
 
   # The cache stores a key as the next three hooks return it.
   @hook('token', "reads the layer's input", chain=combinators.side_by_side_with_state)
-  def features(self, x_BTD, at, state):
+  def features(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[Any, Any]:
     """Returns what tokens carry from the layer's input into attention, and the layer's state."""
     return (), state
 
   @hook('token', 'changes queries', heads=True, chain=combinators.tokens_in_turn)
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     return q
 
   @hook('token', 'changes keys', heads=True, chain=combinators.tokens_in_turn)
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     return k
 
   @hook('key block', heads=True, chain=combinators.tokens_in_turn)
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     """Returns a block of keys with what every query needs of it; `order` ascends along S."""
     return k
 
   # Computed once for all rows that share positions.
   @hook('pair', 'adds a bias to logits', chain=combinators.side_by_side)
-  def position_bias(self, q, k):
+  def position_bias(self, q: AttentionInput, k: AttentionInput) -> jax.Array | None:
     """Returns the bias that `score` adds first, [B or 1, N, T, S]; None: no bias.
 
     It depends on positions, weights and the query's features, never on the keys' content.
@@ -212,7 +214,7 @@ class Encoding(nn.Module):
 
   # Used in its place where positions count tokens.
   @hook('distance', chain=combinators.side_by_side)
-  def distance_table(self, distance_R):
+  def distance_table(self, distance_R: jax.Array) -> Any:
     """Returns the bias as a table of distances q.pos - k.pos, leaves [N or 1, ..., R].
 
     None, the default: the bias depends on more than the distance and is computed pair by pair.
@@ -220,12 +222,12 @@ class Encoding(nn.Module):
     return None
 
   @hook('distance')
-  def bias_from_table(self, q, r):
+  def bias_from_table(self, q: AttentionInput, r: Any) -> jax.Array:
     """Returns the bias of each query at the distances of table `r`: [B or 1, N, T or 1, R]."""
 
   # Then pair after pair, key blocks in descending order.
   @hook('query block', heads=True, chain=combinators.side_by_side)
-  def init_carry(self, q):
+  def init_carry(self, q: AttentionInput) -> Any:
     """Returns the carry that `score` passes from one key block to the next, [B, N, T, ...].
 
     (), the default, means that the order of the blocks does not matter. A masked pair must not
@@ -234,20 +236,22 @@ class Encoding(nn.Module):
     return ()
 
   @hook('pair', 'changes logits', heads=True, chain=combinators.in_turn_with_state)
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     return s_BNTS if pair.bias is None else s_BNTS + pair.bias, carry
 
   @hook('pair', 'adds to outputs', heads=True, chain=combinators.in_turn)
-  def output(self, o_BTNH, p_BNTS, pair):
+  def output(self, o_BTNH: jax.Array, p_BNTS: jax.Array, pair: Pair) -> jax.Array:
     """Returns o plus the encoding's own term; linear in (o, p), which are normalized later."""
     return o_BTNH
 
   # After the last block.
   @hook('query', 'adds to outputs at the end', heads=True, chain=combinators.in_turn)
-  def finish(self, o_BTNH, q, carry):
+  def finish(self, o_BTNH: jax.Array, q: AttentionInput, carry: Any) -> jax.Array:
     return o_BTNH
 
-  def block_bias(self, q, k, r, nearest):
+  def block_bias(
+    self, q: AttentionInput, k: AttentionInput, r: Any, nearest: jax.Array | int
+  ) -> Any:
     """Returns the bias of a pair of blocks, [B or 1, N, T, S].
 
     Args:
@@ -261,14 +265,14 @@ class Encoding(nn.Module):
     far = None if self.linear_beyond is None else nearest >= self.linear_beyond
     return unfold(self.bias_from_table, q, r, far)
 
-  def weight(self, name, init, **sizes):
+  def weight(self, name: str, init: Callable[..., jax.Array], **sizes: int) -> jax.Array:
     return dims_lib.weight(self, name, init, self.dims, **sizes)
 
-  def weights(self):
+  def weights(self) -> Any:
     """Returns the weights. As a method it makes Linen run `setup`, which creates them."""
     return self.variables.get('params', {})
 
-  def init_weights(self, rng):
+  def init_weights(self, rng: jax.Array) -> Any:
     return self.init(rng, method='weights').get('params', {})
 
 

@@ -1,12 +1,17 @@
 """Prepares the inputs of attention: checks positions, and sets padding to 0."""
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
+
+if TYPE_CHECKING:
+  from posjax.encodings.core.tokens import AttentionInput, Positions
 
 AXES = {'pos': '[B or 1, T, P]', 'order': '[B or 1, T]', 'segment_ids': '[B or 1, T]'}
 
 
-def checked(at, batch, length):
+def checked(at: 'Positions', batch: int, length: int) -> 'Positions':
   """Returns `at` with integers of at least 32 bits.
 
   Args:
@@ -27,7 +32,7 @@ def checked(at, batch, length):
   return at.replace(**{name: widened(name, x) for name, x in arrays.items()})
 
 
-def widened(name, x):
+def widened(name: str, x: jax.Array) -> jax.Array:
   """Returns integers as int32 or int64; float32 and float64 positions are unchanged."""
   signed, bits = jnp.issubdtype(x.dtype, jnp.signedinteger), 8 * x.dtype.itemsize
   if name == 'pos' and jnp.issubdtype(x.dtype, jnp.floating) and bits >= 32:
@@ -41,7 +46,7 @@ def widened(name, x):
                    f'it must be {valid}')
 
 
-def without_padding(tokens):
+def without_padding(tokens: 'AttentionInput') -> 'AttentionInput':
   """Sets h, v and features of padding to 0, so that a NaN in padding reaches no output.
 
   Features that all rows share depend on positions alone and are unchanged.

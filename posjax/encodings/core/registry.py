@@ -5,10 +5,13 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flax.core import FrozenDict
 
+from posjax.dims import Dims
 from posjax.encodings.core.chain import Chain
 from posjax.encodings.core.encoding import Encoding
 from posjax.errors import UserError
@@ -19,12 +22,12 @@ FOLDER = Path(__file__).parents[1]
 LARGEST = {int: 2**24, float: 1e38}
 
 
-def names():
+def names() -> list[str]:
   """Returns the names of all encodings, sorted."""
   return sorted(m.name for m in pkgutil.iter_modules([str(FOLDER)]) if not m.ispkg)
 
 
-def find(name):
+def find(name: str) -> type[Encoding]:
   """Returns the class of the encoding `name`, or raises UserError with the nearest name."""
   if name not in names():
     lower = name.lower()  # for example ALiBi
@@ -46,14 +49,14 @@ def find(name):
   return found[0]
 
 
-def arguments(encoding):
+def arguments(encoding: Encoding | type[Encoding]) -> dict[str, Any]:
   """Returns the arguments of an encoding, or of its class, with their values or defaults."""
   own = (f.name for f in dataclasses.fields(encoding) if f.name not in ('dims', 'parent', 'name'))
   values = {name: getattr(encoding, name) for name in own}
   return {k: dict(v) if isinstance(v, FrozenDict) else v for k, v in values.items()}
 
 
-def unlabelled(section):
+def unlabelled(section: str) -> str:
   """Returns the encoding of a section: 'rope' for 'rope' and for 'rope_global'.
 
   A label after the name distinguishes two settings of one encoding.
@@ -64,12 +67,12 @@ def unlabelled(section):
   return name if name in names() else section
 
 
-def sections_of(layers):
+def sections_of(layers: Sequence[str]) -> list[str]:
   """Returns the sections that a pattern of layers reads: ('rope', 'alibi+rope') reads two."""
   return [*dict.fromkeys(part for layer in layers for part in layer.split('+'))]
 
 
-def build(dims, /, layers, **sections):
+def build(dims: Dims, /, layers: Sequence[str], **sections: Any) -> tuple[Encoding, ...]:
   """Returns the encodings of a pattern of layers, from the section `encoding` of a config.
 
   Args:

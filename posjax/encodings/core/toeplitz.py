@@ -6,13 +6,19 @@ takes no gather, and its gradient no scatter.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from posjax.encodings.core.tokens import AttentionInput
 
-def unfold(bias_from_table, q, r, far):
+
+def unfold(
+  bias_from_table: Callable[..., jax.Array], q: AttentionInput, r: Any, far: jax.Array | bool | None
+) -> jax.Array:
   """Returns the scores [B or 1, N, T, S] of a block; see `Encoding.bias_from_table`.
 
   Args:
@@ -38,7 +44,7 @@ def unfold(bias_from_table, q, r, far):
   return near() if far is None else lax.cond(far, flat, near)
 
 
-def skew(x_BNTR, T):
+def skew(x_BNTR: jax.Array, T: int) -> jax.Array:
   """Returns y[i, j] = x[i, T - 1 - i + j], [B, N, T, S], for R = T + S descending distances.
 
   If `x` is the same for all queries, its axis T may have size 1.
@@ -58,7 +64,7 @@ def _skew_each(x_BNTR, T):
 
 
 @jax.custom_vjp
-def unskew(y_BNTS):
+def unskew(y_BNTS: jax.Array) -> jax.Array:
   """Moves each row back to where `skew` reads it, with zeros elsewhere: [B, N, T, R]."""
   T, S = y_BNTS.shape[2:]
 
@@ -100,7 +106,7 @@ unskew.defvjp(lambda y: (unskew(y), None), lambda _, dx: (_skew_each(dx, dx.shap
 _skew_one.defvjp(lambda x, T: (_skew_one(x, T), None), _sum_diagonals)
 
 
-def linear(x_BN1R, T):
+def linear(x_BN1R: jax.Array, T: int) -> jax.Array:
   """Returns `skew` of values linear in the distance, as a sum of row terms and key terms."""
   row_BNT1 = jnp.flip(x_BN1R[..., :T], axis=-1).swapaxes(2, 3)
   key_BN1S = x_BN1R[..., T - 1 : -1]

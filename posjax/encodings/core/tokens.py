@@ -28,7 +28,9 @@ class Positions:
   position_features: Any = flax.struct.field(default=(), kw_only=True)
   ids: Any = flax.struct.field(default=(), kw_only=True)
 
-  def attach(self, h, v=None, features=()):
+  def attach(
+    self, h: jax.Array, v: jax.Array | None = None, features: Any = ()
+  ) -> 'AttentionInput':
     """Returns the `AttentionInput`. Raises ValueError, one line, if positions do not fit `h`."""
     at = checked(self, *h.shape[:2])
     return AttentionInput(
@@ -62,7 +64,7 @@ class Pair:
   fully_visible: jax.Array | bool = False  # a scalar; True: the mask is all True; False: unknown
 
   @property
-  def distance(self):
+  def distance(self) -> jax.Array:
     """Returns q.pos - k.pos, [B or 1, 1, T, S, P]: positive if the key is before the query."""
     return self.q.pos[:, None, :, None] - self.k.pos[:, None, None, :]
 

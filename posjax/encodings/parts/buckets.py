@@ -2,12 +2,15 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 
 from posjax.encodings.core.arrays import at_least_float32
 
 
-def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
+def bucket(
+  distance: jax.Array, buckets: int = 32, max_distance: int = 128, bidirectional: bool = False
+) -> jax.Array:
   """Returns the bucket, int32, of each distance i - j, query minus key, integer or fraction."""
   offset = 0
   if bidirectional:
@@ -24,7 +27,7 @@ def bucket(distance, buckets=32, max_distance=128, bidirectional=False):
   return offset + jnp.where(m < exact, m.astype(jnp.int32), far)
 
 
-def check_buckets(buckets, max_distance, sides):
+def check_buckets(buckets: int, max_distance: int, sides: int) -> None:
   """Raises ValueError unless each side has as many one-distance buckets as wider ones."""
   if buckets < 2 * sides or buckets % (2 * sides):
     raise ValueError(f'buckets must be a positive multiple of {2 * sides}; it is {buckets}')

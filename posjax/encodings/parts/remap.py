@@ -12,12 +12,16 @@ before or after a remap.
 """
 
 import itertools
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
+from posjax.dims import Dims
 from posjax.encodings.core.arrays import at_least_float32, qk_logits
 from posjax.encodings.core.encoding import Encoding
+from posjax.encodings.core.tokens import AttentionInput, Pair, Positions
 from posjax.encodings.parts.rotation import cos_sin, frequencies, rotate_by
 from posjax.encodings.rope import Rope
 
@@ -32,23 +36,23 @@ class Remap(Encoding):
   own_score = True
   rotates = 'queries and keys'
 
-  def check(self, dims):
+  def check(self, dims: Dims) -> None:
     rope = Rope(base=self.base, fraction=self.fraction, layout=self.layout, parent=None)
     rope.check(dims)
 
-  def query_places(self, pos_BT):
+  def query_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     """Returns the remapped query positions for each kind of pair: a tuple of [B or 1, T]."""
     raise NotImplementedError
 
-  def key_places(self, pos_BT):
+  def key_places(self, pos_BT: jax.Array) -> tuple[jax.Array, ...]:
     """Returns the remapped key positions: a tuple, of one array if all kinds share it."""
     raise NotImplementedError
 
-  def kind(self, q_pos, k_pos):
+  def kind(self, q_pos: jax.Array, k_pos: jax.Array) -> jax.Array:
     """Returns the kind of each pair, 0, 1, …; positions broadcast."""
     raise NotImplementedError
 
-  def position_features(self, at, dtype):
+  def position_features(self, at: Positions, dtype: jax.typing.DTypeLike) -> Any:
     """Returns cosines and sines of queries per kind, and of keys if all kinds share them."""
     pos_BT = at.pos[..., 0]
     places = self.key_places(pos_BT)
@@ -59,15 +63,15 @@ class Remap(Encoding):
     theta = frequencies(round(self.dims.H * self.fraction), self.base)
     return tuple(cos_sin(place_BT, theta, dtype) for place_BT in places)
 
-  def query(self, q):
+  def query(self, q: AttentionInput) -> AttentionInput:
     made, _ = q.position_features or self.position_features(q, at_least_float32(q.h))
     return q.replace(features=made, position_features=())
 
-  def key(self, k):
+  def key(self, k: AttentionInput) -> AttentionInput:
     _, made = k.position_features or self.position_features(k, at_least_float32(k.h))
     return k.replace(h=rotate_by(k.h, *made[0], self.layout) if made else k.h, position_features=())
 
-  def key_block(self, k):
+  def key_block(self, k: AttentionInput) -> AttentionInput:
     places = self.key_places(k.pos[..., 0])
     if len(places) == 1:
       return k
@@ -75,7 +79,7 @@ class Remap(Encoding):
     first, *others = (rotate_by(k.h, *wave, self.layout) for wave in waves)
     return k.replace(h=first, features=tuple(others))
 
-  def score(self, s_BNTS, pair, carry):
+  def score(self, s_BNTS: jax.Array, pair: Pair, carry: Any) -> tuple[jax.Array, Any]:
     q, k = pair.q, pair.k
     kind_B1TS = self.kind(q.pos[:, None, :, None, 0], k.pos[:, None, None, :, 0])
     keys = itertools.cycle((k.h, *k.features))

@@ -1,5 +1,7 @@
 """Rotations of planes (pairs of channels) by position-dependent angles (arXiv 2104.09864)."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +11,14 @@ from posjax.encodings.core.arrays import at_least_float32
 LAYOUTS = ('half', 'interleaved')
 
 
-def frequencies(width, base=10_000.0):
+def frequencies(width: int, base: float = 10_000.0) -> np.ndarray:
   """Returns theta_i in radians per position: [width / 2], float64."""
   return base ** -(np.arange(0, width, 2) / width)
 
 
-def cos_sin(pos_BT, theta, dtype):
+def cos_sin(
+  pos_BT: jax.Array, theta: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike
+) -> tuple[jax.Array, jax.Array]:
   """Returns cosines and sines of pos * theta: [B, T, len(theta)] each.
 
   Rounding changes an angle by half a unit in its last place: 0.004 in float32 at 100,000 radians.
@@ -24,13 +28,15 @@ def cos_sin(pos_BT, theta, dtype):
   return jnp.cos(angle), jnp.sin(angle)
 
 
-def planes(x_BTNH, number, layout='half'):
+def planes(x_BTNH: jax.Array, number: int, layout: str = 'half') -> Sequence[jax.Array]:
   """Returns the two channels of each of the first planes, [B, T, N, number] each."""
   x = x_BTNH[..., : 2 * number]
   return jnp.split(x, 2, axis=-1) if layout == 'half' else (x[..., 0::2], x[..., 1::2])
 
 
-def rotate_by(x_BTNH, cos_BTC, sin_BTC, layout='half'):
+def rotate_by(
+  x_BTNH: jax.Array, cos_BTC: jax.Array, sin_BTC: jax.Array, layout: str = 'half'
+) -> jax.Array:
   """Rotates the first 2 C channels of each head; the rest are unchanged."""
   cos, sin = cos_BTC[:, :, None], sin_BTC[:, :, None]
   C = cos.shape[-1]
@@ -43,12 +49,14 @@ def rotate_by(x_BTNH, cos_BTC, sin_BTC, layout='half'):
   return jnp.concatenate([x.astype(x_BTNH.dtype), x_BTNH[..., 2 * C :]], axis=-1)
 
 
-def rotate(x_BTNH, pos_BT, theta, layout='half'):
+def rotate(
+  x_BTNH: jax.Array, pos_BT: jax.Array, theta: jax.typing.ArrayLike, layout: str = 'half'
+) -> jax.Array:
   """Rotates the first 2 len(theta) channels of each head by pos * theta; the rest are unchanged."""
   return rotate_by(x_BTNH, *cos_sin(pos_BT, theta, at_least_float32(x_BTNH)), layout)
 
 
-def rotate_heads(x_BTNH, cos_BTNC, sin_BTNC):
+def rotate_heads(x_BTNH: jax.Array, cos_BTNC: jax.Array, sin_BTNC: jax.Array) -> jax.Array:
   """Rotates like `rotate_by`, with separate cosines and sines for each head."""
   heads = jax.vmap(rotate_by, in_axes=2, out_axes=2)
   return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]

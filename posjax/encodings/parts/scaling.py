@@ -23,7 +23,9 @@ changes the outputs of earlier tokens. Up to L all of these agree.
 
 import inspect
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +41,7 @@ class Scaled(NamedTuple):
   query_factor: float = 1.0  # of the entire query
 
 
-def default(theta, *, resonance=False):
+def default(theta: np.ndarray, *, resonance: bool = False) -> Scaled:
   """Leaves the frequencies unchanged.
 
   `resonance` (Wang et al. 2024, arXiv 2403.00071) rounds wavelengths to integers, so that a plane
@@ -48,12 +50,12 @@ def default(theta, *, resonance=False):
   return Scaled(_resonant(theta) if resonance else theta)
 
 
-def linear(theta, *, factor):
+def linear(theta: np.ndarray, *, factor: float) -> Scaled:
   """Position interpolation (Chen et al. 2023, arXiv 2306.15595): theta / s."""
   return Scaled(theta / factor)
 
 
-def ntk(theta, *, factor, resonance=False):
+def ntk(theta: np.ndarray, *, factor: float | jax.Array, resonance: bool = False) -> Scaled:
   """NTK-aware (bloc97 2023): base' = base s^(d/(d-2)), which is theta_i s^(-2i/(d-2)).
 
   The fastest plane is unchanged; the slowest becomes s times slower.
@@ -62,16 +64,21 @@ def ntk(theta, *, factor, resonance=False):
   return Scaled(_resonant(theta) if resonance else theta)
 
 
-def dynamic(theta, length, *, factor, original_max_position_embeddings):
+def dynamic(
+  theta: np.ndarray, length: float | jax.Array, *, factor: float,
+  original_max_position_embeddings: int,
+) -> Scaled:
   """Dynamic NTK (emozilla 2023): NTK-aware with s max(length, L) / L - (s - 1); RoPE up to L."""
   longer = library(length).maximum(length / original_max_position_embeddings, 1)
   return ntk(theta, factor=factor * longer - (factor - 1))
 
 
 def yarn(
-  theta, *, factor, original_max_position_embeddings, beta_fast=32.0, beta_slow=1.0, ramp='code',
-  truncate=True, attention_factor=None, mscale=0.0, mscale_all_dim=0.0, resonance=False,
-):
+  theta: np.ndarray, *, factor: float, original_max_position_embeddings: int,
+  beta_fast: float = 32.0, beta_slow: float = 1.0, ramp: str = 'code', truncate: bool = True,
+  attention_factor: float | None = None, mscale: float = 0.0, mscale_all_dim: float = 0.0,
+  resonance: bool = False,
+) -> Scaled:
   """YaRN (Peng et al. 2023, ICLR 2024, arXiv 2309.00071).
 
   Planes with more than beta_fast turns within L are unchanged; planes with fewer than beta_slow are
@@ -98,15 +105,16 @@ def yarn(
   return Scaled(_resonant(theta) if resonance else theta, attention_factor, query_factor)
 
 
-def magnitude(factor, m=1.0):
+def magnitude(factor: float, m: float = 1.0) -> float:
   """Returns YaRN's g(m) = 0.1 m ln s + 1."""
   return 0.1 * m * math.log(factor) + 1
 
 
 def longrope(
-  theta, length, *, short_factor, long_factor, factor, original_max_position_embeddings,
-  attention_factor=None,
-):
+  theta: np.ndarray, length: float | jax.Array, *, short_factor: Sequence[float],
+  long_factor: Sequence[float], factor: float, original_max_position_embeddings: int,
+  attention_factor: float | None = None,
+) -> Scaled:
   """LongRoPE (Ding et al. 2024, arXiv 2402.13753), as in Phi-3: a divisor per plane, from a search.
 
   From L + 1 tokens on, `long_factor` replaces `short_factor`. The attention factor of both is
@@ -121,8 +129,9 @@ def longrope(
 
 
 def llama3(
-  theta, *, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
-):
+  theta: np.ndarray, *, factor: float, low_freq_factor: float, high_freq_factor: float,
+  original_max_position_embeddings: int,
+) -> Scaled:
   """Llama 3.1 (arXiv 2407.21783): the ramp of YaRN's paper, without a temperature.
 
   Llama 4 Scout sets both factors to 1, which makes the ramp a step.
@@ -131,7 +140,7 @@ def llama3(
   return Scaled(_by_parts(theta, _between(rotates, low_freq_factor, high_freq_factor), factor))
 
 
-def proportional(theta, *, partial_rotary_factor, factor=1.0):
+def proportional(theta: np.ndarray, *, partial_rotary_factor: float, factor: float = 1.0) -> Scaled:
   """p-RoPE (Barbero et al. 2024, ICLR 2025, arXiv 2410.06205): the slowest planes do not rotate.
 
   Only a share p = `partial_rotary_factor` of the planes rotates, the fastest: 1 is RoPE, 0 is NoPE.
@@ -141,7 +150,7 @@ def proportional(theta, *, partial_rotary_factor, factor=1.0):
   return Scaled(np.where(np.arange(len(theta)) < turning, theta / factor, 0))
 
 
-def clipped(theta, *, clip_low_n=20, hard=False):
+def clipped(theta: np.ndarray, *, clip_low_n: int = 20, hard: bool = False) -> Scaled:
   """CoPE, clipped RoPE (Li et al. 2026, arXiv 2602.05258): half a cosine tapers the slowest to 0.
 
   It tapers `clip_low_n` planes; with `hard`, these planes do not rotate at all.
@@ -164,7 +173,7 @@ WHOLE = (
 )
 
 
-def library(length):
+def library(length: float | jax.Array) -> ModuleType:
   """Returns jax.numpy if the length is a JAX array, as in a traced program; otherwise NumPy."""
   return jnp if isinstance(length, jax.Array) else np
 
@@ -191,7 +200,7 @@ def _resonant(theta):
   return 2 * np.pi / np.round(2 * np.pi / theta)
 
 
-def scale(scaling, theta, length=0):
+def scale(scaling: Mapping[str, Any], theta: np.ndarray, length: float | jax.Array = 0) -> Scaled:
   """Returns the `Scaled` frequencies.
 
   Args:
@@ -205,11 +214,11 @@ def scale(scaling, theta, length=0):
   return TYPES[own.pop('rope_type', 'default')](theta, **own)
 
 
-def depends_on_length(scaling):
+def depends_on_length(scaling: Mapping[str, Any]) -> bool:
   return 'length' in inspect.signature(TYPES[scaling.get('rope_type', 'default')]).parameters
 
 
-def frozen(scaling):
+def frozen(scaling: Mapping[str, Any]) -> FrozenDict:
   """Returns a scaling as a hashable dictionary of plain numbers; every scaling passes through here.
 
   Values that are not numbers, and a `type` that contradicts `rope_type`, stay: `scaling_check`
@@ -227,7 +236,7 @@ def _plain(value, whole):
   return number(value, whole)
 
 
-def number(value, whole=False):
+def number(value: Any, whole: bool = False) -> Any:
   """Returns '8', 8 or np.float32(8) as a plain number, an int if `whole`.
 
   Any other value is returned unchanged.
@@ -242,7 +251,7 @@ def number(value, whole=False):
   return int(value) if whole and isinstance(value, float) and value.is_integer() else value
 
 
-def table(theta, scaled, length):
+def table(theta: np.ndarray, scaled: Scaled, length: int) -> str:
   """Returns a text table with a line for each plane, to check a scaling by eye.
 
   Args:

@@ -4,6 +4,10 @@ import difflib
 import inspect
 import math
 import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from posjax.encodings.parts.scaling import TYPES, frozen
 
@@ -46,7 +50,7 @@ VALUES = {
 RAMPS = {'yarn': ('beta_slow', 'beta_fast'), 'llama3': ('low_freq_factor', 'high_freq_factor')}
 
 
-def check(scaling):
+def check(scaling: Mapping[str, Any]) -> None:
   """Raises ValueError, one line, for a key or value that is wrong for any frequencies."""
   if not scaling:
     return
@@ -80,7 +84,7 @@ def check(scaling):
   _check_together(kind, defaults | own)
 
 
-def keys(kind):
+def keys(kind: str) -> dict[str, Any]:
   """Returns {key: its default, or inspect.Parameter.empty} of a type."""
   parameters = inspect.signature(TYPES[kind]).parameters.values()
   return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -97,14 +101,14 @@ def _check_together(kind, values):
     raise ValueError('scaling: mscale and mscale_all_dim go together: give both, or neither')
 
 
-def of_trained_length(scaling, length):
+def of_trained_length(scaling: Mapping[str, Any], length: int) -> dict[str, Any]:
   """Returns the scaling with `length` as the trained length, if it needs one and has none."""
   kind = frozen(scaling).get('rope_type')
   needed = kind in [*TYPES] and keys(kind).get(LENGTH) is inspect.Parameter.empty
   return {**scaling, LENGTH: length} if needed and LENGTH not in scaling else dict(scaling)
 
 
-def check_fit(scaling, theta):
+def check_fit(scaling: Mapping[str, Any], theta: np.ndarray) -> None:
   """Raises ValueError, one line, if a valid scaling does not fit the frequencies `theta`."""
   kind = scaling.get('rope_type', 'default')
   if kind in ('ntk', 'dynamic', 'yarn') and not (len(theta) > 1 and theta[1] < theta[0]):
@@ -144,7 +148,7 @@ def _check_ramp(kind, values):
     )
 
 
-def nearest(word, words):
+def nearest(word: Any, words: Iterable[str]) -> str:
   """Returns the end of a message about `word`: the nearest of `words`, or '' if none is near."""
   near = difflib.get_close_matches(str(word), words, n=1)
   return f'; did you mean {near[0]!r}?' if near else ''

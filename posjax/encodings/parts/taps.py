@@ -1,9 +1,10 @@
 """A short causal convolution over the tokens of a document."""
 
+import jax
 import jax.numpy as jnp
 
 
-def convolve(u_BTKH, segment_ids, taps_RKH):
+def convolve(u_BTKH: jax.Array, segment_ids: jax.Array, taps_RKH: jax.Array) -> jax.Array:
   """Convolves causally within each segment; `u` begins with the R - 1 preceding tokens."""
   before = len(taps_RKH) - 1
   T = u_BTKH.shape[1] - before

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 from posjax.encodings.parts import scaling_check
 from posjax.encodings.parts.scaling import frozen, magnitude, number
@@ -13,7 +14,7 @@ SECTIONS = ('rope_scaling', 'rope_parameters')  # transformers prefers the older
 NAMES = ('rope_type', 'type')
 
 
-def read_config(config, **given):
+def read_config(config: Mapping[str, Any], **given: Any) -> dict[str, Any]:
   """Returns the section `encoding` of a config.json; of its text part, if it is multimodal.
 
   Arguments of `read` override the config. Other keys of the config are ignored; a warning names
@@ -37,7 +38,10 @@ def _head_dim(config):
   return config.get('head_dim') or (width // heads if width and heads else None)
 
 
-def read(parameters, *, model_type=None, head_dim=None, **beside):
+def read(
+  parameters: Mapping[str, Any] | None, *, model_type: str | None = None,
+  head_dim: int | None = None, **beside: Any,
+) -> dict[str, Any]:
   """Returns RoPE's parameters as a section `encoding`; if they are nested, {layer type: section}.
 
   The section has `layers` and `rope`, and `temperature` if there is one. A layer type that is None
@@ -264,7 +268,7 @@ def _one_factor(scaling, multiplier, squares):
   return {**kept, 'attention_factor': factor}
 
 
-def refuse_ours(scaling):
+def refuse_ours(scaling: Mapping[str, Any]) -> None:
   """Raises ValueError, one line, for keys that only posjax has."""
   for key in families.OURS:
     default = scaling_check.keys(scaling['rope_type']).get(key)

@@ -1,16 +1,18 @@
 """Writes RoPE, or a section `encoding` with RoPE, as the keys of a Hugging Face config.json."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from posjax.encodings.parts.scaling import frozen
 from posjax.encodings.parts.scaling_check import LENGTH
+from posjax.encodings.rope import Rope
 from posjax.hub.rope_parameters import families
 from posjax.hub.rope_parameters.reading import refuse_ours
 
 SHARE = 'partial_rotary_factor'
 
 
-def write(encoding, *, model_type=None):
+def write(encoding: Rope | Mapping[str, Any], *, model_type: str | None = None) -> dict[str, Any]:
   """Returns keys of a config.json for transformers 5: `rope_parameters` and the keys they need.
 
   Args:
@@ -28,7 +30,9 @@ def write(encoding, *, model_type=None):
   return {'rope_parameters': parameters, **beside}
 
 
-def write_old(encoding, *, model_type=None):
+def write_old(
+  encoding: Rope | Mapping[str, Any], *, model_type: str | None = None
+) -> dict[str, Any]:
   """Returns keys for older versions: `rope_scaling`, which may be None, and keys next to it."""
   if _is_nested(encoding):
     return _two_bases(encoding, model_type)
