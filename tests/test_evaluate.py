@@ -33,7 +33,7 @@ def make_model(encoding):
 
 
 def make_mesh():
-  return sharding.make_mesh(data=-1, fsdp=1, tensor=1)
+  return sharding.make_mesh(data=-1, fsdp=1, seq=1, tensor=1)
 
 
 def scorer_of(model, mesh, **settings):

@@ -9,7 +9,7 @@ from posjax.attention.blockwise import blockwise
 from posjax.attention.fused import check_fused, fused, has_cudnn, unsupported_hook
 from posjax.attention.mask import visible
 from posjax.attention.reference import reference
-from posjax.attention.ring import ring_attention, shards
+from posjax.attention.ring import ring_attention, sharded, shards
 from posjax.encodings import AttentionInput, Bound, Encoding, name_of
 from posjax.encodings.core.entry import without_padding
 
@@ -58,9 +58,8 @@ def attend_emptied(
     raise ValueError(f'{name_of(kind)} is causal only: a query must not see later keys')
   if ring and jax.tree.leaves(jax.eval_shape(encoding.init_carry, q)):
     k = ascending(k)
-  chosen, _ = choose(q.h.shape[1], k.h.shape[1], kind, q.h.dtype)
-  if implementation == 'auto' or chosen == 'ring':
-    implementation = chosen
+  if implementation == 'auto' or sharded(q.h.shape[1], k.h.shape[1]):
+    implementation, _ = choose(q.h.shape[1], k.h.shape[1], kind, q.h.dtype)
   if implementation == 'reference':
     return reference(q, k, encoding, causal=causal, window=window)
   if implementation in ('blockwise', 'ring'):
@@ -82,8 +81,8 @@ def choose(
 
   'ring' is selected by the mesh alone, whatever the config says.
   """
-  if (n := shards()) > 1 and T == S and T % n == 0:
-    return 'ring', f'the mesh shards {T} tokens over {n} devices'
+  if sharded(T, S):
+    return 'ring', f'the mesh shards {T} tokens over {shards()} devices'
   if encoding.widest_block and S > encoding.widest_block:
     return 'blockwise', f'{name_of(encoding)} takes at most {encoding.widest_block} keys in a block'
   if not unsupported_hook(encoding) and has_cudnn(

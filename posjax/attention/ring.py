@@ -34,6 +34,11 @@ def shards() -> int:
   return jax.sharding.get_abstract_mesh().shape.get(AXIS, 1)
 
 
+def sharded(T: int, S: int) -> bool:
+  """Returns whether the mesh in force shards T queries and S keys alike."""
+  return shards() > 1 and T == S and T % shards() == 0
+
+
 def ring_attention(
   q: AttentionInput, k: AttentionInput, encoding: Bound, *, causal: bool, window: int, block: int
 ) -> jax.Array:
@@ -49,11 +54,11 @@ def ring_attention(
 
   tokens = PartitionSpec(None, AXIS)
   # Not checked: an encoding need not know that an array of zeros is the same on all devices.
-  sharded = jax.shard_map(
+  on_shards = jax.shard_map(
     attend_shard, in_specs=(tokens, tokens, PartitionSpec()), out_specs=tokens, axis_names={AXIS},
     check_vma=False,
   )
-  return sharded(q, k, encoding)
+  return on_shards(q, k, encoding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -50,7 +50,7 @@ def batches(
   windows = (
     grain.MapDataset.source(documents)
     .seed(seed)
-    .shuffle()
+    .shuffle()[:]  # Grain derives the seeds of later steps from their depth, this slice included
     .batch(WINDOW, batch_fn=list)
     .random_map(_shuffled)
     .repeat()

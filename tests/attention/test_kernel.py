@@ -15,7 +15,9 @@ import pytest
 
 from posjax.attention import attend, blockwise, reference
 from posjax.attention.blockwise import trees
+from posjax.attention.blockwise.blocks import split
 from posjax.attention.blockwise.tile import distance_tables
+from posjax.attention.products import swap_axes
 from posjax.encodings import Bound, Chain, Encoding, Positions
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.core.chain import overrides
@@ -174,7 +176,8 @@ def test_distance_tables_need_consecutive_queries_and_keys(declared):
     at.replace(consecutive=one).attach(jnp.zeros((2, at.order.shape[1], DIMS.N, DIMS.H)))
     for at, one in zip((QUERIES, KEYS), declared, strict=True)
   )
-  made = distance_tables(q, k, Bound(Alibi().with_dims(DIMS)), 8, 8)
+  q, k = (swap_axes(split(end, 8)) for end in (q, k))
+  made = distance_tables(q, k, Bound(Alibi().with_dims(DIMS)))
   if all(declared):  # 4 blocks of queries from 40 on, 12 of keys from 6 on
     distance = 40 + 31 - 6 - np.arange(32 + 96)
     close(made, -slopes(DIMS.N)[:, None] * jnp.abs(distance))

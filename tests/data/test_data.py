@@ -232,13 +232,13 @@ def test_resume_through_orbax(resumable, step, tmp_path):
 
 def test_fingerprint_changes_with_everything(monkeypatch):
   corpus = in_memory([b'one', b'two'])
-  arguments = {'length': 8, 'batch': 4, 'seed': 1, 'shard': (0, 2)}
+  arguments = {'length': 8, 'batch': 4, 'seed': 1}
 
   def fingerprint(corpus, **arguments):
     own = dict(sha256=corpus.sha256, split=corpus.splits[0])
     return json.dumps(data.fingerprint(**own, **arguments))
 
-  changed = [{'length': 9}, {'batch': 5}, {'seed': 2}, {'shard': (1, 2)}, {'shard': (0, 1)}]
+  changed = [{'length': 9}, {'batch': 5}, {'seed': 2}]
   prints = [fingerprint(corpus, **arguments | change) for change in [{}, *changed]]
   text = dataclasses.replace(corpus, sha256='0')
   split = dataclasses.replace(corpus, splits=('train[:50%]', 'validation', 'test'))

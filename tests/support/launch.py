@@ -57,9 +57,11 @@ class Launch:
     self.answers(f'worker.{creation}', *lines)
 
   def start(self, command, *flags):
+    # bash cannot trap a signal that was ignored when it started, as SIGINT is in the background.
+    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
       [BASH, 'launch_tpu.sh', command, *flags], cwd=self.clone, env=self.env, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hear,
     )
 
   def __call__(self, command, *flags):
