@@ -1,7 +1,7 @@
 """Abacus (McLeish et al. 2024, arXiv 2405.17399), and FIRE in attention.
 
-`python -m posjax.main --config=configs/abacus.py`, two CPU cores, 2026-11-22: 76 s
-on a busy machine, 2.23 bits per byte at 64 bytes, 2.31 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/abacus.py`, 2026-12-01: 2.34 bits per byte at 64 bytes, 2.43
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

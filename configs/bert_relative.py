@@ -1,7 +1,7 @@
 """BERT's relative_key_query (Huang et al. 2020, arXiv 2009.13658, method 4).
 
-`python -m posjax.main --config=configs/bert_relative.py`, two CPU cores, 2026-11-22: 118 s
-on a busy machine, 2.21 bits per byte at 64 bytes, 2.80 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/bert_relative.py`, 2026-12-01: 2.32 bits per byte at 64
+bytes, 2.84 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """BiPE (He et al. 2024, arXiv 2401.16421) with RoPE between sentences.
 
-`python -m posjax.main --config=configs/bipe.py`, two CPU cores, 2026-11-22: 80 s on a busy machine,
-2.67 bits per byte at 64 bytes, 3.81 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/bipe.py`, 2026-12-01: 2.77 bits per byte at 64 bytes, 3.90
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

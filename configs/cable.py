@@ -1,7 +1,7 @@
 """CABLE (Veisi et al. 2025, arXiv 2503.08067).
 
-`python -m posjax.main --config=configs/cable.py`, two CPU cores, 2026-11-22: 52 s
-on a busy machine, 2.23 bits per byte at 64 bytes, 2.19 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/cable.py`, 2026-12-01: 2.34 bits per byte at 64 bytes, 2.30
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """CAPE (Likhomanenko et al. 2021, arXiv 2106.03143): augmented positions for sinusoids.
 
-`python -m posjax.main --config=configs/cape.py`, two CPU cores, 2026-11-22: 81 s on a busy machine,
-2.55 bits per byte at 64 bytes, 4.67 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/cape.py`, 2026-12-01: 2.65 bits per byte at 64 bytes, 4.65
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Complex-order embeddings (Wang et al. 2020, arXiv 1912.12333), in real numbers.
 
-`python -m posjax.main --config=configs/complex_order.py`, two CPU cores, 2026-11-22: 86 s
-on a busy machine, 2.64 bits per byte at 64 bytes, 5.56 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/complex_order.py`, 2026-12-01: 2.75 bits per byte at 64
+bytes, 5.61 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

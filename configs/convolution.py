@@ -1,7 +1,7 @@
 """Causal convolutional positions (wav2vec 2.0, Baevski et al. 2020, arXiv 2006.11477).
 
-`python -m posjax.main --config=configs/convolution.py`, two CPU cores, 2026-11-22: 279 s
-on a busy machine, 2.32 bits per byte at 64 bytes, 2.88 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/convolution.py`, 2026-12-01: 2.43 bits per byte at 64 bytes,
+2.94 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

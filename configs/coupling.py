@@ -1,7 +1,7 @@
 """Position coupling (Cho et al. 2024, arXiv 2405.20671) for sums with the last digit first.
 
-`python -m posjax.main --config=configs/coupling.py`, two CPU cores, 2026-11-22: 82 s
-on a busy machine, 3.00 bits per byte at 64 bytes, 3.16 at 128 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/coupling.py`, 2026-12-01: 3.08 bits per byte at 64 bytes,
+3.21 at 128 (one seed, see docs/results.md).
 """
 
 from configs import base

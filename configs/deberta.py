@@ -1,7 +1,7 @@
 """Disentangled attention (DeBERTa, He et al. 2021, arXiv 2006.03654).
 
-`python -m posjax.main --config=configs/deberta.py`, two CPU cores, 2026-11-22: 293 s
-on a busy machine, 2.14 bits per byte at 64 bytes, 2.37 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/deberta.py`, 2026-12-01: 2.26 bits per byte at 64 bytes,
+2.46 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Dual Chunk Attention (An et al. 2024, arXiv 2402.17463).
 
-`python -m posjax.main --config=configs/dual_chunk.py`, two CPU cores, 2026-11-22: 140 s
-on a busy machine, 2.23 bits per byte at 64 bytes, 2.27 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/dual_chunk.py`, 2026-12-01: 2.34 bits per byte at 64 bytes,
+2.36 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

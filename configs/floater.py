@@ -1,7 +1,7 @@
 """FLOATER (Liu et al. 2020, arXiv 2003.09229).
 
-`python -m posjax.main --config=configs/floater.py`, two CPU cores, 2026-11-22: 130 s
-on a busy machine, 2.22 bits per byte at 64 bytes (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/floater.py`, 2026-12-01: 2.33 bits per byte at 64 bytes (one
+seed, see docs/results.md).
 """
 
 from configs import base

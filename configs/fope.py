@@ -1,7 +1,7 @@
 """FoPE (Hua et al. 2024, arXiv 2412.17739).
 
-`python -m posjax.main --config=configs/fope.py`, two CPU cores, 2026-11-22: 116 s
-on a busy machine, 2.27 bits per byte at 64 bytes, 3.23 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/fope.py`, 2026-12-01: 2.39 bits per byte at 64 bytes, 3.28
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Learned Fourier features (Li et al. 2021, arXiv 2106.02795).
 
-`python -m posjax.main --config=configs/fourier.py`, two CPU cores, 2026-11-22: 120 s
-on a busy machine, 2.35 bits per byte at 64 bytes, 4.67 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/fourier.py`, 2026-12-01: 2.46 bits per byte at 64 bytes,
+4.63 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -5,8 +5,8 @@ released models see 1,024 keys (512 in the smallest) and, for long texts, divide
 positions by 8.
 The depth of each size is rounded up to a multiple of six.
 
-`python -m posjax.main --config=configs/gemma3.py`, two CPU cores, 2026-11-22: 272 s
-on a busy machine, 2.03 bits per byte at 64 bytes, 2.05 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/gemma3.py`, 2026-12-01: 2.13 bits per byte at 64 bytes, 2.15
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Hard ALiBi (Jelassi et al. 2024, arXiv 2402.01032).
 
-`python -m posjax.main --config=configs/hard_alibi.py`, two CPU cores, 2026-11-22: 97 s
-on a busy machine, 2.33 bits per byte at 64 bytes, 2.37 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/hard_alibi.py`, 2026-12-01: 2.44 bits per byte at 64 bytes,
+2.46 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """NoPE with a learned scale per head (Wang et al. 2024, arXiv 2404.12224).
 
-`python -m posjax.main --config=configs/head_scale.py`, two CPU cores, 2026-11-22: 115 s
-on a busy machine, 3.00 bits per byte at 64 bytes, 3.43 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/head_scale.py`, 2026-12-01: 3.07 bits per byte at 64 bytes,
+3.46 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Position interpolation (Chen et al. 2023, arXiv 2306.15595) with RoPE.
 
-`python -m posjax.main --config=configs/interpolate.py`, two CPU cores, 2026-11-22: 109 s
-on a busy machine, 2.29 bits per byte at 64 bytes, 4.93 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/interpolate.py`, 2026-12-01: 2.39 bits per byte at 64 bytes,
+4.96 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

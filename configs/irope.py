@@ -4,8 +4,8 @@ Global layers have a temperature instead. Unlike in a window, a token sees only 
 text, even if it is near the start of the chunk. The released models have chunks of 8,192. The depth
 of each size is rounded up to a multiple of four.
 
-`python -m posjax.main --config=configs/irope.py`, two CPU cores, 2026-11-22: 157 s
-on a busy machine, 2.14 bits per byte at 64 bytes, 2.17 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/irope.py`, 2026-12-01: 2.25 bits per byte at 64 bytes, 2.27
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Dynamic position bias (Wang et al. 2022, arXiv 2108.00154).
 
-`python -m posjax.main --config=configs/mlp_bias.py`, two CPU cores, 2026-11-22: 94 s
-on a busy machine, 2.16 bits per byte at 64 bytes, 2.12 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/mlp_bias.py`, 2026-12-01: 2.27 bits per byte at 64 bytes,
+2.22 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

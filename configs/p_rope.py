@@ -1,7 +1,7 @@
 """p-RoPE (Barbero et al. 2024, arXiv 2410.06205): RoPE whose slowest planes do not rotate.
 
-`python -m posjax.main --config=configs/p_rope.py`, two CPU cores, 2026-11-22: 84 s
-on a busy machine, 2.23 bits per byte at 64 bytes, 4.14 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/p_rope.py`, 2026-12-01: 2.34 bits per byte at 64 bytes, 4.17
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

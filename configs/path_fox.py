@@ -1,7 +1,7 @@
 """PaTH with forget gates (PaTH-FoX, Yang et al. 2025, arXiv 2505.16381).
 
-`python -m posjax.main --config=configs/path_fox.py`, two CPU cores, 2026-11-22: 226 s
-on a busy machine, 2.14 bits per byte at 64 bytes, 2.08 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/path_fox.py`, 2026-12-01: 2.25 bits per byte at 64 bytes,
+2.20 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """PoPE (Gopalakrishnan et al. 2025, arXiv 2509.10534).
 
-`python -m posjax.main --config=configs/pope.py`, two CPU cores, 2026-11-22: 119 s
-on a busy machine, 2.22 bits per byte at 64 bytes, 2.93 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/pope.py`, 2026-12-01: 2.33 bits per byte at 64 bytes, 3.02
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """PoSE (Zhu et al. 2023, arXiv 2309.10400) with RoPE.
 
-`python -m posjax.main --config=configs/pose.py`, two CPU cores, 2026-11-22: 82 s on a busy machine,
-2.25 bits per byte at 64 bytes, 2.28 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/pose.py`, 2026-12-01: 2.36 bits per byte at 64 bytes, 2.38
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """ReRoPE (Su 2023, https://github.com/bojone/rerope).
 
-`python -m posjax.main --config=configs/rerope.py`, two CPU cores, 2026-11-22: 93 s
-on a busy machine, 2.22 bits per byte at 64 bytes, 2.20 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/rerope.py`, 2026-12-01: 2.32 bits per byte at 64 bytes, 2.30
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

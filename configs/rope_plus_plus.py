@@ -1,7 +1,7 @@
 """RoPE++ with as many heads, EH (Liu et al. 2025, arXiv 2512.07525).
 
-`python -m posjax.main --config=configs/rope_plus_plus.py`, two CPU cores, 2026-11-22: 82 s
-on a busy machine, 2.28 bits per byte at 64 bytes, 3.80 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/rope_plus_plus.py`, 2026-12-01: 2.39 bits per byte at 64
+bytes, 3.83 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Rotary values (Su et al. 2021, arXiv 2104.09864) with RoPE.
 
-`python -m posjax.main --config=configs/rotary_values.py`, two CPU cores, 2026-11-22: 74 s
-on a busy machine, 2.27 bits per byte at 64 bytes, 4.24 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/rotary_values.py`, 2026-12-01: 2.38 bits per byte at 64
+bytes, 4.27 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

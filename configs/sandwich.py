@@ -1,7 +1,7 @@
 """Sandwich (Chi et al. 2023, arXiv 2212.10356).
 
-`python -m posjax.main --config=configs/sandwich.py`, two CPU cores, 2026-11-22: 80 s
-on a busy machine, 2.22 bits per byte at 64 bytes, 2.20 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/sandwich.py`, 2026-12-01: 2.33 bits per byte at 64 bytes,
+2.30 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Selective RoPE (Movahedi et al. 2025, arXiv 2511.17388).
 
-`python -m posjax.main --config=configs/selective_rope.py`, two CPU cores, 2026-11-22: 72 s
-on a busy machine, 2.31 bits per byte at 64 bytes, 4.74 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/selective_rope.py`, 2026-12-01: 2.41 bits per byte at 64
+bytes, 4.92 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

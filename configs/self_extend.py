@@ -1,7 +1,7 @@
 """Self-Extend (Jin et al. 2024, arXiv 2401.01325).
 
-`python -m posjax.main --config=configs/self_extend.py`, two CPU cores, 2026-11-22: 61 s
-on a busy machine, 2.22 bits per byte at 64 bytes, 3.38 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/self_extend.py`, 2026-12-01: 2.32 bits per byte at 64 bytes,
+3.41 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """SHAPE (Kiyono et al. 2021, arXiv 2109.05644): shifted positions for sinusoids.
 
-`python -m posjax.main --config=configs/shift.py`, two CPU cores, 2026-11-22: 67 s
-on a busy machine, 3.02 bits per byte at 64 bytes, 3.63 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/shift.py`, 2026-12-01: 3.09 bits per byte at 64 bytes, 3.63
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

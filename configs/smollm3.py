@@ -2,8 +2,8 @@
 
 The depth of each size is rounded up to a multiple of four. Hugging Face's default base is 2e6.
 
-`python -m posjax.main --config=configs/smollm3.py`, two CPU cores, 2026-11-22: 108 s
-on a busy machine, 2.08 bits per byte at 64 bytes, 4.08 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/smollm3.py`, 2026-12-01: 2.19 bits per byte at 64 bytes,
+4.11 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

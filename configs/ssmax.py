@@ -1,7 +1,7 @@
 """Scalable softmax (Nakanishi 2025, arXiv 2501.19399) with RoPE.
 
-`python -m posjax.main --config=configs/ssmax.py`, two CPU cores, 2026-11-22: 71 s
-on a busy machine, 2.25 bits per byte at 64 bytes, 4.15 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/ssmax.py`, 2026-12-01: 2.36 bits per byte at 64 bytes, 4.19
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """STRING (An et al. 2024, arXiv 2410.18745).
 
-`python -m posjax.main --config=configs/string_shift.py`, two CPU cores, 2026-11-22: 63 s
-on a busy machine, 2.22 bits per byte at 64 bytes, 4.24 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/string_shift.py`, 2026-12-01: 2.33 bits per byte at 64
+bytes, 4.27 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Temperatures by query position, here log n (Chiang and Cholak 2022, ACL), with RoPE.
 
-`python -m posjax.main --config=configs/temperature.py`, two CPU cores, 2026-11-22: 53 s
-on a busy machine, 2.23 bits per byte at 64 bytes, 4.13 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/temperature.py`, 2026-12-01: 2.34 bits per byte at 64 bytes,
+4.16 at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """Untied positions (TUPE-R, Ke et al. 2021, arXiv 2006.15595).
 
-`python -m posjax.main --config=configs/tupe.py`, two CPU cores, 2026-11-22: 68 s on a busy machine,
-2.19 bits per byte at 64 bytes, 4.57 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/tupe.py`, 2026-12-01: 2.31 bits per byte at 64 bytes, 4.56
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """WavLM's gated relative position bias (Chen et al. 2022, arXiv 2110.13900).
 
-`python -m posjax.main --config=configs/wavlm.py`, two CPU cores, 2026-11-22: 50 s
-on a busy machine, 2.21 bits per byte at 64 bytes, 3.32 at 512 (one seed, see docs/results.md).
+`python -m posjax.main --config=configs/wavlm.py`, 2026-12-01: 2.35 bits per byte at 64 bytes, 3.24
+at 512 (one seed, see docs/results.md).
 """
 
 from configs import base
