@@ -409,7 +409,7 @@ def diverging(lab):
   for skipped in (0, 4):
     said = lab.run('diverging', *EXPLODING, f'train.max_skipped={skipped}', code=3)
     assert f'step {3 + skipped}: the loss or its gradient is NaN or infinite; the last ' in said
-    assert f'good checkpoint is that of step {2 + skipped} in' in said
+    assert f'good checkpoint is step {2 + skipped} in' in said
   return 2
 
 
