@@ -30,7 +30,7 @@ usage() {
   --spot --reserved --flex-start   how the machines are paid for; on demand otherwise
   --max-run=24h          with --flex-start: Google deletes the machines after this time, at most 7d
   --wait=24h             how long a request may wait in the queue
-  --direct               create the machines at once or fail; no queue
+  --direct               create the machines immediately or fail; no queue
   --slices=1             several slices, one training run over all
   --image=               the runtime version, by default that of the type
   --attempts=5           how often `all` starts before it gives up
@@ -175,7 +175,7 @@ up() { # returns 42 if the machines were taken away before they were ready
       FAILED | gone) owned=yes && fail "$name: $state. $(why_failed)" ;;
     esac
     last=$state
-    owned=yes # a request that waits is deleted by Ctrl-C, whoever made it
+    owned=yes # Ctrl-C deletes a waiting request, also one of an earlier call
     pause
   done
 }
@@ -299,7 +299,7 @@ watch() { # asks again and again, so that a laptop may sleep meanwhile
     state=$(machine_state ACTIVE)
     case $state in
       SUSPENDING | SUSPENDED | FAILED | PREEMPTED | TERMINATED | STOPPED) note "$name: $state" && return 42 ;;
-      gone) owned='' && fail "somebody else deleted $name" ;;
+      gone) owned='' && fail "another user deleted $name" ;;
       unknown) say "gcloud does not answer: $(said)" && continue ;; # this machine is offline, say
     esac
     if ! ask_hosts 0; then

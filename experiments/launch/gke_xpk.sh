@@ -4,7 +4,7 @@
 #   CLUSTER=my-cluster PROJECT=my-project ZONE=us-west4-a STORAGE=my-bucket \
 #     experiments/launch/gke_xpk.sh NAME v5litepod-16 --config=configs/rope.py
 #
-# STORAGE is a bucket that was attached as a folder, /data here, by `xpk storage attach`. posjax wants a
+# STORAGE is a bucket that was attached as a folder, /data here, by `xpk storage attach`. posjax needs a
 # folder that all hosts share, and the work directory must outlive the pods.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

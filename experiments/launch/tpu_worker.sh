@@ -33,7 +33,7 @@ mount_bucket() {
   command -v gcsfuse >/dev/null || install_gcsfuse
   mkdir -p "$bucket"
   # A checkpoint is complete when its folder is renamed, which gcsfuse refuses by default in a bucket
-  # without hierarchical namespace. Without the caches, a host sees at once what another one wrote.
+  # without hierarchical namespace. Without the caches, a host sees immediately what another host wrote.
   gcsfuse --implicit-dirs --rename-dir-limit=100000 --metadata-cache-ttl-secs=0 \
     --metadata-cache-negative-ttl-secs=0 "$1" "$bucket"
   touch "$bucket/.posjax-can-write"

@@ -77,8 +77,9 @@ def joined(hosts: int, coordinator: str, host: int | None) -> Iterator[None]:
     leave_alone(42, f'another host has failed ({why}); run the same command again')
   except BaseException as error:
     if not gathered():
-      traceback.print_exc()
-      leave_alone(*(program.explain(error) or (1, 'the other hosts are waiting or gone')))
+      if not (known := program.explain(error)):
+        traceback.print_exc()
+      leave_alone(*(known or (1, 'the other hosts are waiting or gone')))
     raise
   gathered()
 

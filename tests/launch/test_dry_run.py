@@ -1,6 +1,6 @@
 """What --dry-run prints: golden files, commands that a shell reads back; and it touches nothing.
 
-POSJAX_GOLDEN=write writes tests/golden/launch anew; read the difference before it is committed.
+POSJAX_GOLDEN=write rewrites tests/golden/launch; read the difference before you commit it.
 """
 
 import os
@@ -108,16 +108,18 @@ def golden(name, launch, flags):
   assert shown == path.read_text()
 
 
-def dirty(launch):
-  (launch.clone / 'configs/rope.py').write_text('changed = True\n')
+def run_golden(dry, offline, name, flags):
+  """Returns the dry run of a scenario, whose output must be that of its golden file."""
+  if name.startswith('dirty'):
+    (offline.clone / 'configs/rope.py').write_text('changed = True\n')
+  launch = dry(*flags)
+  golden(name, launch, flags)
+  return launch
 
 
 @pytest.mark.parametrize('name', FULL)
 def test_all_that_would_be_run(dry, offline, name):
-  if name.startswith('dirty'):
-    dirty(offline)
-  launch = dry(*FULL[name])
-  golden(name, launch, FULL[name])
+  launch = run_golden(dry, offline, name, FULL[name])
   calls = [words for words in commands(launch.out) if words[0] == 'gcloud']
   for words in calls:
     used = {word.partition('=')[0] for word in words if word.startswith('--')}
@@ -143,10 +145,7 @@ def test_all_that_would_be_run(dry, offline, name):
 
 @pytest.mark.parametrize('name', REFUSED)
 def test_what_is_refused(dry, offline, name):
-  if name.startswith('dirty'):
-    dirty(offline)
-  launch = dry(*REFUSED[name])
-  golden(name, launch, REFUSED[name])
+  launch = run_golden(dry, offline, name, REFUSED[name])
   assert launch.code == 2 and launch.out == ''
 
 

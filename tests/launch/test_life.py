@@ -146,20 +146,13 @@ def test_ctrl_c_while_it_waits(launch, command):
   assert set(calls[6:-1]) <= {'state'}
 
 
-def test_ctrl_c_while_gcloud_creates(launch):
-  """The request is there although the call never came back."""
-  launch.answers('create', '0 SLEEP')
-  process = launch.start('up', *RUN)
-  launch.wait_for_file('exists')
-  assert launch.interrupt(process) == 130
-  assert launch.calls() == [*CHECKS, 'state', 'create', *DOWN] and not launch.exists()
-
-
-def test_a_request_that_arrives_after_ctrl_c(launch):
-  launch.answers('create', '0 LATE')
+@pytest.mark.parametrize(('answer', 'file'), [('SLEEP', 'exists'), ('LATE', 'late')])
+def test_ctrl_c_while_gcloud_creates(launch, answer, file):
+  """The call never returns; its request exists already, or arrives later."""
+  launch.answers('create', f'0 {answer}')
   launch.env['POSJAX_POLL'] = '3'
   process = launch.start('up', *RUN)
-  launch.wait_for_file('late')
+  launch.wait_for_file(file)
   assert launch.interrupt(process) == 130
   assert launch.calls() == [*CHECKS, 'state', 'create', *DOWN] and not launch.exists()
 
