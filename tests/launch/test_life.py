@@ -199,13 +199,13 @@ def test_a_deletion_that_never_works_is_loud(launch):
   assert f'NOT DELETED, AND BILLED: {NAME}. Run: ./launch_tpu.sh down' in launch.out
 
 
-def test_somebody_else_deletes_it(launch):
+def test_another_user_deletes_the_machines(launch):
   launch.hosts(1, 'absent', 'running')
   process = launch.start('all', *RUN)
   launch.wait_for('start', *ROUND)
   (launch.fake / 'exists').unlink()
   out, err = process.communicate(timeout=60)
-  assert process.returncode == 1 and 'somebody else deleted' in err
+  assert process.returncode == 1 and 'another user deleted' in err
   assert launch.calls().count('create') == 1 and 'delete' not in launch.calls()
 
 
