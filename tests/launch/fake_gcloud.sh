@@ -59,8 +59,9 @@ case $text in
   SLEEP) exec sleep 30 ;; # until a signal
   LATE) # made after the signal
     rm "$FAKE/exists"
-    (sleep 0.4 && : >"$FAKE/exists") &
-    : >"$FAKE/late" && exec sleep 30 ;;
+    # The request outlives the signal: it says `late` only when it ignores it.
+    (trap '' INT && : >"$FAKE/late" && sleep 0.4 && : >"$FAKE/exists") &
+    exec sleep 30 ;;
   PAUSE) sleep 0.3 ;;
   *) set -f && IFS='|' && [ -z "$text" ] || printf '%s\n' $text ;;
 esac
