@@ -58,15 +58,39 @@ def get_config(size='tiny'):
     kv_heads=0,  # key and value heads K; N is a multiple of it
     head_dim=0,  # head size H
     hidden=0,  # width F between the two matrices of the MLP
-    norm='rmsnorm',  # or 'layernorm'
-    activation='swiglu',  # or 'gelu'
-    tied=True,  # the output head is the token table; False: a separate matrix
+    norm=dict(
+      kind='rmsnorm',  # or 'layernorm'
+      eps=1e-6,  # added to the variance
+      offset=0.0,  # the scale is offset + weight
+      where=('before',),  # 'before' a sublayer, on what it 'added', 'after' the sum (post-norm)
+    ),
+    mlp=dict(
+      gated=True,  # multiply with the activation of a second matrix: SwiGLU with silu
+      activation='silu',  # or 'gelu' (exact), 'gelu_tanh', 'relu'
+    ),
+    embedding=dict(
+      scale=0.0,  # factor on token embeddings; 0: the root of dim
+      norm=False,  # a norm after embeddings and absolute positions
+      types=0,  # rows of a table of token types; 0: none
+    ),
+    head=dict(
+      tied=True,  # the output head is the token table; False: a separate matrix
+      layer=False,  # a dense layer, the activation and a norm before the head
+      scale=1.0,  # factor on the inputs of the head
+    ),
+    biases=('norm',),  # of 'norm' (LayerNorm), query, key, value, output, up, gate, down, head
+    query_scale=0.0,  # factor on queries; 0: head_dim**-0.5
     dropout=0.0,  # rate, on the embeddings and on the output of each attention and MLP
     windows=(0,),  # keys a query sees, itself included, in each layer of the pattern; 0: all
     chunks=(0,),  # tokens of a chunk, which see no others, in each layer of the pattern; 0: all
     remat=False,  # recompute each group of layers in the backward pass to save memory
     dtype='float32',  # of the computation, or 'bfloat16'; weights are always float32
-    form='auto',  # the task's default; or 'decoder' (tokens see no later ones), 'encoder' (they do)
+    # 'auto': the task's default; 'decoder': a token sees no later token; 'encoder': it does;
+    # 'encoder_decoder': a decoder whose tokens also see the outputs of an encoder of a source.
+    form='auto',
+    layer='attention',  # or a recurrent baseline without positions: 'lstm', 'gru', 'rnn'
+    encoder=('same',),  # encodings of the encoder's layers, like encoding.layers; 'same': these
+    cross=('nope',),  # encoding of the attention to the encoder's outputs
   )
 
   # The task to learn. Its arguments are the section with its name: task.text.stride. See
@@ -83,6 +107,7 @@ def get_config(size='tiny'):
     # 'parquet:GLOB', records in local files, one document each; 'package:NAME', a pinned text.
     corpus='tfds:python_source',
     fields=('text',),  # fields of a record whose texts, joined by newlines, are the document
+    tokenizer='bytes',  # or the path of a tokenizer.json; see python -m posjax.data tokenize
     directory='~/tensorflow_datasets',  # where prepared TFDS datasets are kept
     # Splits. tfds: expressions such as 'train[:95%]'. text: and package: cut each document after a
     # newline into 'train', its first 90 %, 'validation', 5 %, and 'test', the last 5 %. jsonl: and

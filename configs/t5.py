@@ -14,7 +14,7 @@ def get_config(size='tiny'):
     t5=dict(
       buckets=32,  # of distances; half of them have one distance each
       max_distance=128,  # this and larger distances share the last bucket
-      bidirectional=False,  # True: separate buckets for keys after the query
+      bidirectional=False,  # True: buckets for later keys; an encoder always has them
       scaled=True,  # False: no 1/sqrt(H), as T5's own weights need
       bias_scale=1.0,  # multiplies the table; sqrt(H) in GPT-NeoX and x-transformers
     ),

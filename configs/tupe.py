@@ -15,7 +15,7 @@ def get_config(size='tiny'):
       length=512,  # rows of the table, one per position
       buckets=32,  # of T5's bias; 0: no bias (TUPE-A)
       max_distance=128,  # this and larger distances share the last bucket
-      bidirectional=False,  # True: separate buckets for keys after the query
+      bidirectional=False,  # True: buckets for later keys; an encoder always has them
       untie_first=False,  # True: remove the position of the first token, [CLS]
     ),
   )

@@ -52,6 +52,7 @@ class Batch:
   """Rows to train on or to score.
 
   stream   the inputs of the model
+  source   the inputs of the encoder of a model that has one
   targets  [B, U, …] what the model must predict; it never reads them
   weights  [B, U] the weight of each target; 0: padding or a prompt. U is T, or set by the task
   """
@@ -59,6 +60,7 @@ class Batch:
   stream: Stream
   targets: Any
   weights: Array
+  source: Stream | None = None
 
 
 class Example(NamedTuple):
@@ -68,18 +70,21 @@ class Example(NamedTuple):
   targets  [U, …]
   weights  [U]
   pos      [T, P]; None: 0, 1, …
+  source   [S] inputs of the encoder of a model that has one
   """
 
   x: np.ndarray
   targets: np.ndarray
   weights: np.ndarray
   pos: np.ndarray | None = None
+  source: np.ndarray | None = None
 
 
 def padded(examples: list[Example], length: int, answers: int) -> Batch:
   """Returns a batch with one example per row, padded to `length` tokens and `answers` targets.
 
-  If the examples have no positions, those of each row are 0, 1, ….
+  A source is padded to `length` tokens, too. If the examples have no positions, those of each row
+  are 0, 1, ….
   """
 
   def stack(arrays: list[np.ndarray], size: int, fill: int = 0) -> np.ndarray:
@@ -88,12 +93,14 @@ def padded(examples: list[Example], length: int, answers: int) -> Batch:
     )
     return np.stack([pad(x) for x in arrays])
 
-  streams, targets, weights, pos = zip(*examples, strict=True)
-  segments = [np.zeros(len(x), np.int32) for x in streams]
+  def stream(x: list[np.ndarray], pos: list[np.ndarray | None]) -> Stream | None:
+    if x[0] is None:
+      return None
+    segments = stack([np.zeros(len(own), np.int32) for own in x], length, fill=-1)
+    return Stream(stack(x, length), None if pos[0] is None else stack(pos, length), segments)
+
+  x, targets, weights, pos, source = zip(*examples, strict=True)
   return Batch(
-    Stream(
-      stack(streams, length), None if pos[0] is None else stack(pos, length),
-      stack(segments, length, fill=-1),
-    ),
-    stack(targets, answers), stack(weights, answers),
+    stream(x, pos), stack(targets, answers), stack(weights, answers),
+    stream(source, [None] * len(source)),
   )

@@ -18,7 +18,7 @@ from flax import linen as nn
 
 @dataclasses.dataclass(frozen=True)
 class Dims:
-  """Sizes of a model's axes."""
+  """Sizes of a model's axes, and what else its encodings need to know about it."""
 
   N: int
   K: int
@@ -27,17 +27,24 @@ class Dims:
   F: int = 0
   V: int = 0
   L: int = 0  # 0: within one layer, whose weights have no axis L
+  query_scale: float = 0.0  # 0: H**-0.5
+  causal: bool = True  # whether a token sees no later token
 
   @property
   def scale(self) -> float:
     """The softmax scale, already applied to a query when an encoding sees it."""
-    return self.H**-0.5
+    return self.query_scale or self.H**-0.5
 
 
 def letters(name: str) -> str:
   """Returns the axis letters of a name: 'DNH' for 'query_DNH'; '' for 'scale', which has none."""
   suffix = name.rpartition('_')[2]
   return suffix if suffix.isalpha() and suffix.isupper() else ''
+
+
+def is_matrix(name: str) -> bool:
+  """Returns whether a weight is a matrix of products: 'query_DNH' and 'kernel', not its bias."""
+  return name == 'kernel' or (len(letters(name)) > 1 and '_bias_' not in name)
 
 
 def weight(

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from posjax import report, sharding, state
 from posjax.batch import Batch
-from posjax.models.transformer import Transformer
+from posjax.models.transformer import Transformer, outputs_of
 from posjax.runtime import compile_cache, hosts
 from posjax.tasks import Data, Task
 
@@ -36,7 +36,7 @@ class Scorer:
     self, task: Task, model: Transformer, mesh: jax.sharding.Mesh, tokens_per_call: int, seed: int
   ) -> None:
     self._mesh, self._tokens, self._rng = mesh, tokens_per_call, jax.random.key(seed)
-    self.task, self.limit = task, model.pattern.limit
+    self.task, self.limit = task, model.limit
 
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
@@ -45,8 +45,7 @@ class Scorer:
       jax.jit, out_shardings=replicated, compiler_options=compile_cache.quickly()
     )
     def metrics(params, batch, rng):
-      outputs, _ = model.apply({'params': params}, batch.stream.x, batch.stream.at(), rng=rng)
-      return task.metrics(outputs, batch)
+      return task.metrics(outputs_of(model, params, batch, rng=rng), batch)
 
     self._metrics = metrics
 

@@ -24,7 +24,8 @@ from ml_collections import ConfigDict
 from posjax import report, state
 from posjax.encodings import Positions
 from posjax.errors import UserError
-from posjax.models.transformer import Cache, Transformer, unstacked
+from posjax.models.stack import Cache, unstacked
+from posjax.models.transformer import Transformer
 
 CHUNK = 16  # tokens per call of the scan
 BUCKET = 64  # prompts are padded to this length times a power of two; so are caches

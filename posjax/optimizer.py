@@ -8,7 +8,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from posjax.dims import letters
+from posjax.dims import is_matrix
 
 
 def make_schedule(
@@ -74,11 +74,16 @@ def freeze(params: Any, patterns: Sequence[str]) -> Any:
   return jax.tree.map(stop, params, where(params, patterns))
 
 
+def of_encoding(path: Sequence[Any]) -> bool:
+  """Returns whether the weight at a path of a model's tree belongs to an encoding."""
+  section, *rest = (key.key for key in path)
+  return section in ('encoding', 'cross') or (section == 'encoder' and rest[0] == 'encoding')
+
+
 def is_decayed(params: Any) -> Any:
   """Returns the weight decay mask: True for matrices; False for scalars, norms and encodings."""
 
   def matrix(path, _):
-    keys = [key.key for key in path]
-    return 'encoding' not in keys and len(letters(keys[-1])) > 1
+    return not of_encoding(path) and is_matrix(path[-1].key)
 
   return jax.tree_util.tree_map_with_path(matrix, params)

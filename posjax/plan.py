@@ -16,9 +16,10 @@ import jax
 from ml_collections import ConfigDict
 
 from posjax import report, sharding, state, train_step
-from posjax.dims import letters
+from posjax.dims import is_matrix
 from posjax.errors import show
 from posjax.models.transformer import Transformer
+from posjax.optimizer import of_encoding
 from posjax.runtime import devices, memory
 
 # Fraction of the peak in a good run: torchtitan on H100 0.33 to 0.39, MaxText on TPU 0.44 to
@@ -31,24 +32,16 @@ def flops_per_step(config: ConfigDict, model: Transformer, params: Any) -> int:
   """Returns the model FLOPs of a training step: forward and backward, over all devices."""
 
   def in_products(path, leaf):
+    """Returns the size of a weight in a product; in a decoder or an encoder, each token has one."""
     name = path[-1].key
-    look_up = name == 'table_VD' and not model.shares_table
-    return 0 if look_up or len(letters(name)) < 2 or path[0].key == 'encoding' else leaf.size
+    look_up = name == 'types_RD' or (name == 'table_VD' and not model.shares_table)
+    return 0 if look_up or of_encoding(path) or not is_matrix(name) else leaf.size
 
+  # A row of a model with an encoder has a source as long as itself.
   weights = sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(in_products, params)))
   T = config.train.length
-  layers = list(model.pattern.layers())
-  seen = sum(pairs(T, own.window, own.chunk) for own in layers) * (model.layers // len(layers))
-  scores = 12 * seen * model.heads * model.head_dim
+  scores = 12 * model.visible_pairs(T) * model.heads * model.head_dim
   return config.train.batch * (6 * weights * T + scores)
-
-
-def pairs(T: int, window: int, chunk: int) -> int:
-  """Returns the number of visible pairs under a causal mask of T tokens."""
-  if chunk:
-    return T // chunk * pairs(chunk, window, 0) + pairs(T % chunk, window, 0)
-  window = min(window or T, T)
-  return window * (window + 1) // 2 + (T - window) * window
 
 
 def run(config: ConfigDict, name: str, device: str = '') -> int:

@@ -17,8 +17,11 @@ from ml_collections import ConfigDict
 from posjax import checkpoint, optimizer, sharding, tasks, transfer
 from posjax import config as config_lib
 from posjax.config import identity
+from posjax.data import tokenizer
 from posjax.errors import UserError
+from posjax.models import build as models
 from posjax.models import transformer
+from posjax.runtime import checksum
 
 
 @flax.struct.dataclass
@@ -57,7 +60,17 @@ class Setup:
   def open(self) -> tasks.Data:
     """Returns the task's `Data`. Raises UserError if it is unavailable or too small."""
     length, multiples = self.config.train.length, self.config.evaluate.multiples
-    return self.task.open(self.config.data, length, [length * n for n in multiples])
+    data = self.task.open(source(self.config), length, [length * n for n in multiples])
+    own = self.task.tokenizer
+    if own is tokenizer.BYTES:
+      return data
+    sha256 = checksum.of_json([data.sha256, own.sha256])
+    return dataclasses.replace(data, name=f'{data.name}; {own}', sha256=sha256)
+
+
+def source(config: ConfigDict) -> dict[str, Any]:
+  """Returns the arguments of `data.load`: the section `data` without the tokenizer."""
+  return {key: value for key, value in config.data.items() if key != 'tokenizer'}
 
 
 def setup(config: ConfigDict) -> Setup:
@@ -76,13 +89,16 @@ def setup(config: ConfigDict) -> Setup:
 
 def build(config: ConfigDict) -> tuple[tasks.Task, transformer.Transformer]:
   """Returns task and model of a resolved config. Raises UserError if they are incompatible."""
-  task = tasks.build(length=config.train.length, **config.task)
-  return task, transformer.from_config(config, task)
+  task = tasks.build(
+    length=config.train.length, form=config.model.form,
+    tokenizer=tokenizer.load(config.data.tokenizer), **config.task,
+  )
+  return task, models.from_config(config, task)
 
 
 def check_limit(model: transformer.Transformer, extent: Sequence[int], what: str) -> None:
   """Raises UserError if an encoding of `model` cannot represent `extent` positions per axis."""
-  for name, encoding in model.pattern.by_name.items():
+  for name, encoding in [pair for own in model.patterns for pair in own.by_name.items()]:
     if encoding.limit is not None and max(extent) > encoding.limit:
       raise UserError(
         f'{what} is {max(extent)}, and encoding.{name} represents {encoding.limit} positions; '
@@ -206,7 +222,16 @@ def check_config(
   record: dict[str, Any], config: ConfigDict, workdir: pathlib.Path | str,
   readable: tuple[str, ...] = (),
 ) -> None:
-  """Raises UserError if a checkpoint's config differs in keys other than `readable`."""
+  """Raises UserError if a checkpoint's config differs in keys other than `readable`.
+
+  The tokenizer must be the same, even where its key may differ: the path of an equal file.
+  """
+  own = tokenizer.load(config.data.tokenizer)
+  if (trained := record.get('tokenizer', tokenizer.BYTES.sha256)) != own.sha256:
+    raise UserError(
+      f'{config_lib.nearby(workdir)}: trained with the tokenizer of SHA-256 {trained[:12]}, not '
+      f'with {own}; set data.tokenizer to that file, or {way_on(workdir)}'
+    )
   differ = identity.difference(record['config'], config_lib.to_dict(config))
   if fixed := {key: pair for key, pair in differ.items() if not key.startswith(readable)}:
     raise UserError(

@@ -10,7 +10,7 @@ import optax
 
 from posjax import optimizer, sharding
 from posjax.batch import Batch
-from posjax.models.transformer import Transformer
+from posjax.models.transformer import Transformer, outputs_of
 from posjax.runtime import compile_cache
 from posjax.state import Setup, State
 from posjax.tasks import Task
@@ -24,9 +24,9 @@ def losses(
 
   `positions` and `dropout` are random keys: for encodings that draw positions, and for dropout.
   """
-  at = batch.stream.at(relative=task.counts and model.pattern.shift_invariant)
-  outputs, _ = model.apply(
-    {'params': params}, batch.stream.x, at, train=True, rng=positions, rngs={'dropout': dropout}
+  relative = task.counts and model.shift_invariant
+  outputs = outputs_of(
+    model, params, batch, relative=relative, train=True, rng=positions, rngs={'dropout': dropout}
   )
   return task.loss(outputs, batch)
 

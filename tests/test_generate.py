@@ -20,6 +20,7 @@ from posjax.encodings.randomize import Randomize
 from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.models.pattern import Pattern
+from posjax.models.settings import HeadSettings, NormSettings
 from posjax.models.transformer import Transformer
 from tests.support.meshes import mesh_of
 
@@ -83,7 +84,7 @@ def test_generated_tokens_are_the_likeliest_of_one_forward_pass(name):
   """
   longer = ['--config.encoding.learned.length=512'] if name == 'learned' else []
   # With a tied table, an untrained model repeats its input.
-  config, _, _ = config_lib.load(name, ['--config.model.tied=false', *longer])
+  config, _, _ = config_lib.load(name, ['--config.model.head.tied=false', *longer])
   _, model = state.build(config)
   params = transformer.init(model, jax.random.key(1))
   rng = np.random.default_rng(2)
@@ -251,7 +252,7 @@ def test_a_token_after_those_that_hold_top_p_is_not_drawn():
 
 def test_tokens_are_drawn_independently():
   """With constant logits: frequencies, and how often two tokens of a row are equal."""
-  model, params = make_model('nope', norm='layernorm', tied=False)
+  model, params = make_model('nope', norm=NormSettings('layernorm'), head=HeadSettings(tied=False))
   p = np.array([0.5, 0.3, 0.2])
   logits = jnp.full(data.TEXT, -1e9).at[:3].set(jnp.log(p))
   head_DV = jnp.zeros((16, data.TEXT)).at[0].set(logits)

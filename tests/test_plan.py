@@ -16,7 +16,7 @@ from posjax import config as config_lib
 from posjax import plan, report, state, train_step
 from posjax.encodings import Positions
 from posjax.errors import UserError
-from posjax.models import transformer
+from posjax.models import pattern, transformer
 from posjax.runtime import memory
 
 
@@ -44,7 +44,7 @@ def seen_by_hand(length, window, chunk):
 
 @pytest.mark.parametrize('overrides', [
   (),
-  ('model.tied=false', 'model.activation=gelu', 'model.kv_heads=2'),
+  ('model.head.tied=false', 'model.mlp.gated=false', 'model.kv_heads=2'),
   ('encoding.layers=nope,nope', 'model.windows=0,0', 'model.layers=4'),
   ('encoding.layers=learned',),  # a table lookup has no FLOPs
   ('model.windows=0,5', 'model.chunks=24,0', 'model.layers=4'),
@@ -77,7 +77,7 @@ def test_flops_are_three_forward_passes(overrides):
   ],
 )
 def test_pairs_in_a_window_and_a_chunk(length, window, chunk, seen):
-  assert plan.pairs(length, window, chunk) == seen_by_hand(length, window, chunk) == seen
+  assert pattern.pairs(length, window, chunk, True) == seen_by_hand(length, window, chunk) == seen
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from posjax.dims import Dims
 from posjax.encodings.learned import Learned
 from posjax.errors import UserError
 from posjax.models.pattern import Pattern
+from posjax.models.settings import HeadSettings
 from posjax.models.transformer import Transformer, init
 from posjax.optimizer import make_optimizer
 from tests.support.meshes import mesh_of
@@ -39,7 +40,7 @@ SPECS = {
 def abstract_params():
   model = Transformer(
     Pattern((Learned(length=64).with_dims(DIMS),)), vocabulary=17, dim=32, layers=2, heads=4,
-    kv_heads=2, head_dim=8, hidden=48, tied=False,
+    kv_heads=2, head_dim=8, hidden=48, head=HeadSettings(tied=False),
   )
   return jax.eval_shape(lambda: init(model, jax.random.key(0)))
 

@@ -122,7 +122,7 @@ def test_a_longer_table_begins_with_a_shorter_one():
 
 
 def test_a_larger_vocabulary_begins_with_the_smaller_one():
-  model, params = build('nope', 'model.tied=False')
+  model, params = build('nope', 'model.head.tied=False')
   more = model.clone(vocabulary=model.vocabulary + 3, outputs=model.outputs + 3)
   shapes = jax.eval_shape(lambda: transformer.init(more, jax.random.key(0)))
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)

@@ -38,5 +38,5 @@ class NanoGPT(nn.Module):
         nn.init.normal_(weight, std=0.02)
 
   def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-    x_BTD = self.attach(tokens_BT) + self.positions(torch.arange(tokens_BT.shape[1]))
+    x_BTD = self.tokens(tokens_BT) + self.positions(torch.arange(tokens_BT.shape[1]))
     return self.head(self.norm(self.blocks(x_BTD)))

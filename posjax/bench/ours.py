@@ -41,7 +41,8 @@ def config(subject: Subject) -> 'ConfigDict':
   made.model.update(
     dim=shapes.D, layers=shapes.LAYERS, heads=shapes.N, kv_heads=shapes.N,
     head_dim=shapes.H, hidden=shapes.F, dtype=subject.dtype,
-    norm='rmsnorm' if gated else 'layernorm', activation='swiglu' if gated else 'gelu',
+    norm=dict(kind='rmsnorm' if gated else 'layernorm'),
+    mlp=dict(gated=gated, activation='silu' if gated else 'gelu_tanh'),
   )
   made.attention.implementation = subject.implementation
   made.train.update(batch=subject.batch, length=subject.length)

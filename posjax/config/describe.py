@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from posjax.config.comments import CONFIGS, documented
-from posjax.config.keys import flatten
+from posjax.config.keys import flatten, layers_of
 from posjax.errors import show
 
 
@@ -39,7 +39,7 @@ def arguments_of(config: ConfigDict) -> dict[str, tuple[Any, str]]:
     for key, default in tasks.arguments(tasks.find(name)).items()
   }
   given = flatten(config.encoding)
-  for section in encodings.sections_of(config.encoding.layers):
+  for section in encodings.sections_of(layers_of(flatten(config))):
     name = encodings.unlabelled(section)
     own = CONFIGS / f'{name}.py'
     found = documented(own if own.exists() else None)

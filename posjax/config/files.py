@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from posjax.config.comments import CONFIGS, nearby
 from posjax.config.keys import check_types, flatten
+from posjax.config.renamed import to_new
 from posjax.errors import UserError, one_line, one_of
 
 FOLDERS = CONFIGS, CONFIGS / 'tasks'  # searched for a config by name
@@ -72,7 +73,7 @@ def from_record(values: dict[str, Any]) -> ConfigDict:
   """
   config = base().get_config()
   like = flatten(config)
-  known = {k: v for k, v in flatten(values).items() if not k.startswith(OPEN)}
+  known = {k: v for k, v in to_new(flatten(values)).items() if not k.startswith(OPEN)}
   check_types(like | known, like)
   config.update_from_flattened_dict(known)
   config.encoding = _tuples(values['encoding'])

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from posjax.config import files, keys
 from posjax.config.keys import flatten
+from posjax.config.renamed import to_new, to_old
 
 # The format of checkpoints; increased by a change after which older checkpoints are unreadable.
 FORMAT = 3
@@ -34,7 +35,7 @@ FIRST = frozenset((
 
 def of(config: ConfigDict | dict[str, Any]) -> dict[str, Any]:
   """Returns the flat keys and values of a config, or of a record's dict, that determine weights."""
-  flat, default = flatten(config), flatten(files.base().get_config())
+  flat, default = to_old(to_new(flatten(config))), flatten(files.base().get_config())
   return {
     key: value for key, value in flat.items()
     if key.partition('.')[0] in SECTIONS and key not in (*WITHOUT_EFFECT, *_of_tests(flat))
@@ -65,7 +66,7 @@ def difference(
 
   An argument that is stated at its default value is equal to an omitted one.
   """
-  old, new = of(old), of(new)
+  old, new = to_new(of(old)), to_new(of(new))
   return keys.difference(_defaults(old, new) | old, _defaults(new, old) | new)
 
 
@@ -74,7 +75,8 @@ def _defaults(flat, other):
   from posjax import encodings, tasks  # imports jax, which naming a run does not need
 
   found = {}
-  parts, name = encodings.sections_of(flat['encoding.layers']), flat.get('task.name', 'text')
+  parts = encodings.sections_of(keys.layers_of(flat))
+  name = flat.get('task.name', 'text')
   for key in other:
     shelf, part, *_ = [*key.split('.'), '']
     own = {}

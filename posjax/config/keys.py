@@ -32,6 +32,19 @@ def flatten(config: ConfigDict | dict[str, Any], prefix: str = '') -> dict[str, 
   return flat
 
 
+SAME = 'same'  # in model.encoder: the encodings of encoding.layers
+NAMING = 'encoding.layers', 'model.encoder', 'model.cross'  # keys that name encodings
+
+
+def layers_of(flat: dict[str, Any]) -> tuple[str, ...]:
+  """Returns encoding.layers of a flat config, and others that model.encoder and model.cross name.
+
+  `nope`, the default of model.cross, has no arguments.
+  """
+  layers, *others = (flat.get(key, ()) for key in NAMING)
+  return *layers, *(layer for own in others for layer in own if layer not in (SAME, 'nope'))
+
+
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
   """Returns {key: (old value, new value)} where two flat dicts differ; None for an absent key."""
   pairs = {key: (old.get(key), new.get(key)) for key in old | new}

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 
 from posjax.config import files, validation
 from posjax.config.comments import nearby
-from posjax.config.keys import check_types, flatten, mistyped, no_key
+from posjax.config.keys import NAMING, check_types, flatten, layers_of, mistyped, no_key
 from posjax.errors import UserError, one_line, show
 
 
@@ -172,9 +172,10 @@ def sections_of(config: ConfigDict, given: dict[str, str]) -> dict[str, dict[str
 
 
 def read_by(config: ConfigDict, given: dict[str, str]) -> tuple[tuple[str, ...], str]:
-  """Returns (encoding layers, task name) of `config` with the overrides `given`, {key: text}."""
-  layers = given['encoding.layers'].split(',') if 'encoding.layers' in given else ()
-  return tuple(layers or config.encoding.layers), given.get('task.name', config.task.name)
+  """Returns (encodings, task name) that `config` names with the overrides `given`, {key: text}."""
+  named = {key: tuple(given[key].split(',')) for key in NAMING if given.get(key)}
+  layers = layers_of(flatten(config) | named)
+  return layers, given.get('task.name', config.task.name)
 
 
 def check_read(config: ConfigDict, path: str, given: dict[str, str]) -> None:
@@ -212,7 +213,7 @@ def drop_unread(config: ConfigDict) -> None:
   from posjax import encodings
 
   read = {
-    'encoding': ('layers', *encodings.sections_of(config.encoding.layers)),
+    'encoding': ('layers', *encodings.sections_of(layers_of(flatten(config)))),
     'task': ('name', config.task.name),
   }
   with config.unlocked():

@@ -12,13 +12,16 @@ from posjax.runtime import files
 from posjax.writers import WRITERS
 
 CHOICES = {
-  'model.norm': ('rmsnorm', 'layernorm'),
-  'model.activation': ('swiglu', 'gelu'),
+  'model.norm.kind': ('rmsnorm', 'layernorm'),
+  'model.norm.where': ('before', 'added', 'after'),
+  'model.mlp.activation': ('silu', 'gelu', 'gelu_tanh', 'relu'),
+  'model.biases': ('norm', 'query', 'key', 'value', 'output', 'up', 'gate', 'down', 'head'),
+  'model.layer': ('attention', 'lstm', 'gru', 'rnn'),
   'model.dtype': ('float32', 'bfloat16'),
   'attention.implementation': ('auto', 'reference', 'blockwise', 'fused'),
   'optimizer.schedule': ('cosine', 'wsd'),
   'writers': tuple(WRITERS),
-  'model.form': ('auto', 'decoder', 'encoder'),
+  'model.form': ('auto', 'decoder', 'encoder', 'encoder_decoder'),
 }
 
 
@@ -59,10 +62,15 @@ INTERVALS = {
     'train.steps', 'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'generate.tokens',
   ),
   COUNT_OR_ZERO: (
-    'model.windows', 'model.chunks', 'train.max_skipped', 'optimizer.warmup', 'generate.top_k',
+    'model.windows', 'model.chunks', 'model.embedding.types', 'train.max_skipped',
+    'optimizer.warmup', 'generate.top_k',
   ),
-  Interval(0, math.inf, ')'): ('optimizer.weight_decay', 'generate.temperature'),
-  Interval(0, math.inf, '()'): ('optimizer.learning_rate', 'optimizer.eps'),
+  Interval(0, math.inf, ')'): (
+    'optimizer.weight_decay', 'generate.temperature', 'model.embedding.scale', 'model.query_scale',
+  ),
+  Interval(0, math.inf, '()'): (
+    'optimizer.learning_rate', 'optimizer.eps', 'model.norm.eps', 'model.head.scale',
+  ),
   Interval(0, math.inf, '('): ('optimizer.clip',),
   Interval(0, 1, ')'): ('model.dropout', 'optimizer.b1', 'optimizer.b2'),
   Interval(0, 1): ('optimizer.decay', 'optimizer.final'),

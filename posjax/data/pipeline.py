@@ -1,15 +1,17 @@
 """From documents to batches with Grain, without worker processes.
 
 documents -> a new order every epoch -> windows of complete documents -> repeat
--> their examples, shuffled within their window -> rows -> batches
+-> their examples, shuffled within their window, and drawn if they are random -> rows -> batches
 
 A window is counted in documents, not in examples, so that it ends at the end of the epoch: no
 example is seen twice before every example is seen once, even in a small corpus. A small corpus is
 not read hundreds of times to fill the first window. Every host makes the same batches.
 """
 
+import dataclasses
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +24,33 @@ VERSION = 1  # version of the order of batches: increment with every change that
 WINDOW = 128
 
 
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+  """Documents whose examples are random: the same text is masked differently in each epoch.
+
+  Attributes:
+    documents: each a sequence of parts, such as pieces of a text.
+    draw: returns an example, given a part and a random generator.
+  """
+
+  documents: Indexed[Indexed[Any]]
+  draw: Callable[[Any, np.random.Generator], Example]
+
+
 def batches(
-  documents: Indexed[Indexed[Example]], *, name: str, length: int, answers: int, batch: int,
+  documents: Indexed[Indexed[Example]] | Drawn, *, name: str, length: int, answers: int, batch: int,
   seed: int,
 ) -> Iterator[Batch]:
   """Returns an infinite iterator over training batches.
 
   Args:
-    documents: each a sequence of examples, which are created when indexed.
+    documents: each a sequence of examples, which are created when indexed; or `Drawn`.
     name: the name of the documents, for messages.
     length: tokens per row.
-    answers: the most targets per row.
+    answers: the most targets per row. The source of an example, for an encoder, has at most
+      `length` tokens; the sources of the examples in a row are packed like the examples.
     batch: rows in a batch.
-    seed: the seed of all shuffling, 0 to 2**32 - 1.
+    seed: the seed of all shuffling and drawing, 0 to 2**32 - 1.
 
   Returns:
     A grain.DatasetIterator over `Batch` of numpy arrays; get_state and set_state resume exactly, to
@@ -43,9 +59,34 @@ def batches(
   """
   import grain
 
+  draw = None
+  if isinstance(documents, Drawn):
+    documents, draw = documents.documents, documents.draw
+  examples = _parts(documents, seed)
+  first = next(document[0] for document in documents if len(document))
+  if draw:
+    examples = examples.random_map(draw)
+    first = draw(first, np.random.default_rng(0))
+  room = {'x': length, 'targets': answers, 'weights': answers}
+  room |= {key: length for key in ('pos', 'source') if getattr(first, key) is not None}
+  rows = grain.experimental.FirstFitPackIterDataset(
+    examples.map(_features),
+    length_struct=room,
+    # Aligned with x: they need no positions.
+    meta_features=[key for key in room if key not in ('x', 'source')],
+    num_packing_bins=batch,
+    shuffle_bins=False,
+  )
+  return iter(rows.batch(batch, drop_remainder=True).map(_batch))
+
+
+def _parts(documents: Indexed[Indexed[Any]], seed: int) -> Any:
+  """Returns a grain.IterDataset over the parts of all documents, shuffled and repeated."""
+  import grain
+
   class Flatten(grain.experimental.FlatMapTransform):
-    def flat_map(self, examples: list) -> list:
-      return examples
+    def flat_map(self, pieces: list) -> list:
+      return pieces
 
   windows = (
     grain.MapDataset.source(documents)
@@ -56,17 +97,7 @@ def batches(
     .repeat()
     .to_iter_dataset(grain.ReadOptions(num_threads=0))
   )
-  examples = grain.experimental.FlatMapIterDataset(windows, Flatten())
-  own = documents[0][0].pos is not None
-  room = {'x': length, 'targets': answers, 'weights': answers} | ({'pos': length} if own else {})
-  rows = grain.experimental.FirstFitPackIterDataset(
-    examples.map(_features),
-    length_struct=room,
-    meta_features=[*room][1:],  # aligned with x: they need no positions
-    num_packing_bins=batch,
-    shuffle_bins=False,
-  )
-  return iter(rows.batch(batch, drop_remainder=True).map(_batch))
+  return grain.experimental.FlatMapIterDataset(windows, Flatten()).map(_read)
 
 
 def _shuffled(
@@ -80,15 +111,25 @@ def _shuffled(
   return [pieces[index] for index in rng.permutation(len(pieces))]
 
 
-def _features(piece: tuple[Indexed[Example], int]) -> dict[str, np.ndarray]:
+def _read(piece: tuple[Indexed[Any], int]) -> Any:
   document, index = piece
-  return {k: v for k, v in document[index]._asdict().items() if v is not None}
+  return document[index]
+
+
+def _features(example: Example) -> dict[str, np.ndarray]:
+  return {k: v for k, v in example._asdict().items() if v is not None}
 
 
 def _batch(rows: dict[str, np.ndarray]) -> Batch:
   pos = rows.get('pos', rows['x_positions'][..., None])
-  segment_ids = rows['x_segment_ids'] - 1  # Grain counts from 1; 0 is padding
-  return Batch(Stream(rows['x'], pos, segment_ids), rows['targets'], rows['weights'])
+  source = None
+  if 'source' in rows:
+    source = packed(rows, 'source', rows['source_positions'][..., None])
+  return Batch(packed(rows, 'x', pos), rows['targets'], rows['weights'], source)
+
+
+def packed(rows: dict[str, np.ndarray], key: str, pos: np.ndarray) -> Stream:
+  return Stream(rows[key], pos, rows[f'{key}_segment_ids'] - 1)  # Grain counts from 1; 0: padding
 
 
 def fingerprint(

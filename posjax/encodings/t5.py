@@ -7,9 +7,10 @@ E is the number of buckets that hold one distance each, half of all, and m = max
   bucket(m) = floor(m)                                                     if m < E
               min(N-1, E + trunc(ln(m/E) / ln(max_distance/E) (N - E)))    else, of N = 2 E buckets
 
-`bidirectional`: m = |i - j|, and each side has half of the buckets. All layers share the table. T5
-itself has no 1/sqrt(H); its weights need `scaled=False`. GPT-NeoX and x-transformers keep 1/sqrt(H)
-and multiply the table by sqrt(H): `bias_scale`.
+In a model that sees later tokens, or with `bidirectional`, m = |i - j|, and each side has half of
+the buckets: with one side, an encoder would not tell the order of later tokens. All layers share
+the table. T5 itself has no 1/sqrt(H); its weights need `scaled=False`. GPT-NeoX and x-transformers
+keep 1/sqrt(H) and multiply the table by sqrt(H): `bias_scale`.
 """
 
 
@@ -31,7 +32,8 @@ class T5(DistanceBias):
   linear_beyond = property(lambda self: self.max_distance)  # constant, in the last bucket
 
   def check(self, dims: Dims) -> None:
-    check_buckets(self.buckets, self.max_distance, sides=2 if self.bidirectional else 1)
+    sides = 1 if dims.causal and not self.bidirectional else 2
+    check_buckets(self.buckets, self.max_distance, sides=sides)
 
   def setup(self) -> None:
     init = nn.initializers.normal((self.dims.D or 1) ** -0.5)
@@ -41,7 +43,8 @@ class T5(DistanceBias):
     return q if self.scaled else q.replace(h=q.h / self.dims.scale)
 
   def bias(self, distance: jax.Array) -> jax.Array:
-    index = bucket(distance, self.buckets, self.max_distance, self.bidirectional)
+    both = self.bidirectional or not self.dims.causal
+    index = bucket(distance, self.buckets, self.max_distance, both)
     return self.table_RN.astype(distance.dtype)[index] * self.bias_scale
 
 

@@ -44,7 +44,8 @@ class Tupe(Encoding):
     if self.length < 1:
       raise ValueError(f'length, the rows of the table, must be positive; it is {self.length}')
     if self.buckets:
-      check_buckets(self.buckets, self.max_distance, sides=2 if self.bidirectional else 1)
+      sides = 1 if dims.causal and not self.bidirectional else 2
+      check_buckets(self.buckets, self.max_distance, sides=sides)
 
   def setup(self) -> None:
     init = nn.initializers.normal(0.02)

@@ -72,6 +72,10 @@ class Pattern:
     tiled = (values * (len(self) // len(values)) for values in (names, self.windows, self.chunks))
     return [*map(Layer, *tiled)]
 
+  def visible_pairs(self, T: int, causal: bool) -> int:
+    """Returns the visible pairs of a query and a key in a row of T tokens, over all its layers."""
+    return sum(pairs(T, own.window, own.chunk, causal) for own in self.layers())
+
   def all_layers(self, groups: int) -> dict[str, Encoding]:
     """Returns {name: encoding}, each with dims for the weights of all its layers."""
     names = [layer.encoding for layer in self.layers()]
@@ -121,6 +125,15 @@ class Pattern:
         lambda w, n=count, i=turn: w.reshape(groups, n, *w.shape[1:])[:, i], own
       ))
     return tuple(bound), tuple(layered)
+
+
+def pairs(T: int, window: int, chunk: int, causal: bool) -> int:
+  """Returns the number of visible pairs of T tokens; a window counts keys on each visible side."""
+  if chunk:
+    return T // chunk * pairs(chunk, window, 0, causal) + pairs(T % chunk, window, 0, causal)
+  window = min(window or T, T)
+  one_side = window * (window + 1) // 2 + (T - window) * window
+  return one_side if causal else 2 * one_side - T
 
 
 def split(weights: Any) -> tuple[Any, Any]:

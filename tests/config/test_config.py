@@ -140,10 +140,10 @@ MISTAKES = {
     'writers = tensorbord: did you mean tensorboard? Each must be one of tensorboard, wandb',
   '--config=rope --config.writers=none': 'writers = none: each must be one of tensorboard, wandb',
   '--config=rope --config.encoding.layers=()': 'encoding.layers has 0 entries, model.windows 1',
-  '--config=rope --config.model.norm=rmsnrm':
-    'model.norm = rmsnrm: did you mean rmsnorm? It must be one of rmsnorm, layernorm',
-  '--config=rope --config.model.activation=relu':
-    'model.activation = relu: did you mean gelu? It must be one of swiglu, gelu',
+  '--config=rope --config.model.norm.kind=rmsnrm':
+    'model.norm.kind = rmsnrm: did you mean rmsnorm? It must be one of rmsnorm, layernorm',
+  '--config=rope --config.model.mlp.activation=gelo':
+    'model.mlp.activation = gelo: did you mean gelu? It must be one of silu, gelu, gelu_tanh, relu',
   '--config=rope --config.model.dtype=float16':
     'did you mean bfloat16? It must be one of float32, bfloat16',
   '--config=rope --config.attention.implementation=flash': 'one of auto, reference, blockwise',
@@ -210,7 +210,7 @@ MISTAKES = {
 # Mistakes in tasks, which are built before the model.
 TASK_MISTAKES = {
   '--config=rope --config.task.name=txt':
-    'task.name = txt: did you mean text? It must be one of copy, ',
+    'task.name = txt: did you mean text? It must be one of classify, ',
   '--config=rope --config.task.text.strid=3':
     '--config.task.text.strid: no such key; did you mean task.text.stride?',
   '--config=rope --config.task.stride=3': '--config.task.stride: no such key; did you mean',
@@ -519,7 +519,7 @@ def test_print_config_includes_arguments_that_the_config_does_not_set(capsys):
   ('optimizer.learning_rate=3e-4', 3e-4),
   ('optimizer.clip=inf', float('inf')),
   ('model.remat', True),
-  ('model.tied=false', False),
+  ('model.head.tied=false', False),
   ('data.corpus=text:a b/*.txt', 'text:a b/*.txt'),
   ('data.corpus=12', '12'),
   ('mesh.data=-1', -1),
@@ -600,7 +600,7 @@ def test_arguments_that_a_file_leaves_out(line, section, want):
 
 
 def test_flags_have_any_order_and_the_last_wins():
-  assert not parse('--config=rope --noconfig.model.tied').config.model.tied
+  assert not parse('--config=rope --noconfig.model.head.tied').config.model.head.tied
   run = parse('--config.seed=1 --mode=evaluate --config.seed=2 --config=rope:small --checkpoint=50')
   assert run.config.seed == 2 and run.config.model.dim == 512
   assert (run.flags.mode, run.flags.checkpoint) == ('evaluate', '50')
@@ -681,7 +681,9 @@ def test_tables_match_the_schema():
     key for key, value in schema.items()
     if {type(v) for v in (value if isinstance(value, tuple) else (value,))} <= {int, float}
   }
-  own_rules = {'mesh.data', 'mesh.fsdp', 'mesh.seq', 'mesh.tensor', 'evaluate.multiples'}
+  own_rules = {'model.norm.offset', 'evaluate.multiples'} | {
+    f'mesh.{axis}' for axis in ('data', 'fsdp', 'seq', 'tensor')
+  }
   assert numbers - set(bounded) == own_rules
   for key, choices in validation.CHOICES.items():
     assert {schema[key]} <= {*choices, choices[:1]}

@@ -9,6 +9,7 @@ from posjax.dims import Dims
 from posjax.encodings import Bound, Positions
 from posjax.encodings.nope import Nope
 from posjax.models.block import Block, LayerCache
+from posjax.models.settings import MlpSettings, NormSettings
 from tests.support.problem import REFERENCE, close
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -16,8 +17,9 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 def make(**fields):
   plain = dict(
-    dims=Dims(D=32, N=4, K=2, H=8, F=48), depth=1, dtype='float64', norm='rmsnorm',
-    activation='swiglu', dropout=0.0, train=False, causal=True, window=0, attention=REFERENCE,
+    dims=Dims(D=32, N=4, K=2, H=8, F=48), depth=1, dtype='float64', norm=NormSettings(),
+    mlp=MlpSettings(), biases=('norm',), dropout=0.0, train=False, causal=True, window=0,
+    attention=REFERENCE,
   )
   return Block(**(plain | fields))
 
@@ -38,7 +40,7 @@ def solve(block, batch, *, silent, **rngs):
 
 
 def test_layernorm_and_gelu():
-  block = make(norm='layernorm', activation='gelu')
+  block = make(norm=NormSettings('layernorm'), mlp=MlpSettings(False, 'gelu_tanh'))
   x, y, params = solve(block, 2, silent='output_NHD')
   mlp, norm = params['mlp'], params['mlp_norm']
   assert params['attention_norm'].keys() == norm.keys() == {'scale', 'bias'}

@@ -21,12 +21,14 @@ from posjax.encodings.rope import Rope
 from posjax.encodings.shaw import Shaw
 from posjax.models.block import Block, LayerCache
 from posjax.models.pattern import Pattern
+from posjax.models.settings import HeadSettings, NormSettings
 from posjax.models.transformer import Transformer, init
 from posjax.optimizer import is_decayed
 from tests.support.problem import FIVES, REFERENCE, close
 from tests.support.stored import golden
 
 ROPE = (Rope(),)
+UNTIED, LAYERNORM = HeadSettings(tied=False), NormSettings('layernorm')
 SIZES = dict(vocabulary=17, dim=32, heads=4, kv_heads=2, head_dim=8, hidden=48)
 
 
@@ -67,7 +69,7 @@ def llama():
   model = make(
     vocabulary=config['vocab_size'], dim=config['hidden_size'], layers=config['num_hidden_layers'],
     heads=config['num_attention_heads'], kv_heads=config['num_key_value_heads'],
-    head_dim=config['head_dim'], hidden=config['intermediate_size'], tied=False, dtype='float64',
+    head_dim=config['head_dim'], hidden=config['intermediate_size'], head=UNTIED, dtype='float64',
   )
   return model, load_llama(z, model, config)
 
@@ -160,7 +162,7 @@ def stack_by_hand(model, params, tokens_BT, at):
     weights = jax.tree.map(operator.itemgetter(group), params['layers'][f'block_{place}'])
     block = Block(
       model.dims, depth=model.layers, dtype=model.dtype, norm=model.norm, dropout=0.0, train=False,
-      activation=model.activation, causal=True, window=windows[layer % len(windows)],
+      mlp=model.mlp, biases=model.biases, causal=True, window=windows[layer % len(windows)],
       attention=REFERENCE,
     )
     # A weight whose letters begin with L has a row per layer of its encoding, in order.
@@ -254,7 +256,7 @@ NAMES = {
 
 def test_names_of_weights_end_in_the_letters_of_their_axes():
   sizes = dict(D=32, N=4, K=2, H=8, F=48, V=17, R=64)
-  model = make((Learned(length=64), *ROPE), layers=6, tied=False, dtype='bfloat16')
+  model = make((Learned(length=64), *ROPE), layers=6, head=UNTIED, dtype='bfloat16')
   params = jax.eval_shape(functools.partial(init, model), jax.random.key(0))
   seen = set()
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -295,7 +297,7 @@ def test_initial_weights_have_their_variance_and_differ_between_layers():
 @pytest.mark.usefixtures('float64')
 def test_dropout_of_embeddings_keeps_their_mean():
   """With blocks that add zero and the identity as head, logits equal the embeddings."""
-  model = make(layers=2, dropout=0.25, vocabulary=32, tied=False, dtype='float64')
+  model = make(layers=2, dropout=0.25, vocabulary=32, head=UNTIED, dtype='float64')
   tokens_BT, at = text(batch=32, vocabulary=32)
   params = draw_params(model) | dict(head_DV=jnp.eye(32))
   silent = lambda path, x: 0 * x if path[-1].key in ('output_NHD', 'down_FD') else x
@@ -332,7 +334,7 @@ def test_bfloat16_computes_near_float32():
 @pytest.mark.usefixtures('float64')
 def test_layers_draw_independent_dropout_masks():
   """Two layers add the same number to all channels; dropout keeps none, one or both."""
-  sizes = dict(layers=2, dropout=0.25, tied=False, norm='layernorm', dim=256, vocabulary=256)
+  sizes = dict(layers=2, dropout=0.25, head=UNTIED, norm=LAYERNORM, dim=256, vocabulary=256)
   model, (tokens_BT, at) = make(**sizes, dtype='float64'), text(vocabulary=256)
   silent = ('table_VD', 'output_NHD', 'scale')  # and normalized streams equal the bias, 1
   value = lambda path, x: np.full(x.shape, float(path[-1].key not in silent))

@@ -14,6 +14,7 @@ from posjax.encodings.rope import Rope
 from posjax.encodings.shift import Shift
 from posjax.errors import UserError
 from posjax.models import block
+from posjax.models.settings import HeadSettings
 from tests.models.test_transformer import make, text
 from tests.support.problem import FIVES, REFERENCE
 
@@ -77,9 +78,10 @@ def equations(jaxpr):
 
 
 def test_bfloat16_products_stay_bfloat16_and_logits_are_not_rounded():
+  untied = HeadSettings(tied=False)
   products = [
     [str(v.aval.dtype) for v in (*equation.invars, *equation.outvars)]
-    for equation in equations(trace(make(layers=1, tied=False, dtype='bfloat16')).jaxpr)
+    for equation in equations(trace(make(layers=1, head=untied, dtype='bfloat16')).jaxpr)
     if equation.primitive.name == 'dot_general'
   ]
   narrow = ['bfloat16', 'bfloat16', 'bfloat16']

@@ -14,6 +14,7 @@ from posjax import run as run_lib
 from posjax.batch import Batch, Example, Stream
 from posjax.data import pipeline
 from posjax.errors import UserError
+from posjax.models import build as models
 from posjax.models import transformer
 from posjax.tasks.copy import Copy
 from posjax.tasks.core.generated import Generated
@@ -27,7 +28,7 @@ def text(tokens):
 
 
 def test_a_copy_example_is_formatted_for_a_decoder():
-  x, targets, weights, pos = Copy(symbols=3).example(np.random.default_rng(0), 4)
+  x, targets, weights, pos, _ = Copy(symbols=3).example(np.random.default_rng(0), 4)
   string = x[1:5]
   assert set(text(string)) <= set('abc') and pos is None
   assert [*x] == [data.BOS, *string, data.SEP, *string]
@@ -162,7 +163,7 @@ def test_packed_rows_of_a_classification_have_a_target_for_each_segment():
 def test_packed_classification_trains_like_unpacked_examples():
   config, _, _ = config_lib.load('rope', ['--config.model.form=encoder'])
   task, rng = Count(), np.random.default_rng(0)
-  model = transformer.from_config(config, task)
+  model = models.from_config(config, task)
   params = transformer.init(model, jax.random.key(0))
   assert params['head_DV'].shape == (64, 4)
   examples = [count_example(rng) for _ in range(4)]

@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,14 @@ def build(dims: Dims, /, layers: Sequence[str], **sections: Any) -> tuple[Encodi
   Raises:
     UserError: unknown encoding or argument, wrong type or value, or section that no layer reads.
   """
+  check_sections(layers, sections)
+  found = {part: find(unlabelled(part)) for part in sections_of(layers)}
+  made = {part: _make(part, kind, sections.get(part, {})) for part, kind in found.items()}
+  return tuple(_compose(dims, layer, [made[part] for part in layer.split('+')]) for layer in layers)
+
+
+def check_sections(layers: Sequence[str], sections: Iterable[str]) -> None:
+  """Raises UserError for an unknown encoding, or for a section that none of the layers reads."""
   found = {part: find(unlabelled(part)) for part in sections_of(layers)}
   for section in sections:
     if section not in found:
@@ -92,8 +100,6 @@ def build(dims: Dims, /, layers: Sequence[str], **sections: Any) -> tuple[Encodi
         f'encoding.{section}: encoding.layers is {",".join(layers)}, so no layer would read it; '
         f'{start}add {section} to the layers'
       )
-  made = {part: _make(part, kind, sections.get(part, {})) for part, kind in found.items()}
-  return tuple(_compose(dims, layer, [made[part] for part in layer.split('+')]) for layer in layers)
 
 
 def _make(section, kind, values):

@@ -45,8 +45,7 @@ def name_of(task: Task) -> str:
 def identity(task: Task) -> dict[str, str]:
   """Returns name, hash and split of a generated task; its arguments determine name and hash."""
   arguments = {
-    field.name: getattr(task, field.name) for field in dataclasses.fields(task)
-    if field.name not in task.evaluation
+    name: getattr(task, name) for name in task.arguments() if name not in task.evaluation
   }
   text = json.dumps([name_of(task), VERSION, arguments])
   words = ', '.join(f'{key}={value}' for key, value in arguments.items())

@@ -1,6 +1,5 @@
 """The registry of tasks: finds a task by name, and builds it from the config's section `task`."""
 
-import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -11,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from posjax.data.tokenizer import BYTES, Tokenizer
 from posjax.errors import UserError, one_of
 from posjax.tasks.core.task import Task
 
@@ -36,7 +36,7 @@ def find(name: str) -> type[Task]:
 
 def arguments(kind: type[Task]) -> dict[str, Any]:
   """Returns the arguments of a task with their defaults."""
-  return {field.name: field.default for field in dataclasses.fields(kind)}
+  return kind.arguments()
 
 
 def meanings(name: str) -> dict[str, str]:
@@ -49,19 +49,29 @@ def meanings(name: str) -> dict[str, str]:
   return {key: found.get(key, '') for key in arguments(find(name))}
 
 
-def build(name: str, length: int, **sections: Any) -> Task:
+def build(
+  name: str, length: int, *, form: str = 'auto', tokenizer: Tokenizer = BYTES, **sections: Any
+) -> Task:
   """Returns the task of the config's section `task`.
 
   Args:
     name: the name of the task.
     length: tokens of a row in training.
+    form: the form of the model; 'auto': the task's default.
+    tokenizer: of its text.
     **sections: {name of the task: its arguments}.
 
   Raises:
-    UserError: the task or an argument is unknown, a value is invalid, or the class of the task
-      names a metric that it does not compute.
+    UserError: the task or an argument is unknown, a value is invalid, the task does not support the
+      form, or its class names a metric that it does not compute.
   """
   kind = find(name)
+  form = kind.forms[0] if form == 'auto' else form
+  if form not in kind.forms:
+    raise UserError(
+      f'model.form = {form}: task.name is {name}, which supports {" or ".join(kind.forms)}; '
+      f'auto selects {"the first" * (len(kind.forms) > 1) or "that"}'
+    )
   for section in sections:
     if section != name:
       raise UserError(f'task.{section}: task.name is {name}, so that nothing would read it')
@@ -74,7 +84,7 @@ def build(name: str, length: int, **sections: Any) -> Task:
       values[key] = float(value)
     elif type(value) is not type(valid[key]):
       raise UserError(f'{where}: {value!r} is not of type {type(valid[key]).__name__}')
-  task = kind(**values)
+  task = kind(**values, form=form, tokenizer=tokenizer)
   try:
     task.check(length)
   except ValueError as error:

@@ -15,7 +15,11 @@ import numpy as np
 import optax
 
 from posjax.batch import Batch, Example, Indexed, Stream
+from posjax.data.pipeline import Drawn
+from posjax.data.tokenizer import BYTES, Tokenizer
 from posjax.errors import UserError
+
+SET = {'argument': False}  # metadata of a field of `Task` that the run sets
 
 
 class Test(NamedTuple):
@@ -39,7 +43,8 @@ class Data:
   Attributes:
     name: one line that describes the examples, for reports.
     sha256: hash of all settings that determine the examples; equal hashes can be compared.
-    train: documents, each a sequence of examples, which are created when indexed.
+    train: documents, each a sequence of examples, which are created when indexed; or documents
+      whose examples are drawn at random in each epoch.
     validation: rows at the training length; their mean loss selects the best checkpoint.
     tests: the tests by name.
     split: the part of the data to train on.
@@ -49,7 +54,7 @@ class Data:
 
   name: str
   sha256: str
-  train: Indexed[Indexed[Example]]
+  train: Indexed[Indexed[Example]] | Drawn
   validation: Batch
   tests: Mapping[str, Test]
   split: str = ''
@@ -59,8 +64,13 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """A task to train a model on. Fields are arguments: numbers, strings, tuples."""
+  """A task to train a model on. Fields are arguments: numbers, strings, tuples.
 
+  Two fields are not arguments: `form`, the form of the model, and `tokenizer`, of its text.
+  """
+
+  form: str = dataclasses.field(default='', kw_only=True, metadata=SET)
+  tokenizer: Tokenizer = dataclasses.field(default=BYTES, kw_only=True, metadata=SET)
   forms: ClassVar[tuple[str, ...]] = ('decoder',)  # supported forms of a model, the default first
   vocabulary: ClassVar[int]  # the number of token ids
   axes: ClassVar[int] = 1  # axes of a position
@@ -89,7 +99,15 @@ class Task:
     shape = jax.ShapeDtypeStruct
     pos, tokens = shape((1, length, self.axes), jnp.int32), shape((1, length), jnp.int32)
     answers = (1, self.answers(length))
-    return Batch(Stream(tokens, pos, tokens), shape(answers, jnp.int32), shape(answers, jnp.bool_))
+    source = Stream(tokens, pos, tokens) if self.form == 'encoder_decoder' else None
+    targets, weights = shape(answers, jnp.int32), shape(answers, jnp.bool_)
+    return Batch(Stream(tokens, pos, tokens), targets, weights, source)
+
+  @classmethod
+  def arguments(cls) -> dict[str, Any]:
+    """Returns the arguments with their defaults."""
+    fields = dataclasses.fields(cls)
+    return {field.name: field.default for field in fields if 'argument' not in field.metadata}
 
   def check(self, length: int) -> None:
     """Raises ValueError, one line, if an argument is invalid or does not fit rows of `length`."""
