@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from posjax import config as config_lib
 from posjax import data, generate, state
+from posjax import decoding as decoding_lib
+from posjax.decoding import pad
 from posjax.encodings import Positions, find
 from posjax.encodings.randomize import Randomize
 from posjax.errors import UserError
@@ -57,9 +59,11 @@ def test_greedy_equals_the_uncached_forward(name):
   """70 tokens after a prompt without padding: more than the first cache can hold."""
   model, params = make_model(name)
   prompts = [data.encode(b'import os' * 7), data.encode(b'x')]
-  assert len(prompts[0]) == generate.BUCKET
+  assert len(prompts[0]) == decoding_lib.BUCKET
   chunks = list(
-    generate.generate(model, params, prompts, tokens=70, rng=jax.random.key(0), **GREEDY)
+    decoding_lib.generate(
+      model, params, pad(prompts), tokens=70, rng=jax.random.key(0), **GREEDY
+    )
   )
   text = np.concatenate(chunks, axis=1)
   assert text.shape == (2, 70)
@@ -93,7 +97,7 @@ def test_generated_tokens_are_the_likeliest_of_one_forward_pass(name):
   prompts = rng.integers(data.BOS, size=(2, config.train.length))
 
   key = jax.random.key(0)
-  new = [*generate.generate(model, params, prompts, tokens=200, rng=key, **GREEDY)]
+  new = [*decoding_lib.generate(model, params, pad(prompts), tokens=200, rng=key, **GREEDY)]
   text = np.concatenate([prompts, *new], axis=1)
   cache, order = None, jnp.arange(text.shape[1])[None]
   if any(encoding.depends_on_capacity for encoding in model.pattern.by_name.values()):
@@ -127,8 +131,8 @@ def test_ten_prompts_of_a_bucket_compile_as_often_as_one():
 
   def ask(lengths, tokens):
     for length, number in zip(lengths, tokens, strict=True):
-      prompts = [data.encode(b'a' * length)]
-      for _ in generate.generate(model, params, prompts, tokens=number, rng=rng, **GREEDY):
+      padded = pad([data.encode(b'a' * length)])
+      for _ in decoding_lib.generate(model, params, padded, tokens=number, rng=rng, **GREEDY):
         pass
 
   assert count_compilations(lambda: ask([3], [100])) >= 4  # weights, prompt, steps, cache growth
@@ -139,13 +143,13 @@ def test_ten_prompts_of_a_bucket_compile_as_often_as_one():
 def test_a_step_writes_into_the_given_cache():
   """No key is copied: XLA reuses the memory, without a donation warning."""
   model, params = make_model('fox')
-  params = generate.unstack_layers(model, params)
-  tokens_BT, padding_B = generate.pad_left([np.arange(9), np.arange(70)])
+  params = decoding_lib.unstack_layers(model, params)
+  prompts = pad([np.arange(9), np.arange(70)])
   key = jax.random.key(0)
-  decoding = generate.prefill(
-    model, params, tokens_BT, padding_B, key, capacity=256, slots=256, **GREEDY
+  decoding = decoding_lib.prefill(
+    model, params, prompts, key, capacity=256, slots=256, **GREEDY
   )
-  compiled = generate.decode.lower(model, params, decoding, key, **GREEDY).compile()
+  compiled = decoding_lib.decode.lower(model, params, decoding, key, **GREEDY).compile()
   given = sum(x.nbytes for x in jax.tree.leaves(decoding))
   assert compiled.memory_analysis().alias_size_in_bytes == given
 
@@ -156,10 +160,10 @@ def test_positions_are_drawn_once_for_the_entire_capacity(monkeypatch):
   draw = Randomize.init_state
   monkeypatch.setattr(Randomize, 'init_state', lambda *args: drawn.append(args[1:]) or draw(*args))
   prefill = functools.partial(
-    generate.prefill, model, capacity=256, slots=128, temperature=1.0, top_k=0, top_p=1.0
+    decoding_lib.prefill, model, capacity=256, slots=128, temperature=1.0, top_k=0, top_p=1.0
   )
-  params = generate.unstack_layers(model, params)
-  jax.eval_shape(prefill, params, *generate.pad_left([[1, 2], [3]]), jax.random.key(0))
+  params = decoding_lib.unstack_layers(model, params)
+  jax.eval_shape(prefill, params, pad([[1, 2], [3]]), jax.random.key(0))
   [(rows, capacity, train, rng)] = drawn
   assert (rows, capacity, train) == (2, 256, False) and rng is not None
 
@@ -169,12 +173,12 @@ def types(name):
   config, _, _ = config_lib.load(name)
   _, model = state.build(config)
   key, sampling = jax.random.key(0), dict(temperature=0.5, top_k=3, top_p=0.9)
-  start = functools.partial(generate.prefill, model, capacity=128, slots=128, **sampling)
-  go_on = functools.partial(generate.decode, model, **sampling)
+  start = functools.partial(decoding_lib.prefill, model, capacity=128, slots=128, **sampling)
+  go_on = functools.partial(decoding_lib.decode, model, **sampling)
 
   def tokens():
-    params = generate.unstack_layers(model, transformer.init(model, key))
-    decoding = start(params, *generate.pad_left([[1, 2], [3]]), key)
+    params = decoding_lib.unstack_layers(model, transformer.init(model, key))
+    decoding = start(params, pad([[1, 2], [3]]), key)
     return go_on(params, decoding, key)[1]
 
   return jax.eval_shape(tokens)
@@ -184,21 +188,21 @@ def types(name):
   'name', [pytest.param(name, marks=[pytest.mark.slow] * (name != 'rope')) for name in CONFIGS]
 )
 def test_tokens_have_their_types_in_64_bits(name, float64):
-  assert types(name) == jax.ShapeDtypeStruct((2, generate.CHUNK), jnp.int32)
+  assert types(name) == jax.ShapeDtypeStruct((2, decoding_lib.CHUNK), jnp.int32)
 
 
 @pytest.mark.parametrize(('length', 'bucket'), [(1, 64), (64, 64), (65, 128), (200, 256)])
 def test_prompts_are_padded_on_the_left_to_a_bucket(length, bucket):
-  tokens, padding = generate.pad_left([np.arange(length), np.arange(1)])
-  assert tokens.shape == (2, bucket)
-  np.testing.assert_array_equal(padding, [bucket - length, bucket - 1])
-  np.testing.assert_array_equal(tokens[0, bucket - length :], np.arange(length))
+  prompts = pad([np.arange(length), np.arange(1)])
+  assert prompts.tokens.shape == (2, bucket)
+  np.testing.assert_array_equal(prompts.padding, [bucket - length, bucket - 1])
+  np.testing.assert_array_equal(prompts.tokens[0, bucket - length :], np.arange(length))
 
 
 def draws(probabilities, count=20_000, **settings):
   logits = jnp.log(jnp.tile(jnp.asarray(probabilities), (count, 1)))
   settings = dict(temperature=1.0, top_k=0, top_p=1.0) | settings
-  tokens = generate.sample(logits, jax.random.key(0), **settings)
+  tokens = decoding_lib.sample(logits, jax.random.key(0), **settings)
   return np.bincount(tokens, minlength=len(probabilities)) / count
 
 
@@ -257,8 +261,8 @@ def test_tokens_are_drawn_independently():
   logits = jnp.full(data.TEXT, -1e9).at[:3].set(jnp.log(p))
   head_DV = jnp.zeros((16, data.TEXT)).at[0].set(logits)
   norm = {'scale': jnp.zeros(16), 'bias': jnp.zeros(16).at[0].set(1)}
-  chunks = generate.generate(
-    model, params | {'norm': norm, 'head_DV': head_DV}, [data.encode(b'a')] * 64, tokens=33,
+  chunks = decoding_lib.generate(
+    model, params | {'norm': norm, 'head_DV': head_DV}, pad([data.encode(b'a')] * 64), tokens=33,
     rng=jax.random.key(0), temperature=1.0, top_k=0, top_p=1.0,
   )
   text = np.concatenate([*chunks], axis=1)
@@ -274,8 +278,8 @@ def test_the_document_mark_is_never_generated():
   model, params = make_model('nope')
   towards_bos = jnp.zeros_like(params['table_VD']).at[data.BOS].set(10.0)
   params = params | {'table_VD': params['table_VD'] * 0.01 + towards_bos}
-  chunks = generate.generate(
-    model, params, [data.encode(b'a')], tokens=30, rng=jax.random.key(0), temperature=1.0,
+  chunks = decoding_lib.generate(
+    model, params, pad([data.encode(b'a')]), tokens=30, rng=jax.random.key(0), temperature=1.0,
     top_k=0, top_p=1.0, never=(data.BOS,),
   )
   assert np.concatenate(list(chunks), axis=1).max() < data.BOS
@@ -370,7 +374,7 @@ def test_generation_uses_the_settings_of_the_config(monkeypatch, capsys):
   loaded, asked = load_instead(monkeypatch, saved), []
 
   def generated(model, params, prompts, *, rng, **sampling):
-    asked.append((model, params, *map(list, prompts), int(jax.random.bits(rng)), sampling))
+    asked.append((model, params, list(prompts.tokens[0, prompts.padding[0] :]), int(jax.random.bits(rng)), sampling))
     yield np.array([[98, 99]])
 
   monkeypatch.setattr(generate, 'generate', generated)
@@ -454,7 +458,7 @@ def sampled(monkeypatch, chunks, *overrides):
 
   def generated(model, params, prompts, **settings):
     for chunk in chunks:
-      read.append(len(prompts))
+      read.append(len(prompts.tokens))
       yield np.array([[*text.encode()] for text in chunk])
 
   load_instead(monkeypatch, saved)

@@ -129,12 +129,12 @@ def decode(subject: Subject) -> tuple[Callable[[], Any], None]:
   import jax
 
   from posjax import state
-  from posjax.generate import generate
+  from posjax.decoding import generate, pad
   from posjax.models import transformer
 
   _, model = state.build(config(subject))
   params = transformer.init(model, jax.random.key(0))
-  prompts = tokens(subject.batch, shapes.PROMPT)
+  prompts = pad(tokens(subject.batch, shapes.PROMPT))
   options = dict(tokens=subject.length, temperature=0.0, top_k=0, top_p=1.0)
   return lambda: [*generate(model, params, prompts, rng=jax.random.key(0), **options)], None
 

@@ -1,6 +1,7 @@
 """Builds the model of a config: its form, its settings, and the encodings of its layers."""
 
 import dataclasses
+import functools
 
 import flax
 import jax
@@ -11,9 +12,10 @@ from posjax.config.keys import SAME, flatten, layers_of
 from posjax.dims import Dims
 from posjax.encodings import Encoding, build, check_sections, parts_of, sections_of
 from posjax.encodings.core.chain import overrides
-from posjax.errors import UserError
+from posjax.errors import UserError, show
 from posjax.models import settings
 from posjax.models.pattern import Pattern
+from posjax.models.recurrent import Recurrent
 from posjax.models.stack import Stack
 from posjax.models.transformer import Transformer
 from posjax.tasks import Task
@@ -36,7 +38,11 @@ def from_config(config: ConfigDict, task: Task) -> Transformer:
   sizes = {key: value for key, value in config.model.items() if key not in ELSEWHERE}
   sizes |= {key: kind(**config.model[key]) for key, kind in GROUPS.items()}
   sizes |= dict(attention=flax.core.FrozenDict(config.attention), axes=task.axes)
-  model = Transformer(
+  kind = Transformer
+  if config.model.layer != 'attention':
+    check_recurrent(config, task)
+    kind = functools.partial(Recurrent, kind=config.model.layer)
+  model = kind(
     pattern=None, vocabulary=task.vocabulary, outputs=task.outputs,
     head=settings.HeadSettings(**config.model.head), causal=task.form != 'encoder', **sizes,
   )
@@ -53,6 +59,19 @@ def from_config(config: ConfigDict, task: Task) -> Transformer:
     encoder=encoder.clone(pattern=pattern(config, encoder.dims, layers)),
     cross=dataclasses.replace(cross, windows=every, chunks=(0,)),
   )
+
+
+def check_recurrent(config: ConfigDict, task: Task) -> None:
+  """Raises UserError for settings that a recurrent model cannot have."""
+  layers, windows = config.encoding.layers, (*config.model.windows, *config.model.chunks)
+  needs = {
+    f'encoding.layers = {show(layers)}: must be nope': layers == ('nope',),
+    f'model.form = {task.form}: must be decoder': task.form == 'decoder',
+    'model.windows and model.chunks: must be 0': not any(windows),
+  }
+  for need, holds in needs.items():
+    if not holds:
+      raise UserError(f'{need}, because model.layer = {config.model.layer} has no attention')
 
 
 def pattern(config: ConfigDict, dims: Dims, layers: tuple[str, ...]) -> Pattern:

@@ -260,6 +260,14 @@ class Stack(nn.Module):
       ) for caches in cache.layers
     ))
 
+  def take_rows(self, cache: Cache, rows: jax.Array) -> Cache:
+    """Returns the cache with other rows, or more, or in another order."""
+    return jax.tree.map(lambda x: x[rows] if x.ndim and len(x) > 1 else x, cache)
+
+  def unstack(self, params: Any) -> Any:
+    """Returns the weights with separate arrays for each group of layers, as decoding reads them."""
+    return params | {'layers': unstacked(params['layers'], self.groups)}
+
   def _slots(self, slots):
     """Returns the slots of each layer of the pattern; a layer that sees all tokens has `slots`."""
     return [min(own.window or slots, own.chunk or slots, slots) for own in self.pattern.layers()]

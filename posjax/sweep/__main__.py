@@ -4,7 +4,8 @@
 
 An experiment is a Python file: its docstring states the claim and the paper, ARMS names command
 lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS lists the seeds of
-each arm, (0, 1, 2). The same command resumes a stopped sweep.
+each arm, (0, 1, 2). An arm may name another program first, the n-gram model: ('posjax.ngram',
+'--config=configs/rope.py', '--order=6'). The same command resumes a stopped sweep.
 
 Exit codes: 0 done; 130 stopped by Ctrl-C, 42 by SIGTERM; 1 a run failed; 2 a mistake in the command
 line or the file, or no device. A stopped run saves its state first.

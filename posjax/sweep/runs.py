@@ -19,11 +19,17 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import metrics
+from posjax import metrics, ngram
 from posjax import run as run_lib
-from posjax.errors import UserError
+from posjax.errors import UserError, one_of
 from posjax.runtime import files, program, signals
 from posjax.sweep import table
+
+# Programs that an arm can run, by module: functions that parse their command lines.
+PROGRAMS = {
+  'posjax.main': lambda arguments: run_lib.parse(['posjax', *arguments]),
+  'posjax.ngram': ngram.parse,
+}
 
 
 class Run(NamedTuple):
@@ -31,7 +37,8 @@ class Run(NamedTuple):
 
   arm: str
   seed: int
-  arguments: tuple[str, ...]  # for posjax.main
+  program: str  # a key of PROGRAMS
+  arguments: tuple[str, ...]  # for the program
   folder: Path
   config: ConfigDict
   command: str  # as a user types it
@@ -114,15 +121,26 @@ def plan(
   for arm, arguments in arms.items():
     for seed in seeds:
       folder = workdir / f'{arm}-{seed}'
-      whole = (*arguments, f'--workdir={folder}', f'--config.seed={seed}')
       try:
-        parsed = run_lib.parse(['posjax', *whole])
+        module, own = split(arguments)
+        whole = (*own, f'--workdir={folder}', f'--config.seed={seed}')
+        parsed = PROGRAMS[module](whole)
       except UserError as error:
         raise UserError(f'{path}: arm {arm}: {error}') from error
-      runs.append(Run(arm, seed, whole, folder, parsed.config, parsed.command))
+      runs.append(Run(arm, seed, module, whole, folder, parsed.config, parsed.command))
   shared = ('data', 'task', 'train.steps', 'train.length', 'evaluate')
   table.check_alike([(run, table.select(run.config, shared)) for run in runs])
   return runs
+
+
+def split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+  """Returns the program and its arguments; posjax.main if an arm begins with a flag."""
+  if not arguments or arguments[0].startswith('-'):
+    return 'posjax.main', arguments
+  module, *own = arguments
+  if module not in PROGRAMS:
+    raise UserError(f'{module}: {one_of(module, PROGRAMS, "a program")}')
+  return module, tuple(own)
 
 
 def execute(run: Run, show: Callable[[str], Any]) -> None:
@@ -137,7 +155,7 @@ def execute(run: Run, show: Callable[[str], Any]) -> None:
   with signals.defer_signals(then=lambda: process and process.terminate()) as came:
     with (run.folder / 'output.txt').open('a') as output:
       print(f'$ {run.command}', file=output, flush=True)
-      command = [sys.executable, '-m', 'posjax.main', *run.arguments]
+      command = [sys.executable, '-m', run.program, *run.arguments]
       process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     if came:  # before the process existed
       process.terminate()

@@ -41,8 +41,8 @@ def finished(runs: Iterable['Run']) -> list[tuple['Run', dict[str, Any]]]:
   for run, result in done:
     old, new = result['config'], run.config
     differ = identity.difference(old, new)
-    tests = ('evaluate', 'task')
-    differ |= config_lib.difference(*(select(config, tests) for config in (old, new)))
+    others = ('evaluate', 'task', 'ngram')  # no part of the identity of a trained model
+    differ |= config_lib.difference(*(select(config, others) for config in (old, new)))
     if found := config_lib.changes(differ):
       raise UserError(
         f'{run.folder}: arm {run.arm} ran with another config, {found}; delete that folder, or '

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import generate
+from posjax import decoding
 from posjax.encodings import Positions
 from posjax.encodings.rope import Rope
 from posjax.models.pattern import Pattern
@@ -98,8 +98,8 @@ def generated():
     model = make_model(scaling, 'float32', layers=2)
     params = draw_params(model, jnp.zeros((1, 4), jnp.int32), counted(4))
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-    ask = functools.partial(generate.generate, model, params, **greedy)
-    rows = lambda prompts: np.concatenate([*ask(prompts)], axis=1)  # noqa: B023
+    ask = functools.partial(decoding.generate, model, params, **greedy)
+    rows = lambda prompts: np.concatenate([*ask(decoding.pad(prompts))], axis=1)  # noqa: B023
     found[kind] = np.concatenate([rows([p]) for p in prompts]), rows(prompts)
   return found
 

@@ -1,0 +1,139 @@
+"""Arms that run another program than posjax.main: the n-gram model, next to a Transformer."""
+
+import json
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from posjax import config as config_lib
+from posjax import ngram
+from posjax import run as run_lib
+from posjax.sweep import __main__ as sweep
+from posjax.sweep import runs as runs_lib
+
+TINY = (
+  'data.corpus=text:numbers.txt', 'train.steps=2', 'train.batch=8', 'train.length=16',
+  'optimizer.warmup=1', 'model.dim=32', 'model.head_dim=8', 'model.hidden=64',
+  'task.text.validation_tokens=512', 'task.text.tokens=512', 'task.text.stride=8',
+  'task.text.windows=8', 'evaluate.multiples=1,2',
+)
+EXPERIMENT = f'''"""Counting is near."""
+
+TINY = tuple(f'--config.{{key}}' for key in {TINY})
+ARMS = {{
+  '4-gram': ('posjax.ngram', '--config=rope', '--order=4', *TINY),
+  'rope': ('--config=rope', *TINY),
+}}
+SEEDS = (0,)
+'''
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  lines = (f'line {i} follows line {i - 1}' for i in range(1, 800))
+  Path('numbers.txt').write_text('\n'.join(lines))
+  Path('near.py').write_text(EXPERIMENT)
+
+
+class InProcess:
+  """Runs posjax.ngram in this process; for posjax.main, copies the n-gram's result."""
+
+  STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
+
+  def __init__(self):
+    self.programs = []
+
+  def Popen(self, command, stdout, stderr):  # noqa: N802
+    _, _, program, *arguments = command
+    self.programs.append(program)
+    code = 0
+    if program == 'posjax.ngram':
+      code = ngram.main(arguments)
+    else:
+      parsed = run_lib.parse(['posjax', *arguments])
+      result = json.loads(Path('runs/sweeps/near/4-gram-0/evaluation.json').read_text())
+      result |= {'weights': 28_864, 'config': config_lib.to_dict(parsed.config)}
+      (Path(parsed.workdir) / 'evaluation.json').write_text(json.dumps(result))
+    return types.SimpleNamespace(returncode=code, wait=lambda timeout: None)
+
+
+@pytest.fixture
+def processes(folder, monkeypatch):
+  processes = InProcess()
+  monkeypatch.setattr(runs_lib, 'subprocess', processes)
+  return processes
+
+
+def said(capsys):
+  return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_n_gram_is_a_row_of_the_table(processes, capsys):
+  assert sweep.main(['near.py']) == 0
+  assert processes.programs == ['posjax.ngram', 'posjax.main']
+  result = json.loads(Path('runs/sweeps/near/4-gram-0/evaluation.json').read_text())
+  text = Path('runs/sweeps/near/table.md').read_text()
+  for test in ('non-overlapping', 'sliding'):
+    bits = [
+      f'{r["value"]:.2f}' for r in result['records']
+      if (r['test'], r['metric']) == (test, 'bits/byte')
+    ]
+    assert len(bits) == 2
+    assert f'| 4-gram | {result["weights"]:,} | {" | ".join(bits)} |\n| rope | 28,864 | ' in text
+  manifest = json.loads(Path('runs/sweeps/near/manifest.json').read_text())
+  assert [(run['arm'], run['status']) for run in manifest['runs']] == [
+    ('4-gram', 'done'), ('rope', 'done'),
+  ]
+  command = manifest['runs'][0]['command']
+  assert command.startswith('python -m posjax.ngram --config=rope --order=4 --config.data.corpus=')
+  assert sweep.main(['near.py']) == 0 and len(processes.programs) == 2
+
+
+@pytest.mark.parametrize('old, new, changed', [
+  ('--order=4', '--order=5', 'ngram.order 4 -> 5'),
+  ("'posjax.ngram', '--config=rope', '--order=4'", "'--config=rope'", 'ngram.order 4 -> absent'),
+])
+def test_a_changed_n_gram_is_refused(processes, capsys, old, new, changed):
+  sweep.main(['near.py', '--arms=4-gram'])
+  Path('near.py').write_text(EXPERIMENT.replace(old, new))
+  assert sweep.main(['near.py']) == 2
+  assert said(capsys) == (
+    f'posjax: runs/sweeps/near/4-gram-0: arm 4-gram ran with another config, {changed}; delete '
+    'that folder, or choose another --workdir'
+  )
+
+
+@pytest.mark.parametrize('old, new, message', [
+  (
+    'posjax.ngram', 'posjax.ngarm',
+    'posjax.ngarm: did you mean posjax.ngram? A program must be one of posjax.main, posjax.ngram',
+  ),
+  (
+    '--order=4', '--order=0',
+    'argument --order: invalid choice: 0 (choose from 1, 2, 3, 4, 5, 6, 7, 8)',
+  ),
+])
+def test_mistake_is_one_line_before_any_run(processes, capsys, old, new, message):
+  Path('near.py').write_text(EXPERIMENT.replace(old, new))
+  assert sweep.main(['near.py']) == 2
+  assert said(capsys) == f'posjax: near.py: arm 4-gram: {message}'
+  assert processes.programs == []
+
+
+def test_posjax_main_can_be_named():
+  assert runs_lib.split(('posjax.main', '--config=rope')) == ('posjax.main', ('--config=rope',))
+  assert runs_lib.split(('--config=rope',)) == ('posjax.main', ('--config=rope',))
+
+
+@pytest.mark.slow
+def test_a_transformer_and_an_n_gram_in_one_sweep(folder):
+  command = [sys.executable, '-m', 'posjax.sweep', 'near.py', '--workdir=out']
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  row = r'\| (?:4-gram \| \d+,\d+|rope \| 28,864)(?: \| \d\.\d\d){2} \|'
+  assert len(re.findall(row, done.stdout)) == 4
+  assert Path('out/table.md').read_text() in done.stdout
