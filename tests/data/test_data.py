@@ -333,7 +333,7 @@ def test_too_little_text(write, texts, message):
   assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('name', ['python_source', 'tfds:', 'text:', 'package:', 'csv:a'])
+@pytest.mark.parametrize('name', ['python_source', 'tfds:', 'text:', 'package:', 'tsv:a'])
 def test_a_corpus_has_a_kind_and_a_name(name):
   with pytest.raises(UserError, match=rf'^data\.corpus = {name}: .*must be one of tfds:, text:, '):
     data.load(name)

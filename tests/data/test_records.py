@@ -175,7 +175,7 @@ def test_wrong_parquet_files_are_named(folder, monkeypatch):
   ('jsonl:a.jsonl', dict(test='train[:5%]'), 'jsonl:a.jsonl has the splits train, validation,'),
   ('text:a.jsonl', dict(fields=('title',)), 'data.fields = title: text: has no records to read'),
   ('json:a.jsonl', {}, 'data.corpus = json:a.jsonl: did you mean jsonl:? The start must be one of '
-   'tfds:, text:, jsonl:, parquet:, package:, followed by a name or pattern'),
+   'tfds:, text:, jsonl:, parquet:, csv:, package:, followed by a name or pattern'),
 ])
 def test_errors_for_invalid_corpora_are_one_line(folder, corpus, settings, said):
   (folder / 'a.jsonl').write_text('{"text": "a"}\n{"text": ""}\n{"text": "b"}\n')
