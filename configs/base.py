@@ -104,7 +104,8 @@ def get_config(size='tiny'):
 
   config.data = dict(  # the text, for tasks that read text
     # 'tfds:NAME', a TFDS dataset; 'text:GLOB', local files, one document each; 'jsonl:GLOB' or
-    # 'parquet:GLOB', records in local files, one document each; 'package:NAME', a pinned text.
+    # 'csv:GLOB' or 'parquet:GLOB', records in local files, one document each; 'package:NAME', a
+    # pinned text. Tasks with labels read records; see docs/data.md.
     corpus='tfds:python_source',
     fields=('text',),  # fields of a record whose texts, joined by newlines, are the document
     tokenizer='bytes',  # or the path of a tokenizer.json; see python -m posjax.data tokenize
@@ -178,6 +179,8 @@ def get_config(size='tiny'):
     temperature=0.8,  # 0: greedy
     top_k=0,  # sample from the k likeliest tokens; 0: all
     top_p=1.0,  # sample from the likeliest tokens that together have this probability
+    beams=1,  # of beam search, for the texts that a task scores; 1: greedy
+    length_penalty=0.6,  # of beam search: 0 prefers short texts, larger values longer ones
   )
 
   for section, values in SIZES[size].items():

@@ -72,32 +72,39 @@ class Prompts:
 
   tokens   [B, T] prompts, padded on the left
   padding  [B] lengths of the padding
+  pos      [B, T, P] positions, which later tokens count on; None: 0, 1, …
   sources  [B, S] padded on the right; None: no encoder
   ends     [B] lengths of the sources
   """
 
   tokens: np.ndarray
   padding: np.ndarray
+  pos: np.ndarray | None = None
   sources: np.ndarray | None = None
   ends: np.ndarray | None = None
 
 
 def pad(
-  prompts: Collection[np.ndarray], sources: Collection[np.ndarray] | None = None
+  prompts: Collection[np.ndarray], sources: Collection[np.ndarray] | None = None,
+  pos: Collection[np.ndarray] | None = None,
 ) -> Prompts:
-  """Pads prompts, none of them empty, and sources, each to one bucket."""
+  """Pads prompts, none of them empty, their positions and sources, each to one bucket."""
 
   def stack(rows, left):
     length = bucket(max(map(len, rows)))
     sides = [(length - len(row), 0) if left else (0, length - len(row)) for row in rows]
-    padded = np.stack([np.pad(row, side) for row, side in zip(rows, sides, strict=True)])
-    return padded.astype(np.int32), np.array(sides, np.int32)  # also in 64-bit mode
+    padded = [
+      np.pad(row, [side] + [(0, 0)] * (row.ndim - 1))
+      for row, side in zip(map(np.asarray, rows), sides, strict=True)
+    ]
+    return np.stack(padded).astype(np.int32), np.array(sides, np.int32)  # also in 64-bit mode
 
   tokens, padding = stack(prompts, left=True)
+  padded = Prompts(tokens, padding[:, 0], pos and stack(pos, left=True)[0])
   if sources is None:
-    return Prompts(tokens, padding[:, 0])
-  padded, sides = stack(sources, left=False)
-  return Prompts(tokens, padding[:, 0], padded, padded.shape[1] - sides[:, 1])
+    return padded
+  read, sides = stack(sources, left=False)
+  return padded.replace(sources=read, ends=read.shape[1] - sides[:, 1])
 
 
 def generate(
@@ -152,7 +159,8 @@ def read_prompts(
   order_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
   pos_BT = order_BT - prompts.padding[:, None]
   segments = lambda real: jnp.where(real, 0, jnp.int32(-1))
-  at = Positions(jnp.maximum(pos_BT, 0)[..., None], order_BT, segments(pos_BT >= 0))
+  own = jnp.maximum(pos_BT, 0)[..., None] if prompts.pos is None else prompts.pos
+  at = Positions(own, order_BT, segments(pos_BT >= 0))
   source = None
   if prompts.sources is not None:
     order_BS = jnp.broadcast_to(

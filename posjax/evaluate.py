@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from posjax import report, sharding, state
+from posjax import report, sharding, state, texts
 from posjax.batch import Batch
 from posjax.models.transformer import Transformer, outputs_of
 from posjax.runtime import compile_cache, hosts
@@ -132,6 +132,24 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
   }
 
 
+def add_texts(
+  result: dict[str, Any], config: ConfigDict, task: Task, model: Any, params: Any, data: Data
+) -> None:
+  """Adds the scores of generated texts to a result of `evaluate`, if the task scores texts.
+
+  Several hosts do not: --mode=evaluate on one host then adds them.
+  """
+  if task.texts and hosts.count() == 1:
+    title, scores = texts.score(config, task, model, params, data)
+    result['tests']['generated'] = title
+    result['records'] += [
+      {
+        'test': 'generated', 'metric': metric, 'length': config.train.length, 'value': value,
+        'floor': None,
+      } for metric, value in scores.items()
+    ]
+
+
 def run(
   config: ConfigDict, workdir: pathlib.Path | str, *, name: str, checkpoint: str, command: str
 ) -> None:
@@ -146,6 +164,7 @@ def run(
   )
   with jax.set_mesh(setup.mesh):
     result = evaluate(scorer, saved.params, data)
+    add_texts(result, config, setup.task, saved.model, saved.params, data)
   record = report.record(config, data, saved.params) | {
     'trained_on': saved.record['corpus'],
     'read_with': {key: new for key, (_, new) in saved.read_with.items()},

@@ -73,6 +73,7 @@ def run(
       print('evaluating', flush=True)
       with clock('evaluate'):
         result = evaluate.evaluate(scorer, state.params, data)
+        evaluate.add_texts(result, config, setup.task, setup.model, state.params, data)
     hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
     if hosts.first():
       report.finish(

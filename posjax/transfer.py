@@ -93,14 +93,17 @@ def leaves(model: Transformer, params: Any) -> list[Leaf]:
 
 def _leaf(model, path, shape):
   section, *rest = path
-  pattern = model.pattern
+  if section == 'encoder':
+    leaf = _leaf(model.encoder, tuple(rest), shape)
+    return leaf._replace(path=path, holds=tuple(('encoder', *name) for name in leaf.holds))
   if section == 'layers':
     block, *weight = rest
     first = int(block.removeprefix('block_'))
-    holds = tuple(('layer', i, *weight) for i in range(first, model.layers, len(pattern)))
+    holds = tuple(('layer', i, *weight) for i in range(first, model.layers, len(model.pattern)))
     return Leaf(path, shape[1:], shape[0], holds, '')
-  if section != 'encoding':
+  if section not in ('encoding', 'cross'):
     return Leaf(path, shape, None, (path,), 'V')  # a larger tokenizer appends new tokens
+  pattern = model.pattern if section == 'encoding' else model.cross
   name, *weight = rest
   parts = parts_of(pattern.by_name[name])
   if len(parts) == 1:  # a chain already names its parts
@@ -108,7 +111,7 @@ def _leaf(model, path, shape):
   part = next(part for part in parts if name_of(part) == weight[0])
   names = [own.encoding for own in pattern.layers()] * model.groups
   layers = [i for i, own in enumerate(names) if own == name]
-  holds = tuple(('layer', i, 'encoding', *weight) for i in layers)
+  holds = tuple(('layer', i, section, *weight) for i in layers)
   grows = 'R' if path[-1] in part.longer_tables else ''
   if letters(path[-1]).startswith('L'):
     return Leaf(path, shape[1:], shape[0], holds, grows)

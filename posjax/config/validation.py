@@ -55,7 +55,7 @@ INTERVALS = {
   SEED: ('seed', 'generate.seed'),
   SIZE: (
     'model.dim', 'model.layers', 'model.heads', 'model.kv_heads', 'model.head_dim', 'model.hidden',
-    'train.batch', 'train.accumulate', 'generate.samples',
+    'train.batch', 'train.accumulate', 'generate.samples', 'generate.beams',
   ),
   LENGTH: ('train.length', 'attention.block'),
   COUNT: (
@@ -66,7 +66,8 @@ INTERVALS = {
     'optimizer.warmup', 'generate.top_k',
   ),
   Interval(0, math.inf, ')'): (
-    'optimizer.weight_decay', 'generate.temperature', 'model.embedding.scale', 'model.query_scale',
+    'optimizer.weight_decay', 'generate.temperature', 'generate.length_penalty',
+    'model.embedding.scale', 'model.query_scale',
   ),
   Interval(0, math.inf, '()'): (
     'optimizer.learning_rate', 'optimizer.eps', 'model.norm.eps', 'model.head.scale',
