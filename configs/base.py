@@ -147,7 +147,8 @@ def get_config(size='tiny'):
     checkpoint='newest',  # or 'best', or a step
     fresh='',  # weights not to take, such as 'encoding/*,head_DV'
     frozen='',  # weights not to train, such as 'table_VD,layers/*/mlp/*'
-    source='',  # digest of that checkpoint; filled in automatically
+    vectors='',  # a file of word vectors: the rows of the token table whose tokens are its words
+    source='',  # digest of that checkpoint and of the vectors; filled in automatically
   )
 
   # Where metrics go in addition to metrics.jsonl: 'tensorboard', 'wandb'; () for none.

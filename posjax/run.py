@@ -70,7 +70,7 @@ def of_file(spec: str, overrides: list[str]) -> tuple[ConfigDict, Path, str]:
   """Returns (config, path of its file, run name) for --config, with overrides applied."""
   config, path, size = config_lib.load(spec, overrides)
   validation.validate(config)
-  if config.init.run and not config.init.source:
+  if (config.init.run or config.init.vectors) and not config.init.source:
     from posjax import warm_start  # imports jax and Orbax, which most command lines do not need
 
     warm_start.identify(config.init)

@@ -122,6 +122,9 @@ def train(context: Context, profile: int = 0) -> state_lib.State:
       if config.init.run:
         params = warm_start.take(config.init, setup.model, setup.mesh, state.params)
         state = state.replace(params=params)
+      if config.init.vectors:
+        params = warm_start.take_vectors(config.init, setup.task.tokenizer, state.params)
+        state = state.replace(params=params)
     if profile:
       step = trace.traced(step, profile, context.checkpoints.directory.parent / 'profile')
   with context.clock('train'):

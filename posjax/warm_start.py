@@ -5,13 +5,17 @@ the digest of its source (`init.source`), not its path, so that a run resumes wi
 """
 
 import difflib
+import hashlib
+import pathlib
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from posjax import optimizer, state, transfer
-from posjax.errors import UserError
+from posjax import optimizer, state, transfer, word_vectors
+from posjax.data.tokenizer import Tokenizer
+from posjax.errors import UserError, one_line
 from posjax.models.transformer import Transformer
 from posjax.runtime import checksum
 
@@ -22,11 +26,22 @@ def identify(init: ConfigDict) -> None:
   Raises:
     UserError: there is no such checkpoint, or it is corrupt.
   """
-  init.source = digest(state.record(init.run, init.checkpoint))
+  record = state.record(init.run, init.checkpoint) if init.run else None
+  init.source = digest(init, record)
 
 
-def digest(record: dict[str, Any]) -> str:
-  return checksum.of_json(record)[:12]
+def digest(init: ConfigDict, record: dict[str, Any] | None) -> str:
+  """Returns a digest of a checkpoint's record, and of the file `init.vectors` if there is one."""
+  if not init.vectors:
+    return checksum.of_json(record)[:12]
+  return checksum.of_json([record, hashlib.sha256(contents(init.vectors)).hexdigest()])[:12]
+
+
+def contents(path: str) -> bytes:
+  try:
+    return pathlib.Path(path).expanduser().read_bytes()
+  except OSError as error:
+    raise UserError(f'init.vectors = {path}: {one_line(error)}') from error
 
 
 def check(init: ConfigDict, model: Transformer, shapes: Any) -> None:
@@ -51,7 +66,7 @@ def take(init: ConfigDict, model: Transformer, mesh: jax.sharding.Mesh, params: 
     UserError: no weight fits, or the checkpoint has changed since `identify`.
   """
   saved = state.read(init.run, init.checkpoint, mesh)
-  if digest(saved.record) != init.source:
+  if digest(init, saved.record) != init.source:
     raise UserError(
       f'init.run = {init.run}: checkpoint {saved.step} does not have the digest {init.source}; '
       'repeat the command to start from it'
@@ -67,6 +82,39 @@ def take(init: ConfigDict, model: Transformer, mesh: jax.sharding.Mesh, params: 
   places = jax.tree.map(lambda x: x.sharding, params)
   fill = jax.jit(lambda params, old: transfer.fill(plan, params, old), out_shardings=places)
   return fill(params, saved.params)
+
+
+def take_vectors(init: ConfigDict, tokenizer: Tokenizer, params: Any) -> Any:
+  """Returns the weights with word vectors as rows of the token table; prints how many.
+
+  A token takes the vector of the word that it stands for. One factor for all vectors gives them the
+  mean length of the table's initial rows, 1.
+
+  Raises:
+    UserError: the vectors have another width than the model, or no token is one of the words.
+  """
+  words, vectors = word_vectors.read(init.vectors)
+  table_VD = params['table_VD']
+  V, D = table_VD.shape
+  if vectors.shape[1] != D:
+    raise UserError(
+      f'init.vectors = {init.vectors}: its vectors have {vectors.shape[1]} numbers; set '
+      f'model.dim = {vectors.shape[1]}, not {D}'
+    )
+  index = {word: i for i, word in enumerate(words)}
+  token = lambda i: tokenizer.decode(np.array([i])).decode(errors='replace').strip()
+  pairs = [(i, index[token(i)]) for i in range(tokenizer.size) if token(i) in index]
+  if not pairs:
+    raise UserError(
+      f'init.vectors = {init.vectors}: none of its {len(words):,} words is a token of '
+      f'{tokenizer.name}; train a tokenizer of words: python -m posjax.data tokenize --kind=words'
+    )
+  ids, rows = np.array(pairs).T
+  own = vectors[rows] / np.mean(np.linalg.norm(vectors[rows], axis=1))
+  print(f'weights    {len(ids):,} of {V:,} rows of table_VD from {init.vectors}', flush=True)
+  new = np.asarray(table_VD).copy()
+  new[ids] = own
+  return params | {'table_VD': jax.device_put(new, table_VD.sharding)}
 
 
 def table(

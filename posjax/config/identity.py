@@ -16,7 +16,7 @@ FORMAT = 3
 SECTIONS = ('seed', 'task', 'encoding', 'model', 'data', 'train', 'optimizer', 'init')
 WITHOUT_EFFECT = (
   'data.directory', 'model.remat', 'train.accumulate', 'train.log_every', 'train.max_skipped',
-  'init.run', 'init.checkpoint',  # init.source is their digest
+  'init.run', 'init.checkpoint', 'init.vectors',  # init.source is their digest
 )
 
 # The keys in the first digests. A key that was added to base.py later is part of an identity only

@@ -135,7 +135,8 @@ def add_arguments(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
   Raises:
     UserError: there is no such encoding or task, or nothing reads the section.
   """
-  found = [re.match(r'--?config\.((?:encoding|task|model)\.[^=]*)=(.*)', o, re.DOTALL) for o in overrides]
+  flag = re.compile(r'--?config\.((?:encoding|task|model)\.[^=]*)=(.*)', re.DOTALL)
+  found = [flag.match(override) for override in overrides]
   pairs = [(match[1], match[2]) if match else ('', '') for match in found]
   sections = sections_of(config, dict(pairs))
   left = []

@@ -109,11 +109,12 @@ def check_mesh(mesh: ConfigDict) -> None:
 
 
 def check_init(init: ConfigDict) -> None:
-  """Checks that the other keys of `init` come with a run to start from."""
+  """Checks that the other keys of `init` come with weights to start from."""
   files.check_local('init.run', init.run)
+  files.check_local('init.vectors', init.vectors)
   check_checkpoint('init.checkpoint', init.checkpoint)
-  for key in ('fresh', 'frozen'):
-    if init[key] and not init.run:
+  for key, needed in (('fresh', init.run), ('frozen', init.run or init.vectors)):
+    if init[key] and not needed:
       raise UserError(f'init.{key} = {init[key]}: it needs init.run, the run to start from')
 
 

@@ -1,0 +1,26 @@
+"""BERT: a post-norm encoder with learned positions that restores covered tokens (arXiv 1810.04805).
+
+`python -m posjax.main --config=configs/tasks/bert.py`
+
+The sizes are those of tiny. RoFormer (Su et al. 2021, arXiv 2104.09864) is the same model with
+rotary positions: `--config.encoding.layers=rope --config.encoding.rope.layout=interleaved`. Without
+BERT's segments of two sentences, whose prediction later models have dropped.
+"""
+
+from configs import base
+
+
+def get_config(size='tiny'):
+  config = base.get_config(size)
+  config.task = dict(name='masked')
+  config.encoding = dict(layers=('learned',), learned=dict(length=config.train.length))
+  config.model.norm.update(kind='layernorm', eps=1e-12, where=('after',))
+  config.model.mlp.update(gated=False, activation='gelu')
+  config.model.embedding.update(norm=True)
+  config.model.head.update(layer=True)
+  config.model.biases = (
+    'norm', 'query', 'key', 'value', 'output', 'up', 'gate', 'down', 'head',
+  )
+  config.model.hidden = 4 * config.model.dim
+  config.evaluate.multiples = (1,)
+  return config
