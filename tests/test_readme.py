@@ -180,7 +180,7 @@ def test_the_documented_task_works():
   names = {}
   exec(blocks('docs/tasks.md', 'Write one')[0], names)
   task = names['Reverse'](rows=2)
-  x, targets, weights, _ = task.example(np.random.default_rng(0), 5)
+  x, targets, weights, *_ = task.example(np.random.default_rng(0), 5)
   assert x[1:6].tolist() == x[:6:-1].tolist() and weights.sum() == 6
   assert task.chance() == 1 / 16
 

@@ -2,9 +2,8 @@
 
 `python -m posjax.main --config=configs/tasks/bert.py`
 
-The sizes are those of tiny. RoFormer (Su et al. 2021, arXiv 2104.09864) is the same model with
-rotary positions: `--config.encoding.layers=rope --config.encoding.rope.layout=interleaved`. Without
-BERT's segments of two sentences, whose prediction later models have dropped.
+The sizes are those of tiny. Without BERT's segments of two sentences, whose prediction later models
+have dropped.
 """
 
 from configs import base

@@ -41,6 +41,9 @@ class Alibi(DistanceBias):
   factor: float = 1.0
   learned: str = 'no'
   linear_beyond = 0
+  encoder_order = property(
+    lambda self: 'order and side' if self.learned == 'apart' else 'distance'
+  )
 
   def check(self, dims: Dims) -> None:
     if self.bias_max <= 0:

@@ -41,6 +41,7 @@ class Cape(Encoding):
   max_scale: float = 1.03
   normalize: bool = False
   fractions = True
+  encoder_order = 'nothing'
 
   # Position p is the index of its nudge.
   whole_positions = property(lambda self: self.local_shift > 0)

@@ -40,6 +40,9 @@ class Dape(Encoding):
   shift_invariant = property(lambda self: BASES[self.base].shift_invariant)
   causal_only = property(lambda self: BASES[self.base].causal_only)
   linear_beyond = property(lambda self: BASES[self.base].linear_beyond)
+  encoder_order = property(
+    lambda self: BASES[self.base](**self.arguments, parent=None).encoder_order
+  )
 
   def __post_init__(self):
     # A plain dictionary would make the module unhashable.

@@ -22,6 +22,8 @@ from posjax.encodings.parts.distance import DistanceBias
 
 class HardAlibi(DistanceBias):
   windowed: int = 2
+  # The first head's window is the token itself, wherever it stands.
+  encoder_order = property(lambda self: 'order and side' if self.windowed > 1 else 'nothing')
 
   def check(self, dims: Dims) -> None:
     if not 0 <= self.windowed <= dims.N:

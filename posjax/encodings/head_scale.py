@@ -19,6 +19,7 @@ from posjax.encodings.core.tokens import AttentionInput
 class HeadScale(Encoding):
   start: float = 1.0
   axes = None
+  encoder_order = 'nothing'
 
   def setup(self) -> None:
     self.scale_LN = self.weight('scale_LN', nn.initializers.constant(self.start))

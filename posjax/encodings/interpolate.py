@@ -21,6 +21,7 @@ from posjax.encodings.core.tokens import Positions
 class Interpolate(Encoding):
   factor: float = 4.0
   fractions = True
+  encoder_order = 'nothing'
 
   def check(self, dims: Dims) -> None:
     if self.factor <= 0:

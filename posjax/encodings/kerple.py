@@ -76,6 +76,7 @@ def softplus_inverse(r: jax.Array) -> jax.Array:
 
 class Kerple(DistanceBias):
   kernel: str = 'log'
+  encoder_order = 'distance'
 
   def check(self, dims: Dims) -> None:
     if self.kernel not in KERNELS:

@@ -12,3 +12,4 @@ class Nope(Encoding):
   """No encoding; without a causal mask, permuting the keys changes nothing."""
 
   axes = None
+  encoder_order = 'nothing'

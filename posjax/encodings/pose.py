@@ -34,6 +34,7 @@ class Chunks:
 
 class Pose(Encoding):
   target: int = 2048  # positions that training covers
+  encoder_order = 'nothing'
   shift_invariant = False
   depends_on_capacity = 'training cuts a text at one of them and keeps all of them below the target'
 

@@ -29,6 +29,7 @@ class Randomize(Encoding):
   limit = property(lambda self: self.places if self.at_evaluation else None)
   shift_invariant = False
   whole_positions = True
+  encoder_order = 'nothing'
   depends_on_capacity = 'one draw gives the positions of all of them'
 
   def check(self, dims: Dims) -> None:

@@ -31,6 +31,7 @@ class Sandwich(DistanceBias):
   width: int = 128
   base: float = 10_000.0
   first: int = 0
+  encoder_order = 'distance'
 
   def check(self, dims: Dims) -> None:
     if self.width < 2 or self.width % 2:

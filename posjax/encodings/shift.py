@@ -23,6 +23,7 @@ from posjax.encodings.parts.counting import key
 
 class Shift(Encoding):
   offsets: int = 500
+  encoder_order = 'nothing'
 
   def check(self, dims: Dims) -> None:
     if self.offsets < 1:

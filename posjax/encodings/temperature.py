@@ -64,6 +64,7 @@ class Temperature(Encoding):
   factor: float = 1.2
   shift_invariant = property(lambda self: self.kind in ('drope', 'uniform'))
   causal_only = property(lambda self: self.kind == 'log_n')  # else a query sees more than n keys
+  encoder_order = property(lambda self: 'nothing' if self.shift_invariant else 'order and side')
 
   def check(self, dims: Dims) -> None:
     if self.kind not in KINDS:

@@ -212,12 +212,12 @@ def test_the_page_holds_all_and_is_self_contained(tmp_path, capsys, monkeypatch)
 
 @functools.cache
 def shelf():
-  """Returns {encoding: its family in README.md}."""
+  """Returns {encoding: its family in docs/shelf.md}."""
   found = {}
-  for line in (show.config_lib.ROOT / 'README.md').read_text().splitlines():
+  for line in (show.config_lib.ROOT / 'docs/shelf.md').read_text().splitlines():
     if heading := re.match(r'\| \*\*([\w ]+)', line):
       family = heading[1].lower()
-    elif row := re.match(r'\| \[`(\w+)`\]\(posjax/encodings/', line):
+    elif row := re.match(r'\| \[`(\w+)`\]\(../posjax/encodings/', line):
       found[row[1]] = family
   return found
 

@@ -24,6 +24,19 @@ class Trait(NamedTuple):
   chain: Callable[[list], Any] | None = None
 
 
+# What an encoder can tell from an encoding, the least first, and in words what it cannot tell.
+ENCODER_ORDERS = {
+  'nothing': 'does not tell the order of tokens',
+  'distance': 'does not tell left from right',
+  'order and side': '',
+}
+
+
+def most_order(values: Iterable[str]) -> str:
+  """Returns the value that comes last in ENCODER_ORDERS."""
+  return max(values, key=[*ENCODER_ORDERS].index)
+
+
 def least(values: Iterable) -> Any:
   """Returns the smallest value that is not None; None if there is none."""
   return min((value for value in values if value is not None), default=None)

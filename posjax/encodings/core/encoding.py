@@ -22,7 +22,15 @@ from flax import linen as nn
 
 from posjax import dims as dims_lib
 from posjax.encodings.core import combinators
-from posjax.encodings.core.declarations import Trait, hook, hooks_of, joined, least, traits_of
+from posjax.encodings.core.declarations import (
+  Trait,
+  hook,
+  hooks_of,
+  joined,
+  least,
+  most_order,
+  traits_of,
+)
 from posjax.encodings.core.toeplitz import unfold
 from posjax.encodings.core.tokens import AttentionInput, Pair, Positions, State
 
@@ -71,6 +79,12 @@ class Encoding(nn.Module):
     shown='causal only',
     chain=any,
   )]] = False
+  encoder_order: ClassVar[Annotated[str, Trait(
+    says="what an encoder can tell: 'order and side'; 'distance': mirroring a text only mirrors the"
+    " outputs; 'nothing': permuting a text only permutes the outputs",
+    shown='tells an encoder {}',
+    chain=most_order,
+  )]] = 'order and side'
   contiguous: ClassVar[Annotated[bool, Trait(
     says='it reads every key between a query and a key: a cache may not drop one from its middle',
     shown='needs every key in between',
