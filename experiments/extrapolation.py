@@ -4,8 +4,8 @@ Press et al. 2022, arXiv 2108.12409: with longer inputs, ALiBi keeps or improves
 sinusoidal embeddings fail immediately and rotary ones soon after. Each arm is trained at
 `train.length` with three seeds and evaluated at up to eight times that length.
 
-Baselines without attention have the same text: recurrent networks, and an n-gram model, which counts
-all of it, not the 1.02 MB that the others see in 1,000 steps.
+Baselines without attention have the same text: recurrent networks, and an n-gram model, which
+counts all of it, not the 1.02 MB that the others see in 1,000 steps.
 
 `python -m posjax.sweep experiments/extrapolation.py`: 75 runs, an hour on two CPU cores.
 """
