@@ -44,7 +44,8 @@ setup(
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],
     'tasks': TASKS,
-    'vectors': ['gensim>=4.3'],  # of experiments/word_vectors.py, to compare with
+    # To compare with, in experiments/word_vectors.py.
+    'vectors': ['gensim>=4.4', "fasttext-wheel>=0.9.2; python_version<'3.13'"],
     'parquet': ['pyarrow>=15'],  # of `data.corpus`
     'zstd': ['zstandard>=0.22'],  # text files that end in .zst
     'wandb': ['wandb>=0.19'],  # of `config.writers`

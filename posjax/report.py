@@ -21,7 +21,9 @@ from ml_collections import ConfigDict
 from posjax import attention
 from posjax import config as config_lib
 from posjax.config import identity
+from posjax.data import load_tokenizer
 from posjax.encodings import Encoding, arguments, name_of, parts_of
+from posjax.encodings.core.declarations import ENCODER_ORDERS, most_order
 from posjax.errors import show
 from posjax.plotting import printable
 from posjax.runtime import files
@@ -58,6 +60,7 @@ def banner(setup: 'Setup', name: str, data: 'Data', workdir: pathlib.Path | str)
   return '\n'.join([
     f'config     {name}, seed {config.seed}',
     f'encoding   {layers}',
+    *unordered(setup),
     f'attention  {"; ".join(chosen)}',
     f'weights    {count(setup.shapes.params):,}, computing in {model.dtype}',
     f'devices    {devices()}: {axes}',
@@ -65,6 +68,18 @@ def banner(setup: 'Setup', name: str, data: 'Data', workdir: pathlib.Path | str)
     f'training   {train.steps:,} steps of {train.batch} x {train.length} {task.unit}s',
     f'workdir    {workdir}',
   ])
+
+
+def unordered(setup: 'Setup') -> list[str]:
+  """Returns the line that says what an encoder cannot tell about the order of tokens, if any."""
+  pattern = setup.model.pattern
+  orders = [encoding.encoder_order for encoding in pattern.encodings]
+  # A window has the same width on both sides; chunks begin at fixed positions.
+  orders += ['distance'] * any(pattern.windows) + ['order and side'] * any(pattern.chunks)
+  missing = ENCODER_ORDERS[most_order(orders)]
+  if setup.task.form != 'encoder' or not missing:
+    return []
+  return [f'order      an encoder with {", ".join(pattern.by_name)} {missing}']
 
 
 def devices() -> str:
@@ -89,6 +104,7 @@ def record(config: ConfigDict, data: 'Data', params: Any) -> dict[str, Any]:
     'config': config_lib.to_dict(config),
     'corpus': data.name,
     'sha256': data.sha256,
+    'tokenizer': load_tokenizer.load(config.data.tokenizer).sha256,
     'code': code_version(),
     'format': identity.FORMAT,
   }
@@ -115,7 +131,7 @@ def table(result: dict[str, Any]) -> str:
     (each['test'], each['metric'], each['length']): cell(each, result['limit']) for each in records
   }
   widths = {
-    column: 2 + max(9, len(column[1]), *(len(cells[*column, n]) for n in lengths))
+    column: 2 + max(9, len(column[1]), *(len(cells.get((*column, n), '')) for n in lengths))
     for column in columns
   }
   heads = collections.Counter()
@@ -126,7 +142,7 @@ def table(result: dict[str, Any]) -> str:
     f'{"length":>12}' + ''.join(f'{metric:>{widths[test, metric]}}' for test, metric in columns),
   ]
   for n in lengths:
-    row = ''.join(f'{cells[*column, n]:>{widths[column]}}' for column in columns)
+    row = ''.join(f'{cells.get((*column, n), ""):>{widths[column]}}' for column in columns)
     lines.append(f'{n:>7,} {n // lengths[0]:>2}x {row}'.rstrip())
   lines += [*result['tests'].values(), *floors(records), *filter(None, [result['scored']])]
   return '\n'.join(lines)

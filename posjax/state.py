@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from posjax import checkpoint, optimizer, sharding, tasks, transfer
 from posjax import config as config_lib
 from posjax.config import identity
-from posjax.data import tokenizer
+from posjax.data import load_tokenizer
+from posjax.data.tokenizer import BYTES
 from posjax.errors import UserError
 from posjax.models import build as models
 from posjax.models import transformer
@@ -62,7 +63,7 @@ class Setup:
     length, multiples = self.config.train.length, self.config.evaluate.multiples
     data = self.task.open(source(self.config), length, [length * n for n in multiples])
     own = self.task.tokenizer
-    if own is tokenizer.BYTES:
+    if own is BYTES:
       return data
     sha256 = checksum.of_json([data.sha256, own.sha256])
     return dataclasses.replace(data, name=f'{data.name}; {own}', sha256=sha256)
@@ -91,7 +92,7 @@ def build(config: ConfigDict) -> tuple[tasks.Task, transformer.Transformer]:
   """Returns task and model of a resolved config. Raises UserError if they are incompatible."""
   task = tasks.build(
     length=config.train.length, form=config.model.form,
-    tokenizer=tokenizer.load(config.data.tokenizer), **config.task,
+    tokenizer=load_tokenizer.load(config.data.tokenizer), **config.task,
   )
   return task, models.from_config(config, task)
 
@@ -226,11 +227,11 @@ def check_config(
 
   The tokenizer must be the same, even where its key may differ: the path of an equal file.
   """
-  own = tokenizer.load(config.data.tokenizer)
-  if (trained := record.get('tokenizer', tokenizer.BYTES.sha256)) != own.sha256:
+  own = load_tokenizer.load(config.data.tokenizer)
+  if (trained := record.get('tokenizer', BYTES.sha256)) != own.sha256:
     raise UserError(
       f'{config_lib.nearby(workdir)}: trained with the tokenizer of SHA-256 {trained[:12]}, not '
-      f'with {own}; set data.tokenizer to that file, or {way_on(workdir)}'
+      f'with {own}; set data.tokenizer to a copy of that file, or choose another --workdir'
     )
   differ = identity.difference(record['config'], config_lib.to_dict(config))
   if fixed := {key: pair for key, pair in differ.items() if not key.startswith(readable)}:

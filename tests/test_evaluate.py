@@ -18,7 +18,6 @@ from posjax.errors import UserError
 from posjax.models import transformer
 from posjax.models.pattern import Pattern
 from posjax.models.transformer import Transformer
-from posjax.tasks import text as text_task
 from posjax.tasks.text import Text
 from tests import test_train
 
@@ -89,7 +88,7 @@ def test_batched_scores_equal_scores_window_by_window():
   mesh = make_mesh()
   windows, weights = non_overlapping([STREAM], 16)
   with jax.set_mesh(mesh):
-    batch = text_task.batch(windows, weights)
+    batch = Text().batch(windows, weights)
     found = scorer_of(model, mesh, tokens_per_call=40)(params, batch)
   assert [*found] == ['nats/byte']
   scored, counted = found['nats/byte']
@@ -114,7 +113,7 @@ def test_each_call_draws_the_positions_of_its_rows():
   model, params = make_model(Chain((Randomize(places=64), Rope())))
   mesh = make_mesh()
   windows = np.stack([STREAM[:9]] * 20)
-  batch = text_task.batch(windows, np.ones((20, 8), bool))
+  batch = Text().batch(windows, np.ones((20, 8), bool))
   with jax.set_mesh(mesh):
     scored, _ = scorer_of(model, mesh, tokens_per_call=16, seed=3)(params, batch)['nats/byte']
   parts = sharding.row_parts(mesh)
@@ -136,7 +135,7 @@ def opened_of(folder, *overrides, texts, encoding='learned'):
     'task.text.windows=4', 'task.text.tokens=512', 'task.text.validation_tokens=100',
   )
   config, _, _ = config_lib.load(encoding, [f'--config.{o}' for o in (*settings, *overrides)])
-  return data.load(**config.data), state.setup(config).open()
+  return data.load(**state.source(config)), state.setup(config).open()
 
 
 def random_texts(*sizes):
@@ -331,5 +330,5 @@ def test_evaluating_a_checkpoint_repeats_the_evaluation_of_its_run(tmp_path):
   path.write_text(path.read_text() + '\nthe end')
   earlier = again('2')
   assert (earlier['step'], earlier['trained_on']) == (2, made['corpus'])
-  assert earlier['corpus'] == str(data.load(**config.data))
+  assert earlier['corpus'] == str(data.load(**state.source(config)))
   assert nats_of(earlier)[16] > nats_of(made)[16]

@@ -374,7 +374,8 @@ def test_generation_uses_the_settings_of_the_config(monkeypatch, capsys):
   loaded, asked = load_instead(monkeypatch, saved), []
 
   def generated(model, params, prompts, *, rng, **sampling):
-    asked.append((model, params, list(prompts.tokens[0, prompts.padding[0] :]), int(jax.random.bits(rng)), sampling))
+    prompt = list(prompts.tokens[0, prompts.padding[0] :])
+    asked.append((model, params, prompt, int(jax.random.bits(rng)), sampling))
     yield np.array([[98, 99]])
 
   monkeypatch.setattr(generate, 'generate', generated)

@@ -6,8 +6,8 @@ import pytest
 
 from posjax import report
 from posjax.data.corpus import SPLITS, Corpus
-from posjax.tasks import text as text_task
 from posjax.tasks.core.task import Data
+from posjax.tasks.text import Text
 
 
 @pytest.mark.parametrize('text, expected', [
@@ -19,7 +19,7 @@ from posjax.tasks.core.task import Data
 ])
 def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
   splits = dict.fromkeys(SPLITS, [b'no prompt']) | {'test': [text]}
-  assert text_task.prompt(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
+  assert Text().prompt(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
 
 
 @pytest.mark.parametrize('limit, prompt, expected', [
@@ -32,7 +32,7 @@ def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
 ])
 def test_the_next_command(limit, prompt, expected, tmp_path, monkeypatch, capsys):
   opened = Data('text', '', train=(), validation=None, tests={}, prompt=prompt)
-  hint = text_task.Text().hint(opened, math.inf if limit is None else limit, 256)
+  hint = Text().hint(opened, math.inf if limit is None else limit, 256)
   assert shown(hint, tmp_path, monkeypatch, capsys)[-1] == f'next:   {expected}'
 
 

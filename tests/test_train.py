@@ -85,7 +85,7 @@ def run(config, workdir):
 
 
 def first_batches(config):
-  corpus, train = data.load(**config.data), config.train
+  corpus, train = data.load(**state_lib.source(config)), config.train
   return text.batches(corpus, length=train.length, batch=train.batch, seed=0)
 
 

@@ -31,7 +31,7 @@ def whole(corpus, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('runs') / 'whole'
   config = small(corpus)
   setup, order = state.setup(config), dict(length=16, batch=8, seed=0)
-  opened, batches = setup.open(), text.batches(data.load(**config.data), **order)
+  opened, batches = setup.open(), text.batches(data.load(**state.source(config)), **order)
   record = report.record(config, opened, setup.shapes.params) | {
     'name': 'small',
     'data': data.fingerprint(sha256=opened.sha256, split=opened.split, **order),

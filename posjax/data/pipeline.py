@@ -59,11 +59,11 @@ def batches(
   """
   import grain
 
-  draw = None
-  if isinstance(documents, Drawn):
-    documents, draw = documents.documents, documents.draw
-  examples = _parts(documents, seed)
-  first = next(document[0] for document in documents if len(document))
+  parts, draw = (
+    (documents.documents, documents.draw) if isinstance(documents, Drawn) else (documents, None)
+  )
+  examples = _shuffled_parts(parts, seed)
+  first = next(parts[i][0] for i in range(len(parts)) if len(parts[i]))
   if draw:
     examples = examples.random_map(draw)
     first = draw(first, np.random.default_rng(0))
@@ -80,7 +80,7 @@ def batches(
   return iter(rows.batch(batch, drop_remainder=True).map(_batch))
 
 
-def _parts(documents: Indexed[Indexed[Any]], seed: int) -> Any:
+def _shuffled_parts(documents: Indexed[Indexed[Any]], seed: int) -> Any:
   """Returns a grain.IterDataset over the parts of all documents, shuffled and repeated."""
   import grain
 

@@ -9,14 +9,10 @@ it.
 """
 
 import dataclasses
-import functools
 import hashlib
-import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
-from posjax.errors import UserError, one_line
 
 SPECIAL = ('BOS', 'EOS', 'SEP', 'MASK', 'PAD')  # SEP: between question and answer
 BOS, EOS, SEP, MASK, PAD = range(256, 261)  # after bytes
@@ -86,33 +82,5 @@ BYTES = Tokenizer(
   sha256=hashlib.sha256(b'bytes').hexdigest(),
   encode=lambda text: encode(text)[1:],
   decode=decode,
-  lengths=np.repeat(np.int32([1, 0]), (BOS, len(SPECIAL))),
+  lengths=np.repeat(np.array([1, 0], np.int32), (BOS, len(SPECIAL))),
 )
-
-
-def load(name: str) -> Tokenizer:
-  """Returns `BYTES` for 'bytes', or else the tokenizer of the tokenizer.json at the path `name`.
-
-  Raises:
-    UserError: the file cannot be read, is no tokenizer, or the package tokenizers is missing.
-  """
-  if name == 'bytes':
-    return BYTES
-  try:
-    content = pathlib.Path(name).expanduser().read_bytes()
-  except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
-    raise UserError(
-      f"data.tokenizer = {name}: {one_line(error)}; it is 'bytes', or the path of a tokenizer.json"
-    ) from error
-  return _parsed(name, content)
-
-
-@functools.lru_cache
-def _parsed(name: str, content: bytes) -> Tokenizer:
-  try:
-    from posjax.data import tokenizer_file
-  except ImportError as error:
-    raise UserError(
-      f"data.tokenizer = {name} needs the package tokenizers; run: pip install -e '.[bpe]'"
-    ) from error
-  return tokenizer_file.parse(name, content)

@@ -1,10 +1,10 @@
-"""Held-out text cut into windows, by two protocols that score the same bytes at every length.
+"""Held-out text cut into windows, by two protocols that score the same tokens at every length.
 
-Non-overlapping: windows of L bytes without context before them. All bytes are scored, so that
-early bytes with little context weigh more at shorter L. Sliding: a window of L bytes advances by a
-stride, and only its last `stride` bytes are scored, each with at least L - stride bytes of context
-(Press et al. 2021, arXiv 2108.12409, appendix B, discuss both). A window is one context, with
-positions from 0 to L - 1, within one document; only documents shorter than two of the longest
+Non-overlapping: windows of L tokens without context before them. All tokens are scored, so that
+early tokens with little context weigh more at shorter L. Sliding: a window of L tokens advances by
+a stride, and only its last `stride` tokens are scored, each with at least L - stride tokens of
+context (Press et al. 2021, arXiv 2108.12409, appendix B, discuss both). A window is one context,
+with positions from 0 to L - 1, within one document; only documents shorter than two of the longest
 windows are joined.
 """
 

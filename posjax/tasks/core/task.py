@@ -80,6 +80,7 @@ class Task:
   shown: ClassVar[tuple[str, ...]] = ()  # metrics for figures and for tables of several runs
   evaluation: ClassVar[tuple[str, ...]] = ()  # arguments that affect only tests, no weight
   never: ClassVar[tuple[int, ...]] = ()  # tokens that generation never samples
+  texts: ClassVar[int] = 0  # test examples for which a text is generated and scored
 
   @property
   def outputs(self) -> int:
@@ -155,6 +156,23 @@ class Task:
 
   def decode(self, tokens: np.ndarray) -> bytes:
     """Returns the text of generated tokens."""
+    raise NotImplementedError
+
+
+  # For tasks that score generated texts.
+
+  def requests(self, opened: Data, count: int) -> Sequence[Any]:
+    """Returns what to generate for the first `count` test examples, see `core/pairs.py`."""
+    raise NotImplementedError
+
+  def answer(self, tokens: np.ndarray) -> str:
+    """Returns the text of generated tokens."""
+    raise NotImplementedError
+
+  def score(
+    self, outputs: Sequence[str], references: Sequence[str], sources: Sequence[str]
+  ) -> dict[str, float]:
+    """Returns the scores of generated texts, given expected texts and what they were made from."""
     raise NotImplementedError
 
 
