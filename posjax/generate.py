@@ -98,6 +98,7 @@ def run(
     UserError: no such checkpoint, an invalid prompt, or too many positions for the encoding.
   """
   sampling = config.generate.to_dict()
+  del sampling['beams'], sampling['length_penalty']  # of texts that a task scores
   ends, samples = stops(sampling.pop('stop')), sampling.pop('samples')
   rng = jax.random.key(sampling.pop('seed'))
   setup = state.setup(config)
@@ -106,20 +107,35 @@ def run(
   if saved.read_with:
     print(report.read_with(saved.read_with), file=sys.stderr, flush=True)
   text = read(prompt)
-  tokens = task.encode(text)
-  state.check_limit(
-    saved.model, [len(tokens) + config.generate.tokens], 'the prompt with generate.tokens'
-  )
+  tokens, source = task.prompt(text)
+  longest = max(len(tokens) + config.generate.tokens, 0 if source is None else len(source))
+  state.check_limit(saved.model, [longest], 'the prompt with generate.tokens')
+  prompts = pad([tokens] * samples, None if source is None else [source] * samples)
+  shown = text if task.end is None else text + b'\n'  # a continuation, or an answer
   with jax.set_mesh(setup.mesh):
-    chunks = generate(
-      saved.model, saved.params, pad([tokens] * samples), rng=rng, never=task.never, **sampling
+    chunks = ended(
+      generate(saved.model, saved.params, prompts, rng=rng, never=task.never, **sampling), task.end
     )
     if samples == 1:
-      show(text, until((task.decode(chunk[0]) for chunk in chunks), ends))
+      show(shown, until((task.decode(row) for (row,) in chunks), ends))
     else:
       for number, new in enumerate(rows(chunks, samples, ends, task.decode), 1):
         print(f'--- sample {number} of {samples} ---')
-        show(text, until([new], ends))
+        show(shown, until([new], ends))
+
+
+def ended(chunks: Iterable[np.ndarray], end: int | None) -> Iterator[list[np.ndarray]]:
+  """Yields the rows of each chunk without `end` and what follows, until all rows have ended."""
+  over: set[int] = set()
+  for chunk in chunks:
+    found = []
+    for number, row in enumerate(chunk):
+      stop = [*np.flatnonzero(row == end), len(row)][0] if end is not None else len(row)
+      found.append(row[: 0 if number in over else stop])
+      over |= {number} if stop < len(row) else set()
+    yield found
+    if len(over) == len(chunk):
+      return
 
 
 def show(prompt: bytes, pieces: Iterable[bytes]) -> None:

@@ -247,6 +247,8 @@ def plot_lengths(axes: Any, contents: dict[str, Any], metric: str) -> None:
   lengths = lengths_of(contents)
   for (test, title), marker in zip(contents['tests'].items(), itertools.cycle('os^dv')):
     own = [r for r in contents['records'] if (r['test'], r['metric']) == (test, metric)]
+    if not own:
+      continue  # another test has this metric
     points = [(r['length'], r['value']) for r in own if r['value'] is not None]
     (line,) = axes.plot(*zip(*points, strict=True), marker=marker, label=title)
     guess = [(r['length'], r['floor']) for r in own if r['floor'] is not None]

@@ -93,7 +93,7 @@ def take_vectors(init: ConfigDict, tokenizer: Tokenizer, params: Any) -> Any:
   Raises:
     UserError: the vectors have another width than the model, or no token is one of the words.
   """
-  words, vectors = word_vectors.read(init.vectors)
+  words, vectors = word_vectors.read(pathlib.Path(init.vectors).expanduser())
   table_VD = params['table_VD']
   V, D = table_VD.shape
   if vectors.shape[1] != D:
@@ -102,8 +102,9 @@ def take_vectors(init: ConfigDict, tokenizer: Tokenizer, params: Any) -> Any:
       f'model.dim = {vectors.shape[1]}, not {D}'
     )
   index = {word: i for i, word in enumerate(words)}
-  token = lambda i: tokenizer.decode(np.array([i])).decode(errors='replace').strip()
-  pairs = [(i, index[token(i)]) for i in range(tokenizer.size) if token(i) in index]
+  tokens = (tokenizer.decode(np.array([i])) for i in range(tokenizer.size))
+  tokens = (token.decode(errors='replace').strip() for token in tokens)
+  pairs = [(i, index[token]) for i, token in enumerate(tokens) if token in index]
   if not pairs:
     raise UserError(
       f'init.vectors = {init.vectors}: none of its {len(words):,} words is a token of '
@@ -112,9 +113,8 @@ def take_vectors(init: ConfigDict, tokenizer: Tokenizer, params: Any) -> Any:
   ids, rows = np.array(pairs).T
   own = vectors[rows] / np.mean(np.linalg.norm(vectors[rows], axis=1))
   print(f'weights    {len(ids):,} of {V:,} rows of table_VD from {init.vectors}', flush=True)
-  new = np.asarray(table_VD).copy()
-  new[ids] = own
-  return params | {'table_VD': jax.device_put(new, table_VD.sharding)}
+  fill = jax.jit(lambda table_VD: table_VD.at[ids].set(own), out_shardings=table_VD.sharding)
+  return params | {'table_VD': fill(table_VD)}
 
 
 def table(

@@ -71,7 +71,7 @@ class Text(Task):
         tokenized.documents(loaded, 'train', self.tokenizer), length, self.tokenizer
       ),
       validation=self.batch(*non_overlapping(texts, length)),
-      tests=tests, scored=scored, prompt=self.prompt(loaded),
+      tests=tests, scored=scored, prompt=self.beginning(loaded),
     )
 
   def excerpts(
@@ -121,12 +121,13 @@ class Text(Task):
 
   def hint(self, data: Data, limit: float, tokens: int) -> str:
     beginning = cut(data.prompt, int(min(20, limit / 2)))
-    most = limit - len(self.encode(beginning.encode()))
+    most = limit - len(self.prompt(beginning.encode())[0])
     fewer = '' if most >= tokens else f'--config.generate.tokens={most} '
     return f'{fewer}--mode=generate --prompt={shlex.quote(beginning)}'
 
-  def encode(self, text: bytes) -> np.ndarray:
-    return np.concatenate([[self.tokenizer.bos], self.tokenizer.encode(text)]).astype(np.int32)
+  def prompt(self, text: bytes) -> tuple[np.ndarray, None]:
+    tokens = np.concatenate([[self.tokenizer.bos], self.tokenizer.encode(text)])
+    return tokens.astype(np.int32), None
 
   def decode(self, tokens: np.ndarray) -> bytes:
     return self.tokenizer.decode(tokens)
@@ -147,7 +148,7 @@ class Text(Task):
         f'needed; {more}lower evaluate.multiples or train.length, or use a larger corpus'
       )
 
-  def prompt(self, corpus: data.Corpus) -> str:
+  def beginning(self, corpus: data.Corpus) -> str:
     """Returns the start of a printable line of held-out text, at most 20 bytes; '' if none."""
     excerpt, *_ = self.excerpts(corpus, 'test', 1000, 1000)
     first, *lines = self.decode(excerpt).decode('utf-8', 'ignore').split('\n')

@@ -217,7 +217,7 @@ def test_rows_of_each_length_score_the_same_tokens():
 def test_text_is_read_and_written_in_tokens():
   own = bpe(MERGES)
   task, *_ = opened(own)
-  tokens = task.encode(b'the other')
+  tokens = task.prompt(b'the other')[0]
   # BOS, 'the', ' ', 'o', 'the', 'r'
   assert tokens.tolist() == [262, 257, 32, 111, 257, 114] and tokens.dtype == np.int32
   assert task.decode(tokens) == b'the other'

@@ -6,6 +6,8 @@ are right if and only if greedy decoding yields the exact target.
 """
 
 import dataclasses
+import importlib.util
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -83,6 +85,17 @@ class Pairs(Task):
     example = lay_out(self.form, self.tokenizer, self.tokenizer.encode(text), np.array([]))
     return example.x, example.source
 
+  @property
+  def end(self) -> int:  # type: ignore[override]
+    return self.tokenizer.eos
+
+  def hint(self, data: Data, limit: float, tokens: int) -> str:
+    [request] = self.requests(data, 1)
+    return f'--mode=generate --prompt={shlex.quote(request.text)}'
+
+  def decode(self, tokens: np.ndarray) -> bytes:
+    return self.tokenizer.decode(tokens)
+
   def answer(self, tokens: np.ndarray) -> str:
     """Returns the text of generated tokens before EOS."""
     end = np.append(np.flatnonzero(tokens == self.tokenizer.eos), len(tokens))[0]
@@ -118,6 +131,7 @@ class TextPairs(Pairs):
   evaluation: ClassVar[tuple[str, ...]] = ('rows',)
   roles: ClassVar[Mapping[str, type]] = dict(source=str, target=str)  # the fields of a record
   noun: ClassVar[str] = 'pairs'
+  library: ClassVar[str] = ''  # the module that `score` needs
 
   @property
   def vocabulary(self) -> int:  # type: ignore[override]
@@ -126,6 +140,13 @@ class TextPairs(Pairs):
   def check(self, length: int) -> None:
     if self.rows < 1:
       raise ValueError(f'rows = {self.rows}: must be positive')
+    if self.texts < 0:
+      raise ValueError(f'texts = {self.texts}: must not be negative')
+    if self.texts and not importlib.util.find_spec(self.library):
+      raise ValueError(
+        f"texts = {self.texts}: scoring them needs {self.library}; run: pip install -e '.[tasks]'; "
+        'or set it to 0'
+      )
 
   def example(self, record: Record, length: int) -> Example | None:
     """Returns the example of a record; None if it does not fit into a row of `length` tokens."""

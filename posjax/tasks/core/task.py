@@ -80,6 +80,7 @@ class Task:
   shown: ClassVar[tuple[str, ...]] = ()  # metrics for figures and for tables of several runs
   evaluation: ClassVar[tuple[str, ...]] = ()  # arguments that affect only tests, no weight
   never: ClassVar[tuple[int, ...]] = ()  # tokens that generation never samples
+  end: ClassVar[int | None] = None  # the token that ends a generated text; None: no token does
   texts: ClassVar[int] = 0  # test examples for which a text is generated and scored
 
   @property
@@ -150,8 +151,12 @@ class Task:
     """
     return ''
 
-  def encode(self, text: bytes) -> np.ndarray:
-    """Returns the tokens of a prompt. Raises UserError if the task has no text."""
+  def prompt(self, text: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the tokens to continue for a text, and inputs of the encoder if the model has one.
+
+    Raises:
+      UserError: the task has no text.
+    """
     raise UserError('--mode=generate: this task has no text to continue; task.name=text has')
 
   def decode(self, tokens: np.ndarray) -> bytes:
