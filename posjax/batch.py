@@ -93,14 +93,12 @@ def padded(examples: list[Example], length: int, answers: int) -> Batch:
     )
     return np.stack([pad(x) for x in arrays])
 
-  def stream(x: list[np.ndarray], pos: list[np.ndarray | None]) -> Stream | None:
-    if x[0] is None:
-      return None
+  def stream(x: Any, pos: Any) -> Stream:
     segments = stack([np.zeros(len(own), np.int32) for own in x], length, fill=-1)
     return Stream(stack(x, length), None if pos[0] is None else stack(pos, length), segments)
 
   x, targets, weights, pos, source = zip(*examples, strict=True)
   return Batch(
     stream(x, pos), stack(targets, answers), stack(weights, answers),
-    stream(source, [None] * len(source)),
+    None if source[0] is None else stream(source, [None] * len(source)),
   )

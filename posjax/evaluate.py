@@ -139,7 +139,7 @@ def add_texts(
 
   Several hosts do not: --mode=evaluate on one host then adds them.
   """
-  if task.texts and hosts.count() == 1:
+  if task.scored_texts and hosts.count() == 1:
     title, scores = texts.score(config, task, model, params, data)
     result['tests']['generated'] = title
     result['records'] += [

@@ -15,7 +15,7 @@ ROWS = 64  # texts that are generated together
 def score(
   config: ConfigDict, task: Task, model: Any, params: Any, data: Data
 ) -> tuple[str, dict[str, float]]:
-  """Generates a text for each of `task.texts` test examples by beam search, and scores them.
+  """Generates a text for each of `task.scored_texts` test examples by beam search, and scores them.
 
   Args:
     config: the resolved config; `generate` has the number of beams and the length penalty.
@@ -27,7 +27,7 @@ def score(
   Returns:
     A line that describes the texts, and {metric: value}.
   """
-  requests = task.requests(data, task.texts)
+  requests = task.requests(data, task.scored_texts)
   beams, length = config.generate.beams, config.train.length
   outputs = []
   for start in range(0, len(requests), ROWS):

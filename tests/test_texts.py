@@ -18,7 +18,7 @@ from tests.support.meshes import mesh_of
 class Scored(Copy):
   """Copy, with the share of exact answers among generated texts as a score."""
 
-  texts: int = 40
+  scored_texts = 40
 
   def score(self, outputs, references, sources):
     assert references == sources  # of copy

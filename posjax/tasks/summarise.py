@@ -11,14 +11,12 @@ import numpy as np
 
 from posjax.batch import Example
 from posjax.data.corpus import Record
-from posjax.tasks.core.pairs import TextPairs, lay_out
+from posjax.tasks.core.pairs import ScoredPairs, lay_out
 
 
 @dataclasses.dataclass(frozen=True)
-class Summarise(TextPairs):
+class Summarise(ScoredPairs):
   longest: int = 80  # most tokens of a summary; documents with longer ones are left out
-  texts: int = 64  # test documents for which a summary is generated and scored
-  evaluation = ('rows', 'texts')
   library = 'rouge_score'
   roles = dict(document=str, summary=str)
   noun = 'documents'

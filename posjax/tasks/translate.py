@@ -8,15 +8,14 @@ import dataclasses
 from collections.abc import Sequence
 
 from posjax.errors import one_of
-from posjax.tasks.core.pairs import TextPairs
+from posjax.tasks.core.pairs import ScoredPairs
 
 WORDS = ('13a', 'intl', 'zh', 'char', 'none')
 
 
 @dataclasses.dataclass(frozen=True)
-class Translate(TextPairs):
+class Translate(ScoredPairs):
   words: str = '13a'  # how BLEU splits texts into words, a name of sacrebleu's; Chinese: zh
-  texts: int = 64  # test texts for which a translation is generated and scored
   evaluation = ('rows', 'words', 'texts')
   library = 'sacrebleu'
 

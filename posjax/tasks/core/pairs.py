@@ -131,7 +131,6 @@ class TextPairs(Pairs):
   evaluation: ClassVar[tuple[str, ...]] = ('rows',)
   roles: ClassVar[Mapping[str, type]] = dict(source=str, target=str)  # the fields of a record
   noun: ClassVar[str] = 'pairs'
-  library: ClassVar[str] = ''  # the module that `score` needs
 
   @property
   def vocabulary(self) -> int:  # type: ignore[override]
@@ -140,13 +139,6 @@ class TextPairs(Pairs):
   def check(self, length: int) -> None:
     if self.rows < 1:
       raise ValueError(f'rows = {self.rows}: must be positive')
-    if self.texts < 0:
-      raise ValueError(f'texts = {self.texts}: must not be negative')
-    if self.texts and not importlib.util.find_spec(self.library):
-      raise ValueError(
-        f"texts = {self.texts}: scoring them needs {self.library}; run: pip install -e '.[tasks]'; "
-        'or set it to 0'
-      )
 
   def example(self, record: Record, length: int) -> Example | None:
     """Returns the example of a record; None if it does not fit into a row of `length` tokens."""
@@ -199,3 +191,26 @@ class TextPairs(Pairs):
       f'{records.name}: none of the {split} {self.noun} fits into a row of {length} tokens; '
       'raise train.length'
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredPairs(TextPairs):
+  """Pairs for which texts are generated, and scored by a library."""
+
+  texts: int = 64  # test examples for which a text is generated and scored; 0: none
+  evaluation: ClassVar[tuple[str, ...]] = ('rows', 'texts')
+  library: ClassVar[str]  # the module that `score` needs
+
+  @property
+  def scored_texts(self) -> int:
+    return self.texts
+
+  def check(self, length: int) -> None:
+    super().check(length)
+    if self.texts < 0:
+      raise ValueError(f'texts = {self.texts}: must not be negative')
+    if self.texts and not importlib.util.find_spec(self.library):
+      raise ValueError(
+        f"texts = {self.texts}: scoring them needs {self.library}; run: pip install -e '.[tasks]'; "
+        'or set it to 0'
+      )

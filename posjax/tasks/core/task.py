@@ -81,12 +81,16 @@ class Task:
   evaluation: ClassVar[tuple[str, ...]] = ()  # arguments that affect only tests, no weight
   never: ClassVar[tuple[int, ...]] = ()  # tokens that generation never samples
   end: ClassVar[int | None] = None  # the token that ends a generated text; None: no token does
-  texts: ClassVar[int] = 0  # test examples for which a text is generated and scored
 
   @property
   def outputs(self) -> int:
     """The number of outputs of the model for each token."""
     return self.vocabulary
+
+  @property
+  def scored_texts(self) -> int:
+    """The number of test examples for which a text is generated and scored."""
+    return 0
 
   def extent(self, length: int) -> tuple[int, ...]:
     """Returns the most positions on each axis that a row of `length` tokens may take."""
