@@ -1,7 +1,8 @@
 """Classification of texts, with RoPE in an encoder: the eight most frequent topics of Reuters news.
 
-`python -m posjax.main --config=configs/tasks/classify.py`: accuracy 0.736 at 128 tokens and 0.744 at
-256, macro-F1 0.274 and 0.240 (one seed, two CPU cores, 1 December 2026).
+`python -m posjax.main --config=configs/tasks/classify.py`:
+accuracy 0.736 at 128 tokens and 0.744 at 256, macro-F1 0.274 and 0.240 (one seed, two CPU cores,
+1 December 2026).
 """
 
 from configs import rope

@@ -1,7 +1,8 @@
 """Tagging of names of persons, places and organisations in Chinese news, with RoPE in an encoder.
 
-`python -m posjax.main --config=configs/tasks/tag.py`: entity F1 0.298 at 128 tokens and 0.195 at 256,
-accuracy 0.913 and 0.926 (one seed, two CPU cores, 1 December 2026).
+`python -m posjax.main --config=configs/tasks/tag.py`:
+entity F1 0.298 at 128 tokens and 0.195 at 256, accuracy 0.913 and 0.926 (one seed, two CPU cores,
+1 December 2026).
 """
 
 from configs import rope

@@ -4,10 +4,11 @@ Encoders of the texts of package:reviews_zh, positive or negative. An encoder wi
 bag of bytes. A bag of words, or of strings of characters, is `python experiments/bag_of_words.py`
 with the flags below.
 
-Criterion, written before any run: the difference between an arm with positions and nope, paired by
+Criterion, written before the sweep: the difference of an arm with positions and nope, paired by
 seed, excludes 0 in accuracy at 128 tokens (95 % interval by Student's t over the seeds);
 otherwise positions do not matter here.
-@COST
+
+The arm rope takes 54 s of CPU with seed 0 (1 December 2026).
 """
 
 TASK = (

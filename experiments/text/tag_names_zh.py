@@ -3,10 +3,11 @@
 Encoders of the characters of package:names_zh, with BIO tags of persons, places and organisations.
 An encoder without positions knows a character and which others are in the sentence.
 
-Criterion, written before any run: the difference between an arm with positions and nope, paired by
+Criterion, written before the sweep: the difference of an arm with positions and nope, paired by
 seed, excludes 0 in entity F1 at 128 tokens (95 % interval by Student's t over the seeds);
 otherwise positions do not matter here.
-@COST
+
+The arm rope takes 48 s of CPU with seed 0 (1 December 2026).
 """
 
 TASK = (

@@ -3,10 +3,11 @@
 Encoders of the words of package:pos_zh, with 44 parts of speech. An encoder without positions knows
 neither the order of words nor that of the bytes of a word.
 
-Criterion, written before any run: the difference between an arm with positions and nope, paired by
+Criterion, written before the sweep: the difference of an arm with positions and nope, paired by
 seed, excludes 0 in accuracy at 128 tokens (95 % interval by Student's t over the seeds);
 otherwise positions do not matter here.
-@COST
+
+The arm rope takes 46 s of CPU with seed 0 (1 December 2026).
 """
 
 TASK = (
