@@ -46,6 +46,9 @@ setup(
     'tasks': TASKS,
     # To compare with, in experiments/word_vectors.py.
     'vectors': ['gensim>=4.4', "fasttext-wheel>=0.9.2; python_version<'3.13'"],
+    # Of experiments/promises.
+    'privacy': ['dp-accounting>=0.6'],
+    'energy': ['codecarbon>=2.5'],
     'parquet': ['pyarrow>=15'],  # of `data.corpus`
     'zstd': ['zstandard>=0.22'],  # text files that end in .zst
     'wandb': ['wandb>=0.19'],  # of `config.writers`

@@ -28,6 +28,7 @@ FLAGS = {  # name: (default, meaning)
   'print_config': (False, 'print every key with its value and meaning, and exit'),
   'dry_run': (False, 'compile a training step, print its cost and whether it fits; take no step'),
   'device': ('', f'with --dry_run: plan for one of {", ".join(devices.ACCELERATORS)}'),
+  'devices': ('', 'with --device: simulate so many, such as 64, or 2x256 for two slices'),
   'hosts': ('', 'number of hosts, each of which runs this same command'),
   'coordinator': ('', 'with --hosts: ADDRESS:PORT of host 0; by default the cluster says it'),
   'host': ('', 'with --coordinator: number of this host, from 0'),
@@ -41,6 +42,7 @@ ONLY_IN = {
   'prompt': ('generate',),
   'dry_run': ('train',),
   'device': ('train',),
+  'devices': ('train',),
   'profile': ('train',),
   'hosts': ('train', 'evaluate'),
 }
@@ -90,6 +92,11 @@ def check(values: flags.FlagValues, overrides: list[str]) -> None:
     devices.find(values.device)
     if not values.dry_run:
       raise UserError(f'--device={values.device}: only with --dry_run')
+  if values.devices:
+    if not re.fullmatch('([1-9][0-9]{0,2}x)?[1-9][0-9]{0,3}', values.devices):
+      raise UserError(f'--devices={values.devices}: it must be a number such as 64, or 2x256')
+    if not (values.dry_run and values.device):
+      raise UserError(f'--devices={values.devices}: only with --dry_run and --device')
 
 
 def check_hosts(values: flags.FlagValues) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from posjax.config.keys import flatten
+from posjax.config.keys import SAME, flatten
 from posjax.errors import UserError, one_of, show
 from posjax.runtime import files
 from posjax.writers import WRITERS
@@ -150,8 +150,16 @@ def check_multiple(key: str, number: int, divisor_key: str, divisor: int) -> Non
 
 def check_patterns(config: ConfigDict) -> None:
   """Checks that encodings, windows and chunks, tiled over the depth, have lengths that fit."""
+  if len(config.model.cross) != 1:
+    raise UserError(f'model.cross = {show(config.model.cross)}: must be one encoding')
+  check_pattern(config, 'encoding.layers', config.encoding.layers)
+  if config.model.encoder != (SAME,):
+    check_pattern(config, 'model.encoder', config.model.encoder)
+
+
+def check_pattern(config: ConfigDict, key: str, layers: tuple[str, ...]) -> None:
   lengths = {
-    'encoding.layers': len(config.encoding.layers), 'model.windows': len(config.model.windows),
+    key: len(layers), 'model.windows': len(config.model.windows),
     'model.chunks': len(config.model.chunks),
   }
   for (one, m), (other, n) in itertools.combinations(lengths.items(), 2):

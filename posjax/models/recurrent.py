@@ -76,7 +76,8 @@ class Layer(nn.Module):
     )
     step = over_time(self.kind, self.dim, self.dtype, name='step')
     (carry, _), y_BTD = step((carry, segment_B), (h_BTD, segment_ids_BT))
-    return x_BTD + nn.Dropout(self.dropout, deterministic=not self.train)(y_BTD), carry
+    drop = nn.Dropout(self.dropout, deterministic=not self.train)
+    return x_BTD + drop(y_BTD.astype(x_BTD.dtype)), carry
 
 
 class Recurrent(Transformer):

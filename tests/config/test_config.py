@@ -110,6 +110,14 @@ MISTAKES = {
   '--config=rope --mode=generate --dry_run': '--dry_run: only for --mode=train',
   '--config=rope --mode=generate --device=v5e': '--device: only for --mode=train',
   '--config=rope --device=v5e': '--device=v5e: only with --dry_run',
+  '--config=rope --mode=evaluate --devices=8': '--devices: only for --mode=train',
+  '--config=rope --devices=8 --device=v5e': '--device=v5e: only with --dry_run',
+  '--config=rope --devices=8': '--devices=8: only with --dry_run and --device',
+  '--config=rope --devices=8 --dry_run': '--devices=8: only with --dry_run and --device',
+  '--config=rope --devices=0 --dry_run --device=v5e':
+    '--devices=0: it must be a number such as 64, or 2x256',
+  '--config=rope --devices=2x2x2 --dry_run --device=v5e':
+    '--devices=2x2x2: it must be a number such as 64, or 2x256',
   '--config=rope --dry_run --device=V5E':
     'must be one of v4, v5e, v5p, v6e, tpu7x, a100, h100, h200, b200',
   '--config=rope --mode=evaluate --profile=5': '--profile: only for --mode=train',
@@ -712,7 +720,7 @@ def test_run_name_depends_on_settings_that_change_the_weights():
     'checkpoint.every', 'checkpoint.keep', 'evaluate.multiples',
     'generate.tokens', 'generate.temperature',
     'generate.top_k', 'generate.top_p', 'generate.seed', 'generate.samples', 'generate.stop',
-    'init.run', 'init.checkpoint',
+    'generate.beams', 'generate.length_penalty', 'init.run', 'init.checkpoint', 'init.vectors',
   }
 
 
@@ -788,7 +796,7 @@ def test_mode_and_exit_code(line, module, raised, code, said, monkeypatch, capsy
   assert capsys.readouterr().err == said
   (args, kwargs), = work.call_args_list
   run = parse('--config=rope')
-  assert args == (run.config, *((run.name, 'v5e') if module == 'plan' else (run.workdir,)))
+  assert args == (run.config, *((run.name, 'v5e', 0) if module == 'plan' else (run.workdir,)))
   assert kwargs == {
     'train': dict(
       name=run.name, import_seconds=mock.ANY, profile=7,
