@@ -7,7 +7,7 @@ from typing import Any
 
 from posjax.plotting import printable, spread_labels
 from posjax.sweep.runs import Run
-from posjax.sweep.table import by_length
+from posjax.sweep.table import by_length, shown
 
 
 def draw(done: Sequence[tuple[Run, dict[str, Any]]], title: str, path: Path) -> None:
@@ -16,7 +16,7 @@ def draw(done: Sequence[tuple[Run, dict[str, Any]]], title: str, path: Path) -> 
   from matplotlib.figure import Figure  # slow to import
 
   _, first = done[0]
-  panels = [(test, metric) for test in first['tests'] for metric in first['shown']]
+  panels = shown(first)
   arms = list(dict.fromkeys(run.arm for run, _ in done))
   size = 7 * len(panels), max(4.5, 0.2 * len(arms) + 1.5)
   figure = Figure(figsize=size, layout='constrained')

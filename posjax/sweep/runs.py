@@ -19,7 +19,7 @@ import tqdm
 from ml_collections import ConfigDict
 
 from posjax import config as config_lib
-from posjax import metrics, ngram
+from posjax import metrics, ngram, tasks
 from posjax import run as run_lib
 from posjax.errors import UserError, one_of
 from posjax.runtime import files, program, signals
@@ -128,9 +128,16 @@ def plan(
       except UserError as error:
         raise UserError(f'{path}: arm {arm}: {error}') from error
       runs.append(Run(arm, seed, module, whole, folder, parsed.config, parsed.command))
-  shared = ('data', 'task', 'train.steps', 'train.length', 'evaluate')
-  table.check_alike([(run, table.select(run.config, shared)) for run in runs])
+  table.check_alike([(run, shared(run.config)) for run in runs])
   return runs
+
+
+def shared(config: ConfigDict) -> dict[str, Any]:
+  """Returns the flat keys and values of a config that all arms of one table have."""
+  name = config.task.name
+  own = {f'task.{name}.{argument}' for argument in tasks.find(name).may_differ}
+  found = table.select(config, ('data', 'task', 'train.steps', 'train.length', 'evaluate'))
+  return {key: value for key, value in found.items() if key not in own}
 
 
 def split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -72,11 +72,20 @@ def tables(claim: str, runs: Sequence['Run'], done: Sequence[tuple['Run', dict[s
   ]
   if missing := [str(run) for run in runs if not run.result()]:
     lines += ['', f'Not finished: {escape("; ".join(missing))}']
-  for test, title in first['tests'].items():
-    for metric in first['shown']:
-      lines += ['', f'{metric} by length in {first["unit"]}s, mean and 95 % interval; {title}', '']
-      lines += table(done, test, metric)
+  for test, metric in shown(first):
+    title = first['tests'][test]
+    lines += ['', f'{metric} by length in {first["unit"]}s, mean and 95 % interval; {title}', '']
+    lines += table(done, test, metric)
   return '\n'.join(lines) + '\n'
+
+
+def shown(result: dict[str, Any]) -> list[tuple[str, str]]:
+  """Returns the shown metrics of each test; all metrics of a test that has none of these."""
+  pairs = []
+  for test in result['tests']:
+    own = [*dict.fromkeys(r['metric'] for r in result['records'] if r['test'] == test)]
+    pairs += [(test, m) for m in [metric for metric in own if metric in result['shown']] or own]
+  return pairs
 
 
 def table(done: Sequence[tuple['Run', dict[str, Any]]], test: str, metric: str) -> list[str]:

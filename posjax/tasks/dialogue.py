@@ -21,6 +21,7 @@ POSITIONS = ('running', 'turn')
 class Dialogue(TextPairs):
   positions: str = 'running'  # 0, 1, … over the dialogue; or 'turn': restarts at 0 in each turn
   forms = ('decoder',)
+  may_differ = ('positions',)
   roles = dict(turns=tuple)
   noun = 'dialogues'
 

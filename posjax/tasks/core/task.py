@@ -79,6 +79,7 @@ class Task:
   best: ClassVar[str] = 'loss'  # the metric whose minimum selects the best checkpoint
   shown: ClassVar[tuple[str, ...]] = ()  # metrics for figures and for tables of several runs
   evaluation: ClassVar[tuple[str, ...]] = ()  # arguments that affect only tests, no weight
+  may_differ: ClassVar[tuple[str, ...]] = ()  # arguments that differ between arms of one table
   never: ClassVar[tuple[int, ...]] = ()  # tokens that generation never samples
   end: ClassVar[int | None] = None  # the token that ends a generated text; None: no token does
 
