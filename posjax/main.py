@@ -16,11 +16,14 @@ from absl import app, flags, logging
 from posjax import config as config_lib
 from posjax.config.flags import PROGRAM
 from posjax.run import Run, read, resolve
-from posjax.runtime import allocator
+from posjax.runtime import allocator, devices
 
 
-def start(run: Run) -> int:
-  """Executes `run` and returns the exit code; jax is first imported here."""
+def start(run: Run, slices: int = 0) -> int:
+  """Executes `run` and returns the exit code; jax is first imported here.
+
+  `slices` is the number of simulated slices; 0: the devices of this machine.
+  """
   config, workdir, values = run.config, run.workdir, run.flags
   if values.print_config:
     print(f'# {run.command}\n# writes to {workdir}\n\n{config_lib.describe(config, run.path)}')
@@ -43,7 +46,7 @@ def start(run: Run) -> int:
     elif values.dry_run:
       from posjax import plan
 
-      return plan.run(config, run.name, values.device)
+      return plan.run(config, run.name, values.device, slices)
     elif values.mode == 'evaluate':
       from posjax import evaluate
 
@@ -60,8 +63,9 @@ def start(run: Run) -> int:
 def run(argv: list[str]) -> int:
   """Executes a command line, on all hosts that it names; returns the exit code."""
   values, overrides = read(argv)
+  slices = devices.simulate(values.devices) if values.devices else 0
   if int(values.hosts or 1) == 1:
-    return start(resolve(values, overrides))
+    return start(resolve(values, overrides), slices)
   from posjax.runtime import hosts
 
   host = int(values.host) if values.host else None

@@ -1,21 +1,22 @@
-"""The FLOPs, memory and time of a training step, without running it, and whether it fits.
+"""The FLOPs, memory, messages and time of a training step, without running it; whether it fits.
 
 FLOPs are model FLOPs: 6 for each matrix weight and token, and 12 N H for each visible pair of query
 and key in each layer (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, which also counts masked
 pairs). Recomputation (remat) and the extra work of an encoding are not counted. Memory is XLA's
 plan for one device. If it is too large, changes of the config are compiled until one fits, smaller
-changes first.
+changes first. Messages are the collectives of the compiled step; times on paper are FLOPs at a
+usual share of the peak and bytes at published bandwidths, each as if it were alone.
 """
 
 import bisect
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
 
-from posjax import report, sharding, state, train_step
+from posjax import collectives, report, sharding, state, train_step
 from posjax.dims import is_matrix
 from posjax.errors import show
 from posjax.models.transformer import Transformer
@@ -26,6 +27,18 @@ from posjax.runtime import devices, memory
 # 0.65 (their documentation).
 REACHED = 0.4
 MORE = 'more devices, a smaller model or a shorter train.length'
+
+
+class Step(NamedTuple):
+  """What a compiled step takes on one device, in bytes; infinite if the compiler rejects it."""
+
+  arguments: float
+  temporaries: float
+  messages: tuple[collectives.Collective, ...] = ()
+
+  @property
+  def memory(self) -> float:
+    return self.arguments + self.temporaries
 
 
 def flops_per_step(config: ConfigDict, model: Transformer, params: Any) -> int:
@@ -44,22 +57,27 @@ def flops_per_step(config: ConfigDict, model: Transformer, params: Any) -> int:
   return config.train.batch * (6 * weights * T + scores)
 
 
-def run(config: ConfigDict, name: str, device: str = '') -> int:
+def run(config: ConfigDict, name: str, device: str = '', slices: int = 0) -> int:
   """Prints the cost of a training step and whether it fits; trains nothing.
 
   Args:
     config: the resolved `ConfigDict`.
     name: the run's name, for the report.
     device: the accelerator to plan for, a key of `devices.ACCELERATORS`; '': the local devices.
+    slices: the number of slices that the simulated devices stand for; 0: the devices are not
+      simulated, or not by --devices.
 
   Returns:
     The exit code: 0 if a step fits into memory, otherwise 2.
 
   Raises:
-    UserError: the data is unavailable or too small; raised after the verdict.
+    UserError: the mesh cannot span the slices; or, after the verdict, the data is unavailable or
+      too small.
   """
   setup = state.setup(config)
   mesh, params = setup.mesh, setup.shapes.params
+  slices = slices or sharding.count_slices(jax.devices())
+  sharding.check_slices(mesh.shape['data'], slices)
   flops = flops_per_step(config, setup.model, params)
   tokens = config.train.batch * config.train.length
   print(f'config      {name}')
@@ -67,20 +85,21 @@ def run(config: ConfigDict, name: str, device: str = '') -> int:
   print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a {setup.task.unit}')
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   print(f'mesh        {axes}', flush=True)
-  arguments, temporaries = bytes_of_step(config)
-  needed = arguments + temporaries
-  parts = f' a device: state and batch {gib(arguments)}, temporaries {gib(temporaries)}'
-  print(f'memory      {gib(needed)}{parts if needed < math.inf else ""}')
+  step = compile_step(config)
+  print_memory(setup, step)
+  node = node_size(device, mesh.size, slices)
+  print_collectives(step.messages, node)
   print_seconds(flops, config.model.dtype, mesh.size, device)
-  fits = judge(config, mesh, needed, device)
+  print_sending(step.messages, device, node)
+  fits = judge(config, mesh, step.memory, device, slices)
   print(f'data        {setup.open().name}')
   return 0 if fits else 2
 
 
-def bytes_of_step(config: ConfigDict) -> tuple[float, float]:
-  """Returns the bytes of a compiled step on one device: (arguments, temporaries).
+def compile_step(config: ConfigDict) -> Step:
+  """Returns the `Step` of a config.
 
-  Both are infinite if the compiler rejects a step that is too large, as the TPU compiler does.
+  Memory is infinite if the compiler rejects a step that is too large, as the TPU compiler does.
   """
   setup = state.setup(config)
   try:
@@ -90,9 +109,60 @@ def bytes_of_step(config: ConfigDict) -> tuple[float, float]:
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    return math.inf, math.inf
+    return Step(math.inf, math.inf)
   planned = step.memory_analysis()
-  return planned.argument_size_in_bytes, planned.temp_size_in_bytes
+  found = collectives.of_program(step.as_text(), setup.mesh.size)
+  return Step(planned.argument_size_in_bytes, planned.temp_size_in_bytes, tuple(found))
+
+
+def print_memory(setup: state.Setup, step: Step) -> None:
+  """Prints the bytes of a step on one device by what holds them."""
+  parts = {
+    'weights': setup.shapes.params, 'optimizer': setup.shapes.opt_state,
+    'batch': train_step.example(setup),
+  }
+  parts = {name: sum(map(bytes_of_shard, jax.tree.leaves(tree))) for name, tree in parts.items()}
+  parts['temporaries'] = step.temporaries
+  held = ', '.join(f'{name} {gib(size)}' for name, size in parts.items())
+  print(f'memory      {gib(step.memory)}{f" a device: {held}" if step.memory < math.inf else ""}')
+
+
+def bytes_of_shard(leaf: jax.ShapeDtypeStruct) -> int:
+  return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+
+def node_size(device: str, count: int, slices: int) -> int:
+  """Returns the number of neighboring devices with fast links: those of a slice or a GPU node."""
+  links = devices.LINKS.get(device)
+  return links.node if links and links.node and slices == 1 else count // slices
+
+
+def print_collectives(found: Sequence[collectives.Collective], node: int) -> None:
+  """Prints what a device sends in a step, by kind; and out of its node or slice of `node` devices.
+
+  'at least': a loop with an unknown number of iterations counts as one iteration.
+  """
+  if found:
+    print(f'sends       {gib(sum(each.total for each in found))} a device in a step')
+  for kind in sorted({each.kind for each in found}):
+    own = [each for each in found if each.kind == kind]
+    least = '' if all(each.exact for each in own) else 'at least '
+    times = f'{least}{sum(each.count for each in own):,} times'
+    far = sum(each.count * each.across(node) for each in own)
+    out = f', {gib(far)} of it between nodes or slices' if far else ''
+    print(f'            {kind} {times}, {gib(sum(each.total for each in own))}{out}')
+
+
+def print_sending(found: Sequence[collectives.Collective], device: str, node: int) -> None:
+  """Prints the time on paper of all messages of a step, if the accelerator's links are known."""
+  links = devices.LINKS.get(device)
+  if links and found:
+    far = sum(each.count * each.across(node) for each in found)
+    near = sum(each.total for each in found) - far
+    text = f'{near / links.near:.3g} s of messages at {links.near / 1e9:.3g} GB/s'
+    if far:
+      text += f', {far / links.far:.3g} s between nodes or slices at {links.far / 1e9:.3g} GB/s'
+    print(f'            {text}, on paper')
 
 
 def gib(number: float) -> str:
@@ -113,7 +183,9 @@ def print_seconds(flops: float, dtype: str, count: int, device: str) -> None:
     )
 
 
-def judge(config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, device: str) -> bool:
+def judge(
+  config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, device: str, slices: int = 1
+) -> bool:
   """Prints whether a step fits, and if not, a change that helps; returns whether it fits."""
   room = devices.find(device).memory if device else memory.device_memory()
   kind = jax.devices()[0].device_kind
@@ -121,8 +193,10 @@ def judge(config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, device: st
   print(f'verdict     {verdict}: {device or kind} has {gib(room)} a device', flush=True)
   if device:
     print(f'            (planned by the compiler for {kind}; {device} may need more or less)')
+    fit = [name for name, row in devices.ACCELERATORS.items() if needed <= row.memory]
+    print(f'            by this plan it fits: {", ".join(fit) or "no device of the table"}')
   if needed > room:
-    flags, least = remedy(config, mesh, needed, room)
+    flags, least = remedy(config, mesh, needed, room, slices)
     if least <= room:
       print(f'fits with   {flags}: {gib(least)}')
     else:
@@ -132,7 +206,7 @@ def judge(config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, device: st
 
 
 def remedy(
-  config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, room: float
+  config: ConfigDict, mesh: jax.sharding.Mesh, needed: float, room: float, slices: int
 ) -> tuple[str, float]:
   """Compiles changes of `config` and prints their memory, until one fits into `room` bytes.
 
@@ -147,27 +221,29 @@ def remedy(
     if flags not in tried:
       changed = config.copy_and_resolve_references()
       changed.update_from_flattened_dict(changes)
-      tried[flags] = sum(bytes_of_step(changed))
+      tried[flags] = compile_step(changed).memory
       print(f'tried       {flags}: {gib(tried[flags])}', flush=True)
     return flags, tried[flags]
 
   fits = lambda changes: take(changes)[1] <= room
-  for ladder in ladders(config, mesh):
+  for ladder in ladders(config, mesh, slices):
     if fits(ladder[-1]):
       return take(ladder[bisect.bisect_left(ladder, True, key=fits)])
   return min(tried.items(), key=lambda item: item[1])
 
 
-def ladders(config: ConfigDict, mesh: jax.sharding.Mesh) -> Iterator[list[dict[str, Any]]]:
+def ladders(
+  config: ConfigDict, mesh: jax.sharding.Mesh, slices: int
+) -> Iterator[list[dict[str, Any]]]:
   """Yields lists of changes {key: value} that save memory; the last of a list saves the most.
 
   Smaller changes come first. No change affects the trained weights, except through random draws.
   """
   remat = {} if config.model.remat else {'model.remat': True}
-  data_axis, fsdp = mesh.shape['data'], mesh.shape['fsdp']
+  data_axis, fsdp = mesh.shape['data'], mesh.shape['fsdp'] * mesh.shape['data'] // slices
   spread = {}
-  if data_axis > 1 and config.model.dim % (data_axis * fsdp) == 0:
-    spread = {'mesh.data': 1, 'mesh.fsdp': data_axis * fsdp}
+  if data_axis > slices and config.model.dim % fsdp == 0:
+    spread = {'mesh.data': slices, 'mesh.fsdp': fsdp}
   rows = config.train.batch // sharding.row_parts(mesh)
   microbatches, n = [{}], 2 * config.train.accumulate
   while rows % n == 0:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from posjax.dims import Dims, letters
@@ -29,8 +30,10 @@ AXES = {
 def make_mesh(devices: Sequence[jax.Device] | None = None, **shape: int) -> Mesh:
   """Returns the mesh of `shape`, devices along each axis; -1: all remaining devices.
 
+  On several TPU slices, the axis data alone crosses slices, whose network is slow.
+
   Raises:
-    UserError: the shape does not use all devices.
+    UserError: the shape does not use all devices, or slices do not divide data.
   """
   devices = jax.devices() if devices is None else devices
   known = math.prod(n for n in shape.values() if n != -1)
@@ -41,9 +44,31 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, **shape: int) -> Mesh
       f'{axes}: {known} devices, but the machine has {len(devices)}; -1 uses all remaining '
       'devices, such as mesh.data=-1'
     )
-  return jax.make_mesh(
-    sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
+  types = (AxisType.Auto,) * len(MESH_AXES)
+  slices = count_slices(devices)
+  if slices == 1:
+    return jax.make_mesh(sizes, MESH_AXES, axis_types=types, devices=devices)
+  check_slices(sizes[0], slices)
+  arranged = mesh_utils.create_hybrid_device_mesh(
+    (sizes[0] // slices, *sizes[1:]), (slices, *(1,) * len(sizes[1:])), devices,
+    allow_split_physical_axes=True,
   )
+  return Mesh(arranged, MESH_AXES, axis_types=types)
+
+
+def count_slices(devices: Sequence[jax.Device]) -> int:
+  """Returns the number of TPU slices; elsewhere 1: JAX also numbers GPU nodes as slices."""
+  own = (getattr(device, 'slice_index', 0) for device in devices if device.platform == 'tpu')
+  return len({*own}) or 1
+
+
+def check_slices(data: int, slices: int) -> None:
+  """Raises UserError if a mesh with `data` devices along data cannot span so many slices."""
+  if data % slices:
+    raise UserError(
+      f'mesh.data = {data}: must be a multiple of the {slices} slices, since no other axis crosses '
+      f'slices, such as {-(-data // slices) * slices}'
+    )
 
 
 def check(mesh: Mesh, dims: Dims, rows: int, length: int) -> None:

@@ -102,8 +102,8 @@ def take_vectors(init: ConfigDict, tokenizer: Tokenizer, params: Any) -> Any:
       f'model.dim = {vectors.shape[1]}, not {D}'
     )
   index = {word: i for i, word in enumerate(words)}
-  tokens = (tokenizer.decode(np.array([i])) for i in range(tokenizer.size))
-  tokens = (token.decode(errors='replace').strip() for token in tokens)
+  read = (tokenizer.decode(np.array([i])) for i in range(tokenizer.size))
+  tokens = (token.decode(errors='replace').strip() for token in read)
   pairs = [(i, index[token]) for i, token in enumerate(tokens) if token in index]
   if not pairs:
     raise UserError(

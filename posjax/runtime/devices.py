@@ -1,13 +1,14 @@
-"""Accelerators: their memory, peak FLOP/s and memory bandwidth.
+"""Accelerators: their memory, peak FLOP/s and bandwidths; and simulated devices to plan for.
 
 A row is one JAX device (a TPU7x chip is two). Peaks are dense, without sparsity. On these GPUs JAX
 multiplies float32 in TF32 (jax.lax.Precision.DEFAULT), so 'float32' has the TF32 peak; Google
 publishes no float32 peak for TPUs. Memory is the capacity; the runtime reserves a part of it.
 
 TPU figures are Google's. GPU figures are NVIDIA's, as quoted by the named pages, which list dense
-and sparse peaks separately. All pages were read on 2026-11-30.
+and sparse peaks separately. All pages were read on 2026-11-30, those of LINKS on 2026-12-01.
 """
 
+import os
 from typing import NamedTuple
 
 from posjax.errors import UserError, one_of
@@ -65,6 +66,50 @@ ACCELERATORS = {
     'systems/nebius_b200_n1.json',
   ),
 }
+
+
+class Links(NamedTuple):
+  """How fast one device sends, in bytes/s in one direction.
+
+  A TPU sends along one axis of its torus at a time, by that axis's two links.
+  """
+
+  near: float  # to devices of its slice, or of its GPU node
+  far: float  # to other slices or nodes
+  node: int  # devices of a GPU node; 0: a slice, of any size
+  source: str
+
+
+# Only where both figures are published. Google's 'bidirectional' bandwidth counts both directions
+# of all links of a chip: four links on a 2-D torus, six on a 3-D torus. The network's bandwidth is
+# per pod or per chip.
+LINKS = {
+  # 400 GB/s bidirectional over 4 links; 6.4 Tbit/s for a pod of 256 chips.
+  'v5e': Links(400e9 / 4, 6.4e12 / 8 / 256, 0, CLOUD + 'v5e'),
+  # 1,200 GB/s bidirectional over 6 links; 50 Gbit/s a chip.
+  'v5p': Links(1200e9 / 6, 50e9 / 8, 0, CLOUD + 'v5p'),
+  # 3,200 Gbit/s, in a table where v5e has 1,600: one direction; 25.6 Tbit/s for 256 chips.
+  'v6e': Links(3200e9 / 8 / 2, 25.6e12 / 8 / 256, 0, CLOUD + 'v6e'),
+  # NVLink: 900 GB/s in both directions; eight 400 Gbit/s InfiniBand cards for eight GPUs.
+  'h100': Links(
+    900e9 / 2, 400e9 / 8, 8,
+    'https://alpha-one-index.github.io/ai-infra-index/specs/networking-interconnects.html, '
+    'https://github.com/mlcommons/inference_results_v3.1/blob/main/closed/Dell/systems/'
+    'XE9680_H100_SXM_80GBx8_TRT.json',
+  ),
+}
+
+
+def simulate(devices: str) -> int:
+  """Makes JAX simulate the devices of --devices, 64 or 2x256; returns the number of slices.
+
+  Call it before jax is first imported.
+  """
+  slices, _, each = devices.rpartition('x')
+  flag = f'--xla_force_host_platform_device_count={int(slices or 1) * int(each)}'
+  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {flag}'.strip()
+  os.environ['JAX_PLATFORMS'] = 'cpu'
+  return int(slices or 1)
 
 
 def find(name: str) -> Accelerator:
