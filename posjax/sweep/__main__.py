@@ -45,6 +45,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
   parser.add_argument(
     '--table', action='store_true', help='run nothing; print and draw the finished runs'
   )
+  parser.add_argument(
+    '--against', help='also print the difference of each arm to this one, paired by seed'
+  )
   return parser.parse_args(argv)
 
 
@@ -55,6 +58,7 @@ def sweep(options: argparse.Namespace) -> int:
   workdir = options.workdir or Path(f'runs/sweeps/{path.stem}')
   runs = runs_lib.plan(path, arms, seeds, workdir)
   arms = choose('arms', options.arms, arms)
+  choose('against', options.against, arms)
   seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
   chosen = [run for run in runs if run.arm in arms and str(run.seed) in seeds]
   wanted, shown = ([], chosen) if options.table else (chosen, runs)
@@ -65,7 +69,7 @@ def sweep(options: argparse.Namespace) -> int:
   runs_lib.execute_all(wanted, save)
   save()
   if done := table.finished(shown):
-    text = table.tables(claim, shown, done)
+    text = table.tables(claim, shown, done, options.against)
     files.replace(workdir / 'table.md', text)
     figure.draw(done, claim, workdir / 'by_length.png')
     print(f'\n{text}\ntable:    {workdir / "table.md"}\nfigure:   {workdir / "by_length.png"}')

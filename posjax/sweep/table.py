@@ -61,8 +61,14 @@ def escape(text: str) -> str:
   return re.sub(special, r'\\\g<0>', html.escape(line, quote=False))
 
 
-def tables(claim: str, runs: Sequence['Run'], done: Sequence[tuple['Run', dict[str, Any]]]) -> str:
-  """Returns Markdown: a summary, and a table per test and metric; `done` is from `finished`."""
+def tables(
+  claim: str, runs: Sequence['Run'], done: Sequence[tuple['Run', dict[str, Any]]],
+  against: str | None = None,
+) -> str:
+  """Returns Markdown: a summary, and a table per test and metric; `done` is from `finished`.
+
+  With `against`, a second table has the differences of the other arms to that arm.
+  """
   _, first = done[0]
   seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
   codes = ', '.join(sorted({result['code'] for _, result in done}))
@@ -76,6 +82,9 @@ def tables(claim: str, runs: Sequence['Run'], done: Sequence[tuple['Run', dict[s
     title = first['tests'][test]
     lines += ['', f'{metric} by length in {first["unit"]}s, mean and 95 % interval; {title}', '']
     lines += table(done, test, metric)
+    if against:
+      lines += ['', f'{metric} minus that of {escape(against)}, paired by seed', '']
+      lines += differences(done, test, metric, against)
   return '\n'.join(lines) + '\n'
 
 
@@ -104,6 +113,32 @@ def table(done: Sequence[tuple['Run', dict[str, Any]]], test: str, metric: str) 
   return lines
 
 
+def differences(
+  done: Sequence[tuple['Run', dict[str, Any]]], test: str, metric: str, against: str
+) -> list[str]:
+  """Returns lines of Markdown: for each other arm, mean and interval of its paired difference.
+
+  Only seeds of which both runs are done, and lengths within the limits of both, count.
+  """
+  values = {
+    (run.arm, run.seed): {n: r['value'] for n, r in by_length(result, test, metric).items()}
+    for run, result in done
+  }
+  lengths = [*next(iter(values.values()))]
+  lines = [f'| arm | {" | ".join(map(str, lengths))} |', '| --- ' * (len(lengths) + 1) + '|']
+  for arm in dict.fromkeys(arm for arm, _ in values if arm != against):
+    pairs = [
+      (own, values[against, seed]) for (name, seed), own in values.items()
+      if name == arm and (against, seed) in values
+    ]
+    cells = []
+    for n in lengths:
+      both = [(own[n], base[n]) for own, base in pairs]
+      cells.append(cell([None if None in pair else pair[0] - pair[1] for pair in both], None))
+    lines.append(f'| {escape(arm)} | {" | ".join(cells)} |')
+  return lines
+
+
 def by_length(result: dict[str, Any], test: str, metric: str) -> dict[int, dict[str, Any]]:
   """Returns {length: record} of one test and metric."""
   return {
@@ -114,8 +149,8 @@ def by_length(result: dict[str, Any], test: str, metric: str) -> dict[int, dict[
 
 def cell(values: Sequence[float | None], limit: int | None) -> str:
   """Returns the mean and half the 95 % interval by Student's t; for one seed, its value."""
-  if None in values:
-    return f'beyond {limit}'
+  if None in values or not values:
+    return f'beyond {limit}' if limit else ''
   if len(values) == 1:
     return f'{values[0]:.2f}'
   import scipy.stats  # slow to import

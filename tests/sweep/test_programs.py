@@ -14,6 +14,7 @@ from posjax import ngram
 from posjax import run as run_lib
 from posjax.sweep import __main__ as sweep
 from posjax.sweep import runs as runs_lib
+from posjax.sweep import table
 
 TINY = (
   'data.corpus=text:numbers.txt', 'train.steps=2', 'train.batch=8', 'train.length=16',
@@ -137,3 +138,26 @@ def test_a_transformer_and_an_n_gram_in_one_sweep(folder):
   row = r'\| (?:4-gram \| \d+,\d+|rope \| 28,864)(?: \| \d\.\d\d){2} \|'
   assert len(re.findall(row, done.stdout)) == 4
   assert Path('out/table.md').read_text() in done.stdout
+
+
+def result(arm, seed, values):
+  """Returns a finished run's (run, result), reduced to what a table of differences reads."""
+  run = types.SimpleNamespace(arm=arm, seed=seed)
+  records = [
+    {'test': 't', 'metric': 'm', 'length': n, 'value': value} for n, value in values.items()
+  ]
+  return run, {'records': records}
+
+
+def test_differences_are_paired_by_seed():
+  """Seed 2 has no partner; a length beyond the limit of one run has no difference."""
+  done = [
+    result('nope', 0, {64: 1.0, 128: 2.0}), result('nope', 1, {64: 3.0, 128: 2.0}),
+    result('rope', 0, {64: 1.5, 128: None}), result('rope', 1, {64: 2.5, 128: 2.0}),
+    result('rope', 2, {64: 9.0, 128: 9.0}),
+  ]
+  lines = table.differences(done, 't', 'm', 'nope')
+  half = 12.7062 * (2**0.5 / 2) / 2**0.5  # t of one degree of freedom, deviations of +-0.5
+  assert lines == [
+    '| arm | 64 | 128 |', '| --- | --- | --- |', f'| rope | 0.00 ± {half:.2f} |  |',
+  ]
