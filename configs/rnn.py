@@ -1,17 +1,12 @@
 """A recurrent baseline without positions: a plain recurrent network (Elman 1990).
 
-`python -m posjax.main --config=configs/rnn.py`
-
-Three layers of width 64 have about as many weights as the two layers of the tiny Transformer.
+`python -m posjax.main --config=configs/rnn.py`: see docs/results.md.
 """
 
-from configs import base
+from configs import lstm
 
 
 def get_config(size='tiny'):
-  config = base.get_config(size)
-  config.encoding = dict(layers=('nope',))
+  config = lstm.get_config(size)
   config.model.layer = 'rnn'
-  if size == 'tiny':
-    config.model.layers = 3
   return config
