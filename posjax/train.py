@@ -120,7 +120,8 @@ def train(context: Context, profile: int = 0) -> state_lib.State:
     if state is None:
       state = first_state(setup)
       if config.init.run:
-        params = warm_start.take(config.init, setup.model, setup.mesh, state.params)
+        tokenizer = setup.task.tokenizer
+        params = warm_start.take(config.init, tokenizer, setup.model, setup.mesh, state.params)
         state = state.replace(params=params)
       if config.init.vectors:
         params = warm_start.take_vectors(config.init, setup.task.tokenizer, state.params)

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from posjax import optimizer, state, transfer, word_vectors
-from posjax.data.tokenizer import Tokenizer
+from posjax.data.tokenizer import BYTES, Tokenizer
 from posjax.errors import UserError, one_line
 from posjax.models.transformer import Transformer
 from posjax.runtime import checksum
@@ -59,11 +59,14 @@ def check(init: ConfigDict, model: Transformer, shapes: Any) -> None:
     raise UserError(f'init.frozen = {init.frozen}: no weight is left to train')
 
 
-def take(init: ConfigDict, model: Transformer, mesh: jax.sharding.Mesh, params: Any) -> Any:
+def take(
+  init: ConfigDict, tokenizer: Tokenizer, model: Transformer, mesh: jax.sharding.Mesh, params: Any
+) -> Any:
   """Returns the initial weights `params` with those of run `init.run`; prints a table of both.
 
   Raises:
-    UserError: no weight fits, or the checkpoint has changed since `identify`.
+    UserError: no weight fits, the rows of the token table belong to another tokenizer, or the
+      checkpoint has changed since `identify`.
   """
   saved = state.read(init.run, init.checkpoint, mesh)
   if digest(init, saved.record) != init.source:
@@ -76,6 +79,13 @@ def take(init: ConfigDict, model: Transformer, mesh: jax.sharding.Mesh, params: 
   if not any(any(each.rows) for each in plan):
     raise UserError(
       f'init.run = {init.run}: it has no weight for this model: {plan[0].leaf} is {plan[0]}'
+    )
+  rows = [each for each in plan if each.leaf.path == ('table_VD',) and any(each.rows)]
+  if rows and saved.record.get('tokenizer', BYTES.sha256) != tokenizer.sha256:
+    raise UserError(
+      f'init.run = {init.run}: its tokenizer is another than {tokenizer.name}, so that the rows of '
+      'its token table mean other tokens; set data.tokenizer to a copy of its file, or name the '
+      'table in init.fresh, such as --config.init.fresh=table_VD'
     )
   print(f'weights    from {init.run}, step {saved.step}')
   print(table(init, plan, transfer.dropped(source, plan)), flush=True)

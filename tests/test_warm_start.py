@@ -1,6 +1,7 @@
 """Returning to a run: from its folder alone, with other settings, or to start another run."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from posjax import checkpoint, data, evaluate, main, report, state, train, warm_
 from posjax import config as config_lib
 from posjax import run as run_lib
 from posjax.config import identity
+from posjax.data.tokenizer import BYTES
 from posjax.errors import UserError
 from tests.support import text
 from tests.test_train import SMALL, lines, small
@@ -251,7 +253,11 @@ def test_invalid_starts_are_refused(corpus, whole, tmp_path):
     warm_start.check(config.init, model, weights)
   config = check(f'init.run={whole}', 'init.fresh=*').config
   with pytest.raises(UserError, match='it has no weight for this model: .* is fresh: init.fresh'):
-    warm_start.take(config.init, model, mesh, weights)
+    warm_start.take(config.init, BYTES, model, mesh, weights)
   config = check(f'init.run={whole}', 'init.source=0123456789ab').config
   with pytest.raises(UserError, match='checkpoint 8 does not have the digest 0123456789ab'):
-    warm_start.take(config.init, model, mesh, weights)
+    warm_start.take(config.init, BYTES, model, mesh, weights)
+  config = check(f'init.run={whole}').config
+  other = dataclasses.replace(BYTES, name='other.json', sha256='0')
+  with pytest.raises(UserError, match='its tokenizer is another than other.json'):
+    warm_start.take(config.init, other, model, mesh, weights)

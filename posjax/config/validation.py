@@ -113,9 +113,12 @@ def check_init(init: ConfigDict) -> None:
   files.check_local('init.run', init.run)
   files.check_local('init.vectors', init.vectors)
   check_checkpoint('init.checkpoint', init.checkpoint)
-  for key, needed in (('fresh', init.run), ('frozen', init.run or init.vectors)):
-    if init[key] and not needed:
-      raise UserError(f'init.{key} = {init[key]}: it needs init.run, the run to start from')
+  if init.fresh and not init.run:
+    raise UserError(f'init.fresh = {init.fresh}: it needs init.run, the run to start from')
+  if init.frozen and not (init.run or init.vectors):
+    raise UserError(
+      f'init.frozen = {init.frozen}: it needs init.run, the run to start from, or init.vectors'
+    )
 
 
 def check_checkpoint(key: str, which: str) -> None:
