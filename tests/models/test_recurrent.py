@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import state
+from posjax import sharding, state
 from posjax.encodings import Positions
 from posjax.errors import UserError
 from posjax.models.pattern import Pattern
 from posjax.models.recurrent import CELLS, Recurrent
 from posjax.models.settings import NormSettings
 from posjax.models.transformer import init
+from tests.support.meshes import mesh_of
 from tests.support.problem import close
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -74,6 +75,18 @@ def test_packed_padded_and_decoded_equal_alone(kind):
     logits, cache = apply({'params': params}, packed[:, start:stop], part, cache)
     close(logits, got[:, start:stop], 1e-12, 1e-12)
   assert cache.length == 10
+
+
+def test_eight_devices_give_the_outputs_of_one():
+  model, params = make('gru')
+  tokens = np.random.default_rng(1).integers(11, size=(4, 6))
+  apply = jax.jit(lambda params, tokens: model.apply(
+    {'params': params}, tokens, at(np.zeros((4, 6), int))
+  )[0])
+  want, mesh = apply(params, tokens), mesh_of(2, 2, 2)
+  params = jax.tree.map(jax.device_put, params, sharding.state_sharding(params, mesh))
+  with jax.set_mesh(mesh):
+    close(apply(params, jax.device_put(tokens, sharding.batch_sharding(mesh))), want, 1e-12, 1e-12)
 
 
 @pytest.mark.parametrize('overrides, message', [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax.core import FrozenDict
 
+from posjax import sharding
 from posjax.encodings import Positions
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
@@ -17,6 +18,7 @@ from posjax.models.pattern import Pattern
 from posjax.models.settings import EmbeddingSettings, HeadSettings, MlpSettings, NormSettings
 from posjax.models.stack import Stack
 from posjax.models.transformer import Transformer, init
+from tests.support.meshes import mesh_of
 from tests.support.problem import REFERENCE, close
 from tests.support.stored import golden
 
@@ -128,6 +130,20 @@ def test_masked_language_models(name, positional, atol):
   seen = z['attention_mask'] == 1
   assert 0 < seen.sum() < seen.size
   close(logits[seen], z['logits'][seen], atol, atol)
+
+
+def test_bert_on_six_devices():
+  """Rows over two devices, heads and the MLP over three."""
+  w, model, params = bert('bert', Learned(length=40))
+  z, mesh = w.z, mesh_of(data=2, tensor=3)
+  at = positions(z['input_ids'], z['attention_mask'])
+  params = jax.tree.map(jax.device_put, params, sharding.state_sharding(params, mesh))
+  with jax.set_mesh(mesh):
+    logits, _ = jax.jit(model.apply)(
+      {'params': params}, z['input_ids'], at, types=z['token_type_ids']
+    )
+  seen = z['attention_mask'] == 1
+  close(logits[seen], z['logits'][seen], 1e-10, 1e-10)
 
 
 # T5.
