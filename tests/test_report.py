@@ -19,7 +19,7 @@ from posjax.tasks.text import Text
 ])
 def test_a_prompt_is_a_line_that_can_be_printed(text, expected):
   splits = dict.fromkeys(SPLITS, [b'no prompt']) | {'test': [text]}
-  assert Text().prompt(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
+  assert Text().beginning(Corpus('memory', 1, 1, '', SPLITS, splits)) == expected
 
 
 @pytest.mark.parametrize('limit, prompt, expected', [

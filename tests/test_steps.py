@@ -31,7 +31,8 @@ def test_losses_are_cross_entropies_of_the_model_in_training_mode(counts, shift_
   calls = []
 
   class Model:
-    pattern = types.SimpleNamespace(shift_invariant=shift_invariant)
+    def __init__(self):
+      self.shift_invariant = shift_invariant
 
     def apply(self, *args, **keywords):
       calls.append((args, keywords))
@@ -44,7 +45,9 @@ def test_losses_are_cross_entropies_of_the_model_in_training_mode(counts, shift_
   np.testing.assert_allclose(nats_BT, want, rtol=1e-5)
   [((variables, inputs, at), keywords)] = calls
   assert variables == {'params': 'params'} and inputs is stream.x
-  assert keywords == dict(train=True, rng='a key', rngs={'dropout': 'another'})
+  assert keywords == dict(
+    source=None, train=True, rng='a key', rngs={'dropout': 'another'}
+  )
   # If only distances within a document matter, rows share positions that ignore documents.
   shared = counts and shift_invariant
   np.testing.assert_array_equal(at.pos, np.arange(4)[None, :, None] if shared else stream.pos)

@@ -86,18 +86,20 @@ class Transformer(Stack):
     Raises:
       ValueError: one line, if `at` has another shape, or a dtype that cannot count tokens.
     """
+    at = checked(at, *tokens_BT.shape)
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
     x_BTD, at = self._read(table_VD, tokens_BT, at, types)
     how = dict(train=train, rng=rng)
     if source is not None:
-      x_BSD, source_at = self._read(table_VD, *source, None)
+      tokens_BS, source_at = source
+      source_at = checked(source_at, *tokens_BS.shape)
+      x_BSD, source_at = self._read(table_VD, tokens_BS, source_at, None)
       source = self.encoder(x_BSD, source_at, **how), source_at
     x_BTD, cache = self.run(x_BTD, at, cache, source, **how)
     return self._outputs(x_BTD, table_VD), cache
 
   def _read(self, table_VD, tokens_BT, at, types):
     """Returns the embedded tokens, and their positions with the ids."""
-    at = checked(at, *tokens_BT.shape)
     # By default, tokens have variance 1 and sinusoids 1/2, so that neither dominates.
     scale = self.embedding.scale or self.dim**0.5
     x_BTD = replicated(table_VD.astype(self.dtype))[tokens_BT] * scale
