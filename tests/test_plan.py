@@ -71,6 +71,27 @@ def test_flops_are_three_forward_passes(overrides):
   assert plan.flops_per_step(config, model, params) == pytest.approx(3 * forward_flops, rel=1e-12)
 
 
+@pytest.mark.parametrize('overrides', [
+  ('task.name=masked', 'model.biases=query,up,head', 'model.head.layer=true'),
+  ('task.name=copy', 'model.form=encoder_decoder', 'model.embedding.types=2'),
+  ('model.layer=gru', 'model.layers=3'),
+])
+def test_flops_of_encoders_and_recurrent_models(overrides):
+  """Encoders and attention to them see all pairs; a recurrent model has no pairs."""
+  settings = ('attention.implementation=reference', *overrides)
+  config, _, _ = config_lib.load('nope', [f'--config.{setting}' for setting in settings])
+  task, model = state.build(config)
+  params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
+  B, T = config.train.batch, config.train.length
+  batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((B, *x.shape[1:]), x.dtype), task.row(T))
+  forward = lambda params, batch: transformer.outputs_of(model, params, batch)
+  found = products(jax.make_jaxpr(forward)(params, batch).jaxpr)
+  if model.encoder:  # the decoder's own masked pairs do not count
+    masked = model.layers * B * (T * T - T * (T + 1) // 2)
+    found -= masked * 4 * model.heads * model.head_dim
+  assert plan.flops_per_step(config, model, params) == pytest.approx(3 * found, rel=1e-12)
+
+
 @pytest.mark.parametrize(
   ('length', 'window', 'chunk', 'seen'),
   [

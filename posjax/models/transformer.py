@@ -88,24 +88,29 @@ class Transformer(Stack):
     """
     at = checked(at, *tokens_BT.shape)
     table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
-    x_BTD, at = self._read(table_VD, tokens_BT, at, types)
+    types_RD = self._types_table()
+    x_BTD, at = self._read(table_VD, types_RD, tokens_BT, at, types)
     how = dict(train=train, rng=rng)
     if source is not None:
       tokens_BS, source_at = source
       source_at = checked(source_at, *tokens_BS.shape)
-      x_BSD, source_at = self._read(table_VD, tokens_BS, source_at, None)
+      x_BSD, source_at = self._read(table_VD, types_RD, tokens_BS, source_at, None)
       source = self.encoder(x_BSD, source_at, **how), source_at
     x_BTD, cache = self.run(x_BTD, at, cache, source, **how)
     return self._outputs(x_BTD, table_VD), cache
 
-  def _read(self, table_VD, tokens_BT, at, types):
+  def _types_table(self):
+    if not self.embedding.types:
+      return None
+    init, rows = nn.initializers.normal(self.dim**-0.5), self.embedding.types
+    return dims_lib.weight(self, 'types_RD', init, self.dims, R=rows).astype(self.dtype)
+
+  def _read(self, table_VD, types_RD, tokens_BT, at, types):
     """Returns the embedded tokens, and their positions with the ids."""
     # By default, tokens have variance 1 and sinusoids 1/2, so that neither dominates.
     scale = self.embedding.scale or self.dim**0.5
     x_BTD = replicated(table_VD.astype(self.dtype))[tokens_BT] * scale
-    if self.embedding.types:
-      init, rows = nn.initializers.normal(self.dim**-0.5), self.embedding.types
-      types_RD = dims_lib.weight(self, 'types_RD', init, self.dims, R=rows).astype(self.dtype)
+    if types_RD is not None:
       x_BTD += types_RD[jnp.zeros_like(tokens_BT) if types is None else types] * scale
     return x_BTD, at.replace(ids=tokens_BT)
 
