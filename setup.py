@@ -43,6 +43,7 @@ setup(
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'bpe': ['tokenizers>=0.20'],
+    'gcs': ['gcsfs>=2026.10'],  # work directories and corpora in gs://
     'tasks': TASKS,
     # To compare with, in experiments/word_vectors.py.
     'vectors': ['gensim>=4.4', "fasttext-wheel>=0.9.2; python_version<'3.13'"],

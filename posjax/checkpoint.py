@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from posjax.errors import UserError, one_line
-from posjax.runtime import checksum, hosts
+from posjax.runtime import checksum, hosts, remote
 
 ITEMS = ('state', 'record')  # of each checkpoint: arrays, and JSON
 
@@ -52,7 +52,7 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: pathlib.Path | str, keep: int, *, create: bool = False) -> None:
-    self.directory = pathlib.Path(workdir).absolute() / 'checkpoints'
+    self.directory = remote.path(workdir) / 'checkpoints'
     if create:
       check_name(self.directory)
     elif not self.directory.is_dir():
@@ -78,8 +78,9 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Returns the step numbers in the directory, ascending; checkpoints may be corrupt."""
-    names = (path.name for path in self.directory.iterdir())
-    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
+    paths = (path for path in self.directory.iterdir() if path.name.isdecimal())
+    numbered = (path for path in paths if path.name == str(int(path.name)))
+    return sorted(int(path.name) for path in numbered if remote.is_complete(path))
 
   def record(self, step: int) -> dict[str, Any]:
     """Returns the record that `save` wrote. Raises CorruptCheckpoint."""
@@ -206,7 +207,7 @@ class Checkpoints:
         place.mkdir(exist_ok=True)
         targets = (place / f'{step}{suffix}' for suffix in ('', *(f'.{n}' for n in range(1, 999))))
         target = next(target for target in targets if not target.exists())
-        (self.directory / str(step)).rename(target)
+        remote.move(self.directory / str(step), target)
         print(f'checkpoint {step} was moved to {target}', file=sys.stderr)
 
   def newest(self) -> int | None:
@@ -219,11 +220,14 @@ class Checkpoints:
       self._manager.wait_until_finished()
       saved = self._saving is not None and self._saving in self.steps()
       if saved and hosts.first():
-        (self.directory.parent / SAVED).touch()
+        (self.directory.parent / SAVED).write_bytes(b'')
 
   def _check_writable(self):
     """Raises OSError if no folder can be created; Orbax would wait minutes and not say why."""
     probe = self.directory / 'probe'
+    if remote.is_remote(probe):
+      probe.write_bytes(b'')  # it stays, since a bucket has no empty folders
+      return
     try:
       probe.mkdir(exist_ok=True)
       probe.rmdir()

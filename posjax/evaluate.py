@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from posjax import report, sharding, state, texts
 from posjax.batch import Batch
 from posjax.models.transformer import Transformer, outputs_of
-from posjax.runtime import compile_cache, hosts
+from posjax.runtime import compile_cache, hosts, remote
 from posjax.tasks import Data, Task
 
 
@@ -171,7 +171,9 @@ def run(
   }
   hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
   if hosts.first():
+    files = remote.Files(workdir)
     report.finish(
-      result, record, workdir, name=name, step=saved.step, command=command,
+      result, record, files.local, name=name, step=saved.step, command=command,
       differs=saved.read_with, hint=hint,
     )
+    files.upload()

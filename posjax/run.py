@@ -13,7 +13,7 @@ from posjax.config import flags as flags_lib
 from posjax.config import identity, validation
 from posjax.config.overrides import drop_unread
 from posjax.errors import UserError, one_line
-from posjax.runtime import files
+from posjax.runtime import remote
 
 
 class Run(NamedTuple):
@@ -54,7 +54,7 @@ def read(argv: list[str]) -> tuple[flags.FlagValues, list[str]]:
 
 def resolve(values: flags.FlagValues, overrides: list[str]) -> Run:
   """Returns the validated `Run` of flags and overrides. Raises UserError if they are invalid."""
-  files.check_local('--workdir', values.workdir)
+  remote.check('--workdir', values.workdir)
   workdir = os.path.expanduser(values.workdir)
   if values.config:
     config, path, name = of_file(values.config, overrides)

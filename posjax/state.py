@@ -22,7 +22,7 @@ from posjax.data.tokenizer import BYTES
 from posjax.errors import UserError
 from posjax.models import build as models
 from posjax.models import transformer
-from posjax.runtime import checksum
+from posjax.runtime import checksum, remote
 
 
 @flax.struct.dataclass
@@ -61,7 +61,10 @@ class Setup:
   def open(self) -> tasks.Data:
     """Returns the task's `Data`. Raises UserError if it is unavailable or too small."""
     length, multiples = self.config.train.length, self.config.evaluate.multiples
-    data = self.task.open(source(self.config), length, [length * n for n in multiples])
+    corpus = source(self.config)
+    data = self.task.open(corpus, length, [length * n for n in multiples])
+    name = data.name.replace(corpus['corpus'], self.config.data.corpus)
+    data = dataclasses.replace(data, name=name)
     own = self.task.tokenizer
     if own is BYTES:
       return data
@@ -70,8 +73,12 @@ class Setup:
 
 
 def source(config: ConfigDict) -> dict[str, Any]:
-  """Returns the arguments of `data.load`: the section `data` without the tokenizer."""
-  return {key: value for key, value in config.data.items() if key != 'tokenizer'}
+  """Returns the arguments of `data.load`: the section `data` without the tokenizer.
+
+  A corpus in a bucket is copied first, and its copy named.
+  """
+  own = {key: value for key, value in config.data.items() if key != 'tokenizer'}
+  return own | {'corpus': remote.fetch_corpus(own['corpus'])}
 
 
 def setup(config: ConfigDict) -> Setup:
@@ -194,7 +201,7 @@ def check_format(record: dict[str, Any], workdir: pathlib.Path | str) -> None:
   """Raises UserError for a checkpoint whose format this version of posjax cannot read."""
   if record.get('format') != identity.FORMAT:
     raise UserError(
-      f'{config_lib.nearby(workdir)}: its checkpoints were written by posjax '
+      f'{shown(workdir)}: its checkpoints were written by posjax '
       f'{record.get("code", "(unknown version)")}, in a format that this version cannot read; '
       'choose another --workdir'
     )
@@ -230,13 +237,13 @@ def check_config(
   own = load_tokenizer.load(config.data.tokenizer)
   if (trained := record.get('tokenizer', BYTES.sha256)) != own.sha256:
     raise UserError(
-      f'{config_lib.nearby(workdir)}: trained with the tokenizer of SHA-256 {trained[:12]}, not '
+      f'{shown(workdir)}: trained with the tokenizer of SHA-256 {trained[:12]}, not '
       f'with {own}; set data.tokenizer to a copy of that file, or choose another --workdir'
     )
   differ = identity.difference(record['config'], config_lib.to_dict(config))
   if fixed := {key: pair for key, pair in differ.items() if not key.startswith(readable)}:
     raise UserError(
-      f'{config_lib.nearby(workdir)}: trained with another config: {config_lib.changes(fixed)}; '
+      f'{shown(workdir)}: trained with another config: {config_lib.changes(fixed)}; '
       f'restore these values, or {way_on(workdir)}'
     )
 
@@ -245,5 +252,10 @@ def way_on(workdir: pathlib.Path | str) -> str:
   """Returns advice for a run that cannot resume in its work directory."""
   return (
     'choose another --workdir, where --config.init.run='
-    f'{shlex.quote(str(config_lib.nearby(workdir)))} starts from these weights'
+    f'{shlex.quote(shown(workdir))} starts from these weights'
   )
+
+
+def shown(workdir: pathlib.Path | str) -> str:
+  """Returns a work directory as a user would type it here."""
+  return str(workdir if remote.is_remote(workdir) else config_lib.nearby(workdir))

@@ -5,6 +5,7 @@ The step is in train_step.py.
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from posjax.config import keys
 from posjax.data import pipeline
 from posjax.errors import UserError
 from posjax.metrics import Clock, Diverged
-from posjax.runtime import compile_cache, devices, hosts, lock, memory, signals, trace
+from posjax.runtime import compile_cache, devices, hosts, lock, memory, remote, signals, trace
 from posjax.runtime.signals import Interrupted
 from posjax.tasks import Data
 from posjax.train_step import example, make_step
@@ -61,14 +62,18 @@ def run(
   alike = {'the code': record['code'], 'the text': data.sha256} | keys.flatten(config)
   hosts.check_equal(alike)
   with contextlib.ExitStack() as stack:
-    hosts.on_first(lambda: stack.enter_context(lock.held(workdir)))
+    locks = remote if remote.is_remote(workdir) else lock
+    hosts.on_first(lambda: stack.enter_context(locks.held(workdir)))
     shared = f'--workdir={workdir} must be one folder that all hosts share; its lock'
-    hosts.check_equal({shared: lock.holder(workdir)})
+    hosts.check_equal({shared: locks.holder(workdir)})
     stack.enter_context(jax.set_mesh(setup.mesh))
     print(report.banner(setup, name, data, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
       context = Context(setup, batches, data.validation, scorer, checkpoints, record, clock)
+      hosts.on_first(lambda: context.files.fetch())
+      if hosts.first():
+        stack.callback(context.files.upload)  # also of a run that fails
       state = train(context, profile)
       print('evaluating', flush=True)
       with clock('evaluate'):
@@ -77,7 +82,8 @@ def run(
     hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
     if hosts.first():
       report.finish(
-        result, record, workdir, name=name, step=int(state.step), command=command, hint=hint
+        result, record, remote.local(workdir), name=name, step=int(state.step), command=command,
+        hint=hint,
       )
   print(clock)
 
@@ -105,6 +111,11 @@ class Context:
   record: dict  # saved with each checkpoint: config, data, code version
   clock: Clock
 
+  @functools.cached_property
+  def files(self) -> remote.Files:
+    """The run's files other than its checkpoints."""
+    return remote.Files(self.checkpoints.directory.parent)
+
 
 def train(context: Context, profile: int = 0) -> state_lib.State:
   """Trains from the newest checkpoint, or from step 0; returns the state after the last step."""
@@ -127,7 +138,7 @@ def train(context: Context, profile: int = 0) -> state_lib.State:
         params = warm_start.take_vectors(config.init, setup.task.tokenizer, state.params)
         state = state.replace(params=params)
     if profile:
-      step = trace.traced(step, profile, context.checkpoints.directory.parent / 'profile')
+      step = trace.traced(step, profile, context.files.local / 'profile')
   with context.clock('train'):
     try:
       return loop(context, state, step)
@@ -168,7 +179,7 @@ def resume(context: Context) -> state_lib.State | None:
   checkpoints.quarantine(restored.step)
   if hosts.first():
     written = restored.record.get('metrics', 0)  # older checkpoints do not record it
-    metrics.check_kept(workdir, step=restored.step, written=written)
+    metrics.check_kept(context.files.local, step=restored.step, written=written)
   print(f'resuming after step {restored.step}', flush=True)
   return restored.state
 
@@ -221,7 +232,7 @@ def loop(context: Context, state: state_lib.State, step: Callable[..., Any]) -> 
 
 def open_log(context: Context, start: int) -> metrics.Log:
   """Opens the writers and returns the run's log, after `start` steps."""
-  setup, config, workdir = context.setup, context.setup.config, context.checkpoints.directory.parent
+  setup, config, workdir = context.setup, context.setup.config, context.files.local
   opened = writers.open_all(config.writers, config_lib.to_dict(config), workdir, start)
   for writer in opened:
     print(f'watch      {writer.hint}', flush=True)
@@ -250,5 +261,7 @@ def save(
   else:
     metrics.check(number, values)
   log.sync()
+  if hosts.first():
+    context.files.upload()  # first, so that no checkpoint is ahead of its metrics
   record = context.record | {'metrics': log.written}
   context.checkpoints.save(number, state, context.batches, record, loss)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from posjax.config.keys import SAME, flatten
 from posjax.errors import UserError, one_of, show
-from posjax.runtime import files
+from posjax.runtime import files, remote
 from posjax.writers import WRITERS
 
 CHOICES = {
@@ -86,7 +86,7 @@ def validate(config: ConfigDict) -> None:
   for key, divisor in (('model.heads', 'model.kv_heads'), ('train.batch', 'train.accumulate')):
     check_multiple(key, values[key], f'{divisor} =', values[divisor])
   files.check_local('data.directory', config.data.directory)
-  files.check_local('data.corpus', config.data.corpus)
+  remote.check_corpus('data.corpus', config.data.corpus)
   check_patterns(config)
   check_steps(config)
   check_init(config.init)
@@ -110,7 +110,7 @@ def check_mesh(mesh: ConfigDict) -> None:
 
 def check_init(init: ConfigDict) -> None:
   """Checks that the other keys of `init` come with weights to start from."""
-  files.check_local('init.run', init.run)
+  remote.check('init.run', init.run)
   files.check_local('init.vectors', init.vectors)
   check_checkpoint('init.checkpoint', init.checkpoint)
   if init.fresh and not init.run:

@@ -137,12 +137,12 @@ MISTAKES = {
   '--config=rope --hosts=2 --host=2 --coordinator=a:1': '--host=2: it must be below --hosts=2',
   '--config=rope --hosts=2 --mode=generate': '--hosts: only for --mode=train or --mode=evaluate',
   # Buckets.
-  '--config=rope --workdir=gs://b/run':
-    '--workdir=gs://b/run: must be a local folder; mount it, or choose another',
+  '--config=rope --workdir=s3://b/run':
+    '--workdir=s3://b/run: must be a local folder; mount it, or choose another',
   '--config=rope --mode=generate --workdir=file:///tmp/run':
     '--workdir=file:///tmp/run: must be a local folder, such as /tmp/run',
   '--config=rope --config.data.directory=s3://b/data': 'data.directory=s3://b/data: must be a loc',
-  '--config=rope --config.data.corpus=text:gs://b/*.txt': 'data.corpus=text:gs://b/*.txt: must be',
+  '--config=rope --config.data.corpus=text:s3://b/*.txt': 'data.corpus=text:s3://b/*.txt: must be',
   # Values.
   '--config=rope --config.writers=tensorbord':
     'writers = tensorbord: did you mean tensorboard? Each must be one of tensorboard, wandb',

@@ -307,6 +307,8 @@ SMALL = {
   'data.train': 'train', 'data.validation': 'validation', 'data.test': 'test', 'train.steps': 2,
   'train.batch': 8, 'train.length': 16, 'optimizer.warmup': 1, 'model.dim': 16, 'model.layers': 2,
   'model.heads': 2, 'model.kv_heads': 2, 'model.head_dim': 8, 'model.hidden': 16,
+  'model.form': 'auto', 'model.layer': 'attention', 'data.tokenizer': 'bytes',
+  'data.fields': 'text',
   'task.name': 'text', 'task.text.validation_tokens': 512, 'task.text.tokens': 512,
   'task.text.stride': 8, 'task.text.windows': 8,
 }

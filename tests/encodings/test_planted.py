@@ -147,7 +147,7 @@ BUGS = {
   ),
   # Positions drawn again at each step (randomized_positional_encodings #1).
   'positions drawn again for each call': Bug(
-    'models/transformer.py', 'states = cache.states',
+    'models/stack.py', 'states = cache.states',
     'states, _ = self.pattern.init_states(*tokens_BT.shape, self.groups, train=train, '
     'rng=jax.random.key(0))',
     f'{DECODING}[randomize-places=200+rope]',

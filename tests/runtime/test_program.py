@@ -170,7 +170,7 @@ def test_errors_for_a_folder_instead_of_a_file_are_one_line(name, function, tmp_
 
 
 @pytest.mark.parametrize('main, arguments', [
-  (main.main, ['posjax', '--config=rope', '--workdir=gs://b/run']),
+  (main.main, ['posjax', '--config=rope', '--workdir=s3://b/run']),
   (sweep.main, ['far.py', '--workdir=gs://b/run']),
   (show.main, ['rope', '--out=gs://b/run']),
   (bench.main, ['--out=gs://b/run']),
