@@ -1,7 +1,7 @@
 """BERT: a post-norm encoder with learned positions that restores covered tokens (arXiv 1810.04805).
 
-`python -m posjax.main --config=configs/tasks/bert.py`, two CPU cores, 2026-12-01, 19 s: 2.190 nats per
-covered byte after 1,000 steps, and 1.663 after 3,000 (`--config.train.steps=3000`); one seed.
+`python -m posjax.main --config=configs/tasks/bert.py`, two CPU cores, 2026-12-01, 19 s: 2.190 nats
+per covered byte after 1,000 steps, and 1.663 after 3,000 (`--config.train.steps=3000`); one seed.
 
 The sizes are those of tiny. Without BERT's segments of two sentences, whose prediction later models
 have dropped.
