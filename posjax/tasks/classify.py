@@ -21,32 +21,15 @@ from posjax.batch import Batch, Example, padded
 from posjax.data.corpus import SPLITS, Record, Records
 from posjax.errors import UserError
 from posjax.tasks.core import labelled
-from posjax.tasks.core.task import Data, Task, Test, pool
+from posjax.tasks.core.task import Data, Test, pool
 
 SHORT = 16  # tokens of a text; a row is packed with at most as many texts as have this size
 
 
 @dataclasses.dataclass(frozen=True)
-class Classify(Task):
-  classes: int = 2  # different labels; the model is built before the data is opened
-  rows: int = 512  # texts to test and to validate, evenly spaced over their splits
-  forms = ('encoder', 'decoder')
+class Classify(labelled.Labelled):
   best = 'nats/text'
   shown = ('accuracy', 'macro F1')
-  evaluation = ('rows',)
-
-  @property
-  def vocabulary(self) -> int:  # type: ignore[override]
-    return self.tokenizer.all
-
-  @property
-  def outputs(self) -> int:
-    return self.classes
-
-  def check(self, length: int) -> None:
-    for name, least in (('classes', 2), ('rows', 1)):
-      if getattr(self, name) < least:
-        raise ValueError(f'{name} = {getattr(self, name)}: must be at least {least}')
 
   def answers(self, length: int) -> int:
     return max(1, length // SHORT)

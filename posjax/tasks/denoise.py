@@ -43,10 +43,6 @@ class Denoise(Pairs):
   evaluation = ('tokens', 'validation_tokens')
 
   @property
-  def vocabulary(self) -> int:  # type: ignore[override]
-    return self.tokenizer.all
-
-  @property
   def never(self) -> tuple[int, ...]:  # type: ignore[override]
     """All tokens that no target has."""
     marks = (self.tokenizer.mask,) if self.kind == 'spans' else ()

@@ -36,10 +36,6 @@ class Masked(Task):
   shown = ('nats/token', 'token accuracy')
   evaluation = ('tokens', 'validation_tokens')
 
-  @property
-  def vocabulary(self) -> int:  # type: ignore[override]
-    return self.tokenizer.all
-
   def check(self, length: int) -> None:
     if not 0 < self.share < 1:
       raise ValueError(f'share = {self.share}: must be in (0, 1)')

@@ -48,10 +48,6 @@ class Span(Task):
   shown = ('exact match', 'F1')
   evaluation = ('rows',)
 
-  @property
-  def vocabulary(self) -> int:  # type: ignore[override]
-    return self.tokenizer.all
-
   def check(self, length: int) -> None:
     if self.source not in SOURCES:
       raise ValueError(f'source = {self.source}: {one_of(self.source, SOURCES)}')

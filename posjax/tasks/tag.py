@@ -22,35 +22,19 @@ from posjax.batch import Batch, Example, padded
 from posjax.data.corpus import SPLITS, Record, Records
 from posjax.errors import UserError
 from posjax.tasks.core import entities, labelled
-from posjax.tasks.core.task import Data, Task, Test
+from posjax.tasks.core.task import Data, Test
 
 
 @dataclasses.dataclass(frozen=True)
-class Tag(Task):
+class Tag(labelled.Labelled):
   classes: int = 7  # different tags; of BIO tags, O and two for each kind of span
   bio: bool = True  # tags are O, B-KIND and I-KIND
   spaces: bool = True  # a space separates two words; False: they are single Chinese characters
-  rows: int = 512  # sentences to test and to validate, evenly spaced over their splits
-  forms = ('encoder', 'decoder')
   best = 'nats/word'
-  evaluation = ('rows',)
-
-  @property
-  def vocabulary(self) -> int:  # type: ignore[override]
-    return self.tokenizer.all
-
-  @property
-  def outputs(self) -> int:
-    return self.classes
 
   @property
   def shown(self) -> tuple[str, ...]:  # type: ignore[override]
     return ('entity F1', 'accuracy') if self.bio else ('accuracy',)
-
-  def check(self, length: int) -> None:
-    for name, least in (('classes', 2), ('rows', 1)):
-      if getattr(self, name) < least:
-        raise ValueError(f'{name} = {getattr(self, name)}: must be at least {least}')
 
   def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
     records = labelled.load(corpus, tokens=tuple, tags=tuple)

@@ -1,5 +1,6 @@
 """Tasks of records, such as texts with labels: their data, a guess to compare with, and F1."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,25 @@ from posjax.data.corpus import SPLITS, Documents, Record, Records
 from posjax.errors import UserError, show
 from posjax.tasks.core.generated import name_of
 from posjax.tasks.core.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled(Task):
+  """A task with `classes` labels, read from records."""
+
+  classes: int = 2  # different labels; the model is built before the data is opened
+  rows: int = 512  # records to test and to validate, evenly spaced over their splits
+  forms = ('encoder', 'decoder')
+  evaluation = ('rows',)
+
+  @property
+  def outputs(self) -> int:
+    return self.classes
+
+  def check(self, length: int) -> None:
+    for name, least in (('classes', 2), ('rows', 1)):
+      if getattr(self, name) < least:
+        raise ValueError(f'{name} = {getattr(self, name)}: must be at least {least}')
 
 
 def load(corpus: Mapping[str, Any], **roles: Any) -> Records:

@@ -132,10 +132,6 @@ class TextPairs(Pairs):
   roles: ClassVar[Mapping[str, type]] = dict(source=str, target=str)  # the fields of a record
   noun: ClassVar[str] = 'pairs'
 
-  @property
-  def vocabulary(self) -> int:  # type: ignore[override]
-    return self.tokenizer.all
-
   def check(self, length: int) -> None:
     if self.rows < 1:
       raise ValueError(f'rows = {self.rows}: must be positive')

@@ -72,7 +72,6 @@ class Task:
   form: str = dataclasses.field(default='', kw_only=True, metadata=SET)
   tokenizer: Tokenizer = dataclasses.field(default=BYTES, kw_only=True, metadata=SET)
   forms: ClassVar[tuple[str, ...]] = ('decoder',)  # supported forms of a model, the default first
-  vocabulary: ClassVar[int]  # the number of token ids
   axes: ClassVar[int] = 1  # axes of a position
   counts: ClassVar[bool] = True  # whether positions count the tokens of a segment
   unit: ClassVar[str] = 'token'  # the unit of row lengths
@@ -82,6 +81,11 @@ class Task:
   may_differ: ClassVar[tuple[str, ...]] = ()  # arguments that differ between arms of one table
   never: ClassVar[tuple[int, ...]] = ()  # tokens that generation never samples
   end: ClassVar[int | None] = None  # the token that ends a generated text; None: no token does
+
+  @property
+  def vocabulary(self) -> int:
+    """The number of token ids, by default the tokenizer's with all special tokens."""
+    return self.tokenizer.all
 
   @property
   def outputs(self) -> int:
