@@ -25,6 +25,7 @@ from posjax.data import load_tokenizer
 from posjax.encodings import Encoding, arguments, name_of, parts_of
 from posjax.encodings.core.declarations import ENCODER_ORDERS, most_order
 from posjax.errors import show
+from posjax.models.pattern import Pattern
 from posjax.plotting import printable
 from posjax.runtime import files
 
@@ -43,23 +44,21 @@ def count(tree: Any) -> int:
 def banner(setup: 'Setup', name: str, data: 'Data', workdir: pathlib.Path | str) -> str:
   """Returns the first lines of a run: its settings, and why this attention was chosen."""
   config, task, model, mesh = setup.config, setup.task, setup.model, setup.mesh
-  encodings = model.pattern.by_name
-  layers = ', '.join(
-    signature(encodings[name])
-    + (f' window {window}' if window else '') + (f' chunks of {chunk}' if chunk else '')
-    for name, window, chunk in model.pattern.layers()
-  )
-  train = config.train
+  encodings, train = model.pattern.by_name, config.train
+  # Both stacks of an encoder-decoder, and the attention between them.
+  stacks = zip(('encoding  ', 'encoder   ', 'cross     '), model.patterns, strict=False)
   chosen = [f'{config.attention.implementation}: by config']
   if config.attention.implementation == 'auto':
     choices = [
       attention.choose(train.length, train.length, e, model.dtype) for e in encodings.values()
     ]
     chosen = dict.fromkeys(f'{implementation}: {why}' for implementation, why in choices)
+  if config.model.layer != 'attention':
+    chosen = [f'none: the layers are {config.model.layer} cells']
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   return '\n'.join([
     f'config     {name}, seed {config.seed}',
-    f'encoding   {layers}',
+    *(f'{name} {layers(pattern)}' for name, pattern in stacks),
     *unordered(setup),
     f'attention  {"; ".join(chosen)}',
     f'weights    {count(setup.shapes.params):,}, computing in {model.dtype}',
@@ -68,6 +67,15 @@ def banner(setup: 'Setup', name: str, data: 'Data', workdir: pathlib.Path | str)
     f'training   {train.steps:,} steps of {train.batch} x {train.length} {task.unit}s',
     f'workdir    {workdir}',
   ])
+
+
+def layers(pattern: Pattern) -> str:
+  """Returns the encodings of a pattern with all arguments, and windows and chunks."""
+  return ', '.join(
+    signature(pattern.by_name[name])
+    + (f' window {window}' if window else '') + (f' chunks of {chunk}' if chunk else '')
+    for name, window, chunk in pattern.layers()
+  )
 
 
 def unordered(setup: 'Setup') -> list[str]:

@@ -1,10 +1,12 @@
-"""Output after a run: the command that continues a piece of held-out text, and tables."""
+"""Output of a run: its first lines, the command that continues a text, and tables."""
 
 import math
+import types
 
 import pytest
 
-from posjax import report
+from posjax import config as config_lib
+from posjax import report, state
 from posjax.data.corpus import SPLITS, Corpus
 from posjax.tasks.core.task import Data
 from posjax.tasks.text import Text
@@ -70,3 +72,22 @@ def test_a_table_of_several_tests_and_metrics():
     'a guess, even, exact match: 0.500 at 1,024, 0.500 at 2,048',
     'a guess, odd, exact match: 0.500 at 1,024, 0.500 at 2,048',
   ]
+
+
+@pytest.mark.parametrize('flags, lines', [
+  (
+    ('task.name=copy', 'model.form=encoder_decoder', 'model.encoder=alibi', 'model.cross=t5'),
+    ['encoding   rope(base=', 'encoder    alibi(', 'cross      t5(buckets=32'],
+  ),
+  (
+    ('encoding.layers=nope', 'model.layer=gru'),
+    ['encoding   nope()', 'attention  none: the layers are gru cells'],
+  ),
+])
+def test_a_run_begins_with_the_encodings_of_all_stacks(flags, lines):
+  name = 'nope' if 'model.layer=gru' in flags else 'rope'
+  config, _, _ = config_lib.load(name, [f'--config.{flag}' for flag in flags])
+  setup = state.setup(config)
+  printed = report.banner(setup, 'name', types.SimpleNamespace(name='data'), 'runs/x').split('\n')
+  for line in lines:
+    assert any(each.startswith(line) for each in printed), printed
