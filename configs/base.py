@@ -167,7 +167,7 @@ def get_config(size='tiny'):
   )
 
   config.evaluate = dict(
-    multiples=(1, 2, 4, 8),  # test lengths, as multiples of the training length
+    multiples=(1.0, 2.0, 4.0, 8.0),  # test lengths, as multiples of the training length
   )
 
   config.generate = dict(

@@ -91,7 +91,7 @@ def execute(run: run_lib.Run) -> int:
     raise UserError(f'{workdir}: a Transformer was trained here; choose another --workdir')
   length, order = config.train.length, config.ngram.order
   task = tasks.build(length=length, **config.task)
-  data = task.open(state.source(config), length, [length * n for n in config.evaluate.multiples])
+  data = task.open(state.source(config), length, state.test_lengths(config))
   documents = [bytes(pieces.ids) for pieces in data.train]
   print(f'data       {data.name}', flush=True)
   start = time.perf_counter()

@@ -60,9 +60,8 @@ class Setup:
 
   def open(self) -> tasks.Data:
     """Returns the task's `Data`. Raises UserError if it is unavailable or too small."""
-    length, multiples = self.config.train.length, self.config.evaluate.multiples
     corpus = source(self.config)
-    data = self.task.open(corpus, length, [length * n for n in multiples])
+    data = self.task.open(corpus, self.config.train.length, test_lengths(self.config))
     name = data.name.replace(corpus['corpus'], self.config.data.corpus)
     data = dataclasses.replace(data, name=name)
     own = self.task.tokenizer
@@ -70,6 +69,11 @@ class Setup:
       return data
     sha256 = checksum.of_json([data.sha256, own.sha256])
     return dataclasses.replace(data, name=f'{data.name}; {own}', sha256=sha256)
+
+
+def test_lengths(config: ConfigDict) -> list[int]:
+  """Returns the tokens of a row in each test."""
+  return [round(config.train.length * multiple) for multiple in config.evaluate.multiples]
 
 
 def source(config: ConfigDict) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def test_the_documented_task_works():
   task = names['Reverse'](rows=2)
   x, targets, weights, *_ = task.example(np.random.default_rng(0), 5)
   assert x[1:6].tolist() == x[:6:-1].tolist() and weights.sum() == 6
-  assert task.chance() == 1 / 16
+  assert task.guess(20) == 1 / 16
 
 
 def test_the_documented_task_with_a_label_per_example_works():

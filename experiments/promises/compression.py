@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.promises import trained
+from posjax import state
 from posjax.dims import is_matrix, letters
 from posjax.evaluate import Scorer, mean
 from posjax.optimizer import of_encoding
@@ -123,7 +124,7 @@ def compare(run: trained.Trained) -> None:
 def main(argv: list[str]) -> int:
   runs = trained.parse('compression', __doc__, argv)
   config = runs[0].setup.config
-  lengths = [config.train.length * n for n in config.evaluate.multiples]
+  lengths = state.test_lengths(config)
   print('bits/byte at lengths ' + ', '.join(map(str, lengths)))
   named = ', '.join(f'{a} to {b - 1}' for a, b in spans(lengths[0], lengths[-1]))
   print(f'then the difference to float32 at positions {named}\n')

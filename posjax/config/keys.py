@@ -63,7 +63,10 @@ def check_types(values: dict[str, Any], like: dict[str, Any]) -> None:
     if key not in like:
       raise UserError(f'{key}: {no_key(key, like)}')
     elements, models = [v if isinstance(v, tuple) else (v,) for v in (value, like[key])]
-    strangers = models and {*map(type, elements)} - {*map(type, models)}
+    expected = {*map(type, models)}
+    if float in expected and isinstance(value, tuple):
+      expected.add(int)  # 1,2.5 has both
+    strangers = models and {*map(type, elements)} - expected
     if type(value) is not type(like[key]) or strangers:
       raise mistyped(key, value, like[key])
   if missing := like.keys() - values.keys():

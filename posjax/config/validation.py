@@ -94,7 +94,7 @@ def validate(config: ConfigDict) -> None:
   multiples = config.evaluate.multiples
   if multiples[:1] != (1,) or list(multiples) != sorted(set(multiples)):
     raise UserError(
-      f'evaluate.multiples = {show(multiples)}: must begin with 1 and increase, such as 1,2,4,8'
+      f'evaluate.multiples = {show(multiples)}: must begin with 1 and increase, such as 1,1.5,2'
     )
 
 

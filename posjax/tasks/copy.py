@@ -24,5 +24,5 @@ class Copy(Strings):
     letters = ord('a') + rng.integers(self.symbols, size=size)
     return letters, letters
 
-  def chance(self) -> float:
+  def guess(self, size: int) -> float:
     return 1 / self.symbols

@@ -83,13 +83,11 @@ MISTAKES = {
   "--config=rope --config.model.remat='\n'": r'model.remat = \n: must be true or false',
   "--config=rope --config.seed='\x1b[31m'": r'seed = \x1b[31m: must be an integer, such as 0',
   '--config=rope --config.evaluate.multiples=1,x,2':
-    'evaluate.multiples = 1,x,2: each must be an integer, such as 1,2,4,8',
+    'evaluate.multiples = 1,x,2: each must be a number, such as 1.0,2.0,4.0,8.0',
   '--config=rope --config.evaluate.multiples=1,,2':
-    'evaluate.multiples = 1,,2: each must be an integer, such as 1,2,4,8',
+    'evaluate.multiples = 1,,2: each must be a number, such as 1.0,2.0,4.0,8.0',
   '--config=rope --config.evaluate.multiples=1,2j':
-    'evaluate.multiples = 1,2j: each must be an integer, such as 1,2,4,8',
-  '--config=rope --config.evaluate.multiples=1.0,2,4':
-    'evaluate.multiples = 1.0,2,4: each must be an integer',
+    'evaluate.multiples = 1,2j: each must be a number, such as 1.0,2.0,4.0,8.0',
   '--config=rope --config.mesh.fsdp=x': 'mesh.fsdp = x: must be an integer, such as 1',
   '--config=rope --config.encoding.layers=3':
     'encoding.layers = 3: each must be a word, such as rope',
@@ -207,7 +205,7 @@ MISTAKES = {
     'mesh.fsdp = 0: must be positive, or -1 for all remaining devices',
   '--config=rope --config.mesh.data=-2': 'mesh.data = -2: must be positive, or -1',
   '--config=rope --config.evaluate.multiples=2,4':
-    'evaluate.multiples = 2,4: must begin with 1 and increase, such as 1,2,4,8',
+    'evaluate.multiples = 2,4: must begin with 1 and increase, such as 1,1.5,2',
   '--config=rope --config.evaluate.multiples=1,4,2': 'must begin with 1 and increase',
   '--config=rope --config.evaluate.multiples=1,2,2': 'must begin with 1 and increase',
   '--config=rope --config.evaluate.multiples=()': 'must begin with 1 and increase',
@@ -367,7 +365,7 @@ BROKEN_CONFIGS = {
   'config.checkpoint = dict(every=2.5, keep=2)':
     'FILE: checkpoint.every = 2.5: must be an integer, such as 250',
   'config.evaluate.multiples = (1, "2")':
-    'FILE: evaluate.multiples = 1,2: each must be an integer, such as 1,2,4,8',
+    'FILE: evaluate.multiples = 1,2: each must be a number, such as 1.0,2.0,4.0,8.0',
   'config.mesh.fsdp = "2"': 'TypeError: ',
   'del config.seed': 'FILE: seed: missing; start from base.get_config(size) of configs/base.py',
   'config.train.batch = -1': 'train.batch = -1: must be in [1, 1048576]',

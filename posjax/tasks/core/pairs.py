@@ -46,8 +46,13 @@ def lay_out(form: str, tokenizer: Tokenizer, source: np.ndarray, target: np.ndar
   """Returns the example of a source and a target, both token ids without special tokens.
 
   With form 'encoder_decoder', the encoder reads [source, EOS] and the decoder [BOS, target, EOS];
-  otherwise a decoder reads [BOS, source, SEP, target, EOS].
+  with 'decoder', a decoder reads [BOS, source, SEP, target, EOS]. With 'encoder', an encoder reads
+  [source, MASK, …] and predicts the target in the places of the MASKs.
   """
+  if form == 'encoder':
+    slots = np.full(len(target), tokenizer.mask)
+    x, targets = (np.concatenate([source, own]).astype(np.int32) for own in (slots, target))
+    return Example(x, targets, np.arange(len(x)) >= len(source))
   if form == 'encoder_decoder':
     start, read = [tokenizer.bos], np.append(source, tokenizer.eos).astype(np.int32)
   else:
@@ -90,6 +95,8 @@ class Pairs(Task):
     return self.tokenizer.eos
 
   def hint(self, data: Data, limit: float, tokens: int) -> str:
+    if self.form == 'encoder':
+      return ''
     [request] = self.requests(data, 1)
     return f'--mode=generate --prompt={shlex.quote(request.text)}'
 
