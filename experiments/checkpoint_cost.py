@@ -14,7 +14,7 @@ import time
 import grain
 import jax
 
-from posjax import checkpoint, report, train
+from posjax import checkpoint, run_summary, train
 from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.runtime import checksum, lock
@@ -37,7 +37,8 @@ def measure(size, workdir):
   for step in range(1, 6):
     rows.append((*save_and_restore(workdir, step, state, setup.shapes), seconds(sums)))
   medians = ' | '.join(f'{statistics.median(column):.4f}' for column in zip(*rows, strict=True))
-  print(f'| {size} | {report.count(state) * 4e-6:,.1f} | {medians} | {first:.2f} |', flush=True)
+  megabytes = run_summary.count(state) * 4e-6
+  print(f'| {size} | {megabytes:,.1f} | {medians} | {first:.2f} |', flush=True)
 
 
 def save_and_restore(workdir, step, state, abstract):

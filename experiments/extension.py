@@ -17,8 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from posjax import report
 from posjax import run as run_lib
+from posjax import run_summary
 from posjax.config import identity
 from posjax.runtime import files
 from posjax.sweep.table import by_length, cell
@@ -86,7 +86,7 @@ def measured(seed):
   for name, way in WAYS.items():
     flags = (f'--workdir={folder}', '--mode=evaluate', *way)
     own = run_lib.parse(['posjax', *flags]).config
-    path = folder / f'evaluation{report.suffix(identity.difference(trained, own))}.json'
+    path = folder / f'evaluation{run_summary.suffix(identity.difference(trained, own))}.json'
     if not path.exists():
       run(*flags)
     result = json.loads(path.read_text())

@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from posjax import report, word_vectors
 from posjax import run as run_lib
+from posjax import run_summary, word_vectors
 from posjax.config import identity
 from posjax.data import archives, load_records, load_tokenizer, train_tokenizer
 from posjax.data.sources import DIRECTORY
@@ -110,7 +110,7 @@ def accuracy(share, arm, seed):
     )
   flags = f'--workdir={folder}', '--mode=evaluate', f'--config.data.corpus={CORPUS}'
   configs = (run_lib.parse(['posjax', *own]).config for own in (flags[:1], flags))
-  path = folder / f'evaluation{report.suffix(identity.difference(*configs))}.json'
+  path = folder / f'evaluation{run_summary.suffix(identity.difference(*configs))}.json'
   if not path.exists():
     run(*flags)
   return by_length(json.loads(path.read_text()), 'texts', 'accuracy')[LENGTH]['value']

@@ -14,11 +14,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from posjax import report, sharding, state, texts
+from posjax import run_summary, sharding, state, texts
 from posjax.batch import Batch
 from posjax.models.transformer import Transformer, outputs_of
 from posjax.runtime import compile_cache, hosts, remote
 from posjax.tasks import Data, Task
+
+BLOCKS = 16  # of rows, in the records of the noise of a test
+LONG = 'by_position', 'blocks'  # keys of a result that are too long for summaries
 
 
 class Scorer:
@@ -97,6 +100,23 @@ def by_position(
   return {name: [row and row[name] for row in rows] for name in names}
 
 
+def by_block(task: Task, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+  """Returns {metric: [[value, weight] of each block of rows]}, to estimate the noise of a mean.
+
+  The same block has the same part of the data at every length and in every run.
+  """
+  count = len(next(iter(found.values()))[0])
+  blocks: dict[str, Any] = {}
+  for own in np.array_split(np.arange(count), min(BLOCKS, count)):
+    pairs = {name: (values[own], weights[own]) for name, (values, weights) in found.items()}
+    weight = {name: float(np.sum(weights)) for name, (_, weights) in pairs.items()}
+    if all(weight.values()):
+      summary = task.summary({name: mean(*pair) for name, pair in pairs.items()})
+      for name, value in summary.items():
+        blocks.setdefault(name, []).append([value, weight.get(name, weight[next(iter(weight))])])
+  return blocks
+
+
 def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
   """Scores all tests at all lengths.
 
@@ -108,9 +128,12 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
   Returns:
     A JSON-serializable dict: 'limit', the number of positions that the encodings can represent, or
     None; 'tests', {name: title}; 'records'; 'by_position', {test: {metric: [...]}}, at the longest
-    length within the limit; 'scored', from `data`; 'unit' and 'shown', from the task.
+    length within the limit; 'blocks', {test: {length: `by_block`}}; 'scored', from `data`; 'unit'
+    and 'shown', from the task.
   """
-  task, limit, records, positions = scorer.task, scorer.limit, [], {}
+  task, limit, records = scorer.task, scorer.limit, []
+  positions: dict[str, Any] = {}
+  blocks: dict[str, Any] = {name: {} for name in data.tests}
   for name, test in data.tests.items():
     for length, rows in test.rows.items():
       floors = test.floors.get(length, {})
@@ -119,6 +142,7 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
         found = scorer(params, rows)
         values = task.summary({metric: mean(*pair) for metric, pair in found.items()})
         positions[name] = by_position(task, found, length)
+        blocks[name][str(length)] = by_block(task, found)
       records += [
         {
           'test': name, 'metric': metric, 'length': length,
@@ -127,8 +151,8 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
       ]
   return {
     'limit': limit, 'tests': {name: test.title for name, test in data.tests.items()},
-    'records': records, 'by_position': positions, 'scored': data.scored, 'unit': task.unit,
-    'shown': list(task.shown),
+    'records': records, 'by_position': positions, 'blocks': blocks, 'scored': data.scored,
+    'unit': task.unit, 'shown': list(task.shown),
   }
 
 
@@ -158,21 +182,21 @@ def run(
   data = hosts.together(setup.open)
   saved = state.load(setup, workdir, checkpoint)
   if saved.read_with:
-    print(report.read_with(saved.read_with), flush=True)
+    print(run_summary.read_with(saved.read_with), flush=True)
   scorer = Scorer(
     setup.task, saved.model, setup.mesh, config.train.batch * config.train.length, config.seed
   )
   with jax.set_mesh(setup.mesh):
     result = evaluate(scorer, saved.params, data)
     add_texts(result, config, setup.task, saved.model, saved.params, data)
-  record = report.record(config, data, saved.params) | {
+  record = run_summary.record(config, data, saved.params) | {
     'trained_on': saved.record['corpus'],
     'read_with': {key: new for key, (_, new) in saved.read_with.items()},
   }
   hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
   if hosts.first():
     files = remote.Files(workdir)
-    report.finish(
+    run_summary.finish(
       result, record, files.local, name=name, step=saved.step, command=command,
       differs=saved.read_with, hint=hint,
     )

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from posjax import report, state
+from posjax import run_summary, state
 from posjax.decoding import generate, pad
 from posjax.errors import UserError
 
@@ -105,7 +105,7 @@ def run(
   task = setup.task
   saved = state.load(setup, workdir, checkpoint)
   if saved.read_with:
-    print(report.read_with(saved.read_with), file=sys.stderr, flush=True)
+    print(run_summary.read_with(saved.read_with), file=sys.stderr, flush=True)
   text = read(prompt)
   tokens, source = task.prompt(text)
   longest = max(len(tokens) + config.generate.tokens, 0 if source is None else len(source))

@@ -83,7 +83,7 @@ class Scorer:
 
 def execute(run: run_lib.Run) -> int:
   """Counts, scores, prints the table and saves evaluation.json; returns the exit code."""
-  from posjax import evaluate, report, state, tasks  # slow to import
+  from posjax import evaluate, run_summary, state, tasks  # slow to import
   from posjax.models import ngram
 
   config, workdir = run.config, Path(run.workdir)
@@ -104,15 +104,15 @@ def execute(run: run_lib.Run) -> int:
   result = evaluate.evaluate(Scorer(task), model, data)
   seconds['evaluate'] = time.perf_counter() - start
   print(f'scored     in {seconds["evaluate"]:.1f} s\n\n{run.name}, on {data.name}, test split')
-  print(report.table(result), flush=True)
+  print(run_summary.table(result), flush=True)
   weights = [(level.probabilities, level.backoffs) for level in model.levels]
   contents: dict[str, Any] = {
     'name': run.name,
     'step': config.train.steps,  # counting has no steps; these compare with a trained model
-    'seconds': seconds, **report.record(config, data, weights), **result,
+    'seconds': seconds, **run_summary.record(config, data, weights), **result,
   }
   workdir.mkdir(parents=True, exist_ok=True)
-  print(f'figure: {report.save(contents, workdir)}')
+  print(f'figure: {run_summary.save(contents, workdir)}')
   return 0
 
 

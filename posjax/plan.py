@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from posjax import collectives, report, sharding, state, train_step
+from posjax import collectives, run_summary, sharding, state, train_step
 from posjax.dims import is_matrix
 from posjax.errors import show
 from posjax.models.transformer import Transformer
@@ -81,7 +81,7 @@ def run(config: ConfigDict, name: str, device: str = '', slices: int = 0) -> int
   flops = flops_per_step(config, setup.model, params)
   tokens = config.train.batch * config.train.length
   print(f'config      {name}')
-  print(f'parameters  {report.count(params):,}')
+  print(f'parameters  {run_summary.count(params):,}')
   print(f'FLOPs       {flops:.3e} a step, {flops / tokens:.3e} a {setup.task.unit}')
   axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
   print(f'mesh        {axes}', flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from posjax import checkpoint, evaluate, metrics, plan, report, sharding, warm_start, writers
+from posjax import checkpoint, evaluate, metrics, plan, run_summary, sharding, warm_start, writers
 from posjax import config as config_lib
 from posjax import state as state_lib
 from posjax.batch import Batch
@@ -54,7 +54,7 @@ def run(
     data = hosts.together(setup.open)
     batches, fingerprint = open_batches(setup, data)
   hosts.together(lambda: warm_start.check(config.init, setup.model, setup.shapes.params))
-  record = report.record(config, data, setup.shapes.params)
+  record = run_summary.record(config, data, setup.shapes.params)
   record |= {'name': name, 'data': fingerprint}
   scorer = evaluate.Scorer(
     setup.task, setup.model, setup.mesh, config.train.batch * config.train.length, config.seed
@@ -67,7 +67,7 @@ def run(
     shared = f'--workdir={workdir} must be one folder that all hosts share; its lock'
     hosts.check_equal({shared: locks.holder(workdir)})
     stack.enter_context(jax.set_mesh(setup.mesh))
-    print(report.banner(setup, name, data, workdir), flush=True)
+    print(run_summary.banner(setup, name, data, workdir), flush=True)
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, create=True)
     with contextlib.closing(checkpoints):
       context = Context(setup, batches, data.validation, scorer, checkpoints, record, clock)
@@ -81,7 +81,7 @@ def run(
         evaluate.add_texts(result, config, setup.task, setup.model, state.params, data)
     hint = setup.task.hint(data, scorer.limit or math.inf, config.generate.tokens)
     if hosts.first():
-      report.finish(
+      run_summary.finish(
         result, record, remote.local(workdir), name=name, step=int(state.step), command=command,
         hint=hint,
       )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, report, sharding, state
+from posjax import data, evaluate, run_summary, sharding, state
 from posjax.data.windows import non_overlapping, sliding
 from posjax.encodings import Chain, Positions
 from posjax.encodings.learned import Learned
@@ -285,7 +285,7 @@ def test_a_length_beyond_the_limit_is_a_marked_cell(tmp_path):
   # With sliding windows only the last bytes count.
   counted = [value is not None for value in result['by_position']['sliding']['nats/byte']]
   assert counted == [False] * 24 + [True] * 8
-  table = report.table(result).splitlines()
+  table = run_summary.table(result).splitlines()
   assert table[0].split() == ['non-overlapping', 'sliding']
   assert table[1].split() == ['length', *metrics, *metrics]
   assert table[4].split() == ['64', '4x', *4 * ['beyond', '32']]

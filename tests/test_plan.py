@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import plan, report, state, train_step
+from posjax import plan, run_summary, state, train_step
 from posjax.collectives import Collective
 from posjax.encodings import Positions
 from posjax.errors import UserError
@@ -110,7 +110,7 @@ def test_sizes_have_the_documented_number_of_parameters(size, millions):
   config, _, _ = config_lib.load(f'rope:{size}')
   _, model = state.build(config)
   params = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
-  assert report.count(params) / 1e6 == pytest.approx(millions, abs=0.005)
+  assert run_summary.count(params) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, evaluate, metrics, report, sharding, train, train_step
+from posjax import data, evaluate, metrics, run_summary, sharding, train, train_step
 from posjax import state as state_lib
 from posjax.batch import Batch, Stream
 from posjax.config import validation
@@ -375,7 +375,7 @@ def test_an_evaluation_that_cannot_be_saved_is_printed(
     evaluate.run(small(corpus), tmp_path / 'run', **settings)
   said = capsys.readouterr().out
   result = json.loads((whole / 'evaluation.json').read_text())
-  assert report.table(result) in said and 'next:   command' in said and 'figure' not in said
+  assert run_summary.table(result) in said and 'next:   command' in said and 'figure' not in said
   assert {path: path.stat().st_ctime_ns for path in [tmp_path, *tmp_path.rglob('*')]} == before
 
 

@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from posjax import report
+from posjax import run_summary
 from posjax.config import ROOT
 from posjax.sweep import table
 from tests.test_train import SMALL
@@ -198,7 +198,7 @@ def test_a_figure_shows_any_name(name, tmp_path, monkeypatch):
   }
   with warnings.catch_warnings():
     warnings.simplefilter('error')  # such as for a character that no font has
-    report.plot(contents, tmp_path / 'figure.png')
+    run_summary.plot(contents, tmp_path / 'figure.png')
   assert (tmp_path / 'figure.png').read_bytes().startswith(b'\x89PNG')
   [title] = drawn
   shown = ''.join(c if c.isprintable() else '\ufffd' for c in name)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from posjax import checkpoint, data, evaluate, main, report, state, train, warm_start
+from posjax import checkpoint, data, evaluate, main, run_summary, state, train, warm_start
 from posjax import config as config_lib
 from posjax import run as run_lib
 from posjax.config import identity
@@ -34,7 +34,7 @@ def whole(corpus, tmp_path_factory):
   config = small(corpus)
   setup, order = state.setup(config), dict(length=16, batch=8, seed=0)
   opened, batches = setup.open(), text.batches(data.load(**state.source(config)), **order)
-  record = report.record(config, opened, setup.shapes.params) | {
+  record = run_summary.record(config, opened, setup.shapes.params) | {
     'name': 'small',
     'data': data.fingerprint(sha256=opened.sha256, split=opened.split, **order),
   }
@@ -167,13 +167,13 @@ def test_overrides_that_change_weights_are_refused(corpus, whole):
 
 
 def test_a_long_override_names_a_file():
-  assert report.suffix({}) == ''
-  assert report.suffix({'encoding.rope.base': (1e4, 5.0)}) == '-rope.base=5.0'
-  assert report.suffix({'data.corpus': ('', 'text:a/b')}) == '-data.corpus=text_a_b'
+  assert run_summary.suffix({}) == ''
+  assert run_summary.suffix({'encoding.rope.base': (1e4, 5.0)}) == '-rope.base=5.0'
+  assert run_summary.suffix({'data.corpus': ('', 'text:a/b')}) == '-data.corpus=text_a_b'
   long = {f'encoding.rope.scaling.short_factor{i}': (None, (1.0, 2.0)) for i in range(9)}
-  assert len(report.suffix(long)) == 160
+  assert len(run_summary.suffix(long)) == 160
   other = long | {'encoding.rope.scaling.short_factor8': (None, (1.0, 3.0))}
-  assert report.suffix(long) != report.suffix(other)
+  assert run_summary.suffix(long) != run_summary.suffix(other)
 
 
 @pytest.mark.slow

@@ -170,13 +170,13 @@ def take(row: tables.Row, answer: dict[str, Any]) -> None:
 
 def made_with(argv: list[str], core: int | None) -> dict[str, Any]:
   """Returns the conditions of the measurement: command, date, versions, machine."""
-  from posjax import report
+  from posjax import run_summary
 
   found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}
   return {
     'command': f'{PROGRAM} {shlex.join(argv)}'.strip(),
     'date': datetime.date.today().isoformat(),
-    'code': report.code_version(),
+    'code': run_summary.code_version(),
     'versions': {name: found[name] for name in PACKAGES[1:] if name in found},
     'python': platform.python_version(),
     'machine': machine(),

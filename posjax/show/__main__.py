@@ -186,14 +186,14 @@ def everything() -> list[str]:
 
 def made_with(argv: list[str]) -> tuple[str, str]:
   """Returns lines with the command, the date and the versions that produced the page."""
-  from posjax import report
+  from posjax import run_summary
 
   found = {name: importlib.metadata.version(name) for name in PACKAGES[1:]}
   versions = ', '.join(f'{name} {version}' for name, version in found.items())
   return (
     f'{PROGRAM} {shlex.join(argv)}',
-    f'{datetime.date.today()}, posjax {report.code_version()}, Python {platform.python_version()}, '
-    f'{versions}',
+    f'{datetime.date.today()}, posjax {run_summary.code_version()}, '
+    f'Python {platform.python_version()}, {versions}',
   )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posjax import report
+from posjax import run_summary
 from posjax.encodings import Encoding, name_of
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.encoding import HOOKS, TRAITS
@@ -139,7 +139,7 @@ def title(facts: Facts) -> str:
   name, window, chunk = facts.layer
   label = '' if name == name_of(facts.encoding) else f'{name}: '
   seen = (f', window {window:,}' if window else '') + (f', chunks of {chunk:,}' if chunk else '')
-  return f'{label}{report.signature(facts.encoding)}{seen}'
+  return f'{label}{run_summary.signature(facts.encoding)}{seen}'
 
 
 def parameters(facts: Facts) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posjax import config as config_lib
-from posjax import data, report, state, tasks
+from posjax import data, run_summary, state, tasks
 from posjax.data import tokenized
 from posjax.data.corpus import SPLITS, Corpus, digest
 from posjax.data.tokenizer import BYTES
@@ -260,7 +260,7 @@ def test_a_run_reads_tokens_and_its_hash_names_the_tokenizer(tmp_path):
 
 def test_a_checkpoint_is_read_only_with_its_tokenizer(tmp_path):
   setup = setup_of(MERGES, tmp_path)
-  record = report.record(setup.config, setup.open(), {})
+  record = run_summary.record(setup.config, setup.open(), {})
   assert record['tokenizer'] == setup.task.tokenizer.sha256
   check = lambda record, setup: state.check_config(record, setup.config, tmp_path, state.READABLE)
   check(record, setup)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax import encodings, report
+from posjax import encodings, run_summary
 from posjax.attention import attend
 from posjax.encodings import Bound, Chain, Positions, name_of, parts_of
 from posjax.encodings.alibi import Alibi
@@ -136,4 +136,5 @@ def test_the_column_of_the_shelf():
 ])
 def test_the_first_lines_of_a_run(pattern, form, expected):
   setup = SimpleNamespace(model=SimpleNamespace(pattern=pattern), task=SimpleNamespace(form=form))
-  assert report.unordered(setup) == [f'order      an encoder with {words}' for words in expected]
+  lines = [f'order      an encoder with {words}' for words in expected]
+  assert run_summary.unordered(setup) == lines

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from posjax import main, metrics, report, writers
+from posjax import main, metrics, run_summary, writers
 from posjax.bench import __main__ as bench
 from posjax.checkpoint import Checkpoints
 from posjax.config import ROOT
@@ -150,7 +150,7 @@ def save(workdir):
       {'test': 'sliding', 'metric': 'bits/byte', 'length': 8, 'value': 2.0, 'floor': None},
     ],
   }
-  report.save(contents, workdir)
+  run_summary.save(contents, workdir)
 
 
 @pytest.mark.parametrize('name, function', [

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from posjax import config as config_lib
-from posjax import report, state
+from posjax import run_summary, state
 from posjax.data.corpus import SPLITS, Corpus
 from posjax.tasks.core.task import Data
 from posjax.tasks.text import Text
@@ -43,10 +43,10 @@ def test_no_next_command_without_text(tmp_path, monkeypatch, capsys):
 
 
 def shown(hint, workdir, monkeypatch, capsys):
-  monkeypatch.setattr(report, 'table', lambda result: 'table')
-  monkeypatch.setattr(report, 'save', lambda contents, workdir, suffix: 'figure')
+  monkeypatch.setattr(run_summary, 'table', lambda result: 'table')
+  monkeypatch.setattr(run_summary, 'save', lambda contents, workdir, suffix: 'figure')
   record = {'corpus': 'text'}
-  report.finish({}, record, workdir, name='rope', step=3, command='command', hint=hint)
+  run_summary.finish({}, record, workdir, name='rope', step=3, command='command', hint=hint)
   return capsys.readouterr().out.splitlines()
 
 
@@ -62,7 +62,7 @@ def test_a_table_of_several_tests_and_metrics():
     for length in (1024, 2048) for test in tests for metric in floors
   ]
   result = {'limit': 1024, 'tests': tests, 'records': records, 'scored': ''}
-  assert report.table(result).splitlines() == [
+  assert run_summary.table(result).splitlines() == [
     '                                  even                       odd',
     '      length         nats  exact match         nats  exact match',
     '  1,024  1x         0.250        0.250        0.250        0.250',
@@ -88,6 +88,7 @@ def test_a_run_begins_with_the_encodings_of_all_stacks(flags, lines):
   name = 'nope' if 'model.layer=gru' in flags else 'rope'
   config, _, _ = config_lib.load(name, [f'--config.{flag}' for flag in flags])
   setup = state.setup(config)
-  printed = report.banner(setup, 'name', types.SimpleNamespace(name='data'), 'runs/x').split('\n')
+  data = types.SimpleNamespace(name='data')
+  printed = run_summary.banner(setup, 'name', data, 'runs/x').split('\n')
   for line in lines:
     assert any(each.startswith(line) for each in printed), printed
