@@ -206,6 +206,12 @@ def newest(path: pathlib.Path) -> dict[str, Any]:
   return rows[-1] if rows else {}
 
 
+def last_validation(workdir: pathlib.Path | str) -> float:
+  """Returns the last validation loss of a run."""
+  rows = [row for _, row in parsed(pathlib.Path(workdir) / METRICS, 0)]
+  return [row['validation_loss'] for row in rows if 'validation_loss' in row][-1]
+
+
 def parsed(path: pathlib.Path, start: int) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields (line, dict) for each line with a step, from byte `start`; negative: from the end."""
   content = path.read_bytes()[start:] if path.exists() else b''

@@ -1,10 +1,13 @@
-"""Trains and evaluates every arm of an experiment with every seed, and prints one table.
+"""Trains and evaluates every arm of an experiment with every seed, and judges its claims.
 
   python -m posjax.sweep experiments/extrapolation.py
+  python -m posjax.sweep experiments/papers/alibi.py --tier=smoke --jobs=2
 
-An experiment is a Python file: its docstring states the claim and the paper, ARMS names command
+An experiment is a Python file: its docstring states the question and the paper, ARMS names command
 lines of posjax.main, {'rope': ('--config=configs/rope.py',), ...}, and SEEDS lists the seeds of
-each arm, (0, 1, 2). An arm may name another program first, the n-gram model: ('posjax.ngram',
+each arm, (0, 1, 2). With RATES, each arm first tries these learning rates with another seed and
+keeps the best on validation. CLAIMS are inequalities to judge; docs/experiments.md describes all
+names. An arm may name another program first, the n-gram model: ('posjax.ngram',
 '--config=configs/rope.py', '--order=6'). The same command resumes a stopped sweep.
 
 Exit codes: 0 done; 130 stopped by Ctrl-C, 42 by SIGTERM; 1 a run failed; 2 a mistake in the command
@@ -21,13 +24,15 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from posjax.errors import UserError, one_of
 from posjax.runtime import files
-from posjax.sweep import figure, table
+from posjax.sweep import experiment as experiments
+from posjax.sweep import figure, jobs, manifest, table
 from posjax.sweep import runs as runs_lib
+from posjax.sweep.runs import Run
 
 PROGRAM = 'python -m posjax.sweep'
 
@@ -36,12 +41,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
   """Returns the options of a command line. Raises UserError if it is invalid."""
   parser = program.Parser(PROGRAM, __doc__)
   parser.add_argument('experiment', help="the experiment's file")
+  parser.add_argument('--tier', default='cpu', help='smoke, cpu, or another tier of the file')
   parser.add_argument(
     '--workdir', type=program.folder('--workdir'),
-    help='folder of the runs; by default runs/sweeps/EXPERIMENT',
+    help='folder of the runs; by default runs/sweeps/EXPERIMENT, then -TIER unless it is cpu',
   )
   parser.add_argument('--arms', help='run only these, such as nope,rope')
   parser.add_argument('--seeds', help='run only these, such as 0,1')
+  parser.add_argument(
+    '--jobs', type=int, default=1, help='runs at a time, which share the cores or the GPUs'
+  )
+  parser.add_argument('--part', default='1/1', help='run only this share, such as 3/8: in an array')
+  parser.add_argument('--list', action='store_true', help='run nothing; print all known commands')
   parser.add_argument(
     '--table', action='store_true', help='run nothing; print and draw the finished runs'
   )
@@ -52,36 +63,88 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def sweep(options: argparse.Namespace) -> int:
-  """Runs the sweep, or only prints it with --table; returns the exit code."""
-  path = Path(os.path.expanduser(options.experiment))
-  claim, arms, seeds = runs_lib.load(path)
-  workdir = options.workdir or Path(f'runs/sweeps/{path.stem}')
-  runs = runs_lib.plan(path, arms, seeds, workdir)
-  arms = choose('arms', options.arms, arms)
-  choose('against', options.against, arms)
-  seeds = choose('seeds', options.seeds, [str(seed) for seed in seeds])
-  chosen = [run for run in runs if run.arm in arms and str(run.seed) in seeds]
-  wanted, shown = ([], chosen) if options.table else (chosen, runs)
-  # Check that finished runs are comparable before spending hours on the others.
-  if not table.finished(shown) and options.table:
+  """Runs the sweep, or only prints it with --table or --list; returns the exit code."""
+  experiment = experiments.load(Path(os.path.expanduser(options.experiment)))
+  tier = experiment.tier(options.tier)
+  suffix = '' if options.tier == 'cpu' else f'-{options.tier}'
+  workdir = options.workdir or Path(f'runs/sweeps/{experiment.path.stem}{suffix}')
+  arms = choose('arms', options.arms, {**experiment.arms, **experiment.then})
+  seeds = experiment.seeds if tier.seeds is None else tier.seeds
+  chosen = choose('seeds', options.seeds, [str(seed) for seed in seeds])
+  choose('against', options.against, experiment.arms)
+  part, parts = fraction(options.part)
+  share = jobs.shares(options.jobs)
+  record = manifest.Manifest(experiment, options.tier, tier, workdir)
+  known: list[list[Run]] = []
+  folder = workdir.with_name(experiment.pool + suffix) if experiment.pool else workdir
+  for stage in runs_lib.stages(experiment, tier, folder):
+    known.append(stage)
+    wanted = [
+      run for run in stage[part - 1 :: parts]
+      if run.arm in arms and (str(run.seed) in chosen or run.rate is not None)
+    ]
+    # Check that finished runs are comparable before spending hours on the others.
+    table.finished(stage)
+    if not options.table and not options.list:
+      record.update(known)
+      jobs.execute_all(wanted, share, lambda: record.update(known), f'{what(stage)} ')
+  if options.list:
+    return show_list(known)
+  shown = [
+    [run for run in stage if not options.table or run.arm in arms and str(run.seed) in chosen]
+    for stage in known if stage[0].rate is None
+  ]
+  done = [table.finished(stage) for stage in shown]
+  if options.table and not any(done):
     raise UserError(f'{workdir}: no run is done yet')
-  save = lambda: files.replace(workdir / 'manifest.json', runs_lib.manifest(path, claim, runs))
-  runs_lib.execute_all(wanted, save)
-  save()
-  if done := table.finished(shown):
-    text = table.tables(claim, shown, done, options.against)
+  verdicts = record.update(known)
+  if any(done):
+    texts = [
+      table.tables(experiment.question, stage, own, options.against)
+      for stage, own in zip(shown, done, strict=True) if own
+    ]
+    text = '\n'.join([*texts, *table.verdicts(verdicts), *table.rates(known)])
     files.replace(workdir / 'table.md', text)
-    figure.draw(done, claim, workdir / 'by_length.png')
+    figure.draw(done[-1] or done[0], experiment.question, workdir / 'by_length.png')
     print(f'\n{text}\ntable:    {workdir / "table.md"}\nfigure:   {workdir / "by_length.png"}')
-  print(f'manifest: {workdir / "manifest.json"}')
-  again = shlex.join([str(path), f'--workdir={workdir}'])
+  print(f'manifest: {record.path}')
+  tail = [f'--tier={options.tier}'] * bool(suffix)
+  again = shlex.join([str(experiment.path), *tail, f'--workdir={workdir}'])
   print(f'next:     {PROGRAM} {again}  # runs only what is missing, such as an arm you add')
-  failed = [run for run in wanted if not run.result()]
+  print(f'          python -m posjax.report {shlex.quote(str(workdir))}  # a page')
+  return report_failures([] if options.table else [run for stage in known for run in stage], arms)
+
+
+def what(stage: Sequence[Run]) -> str:
+  """Returns a word for the runs of a stage."""
+  return 'learning rates' if stage[0].rate is not None else 'runs'
+
+
+def show_list(known: Sequence[Sequence[Run]]) -> int:
+  """Prints a line for each run: its number, status and command."""
+  for stage in known:
+    print(f'# {what(stage)}')
+    for number, run in enumerate(stage, 1):
+      print(f'{number:>4}  {run.status():<9} {run.command}')
+  return 0
+
+
+def report_failures(runs: Sequence[Run], arms: Collection[str]) -> int:
+  """Prints a line for each run that was tried and failed; returns the exit code."""
+  failed = [run for run in runs if run.arm in arms and run.note() and not run.settled()]
   for run in failed:
     output = run.folder / 'output.txt'
     code = run.note()['exit_code']
     program.fail(1, f'{run}: exit code {code}: {runs_lib.last_line(output)}; see {output}')
   return 1 if failed else 0
+
+
+def fraction(text: str) -> tuple[int, int]:
+  """Returns (3, 8) for '3/8'. Raises UserError if that is no share."""
+  part, slash, parts = text.partition('/')
+  if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+    raise UserError(f'--part={text}: must be K/N with K from 1 to N, such as 3/8')
+  return int(part), int(parts)
 
 
 def choose(flag: str, text: str | None, names: Collection[str]) -> Collection[str]:

@@ -1,35 +1,29 @@
-"""An experiment's file and its runs: their results, their progress and their execution."""
+"""The runs of an experiment: what to run at each stage, and what a run's folder says of it."""
 
-import contextlib
-import functools
-import importlib.metadata
 import json
 import math
-import platform
 import re
-import runpy
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tqdm
 from ml_collections import ConfigDict
 
-from posjax import config as config_lib
 from posjax import metrics, ngram, tasks
 from posjax import run as run_lib
 from posjax.errors import UserError, one_of
-from posjax.runtime import files, program, signals
+from posjax.metrics import Diverged
 from posjax.sweep import table
+from posjax.sweep.experiment import TUNING_SEED, Experiment, Tier
 
 # Programs that an arm can run, by module: functions that parse their command lines.
 PROGRAMS = {
   'posjax.main': lambda arguments: run_lib.parse(['posjax', *arguments]),
   'posjax.ngram': ngram.parse,
 }
+RATE = '--config.optimizer.learning_rate='
+SHORT = '--config.evaluate.multiples=1'  # a run that only tries a rate reads no test beyond it
 
 
 class Run(NamedTuple):
@@ -42,18 +36,30 @@ class Run(NamedTuple):
   folder: Path
   config: ConfigDict
   command: str  # as a user types it
+  rate: float | None = None  # the learning rate, if this run only helps to choose it
 
   def __str__(self) -> str:
-    return f'{self.arm}, seed {self.seed}'
+    tried = '' if self.rate is None else f' at learning rate {self.rate:g}'
+    return f'{self.arm}, seed {self.seed}{tried}'
 
   def result(self) -> dict[str, Any]:
     """Returns evaluation.json; {} before the run is done, even if a checkpoint was evaluated."""
     result = read(self.folder / 'evaluation.json')
     return result if result.get('step') == self.config.train.steps else {}
 
+  def validation(self) -> float | None:
+    """Returns the last validation loss; infinity if the run diverged, None if it is not done."""
+    if self.note().get('exit_code') == Diverged.exit_code:
+      return math.inf
+    return self.result() and metrics.last_validation(self.folder)
+
   def note(self) -> dict[str, Any]:
-    """Returns sweep.json, which `execute` writes; {} before the first attempt."""
+    """Returns sweep.json, which `jobs` writes; {} before the first attempt."""
     return read(self.folder / 'sweep.json')
+
+  def settled(self) -> bool:
+    """Returns whether nothing is left to run: a rate that diverged has been tried."""
+    return bool(self.result()) or self.rate is not None and self.validation() == math.inf
 
   def progress(self) -> str:
     """Returns loss, step and time left during training; otherwise the last line of output."""
@@ -82,54 +88,109 @@ def last_line(path: Path) -> str:
   return path.read_text(errors='replace').strip().splitlines()[-1]
 
 
-def load(path: Path) -> tuple[str, dict[str, tuple[str, ...]], tuple[int, ...]]:
-  """Returns the claim, the arms and the seeds of an experiment's file.
+def stages(experiment: Experiment, tier: Tier, folder: Path) -> Iterator[list[Run]]:
+  """Yields the runs of each stage: learning rates to try, the arms, and the arms after them.
+
+  A stage is planned from the results of the one before, and not at all while these are missing.
+  """
+  rates = experiment.rates if tier.rates is None else tier.rates
+  tried = plan(experiment, tier, folder, {arm: rates for arm in tuned(experiment.arms) if rates})
+  if tried:
+    yield tried
+  if not all(run.settled() for run in tried):
+    return
+  chosen = choose(tried)
+  arms = plan(experiment, tier, folder, chosen=chosen)
+  yield arms
+  if experiment.then and all(run.result() for run in arms):
+    yield plan(experiment, tier, folder, then=True)
+
+
+def tuned(arms: Mapping[str, tuple[str, ...]]) -> list[str]:
+  """Returns the arms that learn and do not fix their learning rate."""
+  return [
+    arm for arm, arguments in arms.items()
+    if split(arguments)[0] == 'posjax.main' and not any(a.startswith(RATE) for a in arguments)
+  ]
+
+
+def choose(tried: Sequence[Run]) -> dict[str, float]:
+  """Returns the rate with the lowest validation loss of each arm, from settled runs.
 
   Raises:
-    UserError: the file is missing or invalid.
+    UserError: an arm diverged at every rate.
   """
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; an example is experiments/extrapolation.py')
-  with config_lib.blame_file(path):
-    names = runpy.run_path(str(path))
-  claim, arms, seeds = (names.get(name) for name in ('__doc__', 'ARMS', 'SEEDS'))
-  if not claim:
-    raise UserError(f'{path}: its docstring must state the claim and the paper')
-  # A one-element tuple without its comma is a string, and each letter would be an argument.
-  if not isinstance(arms, dict) or {*map(type, arms.values())} != {tuple}:
-    raise UserError(f"{path}: ARMS must be a dict like {{'rope': ('--config=configs/rope.py',)}}")
-  for arm in arms:
-    if not isinstance(arm, str) or not re.fullmatch(r'[^\W_][\w.+=-]{0,59}', arm):
-      raise UserError(
-        f'{path}: ARMS: {arm!r} cannot name a folder: an arm begins with a letter or a digit and '
-        'has letters, digits and . _ + = - only, 60 at most'
-      )
-  if not isinstance(seeds, tuple) or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
-    raise UserError(f'{path}: SEEDS must be a tuple of different integers, such as (0, 1, 2)')
-  return claim.strip().splitlines()[0], arms, seeds
+  chosen: dict[str, Any] = {}
+  for run in tried:
+    loss = run.validation()
+    if loss < chosen.get(run.arm, (math.inf,))[0]:
+      chosen[run.arm] = loss, run.rate
+  for run in tried:
+    if run.arm not in chosen:
+      raise UserError(f'arm {run.arm}: diverged at every learning rate of RATES')
+  return {arm: rate for arm, (_, rate) in chosen.items()}
 
 
 def plan(
-  path: Path, arms: dict[str, tuple[str, ...]], seeds: Sequence[int], workdir: Path
+  experiment: Experiment, tier: Tier, folder: Path,
+  tries: Mapping[str, Sequence[float]] | None = None, *,
+  chosen: Mapping[str, float] | None = None, then: bool = False,
 ) -> list[Run]:
-  """Returns all runs of the experiment at `path`, arm by arm.
+  """Returns the runs of a stage, arm by arm.
+
+  Args:
+    experiment: the experiment.
+    tier: its size.
+    folder: of all runs.
+    tries: learning rates to try, by arm; None: run each arm with each seed.
+    chosen: the learning rates of these runs, by arm; others have the config's.
+    then: plan the arms that start after the others.
 
   Raises:
     UserError: an arm's arguments are invalid, or two arms cannot be compared in one table.
   """
+  arms = experiment.then if then else experiment.arms
+  seeds = experiment.seeds if tier.seeds is None else tier.seeds
+  if tries is None:
+    cells = [(arm, seed, (chosen or {}).get(arm), False) for arm in arms for seed in seeds]
+  else:
+    cells = [(arm, TUNING_SEED, rate, True) for arm in tries for rate in tries[arm]]
   runs = []
-  for arm, arguments in arms.items():
-    for seed in seeds:
-      folder = workdir / f'{arm}-{seed}'
-      try:
-        module, own = split(arguments)
-        whole = (*own, f'--workdir={folder}', f'--config.seed={seed}')
-        parsed = PROGRAMS[module](whole)
-      except UserError as error:
-        raise UserError(f'{path}: arm {arm}: {error}') from error
-      runs.append(Run(arm, seed, module, whole, folder, parsed.config, parsed.command))
+  for arm, seed, rate, trial in cells:
+    own_folder = folder / (f'rates/{arm}-{rate:g}' if trial else f'{arm}-{seed}')
+    sources = {name: str(folder / f'{name}-{seed}') for name in experiment.arms} if then else {}
+    own = [f'{RATE}{rate:g}'] * (rate is not None) + [SHORT] * trial
+    try:
+      module, arguments = split(arms[arm])
+      arguments = [fill(argument, sources) for argument in sized(arguments, tier.size)]
+      own += [f'--workdir={own_folder}', f'--config.seed={seed}']
+      whole = latest([*arguments, *tier.flags, *own])
+      parsed = PROGRAMS[module](whole)
+    except UserError as error:
+      raise UserError(f'{experiment.path}: arm {arm}: {error}') from error
+    tried = rate if trial else None
+    runs.append(Run(arm, seed, module, whole, own_folder, parsed.config, parsed.command, tried))
   table.check_alike([(run, shared(run.config)) for run in runs])
   return runs
+
+
+def sized(arguments: Sequence[str], size: str) -> list[str]:
+  """Returns arguments in which each config has a size, unless it names one."""
+  return [
+    f'{argument}:{size}' if size and re.fullmatch(r'--config=[^:]*', argument) else argument
+    for argument in arguments
+  ]
+
+
+def latest(arguments: Sequence[str]) -> tuple[str, ...]:
+  """Returns arguments without those that a later one of the same name overrides."""
+  last = {argument.partition('=')[0]: i for i, argument in enumerate(arguments)}
+  return tuple(a for i, a in enumerate(arguments) if last[a.partition('=')[0]] == i)
+
+
+def fill(argument: str, sources: Mapping[str, str]) -> str:
+  """Returns an argument with {ARM} replaced by a folder."""
+  return re.sub(r'\{([^{}]+)\}', lambda match: sources.get(match[1], match[0]), argument)
 
 
 def shared(config: ConfigDict) -> dict[str, Any]:
@@ -148,70 +209,3 @@ def split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
   if module not in PROGRAMS:
     raise UserError(f'{module}: {one_of(module, PROGRAMS, "a program")}')
   return module, tuple(own)
-
-
-def execute(run: Run, show: Callable[[str], Any]) -> None:
-  """Starts or resumes a run; its output goes to output.txt, its exit code to sweep.json.
-
-  `show` is called every second with the run's progress.
-  """
-  run.folder.mkdir(parents=True, exist_ok=True)
-  before, start = run.note().get('seconds', 0), time.perf_counter()
-  process = None
-  # A batch system may send the signal to the sweep only.
-  with signals.defer_signals(then=lambda: process and process.terminate()) as came:
-    with (run.folder / 'output.txt').open('a') as output:
-      print(f'$ {run.command}', file=output, flush=True)
-      command = [sys.executable, '-m', run.program, *run.arguments]
-      process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    if came:  # before the process existed
-      process.terminate()
-    running = True
-    while running:
-      show(run.progress())
-      with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=1)
-        running = False
-    note = {
-      'exit_code': process.returncode,
-      'seconds': round(before + time.perf_counter() - start, 1),  # of all attempts
-      'python': platform.python_version(),
-      'jax': importlib.metadata.version('jax'),
-    }
-    files.replace(run.folder / 'sweep.json', json.dumps(note) + '\n')
-
-
-def manifest(path: Path, claim: str, runs: Sequence[Run]) -> str:
-  """Returns the experiment as JSON: versions of the software, and each run with its result."""
-  entries = [
-    {
-      'arm': run.arm, 'seed': run.seed, 'command': run.command, 'directory': str(run.folder),
-      'status': run.status(), **run.note(),
-      **{k: v for k, v in run.result().items() if k != 'by_position'},  # too long for here
-    }
-    for run in runs
-  ]
-  # Lists, since a sweep may resume after an update. `code` is posjax's version and commit.
-  made_with = {
-    key: sorted({entry[key] for entry in entries if key in entry})
-    for key in ('code', 'python', 'jax')
-  }
-  contents = {'experiment': str(path), 'claim': claim, **made_with, 'runs': entries}
-  return json.dumps(contents, indent=2) + '\n'
-
-
-def execute_all(runs: Sequence[Run], after_each: Callable[[], Any]) -> None:
-  """Executes unfinished runs one after the other; a failed run does not stop the next one."""
-  todo = [run for run in runs if not run.result()]
-  if todo:
-    program.check_devices()
-  count = dict(total=len(runs), initial=len(runs) - len(todo), dynamic_ncols=True)
-  shape = '{n_fmt}/{total_fmt} [{elapsed}<{remaining}] {desc} {bar}'
-  with tqdm.tqdm(**count, bar_format=shape, disable=not runs) as bar:
-    show = functools.partial(bar.set_description_str, refresh=sys.stderr.isatty())
-    for run in todo:
-      try:
-        execute(run, show)
-      finally:
-        after_each()
-      bar.update()

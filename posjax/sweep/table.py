@@ -15,6 +15,7 @@ from posjax.errors import UserError
 
 if TYPE_CHECKING:
   from posjax.sweep.runs import Run
+  from posjax.sweep.verdict import Verdict
 
 
 def select(nested: ConfigDict | dict[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -86,6 +87,62 @@ def tables(
       lines += ['', f'{metric} minus that of {escape(against)}, paired by seed', '']
       lines += differences(done, test, metric, against)
   return '\n'.join(lines) + '\n'
+
+
+def tried(known: Sequence[Sequence['Run']]) -> dict[str, Any]:
+  """Returns {arm: {'tried': {rate: validation loss}, 'chosen': rate or None}}."""
+  found: dict[str, Any] = {}
+  for run in (run for stage in known for run in stage if run.rate is not None):
+    loss = run.validation() if run.settled() else None
+    # JSON has no infinity.
+    found.setdefault(run.arm, {})[f'{run.rate:g}'] = 'diverged' if loss == math.inf else loss
+  told = {}
+  for arm, losses in found.items():
+    numbers = {rate: loss for rate, loss in losses.items() if isinstance(loss, float)}
+    settled = numbers and None not in losses.values()
+    told[arm] = {'tried': losses, 'chosen': min(numbers, key=numbers.get) if settled else None}
+  return told
+
+
+def rates(known: Sequence[Sequence['Run']]) -> list[str]:
+  """Returns lines of Markdown: the validation loss of each arm at each learning rate it tried."""
+  found = tried(known)
+  if not found:
+    return []
+  columns = [*dict.fromkeys(rate for own in found.values() for rate in own['tried'])]
+  lines = [
+    '', 'Validation loss by learning rate, with one seed that is in no other table; the best rate '
+    'is used above', '',
+    f'| arm | {" | ".join(columns)} |', '| --- ' * (len(columns) + 1) + '|',
+  ]
+  for arm, own in found.items():
+    cells = []
+    for rate in columns:
+      loss = own['tried'].get(rate)
+      text = '' if loss is None else loss if isinstance(loss, str) else f'{loss:.3f}'
+      cells.append(f'**{text}**' if rate == own['chosen'] else text)
+    lines.append(f'| {escape(arm)} | {" | ".join(cells)} |')
+  return [*lines, '']
+
+
+def verdicts(judged: Sequence['Verdict']) -> list[str]:
+  """Returns lines of Markdown: each claim with its criterion, its value and the verdict."""
+  if not judged:
+    return []
+  lines = [
+    '', 'Claims, with 95 % intervals; p is corrected for the number of claims', '',
+    '| claim | criterion | value | p | verdict |', '| --- | --- | --- | --- | --- |',
+  ]
+  for each in judged:
+    value = '' if each.value is None else f'{each.value:.3g}'
+    if each.low is not None and each.low != each.high:
+      value += f' [{each.low:.3g}, {each.high:.3g}]'
+    p = '' if each.p_holm is None else f'{each.p_holm:.2g}'
+    verdict = each.outcome + f': {each.reason}' * bool(each.reason)
+    lines.append(
+      f'| {escape(each.claim)} | {each.criterion} | {value} | {p} | {escape(verdict)} |'
+    )
+  return [*lines, '']
 
 
 def shown(result: dict[str, Any]) -> list[tuple[str, str]]:
