@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import statistics
 import sys
 import time
 import warnings
@@ -210,6 +211,11 @@ def last_validation(workdir: pathlib.Path | str) -> float:
   """Returns the last validation loss of a run."""
   rows = [row for _, row in parsed(pathlib.Path(workdir) / METRICS, 0)]
   return [row['validation_loss'] for row in rows if 'validation_loss' in row][-1]
+
+
+def mean_loss(workdir: pathlib.Path | str) -> float:
+  """Returns the mean training loss over the logged steps of a run."""
+  return statistics.mean(row['loss'] for _, row in parsed(pathlib.Path(workdir) / METRICS, 0))
 
 
 def parsed(path: pathlib.Path, start: int) -> Iterator[tuple[str, dict[str, Any]]]:

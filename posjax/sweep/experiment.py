@@ -78,9 +78,11 @@ class Experiment:
       with the same seed.
     seeds: of each arm.
     rates: learning rates that each arm tries with TUNING_SEED; the best on validation is used.
-    measure: (test, metric) that claims are about.
+    measure: (test, metric) that claims are about; the test 'training' has the metric 'loss', the
+      mean over all steps.
     threshold: the value of the measure at the trained length that proves a task learned.
     claims: what is judged.
+    varies: config keys in which the arms differ although they share a table, such as train.steps.
     pool: a folder of runs, shared with other experiments whose arms of the same name are the same.
     tiers: {name: Tier}.
   """
@@ -95,6 +97,7 @@ class Experiment:
   measure: tuple[str, str] = ('non-overlapping', 'bits/byte')
   threshold: float = 0.95
   claims: tuple[Claim | Exact, ...] = ()
+  varies: tuple[str, ...] = ()
   pool: str = ''
   tiers: Mapping[str, Tier] = dataclasses.field(default_factory=dict)
 

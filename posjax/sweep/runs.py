@@ -170,7 +170,7 @@ def plan(
       raise UserError(f'{experiment.path}: arm {arm}: {error}') from error
     tried = rate if trial else None
     runs.append(Run(arm, seed, module, whole, own_folder, parsed.config, parsed.command, tried))
-  table.check_alike([(run, shared(run.config)) for run in runs])
+  table.check_alike([(run, shared(run.config, experiment.varies)) for run in runs])
   return runs
 
 
@@ -193,12 +193,12 @@ def fill(argument: str, sources: Mapping[str, str]) -> str:
   return re.sub(r'\{([^{}]+)\}', lambda match: sources.get(match[1], match[0]), argument)
 
 
-def shared(config: ConfigDict) -> dict[str, Any]:
+def shared(config: ConfigDict, varies: Sequence[str] = ()) -> dict[str, Any]:
   """Returns the flat keys and values of a config that all arms of one table have."""
   name = config.task.name
   own = {f'task.{name}.{argument}' for argument in tasks.find(name).may_differ}
   found = table.select(config, ('data', 'task', 'train.steps', 'train.length', 'evaluate'))
-  return {key: value for key, value in found.items() if key not in own}
+  return {key: value for key, value in found.items() if key not in own and key not in varies}
 
 
 def split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -49,7 +49,7 @@ def finished(runs: Iterable['Run']) -> list[tuple['Run', dict[str, Any]]]:
         f'{run.folder}: arm {run.arm} ran with another config, {found}; delete that folder, or '
         'choose another --workdir'
       )
-  shared = ('corpus', 'sha256', 'step', 'tests')
+  shared = ('corpus', 'sha256', 'tests')
   check_alike([(run, select(result, shared)) for run, result in done])
   return done
 
@@ -72,10 +72,11 @@ def tables(
   """
   _, first = done[0]
   seeds = ', '.join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
+  steps = ' or '.join(f'{step:,}' for step in sorted({result['step'] for _, result in done}))
   codes = ', '.join(sorted({result['code'] for _, result in done}))
   lines = [
     f'# {escape(claim)}', '',
-    f'{first["step"]:,} steps; seeds {seeds}; {escape(first["corpus"])}; posjax {codes}',
+    f'{steps} steps; seeds {seeds}; {escape(first["corpus"])}; posjax {codes}',
   ]
   if missing := [str(run) for run in runs if not run.result()]:
     lines += ['', f'Not finished: {escape("; ".join(missing))}']

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from posjax import metrics
 from posjax.evaluate import BLOCKS
 from posjax.sweep.experiment import Claim, Exact, Experiment
 from posjax.sweep.runs import Run
@@ -63,7 +64,8 @@ class Results:
   """The values of finished runs, block by block."""
 
   def __init__(self, experiment: Experiment, done: Done) -> None:
-    self.measure, self._done = experiment.measure, {(run.arm, run.seed): r for run, r in done}
+    self.measure = experiment.measure
+    self._done = {(run.arm, run.seed): with_training(run, result) for run, result in done}
     self.arms = [*dict.fromkeys(run.arm for run, _ in done)]
     every = [{run.seed for run, _ in done if run.arm == arm} for arm in self.arms]
     self.seeds = sorted(set.intersection(*every)) if every else []
@@ -85,6 +87,15 @@ class Results:
       return np.moveaxis([own[test][str(length)][metric] for own in found], -1, 0)
     except KeyError as error:
       raise LookupError(f'{arm} has no {metric} at {length}, test {test}') from error
+
+
+def with_training(run: Run, result: dict[str, Any]) -> dict[str, Any]:
+  """Returns a result with the mean training loss as a test of one block, at the trained length."""
+  if not (run.folder / metrics.METRICS).exists():  # an n-gram model has no steps
+    return result
+  own = {'loss': [[metrics.mean_loss(run.folder), 1.0]]}
+  blocks = result['blocks'] | {'training': {str(run.config.train.length): own}}
+  return result | {'blocks': blocks}
 
 
 class At:
