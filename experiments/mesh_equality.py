@@ -1,11 +1,11 @@
 """One training step on one device and on eight: loss and gradient norm must be equal on every mesh.
 
 Each row of the table is an encoding: loss and gradient norm of a step on one device, and for each
-mesh of eight simulated CPU devices the larger relative difference of the two, in float32. The model
-is tiny, its weights are random (no table starts at 0), and each row of 128 random tokens is one
-document, so that carries cross every shard.
+mesh of eight simulated CPU devices the larger relative difference of the two. The model is tiny, its
+weights are random (no table starts at 0), and each row of 128 random tokens is one document, so
+that carries cross every shard. With JAX_ENABLE_X64=1 all numbers are float64, otherwise float32.
 
-  python experiments/mesh_equality.py [ENCODING ...]
+  [JAX_ENABLE_X64=1] python experiments/mesh_equality.py [ENCODING ...]
 """
 
 import dataclasses
@@ -42,8 +42,10 @@ SETTINGS = 'train.length=128', 'train.batch=8', 'attention.block=8', 'mesh.data=
 def problem(name):
   """Returns (setup, state, batch) of a step, with arrays of numpy."""
   config, _, _ = config_lib.load(name, [f'--config.{setting}' for setting in SETTINGS])
+  config.model.dtype = str(jax.dtypes.canonicalize_dtype(float))
   setup = state.setup(config)
-  first = jax.tree.map(np.asarray, state.first(config, setup.model)())
+  wide = lambda x: np.asarray(x, config.model.dtype if x.dtype == 'float32' else None)
+  first = jax.tree.map(wide, state.first(config, setup.model)())
   random = np.random.default_rng(0)
   # Zeros and ones of the initialization hide mistakes.
   noise = lambda x: x + random.normal(scale=0.1, size=x.shape).astype(x.dtype)
