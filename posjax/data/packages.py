@@ -13,7 +13,7 @@ from posjax.data.corpus import SPLITS, Corpus, Record, Records, check_splits, cu
 from posjax.data.package_table import PACKAGES, Pinned
 from posjax.data.record_files import check_fields
 from posjax.data.records import in_splits
-from posjax.errors import UserError, one_of
+from posjax.errors import UserError, one_of, show
 
 
 def load(name: str, expressions: Mapping[str, str], fields: tuple[str, ...]) -> Corpus:
@@ -29,6 +29,8 @@ def load(name: str, expressions: Mapping[str, str], fields: tuple[str, ...]) -> 
   pinned = find(name)
   if pinned.fields:
     return as_text(load_records(name, expressions, fields))
+  if fields != ('text',):
+    raise UserError(f'data.fields = {show(fields)}: package:{name} has no records to read')
   check_splits(f'package:{name}', expressions)
   documents = list(pinned.read(contents(name, pinned.files)))
   sha256 = hashlib.sha256(b''.join(documents)).hexdigest()

@@ -79,7 +79,7 @@ def load(
     UserError: the corpus or a split is missing or empty, has no text, or cannot be prepared.
   """
   kind, name, source = find(corpus, SOURCES)
-  if kind not in record_files.READERS and fields != ('text',):
+  if kind not in (*record_files.READERS, 'package') and fields != ('text',):
     raise UserError(f'data.fields = {show(fields)}: {kind}: has no records to read')
   expressions = {'train': train, 'validation': validation, 'test': test}
   loaded = source(name, expressions, directory, fields)

@@ -229,6 +229,9 @@ def test_errors_of_records_are_one_line(index, monkeypatch):
   assert refused('package:bible', data.load_records, fields=fields).startswith(
     'package:bible is a text; the packages with records are reviews_zh, newsgroups, reuters_r8, '
   )
+  assert refused('package:bible', fields=('txt',)) == (
+    'data.fields = txt: package:bible has no records to read'
+  )
   assert 'did you mean names_zh?' in refused('package:name_zh', data.load_records, fields=fields)
 
 
