@@ -146,12 +146,12 @@ def table(result: dict[str, Any]) -> str:
   for test, metric in columns:
     heads[test] += widths[test, metric]
   lines = [
-    f'{"":>12}' + ''.join(f'{test:>{width}}' for test, width in heads.items()),
-    f'{"length":>12}' + ''.join(f'{metric:>{widths[test, metric]}}' for test, metric in columns),
+    f'{"":>14}' + ''.join(f'{test:>{width}}' for test, width in heads.items()),
+    f'{"length":>14}' + ''.join(f'{metric:>{widths[test, metric]}}' for test, metric in columns),
   ]
   for n in lengths:
     row = ''.join(f'{cells.get((*column, n), ""):>{widths[column]}}' for column in columns)
-    lines.append(f'{n:>7,} {n // lengths[0]:>2}x {row}'.rstrip())
+    lines.append(f'{n:>7,} {n / lengths[0]:>4.3g}x {row}'.rstrip())
   lines += [*result['tests'].values(), *floors(records), *filter(None, [result['scored']])]
   return '\n'.join(lines)
 

@@ -59,18 +59,18 @@ def test_a_table_of_several_tests_and_metrics():
       'test': test, 'metric': metric, 'length': length,
       'value': None if length > 1024 else 0.25, 'floor': floors[metric],
     }
-    for length in (1024, 2048) for test in tests for metric in floors
+    for length in (1024, 1536) for test in tests for metric in floors
   ]
   result = {'limit': 1024, 'tests': tests, 'records': records, 'scored': ''}
   assert run_summary.table(result).splitlines() == [
-    '                                  even                       odd',
-    '      length         nats  exact match         nats  exact match',
-    '  1,024  1x         0.250        0.250        0.250        0.250',
-    '  2,048  2x   beyond 1024  beyond 1024  beyond 1024  beyond 1024',
+    '                                    even                       odd',
+    '        length         nats  exact match         nats  exact match',
+    '  1,024    1x         0.250        0.250        0.250        0.250',
+    '  1,536  1.5x   beyond 1024  beyond 1024  beyond 1024  beyond 1024',
     'even lengths',
     'odd lengths',
-    'a guess, even, exact match: 0.500 at 1,024, 0.500 at 2,048',
-    'a guess, odd, exact match: 0.500 at 1,024, 0.500 at 2,048',
+    'a guess, even, exact match: 0.500 at 1,024, 0.500 at 1,536',
+    'a guess, odd, exact match: 0.500 at 1,024, 0.500 at 1,536',
   ]
 
 
