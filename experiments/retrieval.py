@@ -1,4 +1,4 @@
-"""Retrieval: which encodings find the value of a key far back, in rows longer than the trained ones?
+"""Retrieval: which encodings find a value by its key in rows longer than the trained ones?
 
 An easy form of multi-query associative recall (Arora et al. 2023, arXiv 2312.04927), 600 steps of
 32 rows of 32 tokens; tests have 32 to 256 tokens, with queries at random and with all of them at
