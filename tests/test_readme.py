@@ -40,7 +40,7 @@ def test_named_files_exist(page):
   text = (ROOT / page).read_text()
   links = [(ROOT / page).parent / link for link in re.findall(r'\]\((?!http)([^)#]+)', text)]
   named = re.findall(r'(?:configs|experiments|tests|posjax|docs)/[\w/]+\.(?:py|md)', text)
-  yours = ('power.py', 'fade.py', 'reverse.py')
+  yours = ('power.py', 'fade.py', 'rotate.py')
   paths = links + [ROOT / name for name in named if not name.endswith(yours)]
   assert not [str(path) for path in paths if not path.exists()]
 
@@ -60,7 +60,7 @@ def test_command_lines_are_valid(monkeypatch):
   text = '\n'.join((ROOT / page).read_text() for page in PAGES)
   lines = re.findall(r'python -m posjax\.main (--[^`\n]*)', text)
   parsed = [run_lib.parse(['posjax', *shlex.split(line, comments=True)]) for line in lines
-            if not re.search('power|fade|reverse|init.run', line)]
+            if not re.search('power|fade|rotate|init.run', line)]
   assert len(parsed) > 20
   for run in parsed:
     state.build(run.config)
@@ -179,9 +179,9 @@ def test_the_documented_encoding_equals_its_oracle(monkeypatch):
 def test_the_documented_task_works():
   names = {}
   exec(blocks('docs/tasks.md', 'Write one')[0], names)
-  task = names['Reverse'](rows=2)
+  task = names['Rotate'](rows=2)
   x, targets, weights, *_ = task.example(np.random.default_rng(0), 5)
-  assert x[1:6].tolist() == x[:6:-1].tolist() and weights.sum() == 6
+  assert np.roll(x[1:6], -1).tolist() == x[7:].tolist() and weights.sum() == 6
   assert task.guess(20) == 1 / 16
 
 
