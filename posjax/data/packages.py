@@ -52,13 +52,13 @@ def load(name: str, expressions: Mapping[str, str], fields: tuple[str, ...]) -> 
 
 def as_text(records: Records) -> Corpus:
   """Returns records as documents. Raises UserError if a value is a list."""
-  found: dict[str, list[bytes]] = {}
-  for split in SPLITS:
+  found: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+  for split, documents in found.items():
     for record in records.records(split):
-      for field, value in zip(records.fields, record, strict=True):
-        if not isinstance(value, str):
-          raise UserError(f'{records.name}: {field} is a list, not a text; see data.fields')
-      found.setdefault(split, []).append('\n'.join(record).encode())
+      texts = [value for value in record if isinstance(value, str)]
+      if len(texts) < len(record):
+        raise UserError(f'{records.name}: a field is a list, not a text; see data.fields')
+      documents.append('\n'.join(texts).encode())
   return Corpus(
     name=records.name, files=records.count, sha256=records.sha256, splits=records.splits,
     bytes=sum(len(document) for own in found.values() for document in own),
