@@ -216,7 +216,7 @@ MISTAKES = {
 # Mistakes in tasks, which are built before the model.
 TASK_MISTAKES = {
   '--config=rope --config.task.name=txt':
-    'task.name = txt: did you mean text? It must be one of classify, ',
+    'task.name = txt: did you mean text? It must be one of addition, ',
   '--config=rope --config.task.text.strid=3':
     '--config.task.text.strid: no such key; did you mean task.text.stride?',
   '--config=rope --config.task.stride=3': '--config.task.stride: no such key; did you mean',
