@@ -8,13 +8,12 @@ written, and only these bits have a loss and are scored; all other bits are rand
 
 The tests have the density of writes of training, a dense one and a sparse one. A baseline without
 the order of writes answers the majority of the bits written so far; its share of correct reads is
-printed next to each result.
+printed next to each result. `changed reads right` scores only the reads after a write that changed
+the bit, where that majority is right half of the time.
 """
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +21,13 @@ import numpy as np
 
 from posjax import data
 from posjax.batch import Batch, Example
-from posjax.tasks.core.generated import Generated, identity
-from posjax.tasks.core.task import Data, Task, Test
+from posjax.tasks.core.labels import Labels, Variant
 
 WRITE, IGNORE, READ, ZERO = (ord(c) for c in 'wir0')
 
 
 @dataclasses.dataclass(frozen=True)
-class FlipFlop(Task):
+class FlipFlop(Labels):
   ignore: float = 0.8  # share of instructions to ignore, in training
   dense: float = 0.1  # share of instructions to ignore, in the dense test
   sparse: float = 0.98  # share of instructions to ignore, in the sparse test
@@ -38,40 +36,40 @@ class FlipFlop(Task):
   best = 'nats/read'
   shown = ('reads right',)
   evaluation = ('dense', 'sparse', 'rows')
+  shortest = 4
 
   def check(self, length: int) -> None:
     for name in ('ignore', 'dense', 'sparse'):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f'{name} = {getattr(self, name)}: must be in [0, 1)')
-    if self.rows < 1:
-      raise ValueError(f'rows = {self.rows}: must be positive')
-    if length < 4:
-      raise ValueError(f'train.length = {length}: must be at least 4, one write and one read')
+    super().check(length)
 
-  def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
-    make = lambda n, ignore: functools.partial(make_example, pairs=n // 2, ignore=ignore)
-    tests = {}
-    for name, ignore in (
-      ('as trained', self.ignore), ('dense', self.dense), ('sparse', self.sparse)
-    ):
-      made = {n: Generated(make(n, ignore), 'test', self.rows) for n in lengths}
-      title = f'{name}: {self.rows:,} rows, ignore = {ignore}'
-      guesses = {n: floor(rows[i][0] for i in range(self.rows)) for n, rows in made.items()}
-      tests[name] = Test(
-        title, {n: rows.rows(n, n) for n, rows in made.items()},
-        {n: {'reads right': guess} for n, guess in guesses.items()},
-      )
-    train = make(length, self.ignore)
-    return Data(
-      **identity(self), train=Generated(train, 'train'),
-      validation=Generated(train, 'validation', 1024).rows(length, length), tests=tests,
-    )
+  def make(self, rng: np.random.Generator, length: int) -> Example:
+    return make_example(rng, pairs=length // 2, ignore=self.ignore)
 
-  def metrics(self, outputs: jax.Array, batch: Batch) -> dict[str, tuple[jax.Array, jax.Array]]:
-    right_BT = jnp.argmax(outputs, axis=-1) == batch.targets
+  def variants(self) -> dict[str, Variant]:
+    shares = {'as trained': self.ignore, 'dense': self.dense, 'sparse': self.sparse}
+    made = lambda rng, length, ignore: make_example(rng, pairs=length // 2, ignore=ignore)
     return {
-      'reads right': (right_BT, batch.weights),
-      'nats/read': (self.loss(outputs, batch), batch.weights),
+      name: Variant(f'ignore = {ignore}', functools.partial(made, ignore=ignore))
+      for name, ignore in shares.items()
+    }
+
+  def guess(self, rows: Batch) -> np.ndarray:
+    """Returns 1 where the majority of earlier writes is the target, 0.5 where there is none."""
+    sign_BT = 2 * (rows.targets - ZERO) - 1
+    ones_BT = np.cumsum((rows.stream.x == WRITE) * sign_BT, axis=1)  # minus zeros
+    return 0.5 + 0.5 * np.sign(ones_BT) * sign_BT
+
+  def scores(self, right_BU: jax.Array, rows: Batch) -> dict[str, tuple[jax.Array, jax.Array]]:
+    pick = functools.partial(jnp.take_along_axis, axis=1)
+    places_T = jnp.arange(rows.targets.shape[1])
+    last_BT = jax.lax.cummax(jnp.where(rows.stream.x == WRITE, places_T, 0), axis=1)
+    before_BT = pick(last_BT, jnp.maximum(last_BT - 1, 0))  # the first token is a write
+    changed_BT = pick(rows.targets, last_BT) != pick(rows.targets, before_BT)
+    return {
+      'reads right': (right_BU, rows.weights),
+      'changed reads right': (right_BU, rows.weights & changed_BT),
     }
 
 
@@ -85,15 +83,3 @@ def make_example(rng: np.random.Generator, *, pairs: int, ignore: float) -> Exam
   bits = np.where(instructions == READ, bits[np.maximum.accumulate(writes)], bits)
   tokens = np.stack([instructions, ZERO + bits], axis=1).reshape(-1).astype(np.int32)
   return Example(tokens[:-1], tokens[1:], tokens[:-1] == READ)
-
-
-def floor(examples: Iterable[Example]) -> float:
-  """Returns the share of reads answered by the majority of earlier writes; a tie counts half."""
-  right = reads = 0
-  for example in examples:
-    instructions, bits = example.x[0::2], example.targets[0::2] - ZERO
-    ones = np.cumsum((instructions == WRITE) * (2 * bits - 1))  # minus zeros
-    asked = instructions == READ
-    right += np.sum(0.5 + 0.5 * np.sign(ones[asked]) * (2 * bits[asked] - 1))
-    reads += asked.sum()
-  return float(right / reads)

@@ -19,7 +19,7 @@ from posjax.models import transformer
 from posjax.tasks.copy import Copy
 from posjax.tasks.core.generated import Generated
 from posjax.tasks.core.registry import check_metrics
-from posjax.tasks.flip_flop import FlipFlop, floor, make_example
+from posjax.tasks.flip_flop import FlipFlop, make_example
 from posjax.train_step import gradients
 
 
@@ -82,18 +82,19 @@ def test_reads_return_the_last_written_bit():
 
 
 def test_the_floor_is_the_accuracy_of_guessing_the_majority_of_writes():
-  examples = [make_example(np.random.default_rng(i), pairs=20, ignore=0.6) for i in range(40)]
+  rows = Generated(lambda rng: make_example(rng, pairs=20, ignore=0.6), 'test', 40).rows(40, 40)
   right = []
-  for example in examples:
+  for x, targets in zip(rows.stream.x, rows.targets, strict=True):
     written = []
-    for instruction, bit in zip(text(example.x)[0::2], text(example.targets)[0::2], strict=True):
+    for instruction, bit in zip(text(x)[0::2], text(targets)[0::2], strict=True):
       if instruction == 'w':
         written.append(bit)
       elif instruction == 'r':
         ones, zeros = written.count('1'), written.count('0')
         right.append(0.5 if ones == zeros else float((ones > zeros) == (bit == '1')))
-  assert floor(examples) == pytest.approx(np.mean(right))
-  assert 0.6 < floor(examples) < 0.95
+  floor = FlipFlop().floors(rows)['reads right']
+  assert floor == pytest.approx(np.mean(right))
+  assert 0.6 < floor < 0.95
 
 
 @pytest.mark.parametrize('task', [Copy(), FlipFlop()], ids=['copy', 'flip_flop'])
