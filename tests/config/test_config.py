@@ -43,7 +43,7 @@ MISTAKES = {
   '--config': 'Missing value for flag --config',
   '--config=ropee': f'--config=ropee: no such file; did you mean rope? It {CONFIGS}',
   '--config=configs/alibbi.py:small': '--config=configs/alibbi.py: no such file',
-  '--config=configs': f'--config=configs: no such file; it {CONFIGS}',
+  '--config=configs': f'--config=configs: no such file; did you mean counting? It {CONFIGS}',
   '--config=~': '--config=~: no such file',
   '--config=~nobody/rope': '--config=~nobody/rope: no such file',
   f'--config={"r" * 300}': f'--config={"r" * 300}: no such file',
