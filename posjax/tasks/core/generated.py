@@ -7,7 +7,7 @@ data is thus an index, and resume is bit-exact.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -36,6 +36,25 @@ class Generated:
   def rows(self, length: int, answers: int) -> Batch:
     """Returns all examples, one per row of `length` tokens and `answers` targets."""
     return padded([self[i][0] for i in range(self.size)], length, answers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lazy(Mapping[int, Batch]):
+  """The rows of a test at each length, made when they are read: long ones need much memory."""
+
+  make: Callable[[int], Batch]
+  lengths: tuple[int, ...]
+
+  def __getitem__(self, length: int) -> Batch:
+    if length not in self.lengths:
+      raise KeyError(length)
+    return self.make(length)
+
+  def __iter__(self) -> Iterator[int]:
+    return iter(self.lengths)
+
+  def __len__(self) -> int:
+    return len(self.lengths)
 
 
 def name_of(task: Task) -> str:

@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from posjax.batch import Batch
 from posjax.errors import one_of
-from posjax.tasks.core.generated import Generated, name_of
+from posjax.tasks.core.generated import Lazy, name_of
 from posjax.tasks.core.strings import Strings
 from posjax.tasks.core.task import Data, Test
 
@@ -118,16 +117,11 @@ class Needle(Haystack):
     thirds = {
       name: Test(
         f'{name}: {self.rows:,} problems with the answer in the {which} third of the filler',
-        {n: self._rows(name, n) for n in lengths}, floors,
+        Lazy(dataclasses.replace(self, depth=name).test_rows, tuple(lengths)), floors,
       )
       for name, which in (('early', 'first'), ('middle', 'second'), ('late', 'last'))
     }
     return dataclasses.replace(opened, tests={**opened.tests, **thirds})
-
-  def _rows(self, depth: str, length: int) -> Batch:
-    """Returns the rows of a test whose asked needles are at a depth."""
-    task, size = dataclasses.replace(self, depth=depth), self.largest(length)
-    return Generated(lambda rng: task.example(rng, size), 'test', self.rows).rows(length, length)
 
 
 def distinct(

@@ -9,7 +9,7 @@ import numpy as np
 
 from posjax import data
 from posjax.batch import Batch, Example
-from posjax.tasks.core.generated import Generated, identity, name_of
+from posjax.tasks.core.generated import Generated, Lazy, identity, name_of
 from posjax.tasks.core.pairs import Pairs, lay_out
 from posjax.tasks.core.task import Data, Test
 
@@ -78,7 +78,6 @@ class Strings(Pairs):
   def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
     sizes = {n: self.largest(n) for n in lengths}
     train = lambda rng: self.example(rng, int(rng.integers(self.smallest, sizes[length] + 1)))
-    test = lambda size: lambda rng: self.example(rng, size)
     floors = {
       n: {'exact match': self.guess_exact(size), 'token accuracy': self.guess(size)}
       for n, size in sizes.items()
@@ -89,10 +88,15 @@ class Strings(Pairs):
       validation=Generated(train, 'validation', 1024).rows(length, length),
       tests={name_of(self): Test(
         f'{self.rows:,} problems of size {told}',
-        {n: Generated(test(size), 'test', self.rows).rows(n, n) for n, size in sizes.items()},
-        floors,
+        Lazy(self.test_rows, tuple(lengths)), floors,
       )},
     )
+
+  def test_rows(self, length: int) -> Batch:
+    """Returns the rows of a test, with problems of the largest size for `length`."""
+    size = self.largest(length)
+    make = lambda rng: self.example(rng, size)
+    return Generated(make, 'test', self.rows).rows(length, length)
 
   def metrics(self, outputs: jax.Array, batch: Batch) -> dict[str, tuple[jax.Array, jax.Array]]:
     found = super().metrics(outputs, batch)
