@@ -25,10 +25,8 @@ ARMS = {
     '--config.encoding.coupling.operators=43,258',  # '+' and the token before the answer
     '--config.encoding.learned.length=64', '--config.encoding.learned.stddev=1', *TASK,
   ),
-  'abacus': ('--config=configs/abacus.py', '--config.encoding.layers=abacus+nope', *ABACUS, *TASK),
-  'abacus+fire': (
-    '--config=configs/abacus.py', '--config.encoding.layers=abacus+fire', *ABACUS, *TASK,
-  ),
+  'abacus': ('--config=configs/nope.py', '--config.encoding.layers=abacus+nope', *ABACUS, *TASK),
+  'abacus+fire': ('--config=configs/abacus.py', *ABACUS, *TASK),
   'nope': ('--config=configs/nope.py', *TASK),
   'rope': ('--config=configs/rope.py', *TASK),
 }
