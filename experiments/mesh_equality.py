@@ -1,9 +1,9 @@
 """One training step on one device and on eight: loss and gradient norm must be equal on every mesh.
 
 Each row of the table is an encoding: loss and gradient norm of a step on one device, and for each
-mesh of eight simulated CPU devices the larger relative difference of the two. The model is tiny, its
-weights are random (no table starts at 0), and each row of 128 random tokens is one document, so
-that carries cross every shard. With JAX_ENABLE_X64=1 all numbers are float64, otherwise float32.
+mesh of eight simulated CPU devices the larger relative difference of the two. The model is tiny,
+its weights are random (no table starts at 0), and each row of 128 random tokens is one document,
+so that carries cross every shard. With JAX_ENABLE_X64=1 all numbers are float64, otherwise float32.
 
   [JAX_ENABLE_X64=1] python experiments/mesh_equality.py [ENCODING ...]
 """

@@ -66,6 +66,7 @@ class Checkpoints:
         preservation_policy=self._kept,
         cleanup_tmp_directories=create,  # of interrupted saves
         lightweight_initialize=True,  # the directory may hold corrupt checkpoints and other files
+        async_options=ocp.AsyncOptions(barrier_sync_fn=hosts.barrier()),
       ),
     )
     if create:

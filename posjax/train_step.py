@@ -10,6 +10,7 @@ import optax
 
 from posjax import optimizer, sharding
 from posjax.batch import Batch
+from posjax.encodings.core.arrays import at_least_float32
 from posjax.models.transformer import Transformer, outputs_of
 from posjax.runtime import compile_cache
 from posjax.state import Setup, State
@@ -59,7 +60,8 @@ def gradients(
   rows = jax.tree.map(
     lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch
   )
-  zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
+  dtype = at_least_float32(*jax.tree.leaves(params))
+  zero = jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, params)
   total, _ = jax.lax.scan(add, zero, (jnp.arange(accumulate), rows))
   return total
 

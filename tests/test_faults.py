@@ -3,12 +3,12 @@
 import pytest
 
 from tests.support.faults import FAULTS
-from tests.support.lab import Lab
+from tests.support.several import Hosts
 
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-  return Lab(tmp_path_factory.mktemp('lab'))
+  return Hosts(tmp_path_factory.mktemp('lab'))
 
 
 @pytest.mark.slow

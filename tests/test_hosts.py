@@ -8,9 +8,8 @@ import time
 
 import pytest
 
+from posjax.runtime import hosts as hosts_lib
 from tests.support.several import Hosts, free_port, wait
-
-pytestmark = pytest.mark.slow
 
 SHORT = 'train.steps=40', 'checkpoint.every=20'
 LONG = 'train.steps=4000', 'checkpoint.every=4000'
@@ -40,6 +39,7 @@ def records(lab, workdir):
   return [record['value'] for record in result['records']]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('hosts', [2, 4])
 def test_hosts_give_the_numbers_of_one_process(lab, hosts):
   """Sums over devices may run in another order: gloo's is not that of one process."""
@@ -59,6 +59,7 @@ MACHINES = {
 }
 
 
+@pytest.mark.slow
 def test_any_mesh_and_number_of_hosts_resumes_any_other(lab):
   lab.run_all('alone', *SHORT)
   for name, (machine, mesh) in MACHINES.items():
@@ -75,6 +76,7 @@ def test_any_mesh_and_number_of_hosts_resumes_any_other(lab):
     assert losses(lab, resumed) == pytest.approx(losses(lab, 'alone'), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_host_saves_the_same_step_on_all(lab):
   processes = lab.start_all('signal', *LONG, hosts=2)
   until(lab, 'signal', 'step 200/')
@@ -86,6 +88,7 @@ def test_a_signal_to_one_host_saves_the_same_step_on_all(lab):
   assert (lab.root / 'signal' / 'checkpoints' / saved[0]).is_dir()
 
 
+@pytest.mark.slow
 def test_a_killed_host_ends_the_other_within_a_minute(lab):
   processes = lab.start_all('killed', *LONG, hosts=2)
   until(lab, 'killed', 'step 200/')
@@ -97,6 +100,7 @@ def test_a_killed_host_ends_the_other_within_a_minute(lab):
   assert last.startswith('posjax: another host has failed')
 
 
+@pytest.mark.slow
 def test_a_killed_first_host_ends_the_others_within_a_minute(lab):
   processes = lab.start_all('first', *LONG, hosts=2)
   until(lab, 'first', 'step 200/')
@@ -104,6 +108,7 @@ def test_a_killed_first_host_ends_the_others_within_a_minute(lab):
   assert processes[1].wait(60) != 0
 
 
+@pytest.mark.slow
 def test_an_error_on_one_host_reaches_all(lab):
   port = free_port()
   processes = [
@@ -115,6 +120,7 @@ def test_an_error_on_one_host_reaches_all(lab):
   assert len(said) == 1 and 'host 1: seed is 1, but on host 0 it is 0' in said.pop()
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_is_refused_on_all_hosts(lab):
   first = lab.start_all('twice', *LONG)
   until(lab, 'twice', 'step 200/')
@@ -123,3 +129,30 @@ def test_a_second_run_in_the_folder_is_refused_on_all_hosts(lab):
   for host in (0, 1):
     assert re.search('host 0: .* is training here', lab.output('twice', host))
   first[0].kill()
+
+
+
+def test_a_host_ends_when_the_cluster_starts_too_few(monkeypatch):
+  said = []
+  monkeypatch.setattr(hosts_lib, 'PATIENCE', 0.01)
+  monkeypatch.setattr(hosts_lib, 'leave_alone', lambda *end: said.append(end))
+  monkeypatch.setattr(hosts_lib.jax.distributed, 'initialize', lambda *_, **__: time.sleep(0.1))
+  with pytest.raises(hosts_lib.UserError):
+    hosts_lib.connect(2, '', None)
+  ((code, line),) = said
+  assert code == 42 and line.startswith('not all 2 hosts have come in 0.01 s; ')
+
+
+def test_a_thread_with_an_error_does_not_wait_for_other_hosts(monkeypatch):
+  waited = []
+  monkeypatch.setattr(
+    hosts_lib.multihost, 'get_barrier_sync_fn', lambda: lambda **settings: waited.append(settings)
+  )
+  barrier = hosts_lib.barrier()
+  barrier(key='a', timeout_ms=1)
+  with pytest.raises(OSError, match='full'):
+    try:
+      raise OSError('full')
+    finally:
+      barrier(key='b', timeout_ms=1)
+  assert waited == [dict(key='a', timeout_ms=1)]

@@ -27,6 +27,7 @@ from posjax.encodings.core.encoding import Encoding
 from posjax.encodings.core.tokens import AttentionInput, Positions, State
 from posjax.encodings.parts.rotation import frequencies, rotate_heads
 from posjax.encodings.parts.taps import convolve
+from posjax.sharding import AXES
 
 TAPS = 4
 
@@ -123,16 +124,29 @@ def product(letters: str, x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def wind(before_BKC: jax.Array, steps_BTKC: jax.Array, first_BT: jax.Array) -> jax.Array:
-  """Returns sums of `before` and the steps so far, from 0 at each `first`, less whole rotations."""
+  """Returns sums of `before` and the steps so far, from 0 at each `first`, less whole rotations.
+
+  The tokens of each shard of a row are summed first, so that devices exchange sums of shards only.
+  """
+  B, T = first_BT.shape
+  shards = jax.sharding.get_abstract_mesh().shape.get(AXES['T'], 1)
+  shards = 1 if T % shards else shards
   rest = lambda rotates: rotates - jnp.round(rotates)
+  split = lambda x: x.reshape(B, shards, T // shards, *x.shape[2:])
 
   def join(early, late):
     (early_sum, early_first), (late_sum, late_first) = early, late
     return jnp.where(late_first, late_sum, rest(early_sum + late_sum)), early_first | late_first
 
-  sums = jnp.concatenate([before_BKC[:, None], rest(steps_BTKC)], axis=1)
-  first = jnp.pad(first_BT, [(0, 0), (1, 0)])[..., None, None]
-  return jax.lax.associative_scan(join, (sums, first), axis=1)[0][:, 1:]
+  def shift(x, before):
+    return jnp.concatenate([before[:, None], x[:, :-1, -1]], axis=1)
+
+  steps = split(rest(steps_BTKC)), split(first_BT[..., None, None])
+  sums, first = jax.lax.associative_scan(join, steps, axis=2)
+  own = shift(sums, before_BKC), shift(first, jnp.zeros_like(first[:, 0, 0]))
+  entering = jax.lax.associative_scan(join, own, axis=1)
+  sums, _ = join(jax.tree.map(lambda x: x[:, :, None], entering), (sums, first))
+  return sums.reshape(steps_BTKC.shape)
 
 
 EXAMPLES = (

@@ -247,7 +247,7 @@ def test_records_are_also_a_text(index, monkeypatch):
 
 def test_a_list_is_no_text():
   tags = Records('package:tags', ('tags',), 1, '', (), {'train': [(['a', 'b'],)]})
-  with pytest.raises(UserError, match='^package:tags: a field is a list, not a text; see data.fields'):
+  with pytest.raises(UserError, match='^package:tags: a field is a list, not a text; see'):
     packages.as_text(tags)
 
 

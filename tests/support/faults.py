@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 
-from tests.support.lab import Lab, without_privileges
+from tests.support.lab import without_privileges
+from tests.support.several import Hosts, free_port
 
 FAULTS = {}
 RANDOM_KILLS = 20
@@ -505,10 +506,72 @@ def memory(lab):
   return 1
 
 
+@fault('one host too few: the last never comes, or the first')
+def absent(lab):
+  lines = {
+    2: 'host 2 has not come in ',
+    0: 'host 0 does not answer at localhost:',
+  }
+  for missing, line in lines.items():
+    workdir, port = f'absent{missing}', free_port()
+    there = [host for host in range(3) if host != missing]
+    processes = [lab.start_host(workdir, hosts=3, host=host, port=port) for host in there]
+    outputs = [(workdir, host) for host in there]
+    assert line in lab.refused(processes, outputs, code=42)
+    assert not (lab.root / workdir).exists()
+  return len(lines)
+
+
+@fault('one host twice')
+def twice(lab):
+  outputs, port = [('twice', 0), ('twice', 1), ('once_more', 1)], free_port()
+  processes = [
+    lab.start_host(workdir, hosts=3, host=host, port=port) for workdir, host in outputs
+  ]
+  assert 'two processes have --host=1; ' in lab.refused(processes, outputs, code=2)
+  assert not (lab.root / 'twice').exists()
+  return 1
+
+
+@fault('a host that comes twice while the run goes on')
+def once_more(lab):
+  port = free_port()
+  processes = [lab.start_host('goes_on', hosts=2, host=host, port=port) for host in (0, 1)]
+  while not lab.newest('goes_on'):
+    assert not any(process.poll() for process in processes)
+    time.sleep(0.01)
+  late = lab.start_host('late', hosts=2, host=1, port=port)
+  assert f'--coordinator=localhost:{port}: in use' in lab.refused([late], [('late', 1)], code=2)
+  assert [process.wait() for process in processes] == [0, 0]
+  return 1
+
+
+@fault('a full disk on one host of two (RLIMIT_FSIZE)')
+def full_on_one(lab):
+  limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+  sharded = ('mesh.data=1', 'mesh.fsdp=2', 'train.steps=200')
+  lab.run_all('whole_two', *sharded, hosts=2)
+  for full in (0, 1):
+    workdir, port = f'full_on_{full}', free_port()
+    processes = [
+      lab.start_host(
+        workdir, *sharded, hosts=2, host=host, port=port, preexec_fn=limit if host == full else None
+      ) for host in (0, 1)
+    ]
+    while 'step 100/' not in lab.output(workdir):  # it waits for the checkpoint of step 50
+      assert not any(process.poll() for process in processes)
+      time.sleep(0.01)
+    line = lab.refused(processes, [(workdir, host) for host in (0, 1)], code=2)
+    assert f'host {full}: ' in line and '50 cannot be written: File too large; ' in line
+    lab.run_all(workdir, *sharded, hosts=2)
+    lab.assert_nothing_lost(workdir, 'whole_two')
+  return 2
+
+
 def main(names):
   rows = []
   with tempfile.TemporaryDirectory() as root:
-    lab = Lab(root)
+    lab = Hosts(root)
     for name in names or FAULTS:
       start, lab.transcript = time.perf_counter(), []
       tried = FAULTS[name](lab)

@@ -12,7 +12,10 @@ class Hosts(Lab):
   def start_host(self, workdir, *overrides, hosts=1, host=0, port=0, devices=1, **settings):
     """Starts one host; its output goes to `workdir`.HOST.out."""
     flags = [f'--hosts={hosts}', f'--host={host}', f'--coordinator=localhost:{port}']
-    simulated = {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
+    simulated = {
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+      'GIT_OPTIONAL_LOCKS': '0',  # with RLIMIT_FSIZE git cannot refresh its index
+    }
     with (self.root / f'{workdir}.{host}.out').open('w') as output:
       return subprocess.Popen(
         [*self.command(workdir, *overrides), *(flags if hosts > 1 else [])], stdout=output,
@@ -26,6 +29,18 @@ class Hosts(Lab):
       self.start_host(workdir, *overrides, hosts=hosts, host=host, port=port, devices=devices)
       for host in range(hosts)
     ]
+
+  def refused(self, processes, outputs, code):
+    """Expects one line from each host, the same from all; returns it.
+
+    `outputs` are (workdir, host) of the processes, whose exit codes must all be `code`.
+    """
+    assert wait(processes, 180) == [code] * len(processes)
+    said = [self.output(*output) for output in outputs]
+    assert all(text.count('posjax: ') == 1 and 'Traceback' not in text for text in said), said
+    (line,) = {text.splitlines()[-1] for text in said}
+    self.transcript += [line, f'exit code {code}, {len(processes)} times']
+    return line
 
   def output(self, workdir, host=0):
     return (self.root / f'{workdir}.{host}.out').read_text()
