@@ -26,6 +26,7 @@ import shlex
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from posjax.errors import UserError, one_of
 from posjax.runtime import files
@@ -62,57 +63,77 @@ def parse(argv: list[str]) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
+class Chosen(NamedTuple):
+  """The share of an experiment that a command line chooses."""
+
+  arms: Collection[str]
+  seeds: Collection[str]
+  part: tuple[int, int]
+
+  def runs(self, stage: Sequence[Run]) -> list[Run]:
+    """Returns the runs of a stage to execute; learning rates have a seed of their own."""
+    part, parts = self.part
+    mine = [run for run in stage[part - 1 :: parts] if run.arm in self.arms]
+    return [run for run in mine if run.rate is not None or self.has(run)]
+
+  def has(self, run: Run) -> bool:
+    return run.arm in self.arms and str(run.seed) in self.seeds
+
+
 def sweep(options: argparse.Namespace) -> int:
   """Runs the sweep, or only prints it with --table or --list; returns the exit code."""
   experiment = experiments.load(Path(os.path.expanduser(options.experiment)))
   tier = experiment.tier(options.tier)
+  seeds = experiment.seeds if tier.seeds is None else tier.seeds
+  chosen = Chosen(
+    choose('arms', options.arms, {**experiment.arms, **experiment.then}),
+    choose('seeds', options.seeds, [str(seed) for seed in seeds]), fraction(options.part),
+  )
+  choose('against', options.against, experiment.arms)
   suffix = '' if options.tier == 'cpu' else f'-{options.tier}'
   workdir = options.workdir or Path(f'runs/sweeps/{experiment.path.stem}{suffix}')
-  arms = choose('arms', options.arms, {**experiment.arms, **experiment.then})
-  seeds = experiment.seeds if tier.seeds is None else tier.seeds
-  chosen = choose('seeds', options.seeds, [str(seed) for seed in seeds])
-  choose('against', options.against, experiment.arms)
-  part, parts = fraction(options.part)
-  share = jobs.shares(options.jobs)
+  folder = workdir.parent / (experiment.pool + suffix) if experiment.pool else workdir
   record = manifest.Manifest(experiment, options.tier, tier, workdir)
+  share = jobs.shares(options.jobs)
   known: list[list[Run]] = []
-  folder = workdir.with_name(experiment.pool + suffix) if experiment.pool else workdir
-  for stage in runs_lib.stages(experiment, tier, folder):
+  for stage in runs_lib.stages(experiment, tier, folder, chosen.arms):
     known.append(stage)
-    wanted = [
-      run for run in stage[part - 1 :: parts]
-      if run.arm in arms and (str(run.seed) in chosen or run.rate is not None)
-    ]
     # Check that finished runs are comparable before spending hours on the others.
     table.finished(stage)
     if not options.table and not options.list:
       record.update(known)
-      jobs.execute_all(wanted, share, lambda: record.update(known), f'{what(stage)} ')
+      label = '' if stage[0].rate is None else 'rates '  # a longer one does not fit in a line
+      jobs.execute_all(chosen.runs(stage), share, lambda: record.update(known), label)
   if options.list:
     return show_list(known)
-  shown = [
-    [run for run in stage if not options.table or run.arm in arms and str(run.seed) in chosen]
-    for stage in known if stage[0].rate is None
-  ]
-  done = [table.finished(stage) for stage in shown]
-  if options.table and not any(done):
-    raise UserError(f'{workdir}: no run is done yet')
-  verdicts = record.update(known)
-  if any(done):
-    texts = [
-      table.tables(experiment.question, stage, own, options.against)
-      for stage, own in zip(shown, done, strict=True) if own
-    ]
-    text = '\n'.join([*texts, *table.verdicts(verdicts), *table.rates(known)])
-    files.replace(workdir / 'table.md', text)
-    figure.draw(done[-1] or done[0], experiment.question, workdir / 'by_length.png')
-    print(f'\n{text}\ntable:    {workdir / "table.md"}\nfigure:   {workdir / "by_length.png"}')
-  print(f'manifest: {record.path}')
+  show_tables(experiment, known, chosen, options, record)
   tail = [f'--tier={options.tier}'] * bool(suffix)
   again = shlex.join([str(experiment.path), *tail, f'--workdir={workdir}'])
   print(f'next:     {PROGRAM} {again}  # runs only what is missing, such as an arm you add')
   print(f'          python -m posjax.report {shlex.quote(str(workdir))}  # a page')
-  return report_failures([] if options.table else [run for stage in known for run in stage], arms)
+  return 0 if options.table else report_failures(known, chosen.arms)
+
+
+def show_tables(
+  experiment: experiments.Experiment, known: Sequence[Sequence[Run]], chosen: Chosen,
+  options: argparse.Namespace, record: manifest.Manifest,
+) -> None:
+  """Writes manifest, table and figure of the finished runs, and prints them."""
+  stages = [stage for stage in known if stage[0].rate is None]
+  if options.table:
+    stages = [[run for run in stage if chosen.has(run)] for stage in stages]
+  done = [(stage, own) for stage in stages if (own := table.finished(stage))]
+  workdir = record.path.parent
+  if options.table and not done:
+    raise UserError(f'{workdir}: no run is done yet')
+  verdicts = record.update(known)
+  if done:
+    texts = [table.tables(experiment.question, *each, options.against) for each in done]
+    text = '\n'.join([*texts, *table.verdicts(verdicts), *table.rates(known)])
+    files.replace(workdir / 'table.md', text)
+    figure.draw(done[-1][1], experiment.question, workdir / 'by_length.png')
+    print(f'\n{text}\ntable:    {workdir / "table.md"}\nfigure:   {workdir / "by_length.png"}')
+  print(f'manifest: {record.path}')
 
 
 def what(stage: Sequence[Run]) -> str:
@@ -129,9 +150,10 @@ def show_list(known: Sequence[Sequence[Run]]) -> int:
   return 0
 
 
-def report_failures(runs: Sequence[Run], arms: Collection[str]) -> int:
+def report_failures(known: Sequence[Sequence[Run]], arms: Collection[str]) -> int:
   """Prints a line for each run that was tried and failed; returns the exit code."""
-  failed = [run for run in runs if run.arm in arms and run.note() and not run.settled()]
+  runs = [run for stage in known for run in stage if run.arm in arms]
+  failed = [run for run in runs if run.note() and not run.settled()]
   for run in failed:
     output = run.folder / 'output.txt'
     code = run.note()['exit_code']
@@ -142,7 +164,7 @@ def report_failures(runs: Sequence[Run], arms: Collection[str]) -> int:
 def fraction(text: str) -> tuple[int, int]:
   """Returns (3, 8) for '3/8'. Raises UserError if that is no share."""
   part, slash, parts = text.partition('/')
-  if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+  if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
     raise UserError(f'--part={text}: must be K/N with K from 1 to N, such as 3/8')
   return int(part), int(parts)
 

@@ -2,11 +2,14 @@
 
 import dataclasses
 import hashlib
+import math
 import re
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from posjax import config as config_lib
 from posjax.errors import UserError, one_of
@@ -33,6 +36,14 @@ class Tier:
   judges: bool = True
   needs: str = ''
 
+  def __post_init__(self) -> None:
+    if not (isinstance(self.flags, tuple) and all(f'{flag}'[:2] == '--' for flag in self.flags)):
+      raise ValueError(f"flags = {self.flags!r}: must be a tuple like ('--config.train.steps=9',)")
+    if self.seeds is not None:
+      require('seeds', self.seeds)
+    if self.rates is not None:
+      require('rates', self.rates)
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -54,6 +65,11 @@ class Claim:
   learned: tuple[str, ...] = ()
   paper: str = ''
 
+  def __post_init__(self) -> None:
+    check_bound(self)
+    if not isinstance(self.learned, tuple):
+      raise ValueError(f'learned = {self.learned!r}: must be a tuple of arms')
+
 
 @dataclasses.dataclass(frozen=True)
 class Exact:
@@ -64,6 +80,17 @@ class Exact:
   above: float | None = None
   below: float | None = None
   paper: str = ''
+
+  def __post_init__(self) -> None:
+    check_bound(self)
+
+
+def check_bound(claim: Claim | Exact) -> None:
+  """Raises ValueError unless a claim has a function and one of two bounds."""
+  if not callable(claim.value):
+    raise ValueError(f'{claim.text}: value must be a function, such as lambda at: at("rope", 64)')
+  if (claim.above is None) == (claim.below is None):
+    raise ValueError(f'{claim.text}: must have one of above and below')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +132,18 @@ class Experiment:
   def question(self) -> str:
     return self.text.strip().splitlines()[0]
 
+  def known_tiers(self) -> dict[str, Tier]:
+    """Returns the tiers of the file, and smoke and cpu, which every file has."""
+    smoke = Tier(
+      ('--config.train.steps=20', '--config.optimizer.warmup=2', '--config.checkpoint.every=20'),
+      seeds=self.seeds[:1], rates=self.rates[:1], judges=False,
+      needs='two CPU cores, minutes',
+    )
+    return {'smoke': smoke, 'cpu': Tier()} | dict(self.tiers)
+
   def tier(self, name: str) -> Tier:
     """Returns a tier. Raises UserError if the file has none of that name."""
-    smoke = Tier(
-      ('--config.train.steps=20', '--config.checkpoint.every=20'), seeds=self.seeds[:1],
-      rates=self.rates[:1], judges=False, needs='two CPU cores, two minutes',
-    )
-    tiers = {'smoke': smoke, 'cpu': Tier()} | dict(self.tiers)
+    tiers = self.known_tiers()
     if name not in tiers:
       raise UserError(f'--tier={name}: {one_of(name, tiers)}')
     return tiers[name]
@@ -127,30 +159,127 @@ def load(path: Path) -> Experiment:
     raise UserError(f'{path}: no such file; an example is experiments/extrapolation.py')
   with config_lib.blame_file(path):
     names = runpy.run_path(str(path))
-  if not names['__doc__']:
+  if not (names['__doc__'] or '').strip():
     raise UserError(f'{path}: its docstring must state the claim and the paper')
   fields = {field.name for field in dataclasses.fields(Experiment)} - {'path', 'sha256', 'text'}
   own = {key.lower(): value for key, value in names.items() if key.lower() in fields
          and key.isupper()}
   check_arms(path, 'ARMS', own.get('arms'))
-  if 'then' in own:
+  if own.get('then', {}) != {}:
     check_arms(path, 'THEN', own['then'])
-  seeds = own.get('seeds')
-  if not isinstance(seeds, tuple) or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
-    raise UserError(f'{path}: SEEDS must be a tuple of different integers, such as (0, 1, 2)')
-  if own.get('rates') and TUNING_SEED in seeds:
-    raise UserError(f'{path}: SEEDS: {TUNING_SEED} is the seed that chooses among RATES')
+  for name, value in ({'seeds': None} | own).items():
+    try:
+      require(name, value)
+    except ValueError as error:
+      raise UserError(f'{path}: {error}') from error
   sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-  return Experiment(path, sha256, names['__doc__'], **own)
+  experiment = Experiment(path, sha256, names['__doc__'], **own)
+  check(experiment)
+  return experiment
+
+
+def check(experiment: Experiment) -> None:
+  """Raises UserError if names in a file contradict each other."""
+  path, arms = experiment.path, experiment.arms
+  for tier in experiment.known_tiers().values():
+    seeds = experiment.seeds if tier.seeds is None else tier.seeds
+    if (experiment.rates if tier.rates is None else tier.rates) and TUNING_SEED in seeds:
+      raise UserError(f'{path}: SEEDS: {TUNING_SEED} is the seed that chooses among RATES')
+  for arm, arguments in experiment.then.items():
+    if arm in arms:
+      raise UserError(f'{path}: arm {arm} is both in ARMS and in THEN')
+    for name in re.findall(r'\{([\w.+=-]+)\}', ' '.join(arguments)):
+      if name not in arms:
+        raise UserError(f'{path}: arm {arm}: {{{name}}}: {one_of(name, arms, "the arm")}')
+  for claim in experiment.claims:
+    if isinstance(claim, Claim):
+      with config_lib.blame_file(path):
+        asked(claim, [*arms, *experiment.then])
+
+
+def asked(claim: Claim, arms: Collection[str]) -> list[tuple[str, int]]:
+  """Returns the (arm, length) of the results that a claim asks for.
+
+  Raises:
+    ValueError: it asks for an arm that is not in `arms`, or its value is not linear in results.
+  """
+  pairs = []
+
+  def at(arm: str, length: int, *, test: str = '', metric: str = '') -> np.ndarray:
+    pairs.append((arm, length))
+    if arm not in arms:
+      raise ValueError(f'{claim.text}: {arm}: {one_of(arm, arms, "the arm")}')
+    return np.array([1.0, 2.0])  # two draws: a comparison of Python's fails
+
+  with np.errstate(all='ignore'):
+    value = claim.value(at)
+  if np.shape(value) != (2,) or np.asarray(value).dtype != float:
+    raise ValueError(f'{claim.text}: its value must be a sum, or np.maximum, of results of at')
+  for arm in claim.learned:
+    if arm not in arms:
+      raise ValueError(f'{claim.text}: learned: {arm}: {one_of(arm, arms, "the arm")}')
+  return pairs
+
+
+def of_type(value: Any, *types: type) -> bool:
+  """Returns whether a value is a tuple whose elements have these types."""
+  return isinstance(value, tuple) and {*map(type, value)} <= {*types}
+
+
+FOLDER = r'[^\W_][\w.+=-]{0,59}'
+# What each name of a file must be, and whether a value is that.
+REQUIRED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+  'seeds': (
+    'a tuple of different integers, such as (0, 1, 2)',
+    lambda seeds: of_type(seeds, int) and 0 < len(seeds) == len({*seeds}),
+  ),
+  'rates': (
+    'a tuple of different positive numbers, such as (3e-3, 1e-2)',
+    lambda rates: of_type(rates, int, float) and all(0 < rate < math.inf for rate in rates)
+    and len({f'{rate:g}' for rate in rates}) == len(rates),
+  ),
+  'measure': (
+    "a test and a metric, such as ('sliding', 'bits/byte')",
+    lambda measure: of_type(measure, str) and len(measure) == 2,
+  ),
+  'threshold': ('a number, such as 0.95', lambda threshold: type(threshold) in (int, float)),
+  'claims': (
+    'a tuple of Claim and Exact; one needs a comma: (Claim(…),)',
+    lambda claims: of_type(claims, Claim, Exact),
+  ),
+  'varies': (
+    "a tuple of keys, such as ('train.steps',)", lambda varies: of_type(varies, str),
+  ),
+  'pool': (
+    'the name of a folder, such as text64',
+    lambda pool: isinstance(pool, str) and not pool or names_folder(pool),
+  ),
+  'tiers': (
+    "a dict like {'gpu': Tier(size='small')}",
+    lambda tiers: isinstance(tiers, dict) and all(map(names_folder, tiers))
+    and {*map(type, tiers.values())} <= {Tier},
+  ),
+}
+
+
+def require(name: str, value: Any) -> None:
+  """Raises ValueError unless the value of a name is valid; ARMS and THEN have `check_arms`."""
+  what, valid = REQUIRED.get(name, ('', lambda _: True))
+  if not valid(value):
+    raise ValueError(f'{name.upper()} must be {what}')
+
+
+def names_folder(name: Any) -> bool:
+  return isinstance(name, str) and re.fullmatch(FOLDER, name) is not None
 
 
 def check_arms(path: Path, name: str, arms: Any) -> None:
   """Raises UserError unless `arms` is a dict of tuples whose keys can name folders."""
   # A one-element tuple without its comma is a string, and each letter would be an argument.
-  if not isinstance(arms, dict) or {*map(type, arms.values())} != {tuple}:
+  if not (isinstance(arms, dict) and arms and all(of_type(own, str) for own in arms.values())):
     raise UserError(f"{path}: {name} must be a dict like {{'rope': ('--config=configs/rope.py',)}}")
   for arm in arms:
-    if not isinstance(arm, str) or not re.fullmatch(r'[^\W_][\w.+=-]{0,59}', arm):
+    if not names_folder(arm):
       raise UserError(
         f'{path}: {name}: {arm!r} cannot name a folder: an arm begins with a letter or a digit and '
         'has letters, digits and . _ + = - only, 60 at most'

@@ -34,6 +34,8 @@ def shares(jobs: int) -> list[Share]:
   Raises:
     UserError: there are fewer cores or GPUs than jobs.
   """
+  if jobs < 1:
+    raise UserError(f'--jobs={jobs}: must be positive')
   if jobs == 1:
     return [Share()]
   gpus = visible_gpus()
@@ -48,12 +50,15 @@ def shares(jobs: int) -> list[Share]:
 
 def visible_gpus() -> list[str]:
   """Returns the NVIDIA GPUs that a program may use, without starting one."""
-  if named := os.environ.get('CUDA_VISIBLE_DEVICES'):
-    return named.split(',')
+  if os.environ.get('JAX_PLATFORMS') == 'cpu':
+    return []
+  if (named := os.environ.get('CUDA_VISIBLE_DEVICES')) is not None:
+    return named.split(',') if named else []
   if not shutil.which('nvidia-smi'):
     return []
   listed = subprocess.run(['nvidia-smi', '-L'], capture_output=True, text=True, check=False)
-  return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith('GPU')]
+  gpus = [line for line in listed.stdout.splitlines() if line.startswith('GPU')]
+  return [str(number) for number in range(len(gpus))]
 
 
 class Process:
@@ -121,9 +126,11 @@ def execute_all(
   running: list[Process] = []
   # A batch system may send the signal to the sweep only.
   stop = lambda: [process.terminate() for process in running]
+  leave = contextlib.ExitStack()
+  leave.callback(stop)  # after an error, such as a full disk, no run may go on unseen
   with (
     tqdm.tqdm(**count, bar_format=shape, disable=not runs) as bar,
-    signals.defer_signals(then=stop) as came,
+    signals.defer_signals(then=stop) as came, leave,
   ):
     while running or (todo and not came):
       while todo and free and not came:

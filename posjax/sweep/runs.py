@@ -1,21 +1,22 @@
 """The runs of an experiment: what to run at each stage, and what a run's folder says of it."""
 
+import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tqdm
 from ml_collections import ConfigDict
 
-from posjax import metrics, ngram, tasks
+from posjax import metrics, ngram, state, tasks
 from posjax import run as run_lib
 from posjax.errors import UserError, one_of
 from posjax.metrics import Diverged
 from posjax.sweep import table
-from posjax.sweep.experiment import TUNING_SEED, Experiment, Tier
+from posjax.sweep.experiment import TUNING_SEED, Claim, Experiment, Tier, asked
 
 # Programs that an arm can run, by module: functions that parse their command lines.
 PROGRAMS = {
@@ -48,10 +49,13 @@ class Run(NamedTuple):
     return result if result.get('step') == self.config.train.steps else {}
 
   def validation(self) -> float | None:
-    """Returns the last validation loss; infinity if the run diverged, None if it is not done."""
+    """Returns the last validation loss; infinity if it diverged, None if the run is not done."""
     if self.note().get('exit_code') == Diverged.exit_code:
       return math.inf
-    return self.result() and metrics.last_validation(self.folder)
+    if not self.result():
+      return None
+    loss = metrics.last_validation(self.folder)
+    return math.inf if loss is None else loss  # JSON has no infinity
 
   def note(self) -> dict[str, Any]:
     """Returns sweep.json, which `jobs` writes; {} before the first attempt."""
@@ -88,19 +92,25 @@ def last_line(path: Path) -> str:
   return path.read_text(errors='replace').strip().splitlines()[-1]
 
 
-def stages(experiment: Experiment, tier: Tier, folder: Path) -> Iterator[list[Run]]:
+def stages(
+  experiment: Experiment, tier: Tier, folder: Path, wanted: Collection[str]
+) -> Iterator[list[Run]]:
   """Yields the runs of each stage: learning rates to try, the arms, and the arms after them.
 
-  A stage is planned from the results of the one before, and not at all while these are missing.
+  A stage is planned from the results of the one before, and not at all while these are missing;
+  the arms need the learning rates of `wanted` arms only.
+
+  Raises:
+    UserError: as `plan`, before the first stage; or a wanted arm diverged at every rate.
   """
+  check(experiment, tier, folder)
   rates = experiment.rates if tier.rates is None else tier.rates
   tried = plan(experiment, tier, folder, {arm: rates for arm in tuned(experiment.arms) if rates})
   if tried:
     yield tried
-  if not all(run.settled() for run in tried):
+  if not all(run.settled() for run in tried if run.arm in wanted):
     return
-  chosen = choose(tried)
-  arms = plan(experiment, tier, folder, chosen=chosen)
+  arms = plan(experiment, tier, folder, chosen=choose(tried, wanted))
   yield arms
   if experiment.then and all(run.result() for run in arms):
     yield plan(experiment, tier, folder, then=True)
@@ -114,21 +124,41 @@ def tuned(arms: Mapping[str, tuple[str, ...]]) -> list[str]:
   ]
 
 
-def choose(tried: Sequence[Run]) -> dict[str, float]:
-  """Returns the rate with the lowest validation loss of each arm, from settled runs.
+def check(experiment: Experiment, tier: Tier, folder: Path) -> None:
+  """Raises UserError for a mistake in any stage, and for a claim about a length without a test."""
+  # The run that an arm starts from cannot be read before it is done.
+  bare = {
+    arm: tuple(argument for argument in arguments if not argument.startswith('--config.init.'))
+    for arm, arguments in experiment.then.items()
+  }
+  seeds = experiment.seeds if tier.seeds is None else tier.seeds
+  one = dataclasses.replace(tier, seeds=seeds[:1])
+  runs = plan(experiment, one, folder)
+  runs += plan(dataclasses.replace(experiment, then=bare), one, folder, then=True)
+  tested = {run.arm: state.test_lengths(run.config) for run in runs}
+  for claim in experiment.claims if tier.judges else ():
+    for arm, length in asked(claim, tested) if isinstance(claim, Claim) else ():
+      if length not in tested[arm]:
+        raise UserError(
+          f'{experiment.path}: {claim.text}: {arm} has no test at {length}; its lengths are '
+          f'{", ".join(map(str, tested[arm]))}'
+        )
+
+
+def choose(tried: Sequence[Run], wanted: Collection[str]) -> dict[str, float]:
+  """Returns the rate with the lowest validation loss of each arm, from the settled runs.
 
   Raises:
-    UserError: an arm diverged at every rate.
+    UserError: a wanted arm diverged at every rate.
   """
-  chosen: dict[str, Any] = {}
+  best: dict[str, tuple[float, Any]] = {}
   for run in tried:
-    loss = run.validation()
-    if loss < chosen.get(run.arm, (math.inf,))[0]:
-      chosen[run.arm] = loss, run.rate
-  for run in tried:
-    if run.arm not in chosen:
-      raise UserError(f'arm {run.arm}: diverged at every learning rate of RATES')
-  return {arm: rate for arm, (_, rate) in chosen.items()}
+    if run.settled() and (loss := run.validation()) is not None:
+      best[run.arm] = min(best.get(run.arm, (math.inf, None)), (loss, run.rate), key=lambda b: b[0])
+  for arm, (loss, _) in best.items():
+    if loss == math.inf and arm in wanted:
+      raise UserError(f'arm {arm}: diverged at every learning rate of RATES')
+  return {arm: rate for arm, (loss, rate) in best.items() if loss < math.inf}
 
 
 def plan(
@@ -159,12 +189,13 @@ def plan(
   for arm, seed, rate, trial in cells:
     own_folder = folder / (f'rates/{arm}-{rate:g}' if trial else f'{arm}-{seed}')
     sources = {name: str(folder / f'{name}-{seed}') for name in experiment.arms} if then else {}
-    own = [f'{RATE}{rate:g}'] * (rate is not None) + [SHORT] * trial
+    own = [] if rate is None else [f'{RATE}{rate:g}']
+    own += [SHORT] * trial
     try:
       module, arguments = split(arms[arm])
-      arguments = [fill(argument, sources) for argument in sized(arguments, tier.size)]
+      filled = [fill(argument, sources) for argument in sized(arguments, tier.size)]
       own += [f'--workdir={own_folder}', f'--config.seed={seed}']
-      whole = latest([*arguments, *tier.flags, *own])
+      whole = latest([*filled, *tier.flags, *own])
       parsed = PROGRAMS[module](whole)
     except UserError as error:
       raise UserError(f'{experiment.path}: arm {arm}: {error}') from error
@@ -183,9 +214,10 @@ def sized(arguments: Sequence[str], size: str) -> list[str]:
 
 
 def latest(arguments: Sequence[str]) -> tuple[str, ...]:
-  """Returns arguments without those that a later one of the same name overrides."""
-  last = {argument.partition('=')[0]: i for i, argument in enumerate(arguments)}
-  return tuple(a for i, a in enumerate(arguments) if last[a.partition('=')[0]] == i)
+  """Returns arguments without each --KEY=VALUE that a later one of the same key overrides."""
+  keys = [argument.partition('=')[0] if '=' in argument else '' for argument in arguments]
+  last = {key: i for i, key in enumerate(keys)}
+  return tuple(a for i, a in enumerate(arguments) if not keys[i] or last[keys[i]] == i)
 
 
 def fill(argument: str, sources: Mapping[str, str]) -> str:

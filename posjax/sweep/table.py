@@ -84,7 +84,7 @@ def tables(
     title = first['tests'][test]
     lines += ['', f'{metric} by length in {first["unit"]}s, mean and 95 % interval; {title}', '']
     lines += table(done, test, metric)
-    if against:
+    if against in {run.arm for run in runs}:
       lines += ['', f'{metric} minus that of {escape(against)}, paired by seed', '']
       lines += differences(done, test, metric, against)
   return '\n'.join(lines) + '\n'

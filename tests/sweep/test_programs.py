@@ -15,6 +15,7 @@ from posjax import run as run_lib
 from posjax.sweep import __main__ as sweep
 from posjax.sweep import runs as runs_lib
 from posjax.sweep import table
+from tests.sweep import processes
 
 TINY = (
   'data.corpus=text:numbers.txt', 'train.steps=2', 'train.batch=8', 'train.length=16',
@@ -44,12 +45,10 @@ def folder(monkeypatch, tmp_path):
 class InProcess:
   """Runs posjax.ngram in this process; for posjax.main, copies the n-gram's result."""
 
-  STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
-
   def __init__(self):
     self.programs = []
 
-  def Popen(self, command, stdout, stderr):  # noqa: N802
+  def start(self, command, stdout, stderr, env):
     _, _, program, *arguments = command
     self.programs.append(program)
     code = 0
@@ -60,23 +59,24 @@ class InProcess:
       result = json.loads(Path('runs/sweeps/near/4-gram-0/evaluation.json').read_text())
       result |= {'weights': 28_864, 'config': config_lib.to_dict(parsed.config)}
       (Path(parsed.workdir) / 'evaluation.json').write_text(json.dumps(result))
-    return types.SimpleNamespace(returncode=code, wait=lambda timeout: None)
+    return processes.Ended(code)
 
 
 @pytest.fixture
-def processes(folder, monkeypatch):
-  processes = InProcess()
-  monkeypatch.setattr(runs_lib, 'subprocess', processes)
-  return processes
+def programs(folder, monkeypatch):
+  """The names of the programs that a sweep has started."""
+  started = InProcess()
+  processes.replace(monkeypatch, started.start)
+  return started.programs
 
 
 def said(capsys):
   return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_n_gram_is_a_row_of_the_table(processes, capsys):
+def test_an_n_gram_is_a_row_of_the_table(programs, capsys):
   assert sweep.main(['near.py']) == 0
-  assert processes.programs == ['posjax.ngram', 'posjax.main']
+  assert programs == ['posjax.ngram', 'posjax.main']
   result = json.loads(Path('runs/sweeps/near/4-gram-0/evaluation.json').read_text())
   text = Path('runs/sweeps/near/table.md').read_text()
   for test in ('non-overlapping', 'sliding'):
@@ -92,14 +92,14 @@ def test_an_n_gram_is_a_row_of_the_table(processes, capsys):
   ]
   command = manifest['runs'][0]['command']
   assert command.startswith('python -m posjax.ngram --config=rope --order=4 --config.data.corpus=')
-  assert sweep.main(['near.py']) == 0 and len(processes.programs) == 2
+  assert sweep.main(['near.py']) == 0 and len(programs) == 2
 
 
 @pytest.mark.parametrize('old, new, changed', [
   ('--order=4', '--order=5', 'ngram.order 4 -> 5'),
   ("'posjax.ngram', '--config=rope', '--order=4'", "'--config=rope'", 'ngram.order 4 -> absent'),
 ])
-def test_a_changed_n_gram_is_refused(processes, capsys, old, new, changed):
+def test_a_changed_n_gram_is_refused(programs, capsys, old, new, changed):
   sweep.main(['near.py', '--arms=4-gram'])
   Path('near.py').write_text(EXPERIMENT.replace(old, new))
   assert sweep.main(['near.py']) == 2
@@ -119,11 +119,11 @@ def test_a_changed_n_gram_is_refused(processes, capsys, old, new, changed):
     'argument --order: invalid choice: 0 (choose from 1, 2, 3, 4, 5, 6, 7, 8)',
   ),
 ])
-def test_mistake_is_one_line_before_any_run(processes, capsys, old, new, message):
+def test_mistake_is_one_line_before_any_run(programs, capsys, old, new, message):
   Path('near.py').write_text(EXPERIMENT.replace(old, new))
   assert sweep.main(['near.py']) == 2
   assert said(capsys) == f'posjax: near.py: arm 4-gram: {message}'
-  assert processes.programs == []
+  assert programs == []
 
 
 def test_posjax_main_can_be_named():

@@ -20,8 +20,9 @@ from posjax import config as config_lib
 from posjax import run as run_lib
 from posjax.config import ROOT
 from posjax.sweep import __main__ as sweep
+from posjax.sweep import experiment, jobs, table
 from posjax.sweep import runs as runs_lib
-from posjax.sweep import table
+from tests.sweep import processes
 
 EXPERIMENT = '''"""Far is hard.
 
@@ -46,15 +47,13 @@ TESTS = {
 class Program:
   """Stands in for posjax.main: records the runs and writes the files of an evaluation."""
 
-  STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
-
   def __init__(self):
     self.calls = []
     self.fails = {}  # a run's folder to its exit code, or to 'SIGTERM'
     self.changes = {}  # a run's folder to changed values in its evaluation.json
     self.floors = {}  # a length to the score of a guess
 
-  def Popen(self, command, stdout, stderr):  # noqa: N802
+  def start(self, command, stdout, stderr, env):
     asked = run_lib.parse(['posjax', *command[3:]])
     folder = Path(asked.workdir)
     self.calls.append(folder.name)
@@ -65,11 +64,11 @@ class Program:
       return Stopped()
     if fails:
       stdout.buffer.write(b'step 6, \xff\nposjax: step 7: loss nan\n\n')
-      return types.SimpleNamespace(returncode=fails, wait=lambda timeout: None)
+      return processes.Ended(fails)
     result = self.evaluation(asked.config, *folder.name.split('-')) | {'name': asked.name}
     result |= self.changes.get(folder.name, {})
     (folder / 'evaluation.json').write_text(json.dumps(result))
-    return types.SimpleNamespace(returncode=0, wait=lambda timeout: None)
+    return processes.Ended(0)
 
   def evaluation(self, config, arm, seed):
     bits = BITS[arm][int(seed)]
@@ -95,17 +94,18 @@ class Program:
     }
 
 
-class Stopped:
+class Stopped(processes.Ended):
   """A process during which only the sweep gets SIGTERM."""
 
-  returncode = None
+  def __init__(self):
+    super().__init__(None)
 
-  def wait(self, timeout):
-    if self.returncode is None:
-      os.kill(os.getpid(), signal.SIGTERM)
+  def poll(self):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return super().poll()
 
   def terminate(self):
-    self.returncode = 42
+    self.code = 42
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def program(monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
   Path('far.py').write_text(EXPERIMENT)
   program = Program()
-  monkeypatch.setattr(runs_lib, 'subprocess', program)
+  processes.replace(monkeypatch, program.start)
   return program
 
 
@@ -216,9 +216,10 @@ def test_only_missing_runs_are_executed(program, capsys):
 
 def test_a_run_shows_its_loss_and_step_while_it_runs(program, monkeypatch, capsys):
   """At the third poll it has completed 250 of 1,000 steps in 20 s, and is writing a line."""
-  running = types.SimpleNamespace(returncode=0, looks=0)
+  running = processes.Ended(0)
+  running.looks = 0
 
-  def wait(timeout):
+  def poll():
     running.looks += 1
     folder = Path('runs/sweeps/far/rope-1')
     (folder / 'output.txt').write_text('weights 3\ncompiling the training step\n')
@@ -226,11 +227,10 @@ def test_a_run_shows_its_loss_and_step_while_it_runs(program, monkeypatch, capsy
       for name, values in ('metrics', {'loss': 2.71828}), ('speed', {'seconds': 20.0}):
         lines = [json.dumps({'step': step, **values}) for step in range(10, 260, 10)]
         (folder / f'{name}.jsonl').write_text('\n'.join([*lines, '{"step": 260, "lo']))
-    if running.looks < 4:
-      raise subprocess.TimeoutExpired('', timeout)
+    return 0 if running.looks == 4 else None
 
-  running.wait = wait
-  monkeypatch.setattr(program, 'Popen', lambda *_, **__: running)
+  running.poll = poll
+  processes.replace(monkeypatch, lambda *_, **__: running)
   monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
   monkeypatch.setenv('COLUMNS', '80')
   run('--arms=rope --seeds=1')
@@ -349,8 +349,8 @@ def test_an_interrupted_sweep_resumes(program, monkeypatch):
 
 def test_the_seed_of_a_run_overrides_that_of_an_arm(program):
   change("'--config=alibi'", "'--config=alibi', '--config.seed=7'")
-  _, arms, seeds = runs_lib.load(Path('far.py'))
-  runs = runs_lib.plan(Path('far.py'), arms, seeds, Path('out'))
+  loaded = experiment.load(Path('far.py'))
+  runs = runs_lib.plan(loaded, loaded.tier('cpu'), Path('out'))
   assert [run.config.seed for run in runs] == 3 * [0, 1, 2]
 
 
@@ -456,7 +456,7 @@ def test_an_arm_that_cannot_name_a_folder(program, capsys, arm):
 ])
 def test_an_arm_that_can_name_a_folder(program, arm):
   change("'alibi'", repr(arm))
-  assert [*runs_lib.load(Path('far.py'))[1]] == ['rope', 'short', arm]
+  assert [*experiment.load(Path('far.py')).arms] == ['rope', 'short', arm]
 
 
 def test_no_such_experiment(program, capsys):
@@ -487,10 +487,11 @@ def test_manifest(program):
     for test in TESTS for metric, value in (('nats/byte', 8 * math.log(2)), ('bits/byte', 8.0))
   ]
   assert done['tests'] == TESTS and done['config']['seed'] == 2
-  assert 'by_position' not in done
+  assert 'by_position' not in done and 'blocks' not in done
   assert entries['short', 0]['status'] == 'failed 3' and 'records' not in entries['short', 0]
   assert entries['alibi', 0] == {
-    'arm': 'alibi', 'seed': 0, 'directory': 'runs/sweeps/far/alibi-0', 'status': 'missing',
+    'arm': 'alibi', 'seed': 0, 'rate': None, 'directory': 'runs/sweeps/far/alibi-0',
+    'status': 'missing',
     'command':
       'python -m posjax.main --config=alibi --workdir=runs/sweeps/far/alibi-0 --config.seed=0',
   }
@@ -500,23 +501,30 @@ def test_manifest(program):
 def test_seconds_are_those_of_all_attempts(program, monkeypatch):
   ticks = iter((0.0, 10.0, 100.0, 107.5))
   monkeypatch.setattr(sweep.program, 'hard_exit', lambda error: error.exit_code)
-  monkeypatch.setattr(runs_lib, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+  monkeypatch.setattr(jobs, 'time', types.SimpleNamespace(perf_counter=lambda: next(ticks)))
   program.fails = {'rope-0': 'SIGTERM'}
   assert run('--arms=rope --seeds=0') == 42
   assert manifest()['runs'][0]['seconds'] == 10.0
   program.fails = {}
   assert run('--arms=rope --seeds=0') == 0
   assert manifest()['runs'][0]['seconds'] == 17.5
+  assert manifest()['runs'][0]['cpu_seconds'] == 2 * (1.25 + 0.5)  # of `processes`
+  assert manifest()['runs'][0]['peak_mebibytes'] == 3
 
 
-SWEPT = [path for path in (ROOT / 'experiments').glob('*.py') if 'ARMS =' in path.read_text()]
+SWEPT = [path for path in (ROOT / 'experiments').rglob('*.py') if '\nARMS =' in path.read_text()]
+TIERS = [
+  pytest.param(path, tier, marks=[] if tier == 'cpu' else [pytest.mark.slow])
+  for path in sorted(SWEPT) for tier in experiment.load(path).known_tiers()
+]
 
 
-@pytest.mark.parametrize('path', sorted(SWEPT), ids=lambda path: path.stem)
-def test_all_experiments_can_be_run(path, monkeypatch, tmp_path):
+@pytest.mark.parametrize('path, tier', TIERS, ids=lambda value: getattr(value, 'stem', value))
+def test_all_experiments_can_be_run(path, tier, monkeypatch, tmp_path):
+  """All arms have valid configs that can be compared, and tests at the lengths of the claims."""
   monkeypatch.chdir(ROOT)
-  _, arms, seeds = runs_lib.load(path)
-  assert len(runs_lib.plan(path, arms, seeds, tmp_path)) == len(arms) * len(seeds) > 0
+  loaded = experiment.load(path)
+  runs_lib.check(loaded, loaded.tier(tier), tmp_path)
 
 
 def test_program_without_jax():
