@@ -31,7 +31,8 @@ POOL = 'text64'  # runs that experiments/papers share
 RATE = '--config.optimizer.learning_rate=1e-2'
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=5000',), size='small', needs='one H100 or H200; not run so far',
+    ('--config.train.steps=5000', '--config.train.length=64'), size='small',
+    needs='one H100 or H200; not run so far',
   ),
   'python': Tier((RATE,), rates=(), needs='two CPU cores'),
   'slow_rate': Tier(rates=(), needs='two CPU cores, at the rate of the configs, 3e-3'),

@@ -66,7 +66,7 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=20000', '--config.train.length=64', '--config.model.layers=6'),
+    ('--config.train.steps=20000', '--config.model.layers=6'),
     needs='one H100 or H200; not run so far',
   ),
 }

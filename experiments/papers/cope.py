@@ -43,7 +43,7 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=10000', '--config.train.length=128'), size='small',
+    ('--config.train.steps=10000',), size='small',
     needs='one H100 or H200; not run so far',
   ),
 }

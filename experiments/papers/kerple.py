@@ -34,7 +34,8 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=5000',), size='small', needs='one H100 or H200; not run so far',
+    ('--config.train.steps=5000', '--config.train.length=64'), size='small',
+    needs='one H100 or H200; not run so far',
   ),
-  'pod': Tier(size='base', needs='a TPU v5e-32; not run so far'),
+  'pod': Tier(size='base', judges=False, needs='a TPU v5e-32; not run so far'),
 }

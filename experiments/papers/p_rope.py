@@ -68,7 +68,8 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=5000',), size='small', needs='one H100 or H200; not run so far',
+    ('--config.train.steps=5000', '--config.train.length=64'), size='small',
+    needs='one H100 or H200; not run so far',
   ),
-  'pod': Tier(size='large', needs='a TPU v5e-256 for days; not run so far'),
+  'pod': Tier(size='large', judges=False, needs='a TPU v5e-256 for days; not run so far'),
 }

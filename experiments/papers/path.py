@@ -38,7 +38,7 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=10000', '--config.train.length=64'),
+    ('--config.train.steps=10000',),
     needs='one H100 or H200; not run so far',
   ),
 }

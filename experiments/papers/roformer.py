@@ -77,7 +77,7 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=5000',), size='small', seeds=(10, 11, 12),
+    ('--config.train.steps=5000', '--config.train.length=64'), size='small', seeds=(10, 11, 12),
     needs='one H100 or H200; not run so far',
   ),
 }

@@ -38,6 +38,7 @@ CLAIMS = (
 )
 TIERS = {
   'gpu': Tier(
-    ('--config.train.steps=5000',), size='small', needs='one H100 or H200; not run so far',
+    ('--config.train.steps=5000', '--config.train.length=64'), size='small',
+    needs='one H100 or H200; not run so far',
   ),
 }
