@@ -23,7 +23,7 @@ RATES = (3e-3, 1e-2)
 MEASURE = 'word_problem', 'last accuracy'
 CLAIMS = (
   Claim(
-    'PaTH solves S3 within the trained length', lambda at: at('path', 16), above=0.95,
+    'PaTH solves S3 within the trained length', lambda at: at('path', 16), above=0.95, null=None,
     paper='word problems are solved almost perfectly (no size of ours)',
   ),
   Claim(

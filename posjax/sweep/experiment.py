@@ -54,6 +54,7 @@ class Claim:
     value: from at(arm, length), the mean of the experiment's measure; at(…, test=, metric=) is
       another measure. Must be linear, a maximum or a minimum: it gets arrays of resampled means.
     above, below: what the value must be, such as above=0.2; one of the two.
+    null: the value without an effect, 0 for a difference; None for a level, such as an accuracy.
     learned: arms that must have learned the task at the trained length.
     paper: the paper's own figure, with its source.
   """
@@ -62,6 +63,7 @@ class Claim:
   value: Callable[..., Any]
   above: float | None = None
   below: float | None = None
+  null: float | None = 0.0
   learned: tuple[str, ...] = ()
   paper: str = ''
 

@@ -63,5 +63,5 @@ class Manifest:
     result = {k: v for k, v in run.result().items() if k not in evaluate.LONG}
     return {
       'arm': run.arm, 'seed': run.seed, 'rate': run.rate, 'command': run.command,
-      'directory': str(run.folder), 'status': run.status(), **run.note(), **result,
+      'directory': str(run.folder), 'status': run.status(), **result, **run.note(),
     }

@@ -135,6 +135,11 @@ def check(experiment: Experiment, tier: Tier, folder: Path) -> None:
   one = dataclasses.replace(tier, seeds=seeds[:1])
   runs = plan(experiment, one, folder)
   runs += plan(dataclasses.replace(experiment, then=bare), one, folder, then=True)
+  for run in runs:
+    try:
+      state.build(run.config)
+    except UserError as error:
+      raise UserError(f'{experiment.path}: arm {run.arm}: {error}') from error
   tested = {run.arm: state.test_lengths(run.config) for run in runs}
   for claim in experiment.claims if tier.judges else ():
     for arm, length in asked(claim, tested) if isinstance(claim, Claim) else ():

@@ -8,7 +8,7 @@ are stretched by t(B - 1) / z * sqrt(B / (B - 1)) for B blocks, 1.12: it is too 
 blocks, too.
 
   reproduced      the interval satisfies the inequality
-  direction only  it does not, but excludes 0 on the claimed side
+  direction only  it does not, but excludes no effect on the claimed side
   contradicted    the interval excludes the claim
   inconclusive    anything else, or an arm has not learned the task within the trained length
 """
@@ -215,15 +215,14 @@ def interval(
 
 def outcome(claim: Claim, low: float, high: float) -> str:
   """Returns the outcome for an interval."""
-  if claim.below is not None:  # the same as -value > -below
-    low, high, bound = -high, -low, -claim.below
-  else:
-    bound = claim.above
-  if low > bound:
+  sign, bound = (1, claim.above) if claim.above is not None else (-1, claim.below)
+  low, high = sorted((sign * low, sign * high))
+  effect = claim.null is not None and low > sign * claim.null
+  if low > sign * bound:
     return 'reproduced'
-  if high < bound and not low > 0:
-    return 'contradicted'
-  return 'direction only' if low > 0 else 'inconclusive'
+  if effect:
+    return 'direction only'
+  return 'contradicted' if high < sign * bound else 'inconclusive'
 
 
 def criterion(claim: Claim | Exact) -> str:

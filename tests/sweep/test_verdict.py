@@ -78,6 +78,13 @@ def test_outcome_of_an_interval(bound, low, high, outcome):
   assert verdict.outcome(Claim('', A, below=-bound), -high, -low) == outcome
 
 
+def test_a_level_has_no_direction():
+  level = Claim('', A, above=0.95, null=None)
+  outcomes = [verdict.outcome(level, *ends) for ends in ((0.96, 1), (0.6, 0.7), (0.9, 1))]
+  assert outcomes == ['reproduced', 'contradicted', 'inconclusive']
+  assert verdict.outcome(Claim('', A, above=0.95, null=0.5), 0.6, 0.7) == 'direction only'
+
+
 def test_few_seeds_have_the_interval_of_students_t():
   """Seeds 1, 2, 4: mean 7/3, variance 7/3, so t = sqrt(7); t(0.975, 2) = 4.302653.
 
