@@ -103,7 +103,7 @@ def by_position(
 def by_block(task: Task, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
   """Returns {metric: [[value, weight] of each block of rows]}, to estimate the noise of a mean.
 
-  The same block has the same part of the data at every length and in every run.
+  A block is the same part of the data in every run, and at every length up to a row at its ends.
   """
   count = len(next(iter(found.values()))[0])
   blocks: dict[str, Any] = {}

@@ -214,8 +214,9 @@ def last_validation(workdir: pathlib.Path | str) -> float:
 
 
 def mean_loss(workdir: pathlib.Path | str) -> float:
-  """Returns the mean training loss over the logged steps of a run."""
-  return statistics.mean(row['loss'] for _, row in parsed(pathlib.Path(workdir) / METRICS, 0))
+  """Returns the mean training loss over the logged steps of a run; NaN if a step had none."""
+  rows = [row for _, row in parsed(pathlib.Path(workdir) / METRICS, 0)]
+  return statistics.mean(math.nan if row['loss'] is None else row['loss'] for row in rows)
 
 
 def parsed(path: pathlib.Path, start: int) -> Iterator[tuple[str, dict[str, Any]]]:
