@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 from posjax.errors import UserError, one_of
 from posjax.runtime import files
+from posjax.sweep import cost, figure, jobs, manifest, table
 from posjax.sweep import experiment as experiments
-from posjax.sweep import figure, jobs, manifest, table
 from posjax.sweep import runs as runs_lib
 from posjax.sweep.runs import Run
 
@@ -54,6 +54,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
   )
   parser.add_argument('--part', default='1/1', help='run only this share, such as 3/8: in an array')
   parser.add_argument('--list', action='store_true', help='run nothing; print all known commands')
+  parser.add_argument(
+    '--cost', action='store_true', help='run nothing; print FLOPs and device hours on paper'
+  )
   parser.add_argument(
     '--table', action='store_true', help='run nothing; print and draw the finished runs'
   )
@@ -93,6 +96,9 @@ def sweep(options: argparse.Namespace) -> int:
   suffix = '' if options.tier == 'cpu' else f'-{options.tier}'
   workdir = options.workdir or Path(f'runs/sweeps/{experiment.path.stem}{suffix}')
   folder = workdir.parent / (experiment.pool + suffix) if experiment.pool else workdir
+  if options.cost:
+    print('\n'.join(cost.table(experiment, tier, folder)))
+    return 0
   record = manifest.Manifest(experiment, options.tier, tier, workdir)
   share = jobs.shares(options.jobs)
   known: list[list[Run]] = []

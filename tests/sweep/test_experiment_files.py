@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from posjax import plan, state
 from posjax.config import ROOT
 from posjax.errors import UserError
-from posjax.sweep import experiment
+from posjax.sweep import cost, experiment
 from posjax.sweep import runs as runs_lib
 from posjax.sweep.experiment import TUNING_SEED
 
@@ -188,3 +189,23 @@ def test_the_page_names_all_names_and_its_example_runs(monkeypatch, tmp_path):
   runs_lib.check(loaded, loaded.tier('cpu'), tmp_path)
   Path('far.py').write_text('\n'.join(code).replace('configs/power.py', 'nope'))
   assert [*experiment.load(Path('far.py')).arms] == ['alibi', 'rope', 'power']
+
+
+def test_cost_of_an_experiment(load):
+  """An arm has 3 runs of its own and 2 that try a rate; one that fixes its rate has 3."""
+  far = load(
+    "ARMS['fixed'] = ('--config=rope', '--config.optimizer.learning_rate=1e-3')\n"
+    'RATES = (1e-3, 1e-2)\nTIERS = {"gpu": Tier(size="small")}'
+  )
+  _, head, rope, alibi, fixed, total = cost.table(far, far.tier('gpu'), Path('out'))
+  [run] = runs_lib.plan(
+    dataclasses.replace(far, arms={'rope': far.arms['rope']}, seeds=(0,)), far.tier('gpu'),
+    Path('out'),
+  )
+  setup = state.setup(run.config)
+  flops = 10_000 * plan.flops_per_step(run.config, setup.model, setup.shapes.params)
+  hours = flops / (0.4 * 989.4e12) / 3600
+  assert head.split()[:2] == ['arm', 'weights'] and alibi.split()[2] == '5'
+  assert rope.split()[2:5] == ['5', f'{5 * 10_000 * 64 * 512:.2g}', f'{5 * flops:.2g}']
+  assert fixed.split()[2:5] == ['3', f'{3 * 10_000 * 64 * 512:.2g}', f'{3 * flops:.2g}']
+  assert rope.split()[-2] == f'{5 * hours:.2g}' and total.split()[0] == 'all'
