@@ -4,10 +4,9 @@ Chen et al. 2023, "Position interpolation", arXiv 2306.15595: some hundred steps
 restore the loss at a longer context. bloc97 2023: NTK-aware scaling needs none. Peng et al. 2023,
 "YaRN", arXiv 2309.00071: better than interpolation with less fine-tuning. One model per seed is
 trained at 256 bytes; then each arm takes its weights and reads 1,024 bytes, four times as many: as
-they are ("frozen": 40 steps that change no digit), or with 40 steps of fine-tuning at a rate of 1e-3,
-equal for all arms. YaRN leaves planes that turn more than 32 times in the trained length as they
-are: at 256 bytes that is one plane of eight, so that YaRN is close to interpolation here. The arm
-yarn8 moves the limit to 8 turns.
+they are ("frozen": 40 steps that change no digit), or with 40 steps of fine-tuning at a rate of
+1e-3, equal for all arms. YaRN leaves planes that turn more than 32 times in the trained length as
+they are: at 256 bytes that is one plane of eight. The arm yarn8 moves the limit to 8 turns.
 """
 
 from posjax.sweep.experiment import Claim, Tier
