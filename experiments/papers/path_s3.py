@@ -34,8 +34,8 @@ CLAIMS = (
 TIERS = {
   'gpu': Tier(
     (
-      '--config.task.word_problem.group=A5', '--config.train.length=64',
-      '--config.train.steps=20000', '--config.train.batch=256',
+      '--config.task.word_problem.group=A5', '--config.train.steps=20000',
+      '--config.train.batch=256',
     ),
     needs='one H100 or H200; not run so far',
   ),

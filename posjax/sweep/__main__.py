@@ -107,7 +107,6 @@ def sweep(options: argparse.Namespace) -> int:
     # Check that finished runs are comparable before spending hours on the others.
     table.finished(stage)
     if not options.table and not options.list:
-      record.update(known)
       label = '' if stage[0].rate is None else 'rates '  # a longer one does not fit in a line
       jobs.execute_all(chosen.runs(stage), share, lambda: record.update(known), label)
   if options.list:

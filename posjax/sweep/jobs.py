@@ -117,10 +117,14 @@ def on_cores(cores: Sequence[int]) -> Iterator[None]:
 def execute_all(
   runs: Sequence[Run], free: list[Share], after_each: Callable[[], Any], what: str = ''
 ) -> None:
-  """Executes unfinished runs, one on each share; a failed run does not stop the others."""
+  """Executes unfinished runs, one on each share; a failed run does not stop the others.
+
+  Calls `after_each` once before the first run, when the devices are known to exist, and after each.
+  """
   todo = [run for run in runs if not run.settled()]
   if todo:
     program.check_devices()
+  after_each()
   count = dict(total=len(runs), initial=len(runs) - len(todo), dynamic_ncols=True)
   shape = f'{what}{{n_fmt}}/{{total_fmt}} [{{elapsed}}<{{remaining}}] {{desc}} {{bar}}'
   running: list[Process] = []
