@@ -75,7 +75,7 @@ def test_two_runs_at_a_time_have_disjoint_cores(tiny):
   assert sorted([*first, *second]) == CORES and not {*first} & {*second}
   assert third in (first, second)
   assert sorted(os.sched_getaffinity(0)) == CORES  # the sweep's own
-  assert len(updates) == 3 and updates[-1] == ['done'] * 3
+  assert updates[0] == ['missing'] * 3 and len(updates) == 4 and updates[-1] == ['done'] * 3
   assert [run.note()['exit_code'] for run in runs] == [0, 0, 0]
 
 
