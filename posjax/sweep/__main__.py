@@ -87,10 +87,9 @@ def sweep(options: argparse.Namespace) -> int:
   """Runs the sweep, or only prints it with --table or --list; returns the exit code."""
   experiment = experiments.load(Path(os.path.expanduser(options.experiment)))
   tier = experiment.tier(options.tier)
-  seeds = experiment.seeds if tier.seeds is None else tier.seeds
   chosen = Chosen(
     choose('arms', options.arms, {**experiment.arms, **experiment.then}),
-    choose('seeds', options.seeds, [str(seed) for seed in seeds]), fraction(options.part),
+    choose('seeds', options.seeds, [str(seed) for seed in tier.seeds]), fraction(options.part),
   )
   choose('against', options.against, experiment.arms)
   suffix = '' if options.tier == 'cpu' else f'-{options.tier}'

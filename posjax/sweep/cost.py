@@ -19,9 +19,7 @@ def table(experiment: Experiment, tier: Tier, folder: Path) -> list[str]:
   FLOPs are those of `plan`, for training only; arms of THEN are not counted. Hours are of one
   device at a usual share of its peak in the dtype of the config; '-' if no peak is published.
   """
-  rates = experiment.rates if tier.rates is None else tier.rates
-  seeds = experiment.seeds if tier.seeds is None else tier.seeds
-  one = dataclasses.replace(tier, seeds=seeds[:1])
+  one = dataclasses.replace(tier, seeds=tier.seeds[:1])
   tuned = runs_lib.tuned(experiment.arms)
   lines = [
     f'one device at {plan.REACHED:.0%} of its peak, training only',
@@ -31,7 +29,7 @@ def table(experiment: Experiment, tier: Tier, folder: Path) -> list[str]:
   total = [0.0] * (2 + len(SHOWN))
   trained = [run for run in runs_lib.plan(experiment, one, folder) if run.program == 'posjax.main']
   for run in trained:
-    count = len(seeds) + len(rates) * (run.arm in tuned)
+    count = len(tier.seeds) + len(tier.rates) * (run.arm in tuned)
     weights, *numbers = of_run(run, count)
     total = [a + b for a, b in zip(total, numbers, strict=True)]
     lines.append(f'{run.arm:<20}{weights:>14,}{count:>6}{line(numbers)}')

@@ -24,14 +24,15 @@ class Tier:
   Attributes:
     flags: added to every arm.
     size: of the config files, such as small.
-    seeds, rates: instead of the file's; None: the same.
+    seeds: instead of the file's; (): the same.
+    rates: instead of the file's; None: the same.
     judges: whether claims are judged. A smoke test shows only that everything runs.
     needs: the device, and how long it takes there, as one phrase.
   """
 
   flags: tuple[str, ...] = ()
   size: str = ''
-  seeds: tuple[int, ...] | None = None
+  seeds: tuple[int, ...] = ()
   rates: tuple[float, ...] | None = None
   judges: bool = True
   needs: str = ''
@@ -39,7 +40,7 @@ class Tier:
   def __post_init__(self) -> None:
     if not (isinstance(self.flags, tuple) and all(f'{flag}'[:2] == '--' for flag in self.flags)):
       raise ValueError(f"flags = {self.flags!r}: must be a tuple like ('--config.train.steps=9',)")
-    if self.seeds is not None:
+    if self.seeds != ():
       require('seeds', self.seeds)
     if self.rates is not None:
       require('rates', self.rates)
@@ -135,13 +136,21 @@ class Experiment:
     return self.text.strip().splitlines()[0]
 
   def known_tiers(self) -> dict[str, Tier]:
-    """Returns the tiers of the file, and smoke and cpu, which every file has."""
+    """Returns the tiers of the file, and smoke and cpu, which every file has.
+
+    Seeds and rates that a tier leaves open are those of the file.
+    """
     smoke = Tier(
       ('--config.train.steps=20', '--config.optimizer.warmup=2', '--config.checkpoint.every=20'),
       seeds=self.seeds[:1], rates=self.rates[:1], judges=False,
       needs='two CPU cores, minutes',
     )
-    return {'smoke': smoke, 'cpu': Tier()} | dict(self.tiers)
+    return {
+      name: dataclasses.replace(
+        tier, seeds=tier.seeds or self.seeds,
+        rates=self.rates if tier.rates is None else tier.rates,
+      ) for name, tier in ({'smoke': smoke, 'cpu': Tier()} | dict(self.tiers)).items()
+    }
 
   def tier(self, name: str) -> Tier:
     """Returns a tier. Raises UserError if the file has none of that name."""
@@ -184,8 +193,7 @@ def check(experiment: Experiment) -> None:
   """Raises UserError if names in a file contradict each other."""
   path, arms = experiment.path, experiment.arms
   for tier in experiment.known_tiers().values():
-    seeds = experiment.seeds if tier.seeds is None else tier.seeds
-    if (experiment.rates if tier.rates is None else tier.rates) and TUNING_SEED in seeds:
+    if tier.rates and TUNING_SEED in tier.seeds:
       raise UserError(f'{path}: SEEDS: {TUNING_SEED} is the seed that chooses among RATES')
   for arm, arguments in experiment.then.items():
     if arm in arms:

@@ -104,8 +104,8 @@ def stages(
     UserError: as `plan`, before the first stage; or a wanted arm diverged at every rate.
   """
   check(experiment, tier, folder)
-  rates = experiment.rates if tier.rates is None else tier.rates
-  tried = plan(experiment, tier, folder, {arm: rates for arm in tuned(experiment.arms) if rates})
+  tries = {arm: tier.rates for arm in tuned(experiment.arms) if tier.rates}
+  tried = plan(experiment, tier, folder, tries)
   if tried:
     yield tried
   if not all(run.settled() for run in tried if run.arm in wanted):
@@ -131,8 +131,7 @@ def check(experiment: Experiment, tier: Tier, folder: Path) -> None:
     arm: tuple(argument for argument in arguments if not argument.startswith('--config.init.'))
     for arm, arguments in experiment.then.items()
   }
-  seeds = experiment.seeds if tier.seeds is None else tier.seeds
-  one = dataclasses.replace(tier, seeds=seeds[:1])
+  one = dataclasses.replace(tier, seeds=tier.seeds[:1])
   runs = plan(experiment, one, folder)
   runs += plan(dataclasses.replace(experiment, then=bare), one, folder, then=True)
   for run in runs:
@@ -175,7 +174,7 @@ def plan(
 
   Args:
     experiment: the experiment.
-    tier: its size.
+    tier: its size, from `Experiment.tier`.
     folder: of all runs.
     tries: learning rates to try, by arm; None: run each arm with each seed.
     chosen: the learning rates of these runs, by arm; others have the config's.
@@ -185,9 +184,8 @@ def plan(
     UserError: an arm's arguments are invalid, or two arms cannot be compared in one table.
   """
   arms = experiment.then if then else experiment.arms
-  seeds = experiment.seeds if tier.seeds is None else tier.seeds
   if tries is None:
-    cells = [(arm, seed, (chosen or {}).get(arm), False) for arm in arms for seed in seeds]
+    cells = [(arm, seed, (chosen or {}).get(arm), False) for arm in arms for seed in tier.seeds]
   else:
     cells = [(arm, TUNING_SEED, rate, True) for arm in tries for rate in tries[arm]]
   runs = []

@@ -199,8 +199,8 @@ def test_cost_of_an_experiment(load):
   )
   _, head, rope, alibi, fixed, total = cost.table(far, far.tier('gpu'), Path('out'))
   [run] = runs_lib.plan(
-    dataclasses.replace(far, arms={'rope': far.arms['rope']}, seeds=(0,)), far.tier('gpu'),
-    Path('out'),
+    dataclasses.replace(far, arms={'rope': far.arms['rope']}),
+    dataclasses.replace(far.tier('gpu'), seeds=(0,)), Path('out'),
   )
   setup = state.setup(run.config)
   flops = 10_000 * plan.flops_per_step(run.config, setup.model, setup.shapes.params)
