@@ -13,8 +13,12 @@ and b the second, the second term is a product of D channels of the query and D 
   (b sin iw - a cos iw, a sin iw + b cos iw) . (sin jw, cos jw)
 
 With `clamp_len` c > 0, distances above c count as c, and distances below -c count as -c, as in the
-authors' code and, on both sides, in XLNet's.
+authors' code and, on both sides, in XLNet's. With `one_sided`, all distances below 0 count as 0: an
+encoder does not tell the order of later tokens, as in the released code of randomized positions
+(Ruoss et al. 2023, arXiv 2305.16843), whose table lacks the rows of later keys.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +34,7 @@ from posjax.encodings.parts.rotation import frequencies
 class TransformerXl(Encoding):
   untied: bool = False
   clamp_len: int = 0  # 0: no distance is clamped
+  one_sided: bool = False
   linear_beyond = property(lambda self: self.clamp_len or None)
 
   def check(self, dims: Dims) -> None:
@@ -37,6 +42,12 @@ class TransformerXl(Encoding):
       raise ValueError(f'clamp_len must be positive, or 0 to clamp none; it is {self.clamp_len}')
     if dims.D < 2 or dims.D % 2:
       raise ValueError(f'the width D must be even, for pairs of sin and cos; it is {dims.D}')
+
+  @property
+  def ends(self) -> tuple[float, float]:
+    """The smallest and the largest distance; the others count as these."""
+    longest = self.clamp_len or math.inf
+    return 0 if self.one_sided else -longest, longest
 
   def setup(self) -> None:
     init = nn.initializers.normal(0.02)
@@ -62,24 +73,21 @@ class TransformerXl(Encoding):
     query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
     key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
     bias_BNTS = jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
-    if not self.clamp_len:
-      return bias_BNTS
-    distance_B1TS = q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0]
-    return self._clamped(bias_BNTS, ab_BTND, distance_B1TS)
+    return self._clamped(bias_BNTS, ab_BTND, q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0])
 
   def _clamped(self, bias_BNTS, ab_BTND, distance_B1TS):
-    """Replaces the bias of distances beyond the clamp, on both sides, by the bias at the clamp."""
-    for end in (self.clamp_len, -self.clamp_len):
-      wave_D = jnp.concatenate(cos_sin(jnp.full(1, end, ab_BTND.dtype), self.dims.D))
-      bias_BNT1 = jnp.einsum('BTND,D->BNT', ab_BTND, wave_D)[..., None]
-      beyond = distance_B1TS >= end if end > 0 else distance_B1TS <= end
-      bias_BNTS = jnp.where(beyond, bias_BNT1, bias_BNTS)
+    """Replaces the bias of distances beyond the ends by the bias at the end."""
+    low, high = self.ends
+    for end, beyond in ((high, distance_B1TS >= high), (low, distance_B1TS <= low)):
+      if math.isfinite(end):
+        wave_D = jnp.concatenate(cos_sin(jnp.full(1, end, ab_BTND.dtype), self.dims.D))
+        bias_BNT1 = jnp.einsum('BTND,D->BNT', ab_BTND, wave_D)[..., None]
+        bias_BNTS = jnp.where(beyond, bias_BNT1, bias_BNTS)
     return bias_BNTS
 
   def distance_table(self, distance_R: jax.Array) -> jax.Array:
-    if self.clamp_len:
-      distance_R = jnp.clip(distance_R, -self.clamp_len, self.clamp_len)
-    wave_RD = jnp.concatenate(cos_sin(distance_R[:, None], self.dims.D), axis=-1)
+    inside_R = jnp.clip(distance_R, *self.ends)
+    wave_RD = jnp.concatenate(cos_sin(inside_R[:, None], self.dims.D), axis=-1)
     return jnp.einsum('DNH,RD->NHR', self.position_LDNH.astype(wave_RD.dtype), wave_RD)
 
   def bias_from_table(self, q: AttentionInput, r_NHR: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from posjax.encodings import Chain
+from posjax.encodings import Chain, Positions
 from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.core.arrays import qk_logits
 from posjax.encodings.core.encoding import Encoding
@@ -27,6 +27,7 @@ from posjax.encodings.sinusoidal import sinusoid
 from posjax.encodings.t5 import T5
 from posjax.encodings.transformer_xl import TransformerXl
 from posjax.encodings.xpos import Xpos
+from tests.encodings import test_equations
 from tests.encodings.test_identities import count_places
 from tests.support.problem import (
   CAPACITY,
@@ -204,3 +205,20 @@ def test_t5_buckets(buckets, max_distance, mode, bidirectional, compile):
     for dtype in ('int32', 'float32', 'float64'):
       got = place(jnp.asarray(-z['rel'], dtype))
       np.testing.assert_array_equal(got, z[f'bucket/nb{buckets}_md{max_distance}_{mode}'])
+
+
+@pytest.mark.parametrize('clamp_len', (0, 5))
+def test_one_sided_transformer_xl_sees_later_keys_at_distance_0(clamp_len):
+  """Equals its equation at any positions, and at consecutive ones, which use the table."""
+  one_sided = TransformerXl(one_sided=True, clamp_len=clamp_len)
+  test_equations.test_self_attention_equals_the_oracle(one_sided)
+  inputs, at = draw(one_sided), place(one_sided, segments('0' * 12))
+  both = dict(causal=False, window=0)
+  found = attention(one_sided, inputs, at, at, **both, **REFERENCE)
+  other = attention(TransformerXl(clamp_len=clamp_len), inputs, at, at, **both, **REFERENCE)
+  assert np.abs(found - other).max() > 1e-2  # in an encoder only
+  order = jnp.arange(12)[None]
+  line = Positions(order[..., None], order, jnp.zeros_like(order))
+  solve = functools.partial(attention, one_sided, inputs, **both, **FIVES)
+  table = line.replace(consecutive=True)
+  close(solve(at_q=table, at_k=table), solve(at_q=line, at_k=line))

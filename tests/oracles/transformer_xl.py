@@ -5,7 +5,7 @@ ACL, arXiv 1901.02860, section 3.3, terms (a) to (d):
 a_ij = ((q_i + u_n) . k_j + (q_i + v_n) . (W_n R_{i-j})) / sqrt(H), where R_r of width D has
 R_r[c] = sin(r 10000^(-2c/D)) and R_r[D/2 + c] = cos of the same angle, as in the authors' code.
 With a clamp c > 0, r is at most c and at least -c (pos_seq.clamp_ in the authors' code; XLNet's
-clamps both ends).
+clamps both ends). One-sided: r is at least 0, as in the released code of arXiv 2305.16843.
 """
 
 import math
@@ -52,6 +52,8 @@ def attend(q, k, v, q_pos, k_pos, visible, args, weights, ends=None):
     distance = q_pos[b, i] - k_pos[b, j]
     if clamp:
       distance = min(max(distance, -clamp), clamp)
+    if args.get('one_sided', False):
+      distance = max(distance, 0)
     there = key(distance, position)[n]
     return content(b, n, i, j) + math.fsum(query[b, i, n, c] * there[c] for c in range(size))
 
