@@ -78,11 +78,14 @@ def get_config(size='tiny'):
       layer=False,  # a dense layer, the activation and a norm before the head
       scale=1.0,  # factor on the inputs of the head
     ),
-    biases=('norm',),  # of 'norm' (LayerNorm), query, key, value, output, up, gate, down, head
+    # Of 'norm' (LayerNorm), query, key, value, output, up, gate, down, head, and 'input' (vectors).
+    biases=('norm',),
     query_scale=0.0,  # factor on queries; 0: head_dim**-0.5
     dropout=0.0,  # rate, on the embeddings and on the output of each attention and MLP
     windows=(0,),  # keys a query sees, itself included, in each layer of the pattern; 0: all
-    chunks=(0,),  # tokens of a chunk, which see no others, in each layer of the pattern; 0: all
+    # Positions of a chunk, on every axis, in each layer of the pattern; its tokens see no others.
+    chunks=(0,),  # 0: all
+    shifts=(0,),  # positions missing from the first chunk, in each layer of the pattern
     remat=False,  # recompute each group of layers in the backward pass to save memory
     dtype='float32',  # of the computation, or 'bfloat16'; weights are always float32
     # 'auto': the task's default; 'decoder': a token sees no later token; 'encoder': it does;

@@ -70,7 +70,7 @@ class Example(NamedTuple):
   targets  [U, …]
   weights  [U]
   pos      [T, P]; None: 0, 1, …
-  source   [S] inputs of the encoder of a model that has one
+  source   [S] or [S, C] inputs of the encoder of a model that has one
   """
 
   x: np.ndarray

@@ -27,6 +27,7 @@ class Dims:
   F: int = 0
   V: int = 0
   L: int = 0  # 0: within one layer, whose weights have no axis L
+  P: int = 1
   query_scale: float = 0.0  # 0: H**-0.5
   causal: bool = True  # whether a token sees no later token
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from posjax import run_summary, sharding, state, texts
 from posjax.batch import Batch
+from posjax.encodings.core.declarations import by_axis, represents
 from posjax.models.transformer import Transformer, outputs_of
 from posjax.runtime import compile_cache, hosts, remote
 from posjax.tasks import Data, Task
@@ -126,7 +127,7 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
     data: the task's `Data`.
 
   Returns:
-    A JSON-serializable dict: 'limit', the number of positions that the encodings can represent, or
+    A JSON-serializable dict: 'limit', the positions that the encodings can represent, or
     None; 'tests', {name: title}; 'records'; 'by_position', {test: {metric: [...]}}, at the longest
     length within the limit; 'blocks', {test: {length: `by_block`}}; 'scored', from `data`; 'unit'
     and 'shown', from the task.
@@ -137,7 +138,7 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
   for name, test in data.tests.items():
     for length, rows in test.rows.items():
       floors = test.floors.get(length, {})
-      within = limit is None or max(task.extent(length)) <= limit
+      within = represents(limit, task.extent(length))
       if within:
         found = scorer(params, rows)
         values = task.summary({metric: mean(*pair) for metric, pair in found.items()})
@@ -150,7 +151,8 @@ def evaluate(scorer: Scorer, params: Any, data: Data) -> dict[str, Any]:
         } for metric, value in values.items()
       ]
   return {
-    'limit': limit, 'tests': {name: test.title for name, test in data.tests.items()},
+    'limit': by_axis(limit) if isinstance(limit, tuple) else limit,
+    'tests': {name: test.title for name, test in data.tests.items()},
     'records': records, 'by_position': positions, 'blocks': blocks, 'scored': data.scored,
     'unit': task.unit, 'shown': list(task.shown),
   }

@@ -74,7 +74,8 @@ def layers(pattern: Pattern) -> str:
   return ', '.join(
     signature(pattern.by_name[name])
     + (f' window {window}' if window else '') + (f' chunks of {chunk}' if chunk else '')
-    for name, window, chunk in pattern.layers()
+    + (f' shifted by {shift}' if shift else '')
+    for name, window, chunk, shift in pattern.layers()
   )
 
 

@@ -19,6 +19,7 @@ from posjax import config as config_lib
 from posjax.config import identity
 from posjax.data import load_tokenizer
 from posjax.data.tokenizer import BYTES
+from posjax.encodings.core.declarations import by_axis, represents
 from posjax.errors import UserError
 from posjax.models import build as models
 from posjax.models import transformer
@@ -110,10 +111,10 @@ def build(config: ConfigDict) -> tuple[tasks.Task, transformer.Transformer]:
 
 def check_limit(model: transformer.Transformer, extent: Sequence[int], what: str) -> None:
   """Raises UserError if an encoding of `model` cannot represent `extent` positions per axis."""
-  for name, encoding in [pair for own in model.patterns for pair in own.by_name.items()]:
-    if encoding.limit is not None and max(extent) > encoding.limit:
+  for name, limit in [pair for own in model.patterns for pair in own.limits.items()]:
+    if not represents(limit, extent):
       raise UserError(
-        f'{what} is {max(extent)}, and encoding.{name} represents {encoding.limit} positions; '
+        f'{what} is {by_axis(extent)}, and encoding.{name} represents {by_axis(limit)} positions; '
         f'train it with more of them, or lower {what}'
       )
 
@@ -154,7 +155,7 @@ class Saved:
 
 
 # Keys that may differ when weights are read, as long as no weight changes.
-READABLE = ('encoding.', 'data.', 'model.windows', 'model.chunks')
+READABLE = ('encoding.', 'data.', 'model.windows', 'model.chunks', 'model.shifts')
 
 
 def load(setup: Setup, workdir: pathlib.Path | str, which: str) -> Saved:

@@ -1,8 +1,10 @@
 """Simulates eight devices, offers float64, and runs tests with an `encoding` for every encoding."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import itertools
+import math
 import os
 import pathlib
 
@@ -29,6 +31,7 @@ from posjax.encodings.fox import Fox
 from posjax.encodings.rope import Rope
 from posjax.encodings.sinusoidal import Sinusoidal
 from posjax.encodings.t5 import T5
+from tests.support.problem import DIMS, GRID
 
 # The example of `randomize` is a chain too.
 CHAINS = (Chain((Rope(), Fox())), Chain((Sinusoidal(), T5(buckets=8, max_distance=40))))
@@ -72,19 +75,32 @@ def examples(name):
   return [parts[0] if len(parts) == 1 else Chain(tuple(parts)) for parts in shelf]
 
 
+def on_each(encoding):
+  """Yields the encoding; if it reads all axes, for a line and for a grid, where it fits them."""
+  if encoding.axes != math.inf:
+    yield encoding
+    return
+  for dims in (DIMS, GRID):
+    with contextlib.suppress(ValueError):
+      encoding.check(dims)
+      yield encoding.clone(dims=dims)
+
+
 def title(encoding):
   if isinstance(encoding, Chain):
     return '+'.join(map(title, encoding.parts))
   defaults = encodings.arguments(type(encoding))
   changed = {k: v for k, v in encodings.arguments(encoding).items() if v != defaults[k]}
-  return '-'.join([encodings.name_of(encoding), *(f'{k}={v}' for k, v in changed.items())])
+  grid = [f'axes={encoding.dims.P}'] if encoding.dims else []
+  return '-'.join([encodings.name_of(encoding), *grid, *(f'{k}={v}' for k, v in changed.items())])
 
 
 def shelf():
   """Yields (encoding, whether it is in CORE, whether it is its file's first example)."""
   for name in encodings.names():
     for i, encoding in enumerate(examples(name)):
-      yield encoding, i == 0 and name in CORE, i == 0
+      for own in on_each(encoding):
+        yield own, i == 0 and name in CORE, i == 0
   for chain in CHAINS:
     yield chain, False, True
 

@@ -56,6 +56,7 @@ def attend_emptied(
   kind = encoding.module
   if kind.causal_only and not causal:
     raise ValueError(f'{name_of(kind)} is causal only: a query must not see later keys')
+  encoding = encoding.prepared()
   if ring and jax.tree.leaves(jax.eval_shape(encoding.init_carry, q)):
     k = ascending(k)
   if implementation == 'auto' or sharded(q.h.shape[1], k.h.shape[1]):

@@ -24,14 +24,19 @@ def visible(q: Positions, k: Positions, *, causal: bool, window: int) -> jax.Arr
   return mask
 
 
-def in_chunks(at: Positions, pos: jax.Array, chunk: int) -> Positions:
+def in_chunks(at: Positions, pos: jax.Array, chunk: int, shift: int = 0) -> Positions:
   """Returns `at` with chunks: a token sees only its own chunk of a text (Llama 4); 0: no chunks.
 
-  Each chunk of `chunk` positions becomes a segment. A row must have fewer than 32,768 documents.
+  A chunk of `chunk` positions on each axis becomes a segment: on a grid, a window of Swin; `shift`
+  positions are missing from the first. A row must have fewer than 32,768 documents, and a grid of
+  two axes at most 256 chunks on each.
   """
   if not chunk:
     return at
-  number = (pos[..., 0] // chunk).astype(at.segment_ids.dtype) % 65_536
+  per_axis = int(65_536 ** (1 / pos.shape[-1]))
+  number_BTP = ((pos + shift) // chunk).astype(at.segment_ids.dtype) % per_axis
+  places = per_axis ** jnp.arange(pos.shape[-1], dtype=number_BTP.dtype)
+  number = jnp.sum(number_BTP * places, axis=-1, dtype=number_BTP.dtype)
   own = at.segment_ids * 65_536 + number
   return at.replace(segment_ids=jnp.where(at.segment_ids >= 0, own, at.segment_ids))
 

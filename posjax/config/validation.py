@@ -15,7 +15,9 @@ CHOICES = {
   'model.norm.kind': ('rmsnorm', 'layernorm'),
   'model.norm.where': ('before', 'added', 'after'),
   'model.mlp.activation': ('silu', 'gelu', 'gelu_tanh', 'relu'),
-  'model.biases': ('norm', 'query', 'key', 'value', 'output', 'up', 'gate', 'down', 'head'),
+  'model.biases': (
+    'norm', 'query', 'key', 'value', 'output', 'up', 'gate', 'down', 'head', 'input',
+  ),
   'model.layer': ('attention', 'lstm', 'gru', 'rnn'),
   'model.dtype': ('float32', 'bfloat16'),
   'attention.implementation': ('auto', 'reference', 'blockwise', 'fused'),
@@ -62,7 +64,7 @@ INTERVALS = {
     'train.steps', 'train.log_every', 'checkpoint.every', 'checkpoint.keep', 'generate.tokens',
   ),
   COUNT_OR_ZERO: (
-    'model.windows', 'model.chunks', 'model.embedding.types', 'train.max_skipped',
+    'model.windows', 'model.chunks', 'model.shifts', 'model.embedding.types', 'train.max_skipped',
     'optimizer.warmup', 'generate.top_k',
   ),
   Interval(0, math.inf, ')'): (
@@ -163,7 +165,7 @@ def check_patterns(config: ConfigDict) -> None:
 def check_pattern(config: ConfigDict, key: str, layers: tuple[str, ...]) -> None:
   lengths = {
     key: len(layers), 'model.windows': len(config.model.windows),
-    'model.chunks': len(config.model.chunks),
+    'model.chunks': len(config.model.chunks), 'model.shifts': len(config.model.shifts),
   }
   for (one, m), (other, n) in itertools.combinations(lengths.items(), 2):
     if 0 in (m, n) or (m != n and 1 not in (m, n)):

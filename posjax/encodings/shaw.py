@@ -36,6 +36,7 @@ class Shaw(Encoding):
   with_queries: bool = False
   whole_positions = True
   linear_beyond = property(lambda self: self.clip)  # constant
+  tile = 0.5, 2  # T queries and S keys have T + S distances: few for a wide block
 
   def check(self, dims: Dims) -> None:
     if self.clip < 0:

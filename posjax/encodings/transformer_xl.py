@@ -36,6 +36,7 @@ class TransformerXl(Encoding):
   clamp_len: int = 0  # 0: no distance is clamped
   one_sided: bool = False
   linear_beyond = property(lambda self: self.clamp_len or None)
+  tile = 1, 2  # T queries and S keys have T + S distances: few for a wide block
 
   def check(self, dims: Dims) -> None:
     if self.clamp_len < 0:

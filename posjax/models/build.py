@@ -24,7 +24,7 @@ GROUPS = {  # sections of the config's section `model`
   'norm': settings.NormSettings, 'mlp': settings.MlpSettings,
   'embedding': settings.EmbeddingSettings,
 }
-ELSEWHERE = 'form', 'layer', 'windows', 'chunks', 'encoder', 'cross', 'head'
+ELSEWHERE = 'form', 'layer', 'windows', 'chunks', 'shifts', 'encoder', 'cross', 'head'
 
 
 def from_config(config: ConfigDict, task: Task) -> Transformer:
@@ -44,7 +44,8 @@ def from_config(config: ConfigDict, task: Task) -> Transformer:
     kind = functools.partial(Recurrent, kind=config.model.layer)
   model = kind(
     pattern=None, vocabulary=task.vocabulary, outputs=task.outputs,
-    head=settings.HeadSettings(**config.model.head), causal=task.form != 'encoder', **sizes,
+    head=settings.HeadSettings(**config.model.head), causal=task.form != 'encoder',
+    vectors=task.vectors, **sizes,
   )
   model = model.clone(pattern=pattern(config, model.dims, config.encoding.layers))
   if task.form != 'encoder_decoder':
@@ -57,7 +58,7 @@ def from_config(config: ConfigDict, task: Task) -> Transformer:
   every = (0,) * len(model.pattern)  # sees the entire source, in each layer of the pattern
   return model.clone(
     encoder=encoder.clone(pattern=pattern(config, encoder.dims, layers)),
-    cross=dataclasses.replace(cross, windows=every, chunks=(0,)),
+    cross=dataclasses.replace(cross, windows=every, chunks=(0,), shifts=(0,)),
   )
 
 
@@ -83,7 +84,9 @@ def pattern(config: ConfigDict, dims: Dims, layers: tuple[str, ...]) -> Pattern:
   if config.attention.implementation == 'fused':
     for encoding in encodings:
       check_fused(encoding)
-  return Pattern(encodings, config.model.windows, tuple(layers), config.model.chunks)
+  return Pattern(
+    encodings, config.model.windows, tuple(layers), config.model.chunks, config.model.shifts
+  )
 
 
 def check_cross(name: str, encoding: Encoding) -> None:

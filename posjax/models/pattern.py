@@ -5,6 +5,7 @@ Layers may differ: rotary layers with a window between layers that see all token
 """
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -13,20 +14,22 @@ import jax.numpy as jnp
 from posjax.dims import letters
 from posjax.encodings import Bound, Encoding, find, name_of, names
 from posjax.encodings.core.chain import counted
+from posjax.encodings.core.declarations import Limit, each, narrowest
 from posjax.errors import UserError
 
 
 class Layer(NamedTuple):
-  """A layer's encoding by name, keys that a query sees, and tokens of a chunk; 0 means all."""
+  """A layer's encoding by name, keys that a query sees, and positions of a chunk; 0 means all."""
 
   encoding: str
   window: int
   chunk: int
+  shift: int  # of the chunks
 
 
 @dataclasses.dataclass(frozen=True)
 class Pattern:
-  """Encoding, window and chunk of each layer, tiled over the depth.
+  """Encoding, window, chunk and its shift of each layer, tiled over the depth.
 
   A plain dataclass, so that Linen does not adopt the encodings as submodules. All their weights are
   in params['encoding'][name], so that replacing an encoding replaces one subtree. `names` are the
@@ -38,9 +41,10 @@ class Pattern:
   windows: tuple[int, ...] = (0,)
   names: tuple[str, ...] = ()
   chunks: tuple[int, ...] = (0,)
+  shifts: tuple[int, ...] = (0,)
 
   def __len__(self) -> int:
-    return max(len(self.encodings), len(self.windows), len(self.chunks))
+    return max(map(len, (self.encodings, self.windows, self.chunks, self.shifts)))
 
   @property
   def by_name(self) -> dict[str, Encoding]:
@@ -59,9 +63,23 @@ class Pattern:
     return not any(self.chunks) and all(e.shift_invariant for e in self.encodings)
 
   @property
-  def limit(self) -> int | None:
-    """The number of positions that all encodings can represent; None: any."""
-    return min((e.limit for e in self.encodings if e.limit is not None), default=None)
+  def limits(self) -> dict[str, Limit]:
+    """The positions that the encoding of each layer can represent, by name.
+
+    Within a chunk that fits, differences of positions do, wherever the chunk is.
+    """
+    found = {name: None for name in self.by_name}
+    for own in self.layers():
+      encoding = self.by_name[own.encoding]
+      limit, chunk = encoding.limit, own.chunk
+      if not (encoding.shift_invariant and limit and 0 < chunk <= min(each(limit, axes=1))):
+        found[own.encoding] = limit
+    return found
+
+  @property
+  def limit(self) -> Limit:
+    """The positions that all encodings can represent, on all axes or on each; None: any."""
+    return narrowest(self.limits.values())
 
   def layers(self) -> list[Layer]:
     """Returns a `Layer` for each layer; shorter fields are tiled to the length of the pattern."""
@@ -69,12 +87,12 @@ class Pattern:
       next(name for name, other in self.by_name.items() if other == encoding)
       for encoding in self.encodings
     ]
-    tiled = (values * (len(self) // len(values)) for values in (names, self.windows, self.chunks))
-    return [*map(Layer, *tiled)]
+    fields = names, self.windows, self.chunks, self.shifts
+    return [*map(Layer, *(values * (len(self) // len(values)) for values in fields))]
 
-  def visible_pairs(self, T: int, causal: bool) -> int:
+  def visible_pairs(self, T: int, causal: bool, axes: int = 1) -> int:
     """Returns the visible pairs of a query and a key in a row of T tokens, over all its layers."""
-    return sum(pairs(T, own.window, own.chunk, causal) for own in self.layers())
+    return sum(pairs(T, own.window, own.chunk**axes, causal) for own in self.layers())
 
   def all_layers(self, groups: int) -> dict[str, Encoding]:
     """Returns {name: encoding}, each with dims for the weights of all its layers."""
@@ -157,8 +175,8 @@ def with_layer(bound: Bound, layered: Any) -> Bound:
 
 def check_axes(name: str, encoding: Encoding, axes: int) -> None:
   """Raises UserError, naming alternatives, if an encoding cannot read positions of `axes` axes."""
-  if encoding.axes not in (None, axes):
-    able = [other for other in names() if find(other).axes in (None, axes)]
+  if encoding.axis is None and encoding.axes not in (None, math.inf, axes):
+    able = [other for other in names() if find(other).axes in (None, math.inf, axes)]
     raise UserError(
       f'encoding.{name}: it reads {counted(encoding.axes)}, but the positions have {axes}; '
       f'encodings for {axes}: {", ".join(able)}'

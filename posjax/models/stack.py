@@ -16,6 +16,7 @@ from posjax.attention import decode
 from posjax.attention.mask import in_chunks
 from posjax.dims import Dims
 from posjax.encodings import Bound, Positions
+from posjax.encodings.core.declarations import Limit
 from posjax.errors import UserError
 from posjax.models.block import Block, LayerCache, Source, make_norm
 from posjax.models.pattern import Pattern, check_axes, with_layer
@@ -86,7 +87,7 @@ class Stack(nn.Module):
   def dims(self) -> Dims:
     return Dims(
       D=self.dim, N=self.heads, K=self.kv_heads, H=self.head_dim, F=self.hidden,
-      query_scale=self.query_scale, causal=self.causal,
+      query_scale=self.query_scale, causal=self.causal, P=self.axes,
     )
 
   @property
@@ -104,13 +105,13 @@ class Stack(nn.Module):
     return self.pattern.shift_invariant
 
   @property
-  def limit(self) -> int | None:
-    """The number of positions that all encodings can represent; None: any."""
+  def limit(self) -> Limit:
+    """The positions that all encodings can represent, on all axes or on each; None: any."""
     return self.pattern.limit
 
   def visible_pairs(self, T: int) -> int:
     """Returns the visible pairs of a query and a key in a row, over all layers and any encoder."""
-    return self.groups * self.pattern.visible_pairs(T, self.causal)
+    return self.groups * self.pattern.visible_pairs(T, self.causal, self.axes)
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, at: Positions, **how: Any) -> jax.Array:
@@ -145,10 +146,8 @@ class Stack(nn.Module):
     kinds = self.pattern.layers()
     bound, own_weights = self.pattern.in_layers(weights, self.groups)
     source, crosses, cross_weights = self._cross(at, source)
-    context = (
-      tuple(in_chunks(ats[own.encoding], at.pos, own.chunk) for own in kinds), bound, source,
-      crosses,
-    )
+    seen = tuple(in_chunks(ats[own.encoding], at.pos, own.chunk, own.shift) for own in kinds)
+    context = seen, bound, source, crosses
     windows = tuple(own.window for own in kinds)
     group = functools.partial(Group, windows=windows, block=self._block(train))
     own_weights = own_weights, cross_weights
@@ -244,7 +243,7 @@ class Stack(nn.Module):
       for own, state, slots in zip(self.pattern.layers(), layers, room, strict=True):
         keys = functools.partial(self._keys, self.pattern.by_name[own.encoding], pos_dtype)
         one = jax.eval_shape(keys, states[own.encoding], state)
-        ring = bool(own.window or own.chunk)
+        ring = bool(own.window or self._in_line(own.chunk))
         caches.append(LayerCache(decode.empty(one, batch, slots), state, ring=ring))
       return tuple(caches)
 
@@ -270,7 +269,14 @@ class Stack(nn.Module):
 
   def _slots(self, slots):
     """Returns the slots of each layer of the pattern; a layer that sees all tokens has `slots`."""
-    return [min(own.window or slots, own.chunk or slots, slots) for own in self.pattern.layers()]
+    return [
+      min(own.window or slots, self._in_line(own.chunk) or slots, slots)
+      for own in self.pattern.layers()
+    ]
+
+  def _in_line(self, chunk):
+    """Returns the tokens of a chunk if they come one after the other; on a grid they do not: 0."""
+    return chunk if self.axes == 1 else 0
 
   def _keys(self, encoding, pos_dtype, state, layer_state):
     """Returns the key of one token after the encoding's hooks: shapes and dtypes for the cache."""

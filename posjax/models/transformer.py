@@ -16,10 +16,11 @@ from posjax import dims as dims_lib
 from posjax.dims import Dims
 from posjax.encodings import Positions
 from posjax.encodings.core.arrays import at_least_float32
-from posjax.encodings.core.declarations import least
+from posjax.encodings.core.declarations import Limit, narrowest
 from posjax.encodings.core.entry import checked
 from posjax.models.block import fan_in, make_norm
 from posjax.models.pattern import Pattern
+from posjax.models.product import product
 from posjax.models.settings import ACTIVATIONS, HeadSettings
 from posjax.models.stack import Cache, Stack
 from posjax.sharding import replicated
@@ -36,6 +37,7 @@ class Transformer(Stack):
 
   vocabulary: int = dataclasses.field(kw_only=True)
   head: HeadSettings = HeadSettings()
+  vectors: int = 0  # width of the vectors that it, or `encoder`, reads; 0: token ids
   outputs: int | None = None  # per token; None: the size of the vocabulary
   encoder: Stack | None = None
 
@@ -53,8 +55,8 @@ class Transformer(Stack):
     return all(pattern.shift_invariant for pattern in self.patterns)
 
   @property
-  def limit(self) -> int | None:
-    return least(pattern.limit for pattern in self.patterns)
+  def limit(self) -> Limit:
+    return narrowest(pattern.limit for pattern in self.patterns)
 
   @property
   def patterns(self) -> tuple[Pattern, ...]:
@@ -67,18 +69,19 @@ class Transformer(Stack):
 
   @nn.compact
   def __call__(
-    self, tokens_BT: jax.Array, at: Positions, cache: Cache | None = None, *,
+    self, x_BT: jax.Array, at: Positions, cache: Cache | None = None, *,
     source: tuple[jax.Array, Positions] | None = None, types: jax.Array | None = None,
     train: bool = False, rng: jax.Array | None = None,
   ) -> tuple[jax.Array, Cache | None]:
     """Returns outputs [B, T, V] in float32 or wider, and the cache with these tokens added.
 
     Args:
-      tokens_BT: token ids.
+      x_BT: token ids, or vectors [B, T, C] if `vectors` is set and there is no encoder.
       at: the `Positions` of the tokens.
       cache: from `init_cache`, or a previous call; None: the tokens see only each other.
-      source: for a model with an encoder, token ids [B, S] and their `Positions`. A token sees the
-        source tokens of its segment. With a cache, only the first call has a source.
+      source: for a model with an encoder, token ids [B, S], or vectors [B, S, C] if `vectors` is
+        set, and their `Positions`. A token sees the source tokens of its segment. With a cache,
+        only the first call has a source.
       types: token types [B, T], for a model with a table of them; None: all 0.
       train: whether to apply dropout, which needs an rng named 'dropout'.
       rng: a key, if an encoding draws positions and `cache` is None (a cache holds the draw).
@@ -86,18 +89,24 @@ class Transformer(Stack):
     Raises:
       ValueError: one line, if `at` has another shape, or a dtype that cannot count tokens.
     """
-    at = checked(at, *tokens_BT.shape)
-    table_VD = dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
+    at = checked(at, *x_BT.shape[:2])
+    table_VD = self._table()
     types_RD = self._types_table()
-    x_BTD, at = self._read(table_VD, types_RD, tokens_BT, at, types)
+    x_BTD, at = self._read(table_VD, types_RD, x_BT, at, types)
     how = dict(train=train, rng=rng)
     if source is not None:
-      tokens_BS, source_at = source
-      source_at = checked(source_at, *tokens_BS.shape)
-      x_BSD, source_at = self._read(table_VD, types_RD, tokens_BS, source_at, None)
+      x_BS, source_at = source
+      source_at = checked(source_at, *x_BS.shape[:2])
+      x_BSD, source_at = self._read(table_VD, types_RD, x_BS, source_at, None)
       source = self.encoder(x_BSD, source_at, **how), source_at
     x_BTD, cache = self.run(x_BTD, at, cache, source, **how)
     return self._outputs(x_BTD, table_VD), cache
+
+  def _table(self):
+    """Returns the token table; None if neither inputs nor outputs are tokens."""
+    if not self.vocabulary:
+      return None
+    return dims_lib.weight(self, 'table_VD', nn.initializers.normal(self.dim**-0.5), self.dims)
 
   def _types_table(self):
     if not self.embedding.types:
@@ -106,7 +115,15 @@ class Transformer(Stack):
     return dims_lib.weight(self, 'types_RD', init, self.dims, R=rows).astype(self.dtype)
 
   def _read(self, table_VD, types_RD, tokens_BT, at, types):
-    """Returns the embedded tokens, and their positions with the ids."""
+    """Returns the embedded tokens or vectors, and their positions with the ids of tokens."""
+    if tokens_BT.ndim == 3:
+      init, width = fan_in(1), self.vectors
+      input_CD = dims_lib.weight(self, 'input_CD', init, self.dims, C=width).astype(self.dtype)
+      x_BTD = product(tokens_BT.astype(self.dtype), input_CD)
+      if 'input' in self.biases:
+        bias_D = dims_lib.weight(self, 'input_bias_D', nn.initializers.zeros, self.dims)
+        x_BTD += bias_D.astype(self.dtype)
+      return x_BTD, at
     # By default, tokens have variance 1 and sinusoids 1/2, so that neither dominates.
     scale = self.embedding.scale or self.dim**0.5
     x_BTD = replicated(table_VD.astype(self.dtype))[tokens_BT] * scale
@@ -152,5 +169,6 @@ def init(model: Any, rng: jax.Array) -> dict[str, Any]:
   """Returns the initial weights."""
   one = jnp.zeros((1, 1), jnp.int32)
   at = Positions(jnp.zeros((1, 1, model.axes), jnp.int32), one, one)
-  source = (one, at) if model.encoder else None
-  return model.init(rng, one, at, source=source, rng=rng)['params']
+  first = jnp.zeros((1, 1, model.vectors)) if model.vectors else one
+  x, source = (one, (first, at)) if model.encoder else (first, None)
+  return model.init(rng, x, at, source=source, rng=rng)['params']

@@ -85,7 +85,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
 
   spec, _, size = name.partition(':')
   layers = tuple(spec.split(','))
-  sections = [part for layer in layers for part in layer.split('+')]
+  sections = encodings.sections_of(layers)
   if spec in config_lib.available() or sections == [spec] and spec not in encodings.names():
     check(spec, everything())
     config, path, _ = config_lib.load(name)

@@ -12,6 +12,7 @@ from posjax.attention import choose
 from posjax.attention.fused import unsupported_hook
 from posjax.dims import Dims, letters
 from posjax.encodings import arguments
+from posjax.encodings.core.declarations import represents
 from posjax.encodings.core.encoding import Encoding
 from posjax.errors import UserError
 from posjax.models.pattern import Layer
@@ -138,7 +139,7 @@ def gather(
   weights = probe.first_weights(encoding, seed, values)
   here = dict(window=layer.window, chunk=layer.chunk, seed=seed)
   longer = EXTENSION * length
-  fits = encoding.limit is None or encoding.limit >= longer
+  fits = represents(encoding.limit, (longer,))
   rows = np.unique(np.linspace(0, length - 1, min(length, MOST_ROWS)).round().astype(int))
   bare, full = probe.logits(encoding, weights, rows, length, **here)
   far = probe.logits(encoding, weights, [longer - 1], longer, train=False, **here) if fits else None

@@ -136,7 +136,7 @@ def lines(facts: Facts) -> list[tuple[str, str]]:
 
 
 def title(facts: Facts) -> str:
-  name, window, chunk = facts.layer
+  name, window, chunk, _ = facts.layer
   label = '' if name == name_of(facts.encoding) else f'{name}: '
   seen = (f', window {window:,}' if window else '') + (f', chunks of {chunk:,}' if chunk else '')
   return f'{label}{run_summary.signature(facts.encoding)}{seen}'

@@ -20,7 +20,7 @@ from posjax.encodings.stick_breaking import StickBreaking
 from posjax.encodings.t5 import T5
 from posjax.models.pattern import Pattern
 from posjax.models.transformer import Transformer
-from tests.support.problem import FIVES, REFERENCE, close, segments
+from tests.support.problem import FIVES, REFERENCE, close, dims_of, segments
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -47,7 +47,7 @@ def transformer(encodings, attention, windows=(0,), chunks=(0,)):
   layers = len(encodings) * (1 if len(encodings) == 2 else 2)
   model = Transformer(
     pattern=None, vocabulary=17, dim=32, layers=layers, heads=4, kv_heads=2,
-    head_dim=8, hidden=48, dtype='float64', attention=attention,
+    head_dim=8, hidden=48, dtype='float64', attention=attention, axes=dims_of(encodings[0]).P,
   )
   encodings = tuple(encoding.with_dims(model.dims) for encoding in encodings)
   return model.clone(pattern=Pattern(encodings, windows, chunks=chunks))
@@ -66,12 +66,14 @@ def draw_params(model, *args):
   return jax.tree_util.tree_map_with_path(normal, shapes)
 
 
-def text(pos_BT):
-  """Returns two rows of tokens; the second is shorter and padded on the right."""
+def text(pos):
+  """Returns two rows of tokens at positions [B, T] or [B, T, P]; the second is padded right."""
   tokens_BT = jnp.asarray(np.random.default_rng(9).integers(17, size=(2, LENGTH)))
   order = jnp.int32(np.arange(LENGTH)[None].repeat(2, 0))
   segment_ids = segments('0' * LENGTH, '0' * (LENGTH - PADDING) + '.' * PADDING)
-  return tokens_BT, Positions(jnp.asarray(pos_BT)[..., None], order, jnp.asarray(segment_ids))
+  if pos.ndim == 2:
+    pos = pos[..., None]
+  return tokens_BT, Positions(jnp.asarray(pos), order, jnp.asarray(segment_ids))
 
 
 def shift_second(x):
@@ -99,9 +101,9 @@ def decode(model, params, tokens_BT, at):
   return jnp.concatenate(logits, axis=1)
 
 
-def check_decoding(pos_BT, encodings, *layers):
+def check_decoding(pos, encodings, *layers):
   """One forward pass uses `reference`; decoding uses `blockwise` and meets empty slots."""
-  tokens_BT, at = text(pos_BT)
+  tokens_BT, at = text(pos)
   model = transformer(encodings, REFERENCE, *layers)
   params = draw_params(model, tokens_BT, at)
   want, _ = jax.jit(model.apply)({'params': params}, tokens_BT, at, rng=DRAW)
@@ -119,7 +121,10 @@ def jumps():
 
 def test_cached_decoding_equals_forward(encoding):
   counted = np.arange(LENGTH, dtype=np.int32)[None].repeat(2, 0)
-  check_decoding(counted if encoding.depends_on_capacity else jumps(), (encoding,))
+  pos = counted if encoding.depends_on_capacity else jumps()
+  if dims_of(encoding).P > 1:  # row by row
+    pos = np.stack([pos // 5, pos % 5], axis=-1)
+  check_decoding(pos, (encoding,))
 
 
 @pytest.mark.parametrize('pattern', [

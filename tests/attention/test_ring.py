@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.meshes import mesh_of
-from support.problem import CAUSAL, DIMS, attention, close, draw, place, segments
+from support.problem import CAUSAL, DIMS, attention, close, draw, on_axes, place, segments
 
 from posjax.encodings import Positions
 
@@ -26,9 +26,9 @@ def layouts(encoding):
   jumps = place(encoding, segments(*ROWS))
   ids = np.random.default_rng(50).integers(DIMS.V, size=(3, 24))
   order = jnp.arange(24, dtype=jnp.int32)[None]
-  counted = Positions(
+  counted = on_axes(encoding, Positions(
     order[..., None], order, jnp.asarray(segments(*ROWS)), consecutive=True, ids=jnp.int32(ids)
-  )
+  ))
   yield jumps, CAUSAL
   yield counted, WINDOW
   yield counted, CAUSAL if encoding.causal_only else BOTH_SIDES

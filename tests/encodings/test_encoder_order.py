@@ -1,8 +1,8 @@
 """An encoder learns from each encoding exactly the order of tokens that the encoding declares.
 
-Each row of a batch holds the same 12 tokens: in order, permuted, mirrored. If each token gets the
-same output in all rows, the encoder is a bag of words; if only in the mirrored row, it does not
-tell left from right. Both then hold for any number of layers.
+Each row of a batch holds the same 12 tokens, on a line or on a grid: in order, permuted, mirrored.
+If each token gets the same output in all rows, the encoder is a bag of words; if only in the
+mirrored row, it does not tell left from right. Both then hold for any number of layers.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from posjax.encodings.sinusoidal import Sinusoidal
 from posjax.encodings.t5 import T5
 from posjax.encodings.temperature import Temperature
 from posjax.models.pattern import Pattern
-from tests.conftest import examples, title
+from tests.conftest import examples, on_each, title
 from tests.support import problem
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -65,7 +65,10 @@ def own_part(name, encoding):
 
 
 def cases():
-  shelf = [(name, encoding) for name in encodings.names() for encoding in examples(name)]
+  shelf = [
+    (name, own) for name in encodings.names() for encoding in examples(name)
+    for own in on_each(encoding)
+  ]
   found = [encoding for _, encoding in shelf] + [own_part(*each) for each in shelf] + OTHERS
   named = {title(encoding): encoding for encoding in found if not encoding.causal_only}
   for name, encoding in named.items():
@@ -74,13 +77,14 @@ def cases():
 
 def changes(encoding):
   """Returns how far each token's output changes in the permuted and the mirrored row, [2, T]."""
+  dims = dataclasses.replace(problem.dims_of(encoding), causal=False)
   drawn = problem.draw(encoding, batch=1)  # 'q' is the embedded text
   rng = np.random.default_rng(4)
   project_3DNH = rng.normal(size=(3, DIMS.D, DIMS.N, DIMS.H)) / DIMS.D**0.5
 
   @jax.jit
   def outputs(weights, x_BTD, at):
-    bound = Bound(encoding.with_dims(DIMS), weights)
+    bound = Bound(encoding.with_dims(dims), weights)
     state = bound.module.init_state(len(ORDERS_3T), CAPACITY, False, jax.random.key(3))
     at, sequence = bound.locate(at, state.sequence, x_BTD.dtype)
     x_BTD, _ = bound.embed(x_BTD, at, sequence)
@@ -92,7 +96,8 @@ def changes(encoding):
     return attend(q, k, bound, causal=False, **problem.REFERENCE)
 
   count_1T, ids_3T = jnp.arange(T, dtype=jnp.int32)[None], jnp.int32(TEXT_T[ORDERS_3T])
-  at = Positions(count_1T[..., None], count_1T, 0 * count_1T, ids=ids_3T)
+  places = [count_1T] if dims.P == 1 else jnp.divmod(count_1T, 4)
+  at = Positions(jnp.stack(places, axis=-1), count_1T, 0 * count_1T, ids=ids_3T)
   o_BTNH = np.asarray(outputs(drawn['weights'], drawn['q'][0, ORDERS_3T], at))
   change = [o_BTNH[row] - o_BTNH[0, ORDERS_3T[row]] for row in (1, 2)]
   return np.abs(change).max(axis=(2, 3))

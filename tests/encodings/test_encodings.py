@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from posjax import sharding
 from posjax.encodings import Positions
+from posjax.encodings.core.declarations import each
 from tests.oracles import attention as oracle
 from tests.support.meshes import mesh_of
 from tests.support.problem import (
@@ -27,6 +28,7 @@ from tests.support.problem import (
   REFERENCE,
   attention,
   close,
+  dims_of,
   draw,
   masks,
   place,
@@ -206,13 +208,13 @@ def test_eight_devices_give_the_same_numbers(encoding):
   close((loss, gradient), summed(answers['causal'][0], r_BTNH))
 
 
-def far(last):
-  """Returns queries up to position `last`; half of the keys near them, half from 0 on."""
+def far(last, axes):
+  """Returns queries up to `last` on all axes; half of the keys near them, half from 0 on."""
   q_pos = last - np.arange(12)[::-1]
   k_pos = np.concatenate([np.linspace(0, last - 12, 6).round(), q_pos[::2]])
   at = lambda pos: Positions(
-    jnp.asarray(pos[None, :, None], jnp.int64), jnp.int64(pos)[None], jnp.zeros((1, 12), jnp.int64),
-    ids=jnp.int64(pos)[None] % DIMS.V,
+    jnp.tile(jnp.int64(pos)[None, :, None], axes), jnp.int64(pos)[None],
+    jnp.zeros((1, 12), jnp.int64), ids=jnp.int64(pos)[None] % DIMS.V,
   )
   return at(q_pos), at(k_pos)
 
@@ -227,9 +229,11 @@ def test_bfloat16_far_out(encoding, request):
   want = jax.jit(functools.partial(solve, **REFERENCE))
   got = jax.jit(lambda *args: [solve(*args, **way) for way in (REFERENCE, FIVES)])
   # A million is only reported: print it with -rP.
-  end = min(encoding.limit or 0, CAPACITY) - 1
-  for last in (131_072, 1_000_000) if encoding.limit is None else (end,):
-    places = far(last)
+  end = min(*each(encoding.limit or 0, 1), CAPACITY) - 1
+  axes = dims_of(encoding).P
+  reach = (131_072, 1_000_000) if axes == 1 else (4096, 1_000_000)
+  for last in reach if encoding.limit is None else (end,):
+    places = far(last, axes)
     right, places = want(exact, *places), jax.tree.map(np.int32, places)
     with jax.enable_x64(False):
       found = got(narrow, *places)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import math
 import pathlib
 
 import jax
@@ -62,7 +63,10 @@ def follow(encoding, inputs, at_q, at_k, **mask):
   at_q, at_k = ends
   seen = oracle.visible(at_q.order, at_k.order, at_q.segment_ids, at_k.segment_ids, **mask)
   states = jax.tree.map(np.asarray, first_state(encoding, len(x['q'])).sequence)
-  streams, places = [x['q'], x['k']], [at_q.pos[..., 0], at_k.pos[..., 0]]
+  places = [at_q.pos, at_k.pos]
+  if encoding.axes != math.inf:  # oracles of one axis take [B, T], the others [B, T, P]
+    places = [pos[..., 0] for pos in places]
+  streams = [x['q'], x['k']]
   for i, (module, args) in enumerate(modules):
     weights = x['weights']
     if isinstance(encoding, Chain):
@@ -83,7 +87,8 @@ def follow(encoding, inputs, at_q, at_k, **mask):
         module.mix(s, at.segment_ids, **where) for s, at in zip(streams, ends, strict=True)
       ]
     # The oracles of abacus and bipe append a number for `embed` to the position.
-    places = [pos if pos.ndim == 2 else pos[..., 0] for pos in places]
+    if encoding.axes != math.inf:
+      places = [pos if pos.ndim == 2 else pos[..., 0] for pos in places]
   h = [heads(streams[0], DIMS.N) / DIMS.H**0.5, heads(streams[1], DIMS.K)]
   for module, args in modules[:-1]:
     if hasattr(module, 'rotate'):

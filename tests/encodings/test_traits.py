@@ -19,6 +19,7 @@ from tests.support.problem import (
   REFERENCE,
   attention,
   close,
+  dims_of,
   draw,
   ends,
   first_state,
@@ -151,7 +152,7 @@ def test_a_wrapped_ring_buffer_equals_a_plain_cache(encoding):
 
 def test_a_state_keeps_its_structure_from_the_first_call_on(encoding):
   """The state keeps the structure, shapes and dtypes of `init_state`, so `lax.scan` accepts it."""
-  bound = Bound(encoding.with_dims(DIMS), draw(encoding)['weights'])
+  bound = Bound(encoding.with_dims(dims_of(encoding)), draw(encoding)['weights'])
   at, x_BTD = place(encoding, segments('000', '.00')), jnp.ones((2, 3, DIMS.D))
   state = first_state(encoding, 2)
 

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from posjax import dims
 from posjax.dims import Dims
+from posjax.encodings import Encoding
 from posjax.encodings.fox import Fox
 from posjax.encodings.learned import Learned
 from posjax.encodings.nope import Nope
@@ -29,12 +30,30 @@ def test_each_encoding_has_one_name():
   pattern = Pattern((rope, nope, other, rope, other), windows=(3,), chunks=(0, 0, 0, 4, 0))
   assert pattern.by_name == {'rope': rope, 'nope': nope, 'rope_2': other}
   assert pattern.layers() == [
-    ('rope', 3, 0), ('nope', 3, 0), ('rope_2', 3, 0), ('rope', 3, 4), ('rope_2', 3, 0)
+    ('rope', 3, 0, 0), ('nope', 3, 0, 0), ('rope_2', 3, 0, 0), ('rope', 3, 4, 0),
+    ('rope_2', 3, 0, 0),
   ]
   named = Pattern((rope, rope), names=('local', 'global'))
   assert [*named.by_name] == ['local', 'global'] and len(named) == 2
-  assert named.layers() == [('local', 0, 0), ('global', 0, 0)]
+  assert named.layers() == [('local', 0, 0, 0), ('global', 0, 0, 0)]
   assert len(Pattern((rope,), chunks=(0, 4))) == len(Pattern((rope,), windows=(0, 4))) == 2
+
+
+class Differences(Encoding):
+  limit = 8, 4
+
+
+class Places(Differences):
+  shift_invariant = False
+
+
+def test_differences_within_a_chunk_need_no_larger_table():
+  """Only if the chunk fits on every axis, and only for encodings that read differences."""
+  assert make(Rope(), Differences(), Learned(length=6)).limit == (6, 4)
+  for chunk, limit in {4: None, 5: (8, 4), 0: (8, 4)}.items():
+    assert make(Differences(), chunks=(chunk,)).limit == limit
+  assert make(Places(), chunks=(4,)).limit == (8, 4)
+  assert make(Differences(), chunks=(4, 0)).limit == (8, 4)
 
 
 def test_a_pattern_is_shift_invariant_if_all_its_layers_are():

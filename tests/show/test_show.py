@@ -233,7 +233,7 @@ def check(facts):
   T = facts.trained.length
   for curve in (facts.trained, facts.extended):
     if curve:
-      _, window, chunk = facts.layer
+      _, window, chunk, _ = facts.layer
       seen = np.arange(curve.length) < min(window or curve.length, chunk or curve.length)
       seen[0] &= facts.encoding.sees_itself
       assert np.isfinite(curve.by_head[:, seen]).any(axis=1).all()  # some heads see fewer keys

@@ -6,6 +6,7 @@ gradient of each query's output. It takes seconds to compile, so tests share it 
 inputs.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -19,6 +20,7 @@ from posjax.sharding import constrain_batch
 
 # Six query heads: no power of two, for ALiBi's slopes. Two key heads: grouped queries, mesh.
 DIMS = Dims(D=48, N=6, K=2, H=8, V=17)
+GRID = dataclasses.replace(DIMS, P=2)
 CAPACITY = 64  # of a sequence, for encodings that draw positions
 REFERENCE = dict(implementation='reference')
 # The length of 12 is a multiple of 4 but not of 5.
@@ -50,8 +52,16 @@ def segments(*rows):
   return np.array([[-1 if c == '.' else int(c) for c in row] for row in rows], np.int32)
 
 
+def dims_of(encoding):
+  """Returns DIMS, or the dims that an example already has: those of a grid."""
+  return encoding.dims or DIMS
+
+
 def place(encoding, segment_ids, seed=0):
-  """Returns positions that restart in each document and jump; fractions where allowed."""
+  """Returns positions that restart in each document and jump; fractions where allowed.
+
+  On a grid, this is the row; columns are random.
+  """
   rng = np.random.default_rng(seed)
   steps = rng.integers(1, 3, segment_ids.shape)
   if not encoding.whole_positions:
@@ -61,15 +71,26 @@ def place(encoding, segment_ids, seed=0):
   pos = pos - np.maximum.accumulate(np.where(starts, pos, 0), axis=1)
   # Order differs from position: it starts elsewhere in each row.
   order = np.arange(pos.shape[1]) + 100 * np.arange(len(pos))[:, None]
+  columns = rng.integers(0, 5, (*pos.shape, dims_of(encoding).P - 1))
+  if not encoding.whole_positions:
+    columns = columns + rng.uniform(size=columns.shape)
+  pos = np.concatenate([pos[..., None], columns], axis=-1)
   ids = np.random.default_rng(seed + 50).integers(DIMS.V, size=segment_ids.shape)
   return Positions(
-    jnp.asarray(pos[..., None]), jnp.int32(order), jnp.asarray(segment_ids), ids=jnp.int32(ids)
+    jnp.asarray(pos), jnp.int32(order), jnp.asarray(segment_ids), ids=jnp.int32(ids)
   )
+
+
+def on_axes(encoding, at):
+  """Returns consecutive positions as they are, or for an encoding of a grid row by row."""
+  if dims_of(encoding).P == 1:
+    return at
+  return at.replace(pos=jnp.concatenate(jnp.divmod(at.pos, 4), axis=-1), consecutive=False)
 
 
 def draw(encoding, *, batch=4, queries=12, keys=12, seed=1):
   rng = np.random.default_rng(seed)
-  weights = jax.eval_shape(encoding.with_dims(DIMS).init_weights, jax.random.key(0))
+  weights = jax.eval_shape(encoding.with_dims(dims_of(encoding)).init_weights, jax.random.key(0))
 
   def normal(path, w):
     # This projection of all layers multiplies rows of a table, which have variance 1 here.
@@ -93,7 +114,7 @@ def heads(x_BTD, number):
 
 def first_state(encoding, batch, capacity=CAPACITY):
   """Gives all rows the first row's draw, so that rows can be compared."""
-  state = encoding.with_dims(DIMS).init_state(batch, capacity, True, jax.random.key(3))
+  state = encoding.with_dims(dims_of(encoding)).init_state(batch, capacity, True, jax.random.key(3))
   first = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), state.sequence)
   return state.replace(sequence=first)
 
@@ -105,7 +126,7 @@ def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
   streams, as in cross-attention, but a query's own value is the value of the key at its index,
   unless `inputs` has other values.
   """
-  bound = Bound(encoding.with_dims(DIMS), inputs['weights'])
+  bound = Bound(encoding.with_dims(dims_of(encoding)), inputs['weights'])
   state = first_state(encoding, len(inputs['q']), capacity)
 
   def end(x_BTD, at, number):

@@ -1,6 +1,7 @@
 """A chain: several encodings as one; each hook calls the hook of the parts in order.
 
   Chain((Randomize(places=2048), Rope()))        'randomize+rope' in a config
+  Chain((Alibi(axis=0), Alibi(axis=1)))          'alibi@0+alibi@1', each on one axis of a grid
 
 All parts see the positions after the last `positions` hook. Each part has its own features, carry
 and state; its weights are the subtree under its name.
@@ -9,15 +10,16 @@ and state; its weights are the subtree under its name.
 import bisect
 import functools
 import itertools
+import math
 from typing import Any, Self
 
 import jax
 
 from posjax.dims import Dims
 from posjax.encodings.core.combinators import side_by_side
-from posjax.encodings.core.declarations import least
+from posjax.encodings.core.declarations import Limit, least, narrowest
 from posjax.encodings.core.encoding import HOOKS, TRAITS, Encoding
-from posjax.encodings.core.tokens import AttentionInput, Positions, State
+from posjax.encodings.core.tokens import AttentionInput, Positions, State, on_all_axes, on_axis
 from posjax.errors import UserError
 
 
@@ -25,7 +27,8 @@ def name_of(encoding: Encoding) -> str:
   """Returns the name of an encoding's file, 'rope', or those of a chain, 'randomize+rope'."""
   if isinstance(encoding, Chain):
     return '+'.join(map(name_of, encoding.parts))
-  return type(encoding).__module__.rpartition('.')[2]
+  name = type(encoding).__module__.rpartition('.')[2]
+  return name if encoding.axis is None else f'{name}@{encoding.axis}'
 
 
 def parts_of(encoding: Encoding) -> tuple[Encoding, ...]:
@@ -44,16 +47,19 @@ class Chain(Encoding):
     return next((part.tile for part in self.parts if part.tile != Encoding.tile), Encoding.tile)
 
   @property
-  def limit(self) -> int | None:
+  def limit(self) -> Limit:
     """The most tokens for which no part receives a position beyond its own limit."""
-    tokens = range(1, (least(part.limit for part in self.parts) or 0) + 1)
+    narrow = narrowest(part.limit for part in self.parts)
+    if isinstance(narrow, tuple):  # of a grid, whose positions no encoding moves
+      return narrow
+    tokens = range(1, (narrow or 0) + 1)
     too_many = lambda n: bool(self._beyond(n - 1, train=False))
     return bisect.bisect(tokens, False, key=too_many) if tokens else None
 
   @property
-  def axes(self) -> int | None:
-    """The axes of the parts that read positions."""
-    return next((part.axes for part in self.parts if part.axes), None)
+  def axes(self) -> float | None:
+    """The axes of the parts that read positions; a part that reads all of them fits any number."""
+    return least(math.inf if part.axis is not None else part.axes for part in self.parts)
 
   @property
   def reach(self) -> float:
@@ -100,7 +106,10 @@ class Chain(Encoding):
     self._check_scores()
 
   def _check_positions(self):
-    axes = {part.axes: name_of(part) for part in self.parts if part.axes}
+    axes = {
+      part.axes: name_of(part) for part in self.parts
+      if part.axis is None and part.axes not in (None, math.inf)
+    }
     if len(axes) > 1:
       (m, one), (n, other), *_ = axes.items()
       raise ValueError(f'{one} reads {counted(m)}, and {other} {n}')
@@ -155,11 +164,14 @@ class Chain(Encoding):
     states = [part.init_state(batch, capacity, train, rng) for part in self.parts]
     return State(tuple(s.sequence for s in states), tuple(s.layer for s in states))
 
+  def derive(self) -> dict[str, Any]:
+    return {name_of(part): part.derive() for part in self.named}
+
   def positions(self, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     new = []
     for part, own in zip(self.named, state, strict=True):
-      pos, own = part.positions(at, own)
-      at = at.replace(pos=pos)
+      pos, own = part.positions(on_axis(at, part.axis), own)
+      at = at.replace(pos=on_all_axes(at.pos, pos, part.axis))
       new.append(own)
     return at.pos, tuple(new)
 

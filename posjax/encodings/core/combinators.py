@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from posjax.encodings.core.tokens import AttentionInput, Pair
+from posjax.encodings.core.tokens import AttentionInput, Pair, on_axis
 
 
 def share(value: Any, i: int) -> Any:
@@ -24,7 +24,7 @@ def share(value: Any, i: int) -> Any:
 def calls(parts: tuple, hook: str, args: tuple) -> Iterator[tuple]:
   """Yields the method `hook` of each part, and the part's share of the arguments."""
   for i, part in enumerate(parts):
-    yield getattr(part, hook), [share(arg, i) for arg in args]
+    yield getattr(part, hook), [on_axis(share(arg, i), part.axis) for arg in args]
 
 
 def side_by_side(parts: tuple, hook: str, *args: Any) -> tuple:
@@ -61,7 +61,7 @@ def tokens_in_turn(parts: tuple, hook: str, tokens: AttentionInput) -> Attention
   none = [()] * len(parts)
   features, position_features = list(tokens.features or none), tokens.position_features or none
   for i, part in enumerate(parts):
-    tokens = tokens.replace(features=features[i], position_features=position_features[i])
-    tokens = getattr(part, hook)(tokens)
-    features[i] = tokens.features
+    own = tokens.replace(features=features[i], position_features=position_features[i])
+    own = getattr(part, hook)(on_axis(own, part.axis))
+    features[i], tokens = own.features, own.replace(pos=tokens.pos)
   return tokens.replace(features=tuple(features), position_features=())

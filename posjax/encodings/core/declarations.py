@@ -4,8 +4,9 @@ A trait is a fact that an encoding tells the rest of the program; a hook is a st
 Chains, bound encodings, fused attention, pages and tables of docs/encodings.md follow from them.
 """
 
+import operator
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 
@@ -40,6 +41,33 @@ def most_order(values: Iterable[str]) -> str:
 def least(values: Iterable) -> Any:
   """Returns the smallest value that is not None; None if there is none."""
   return min((value for value in values if value is not None), default=None)
+
+
+Limit = int | tuple[int, ...] | None  # of positions on all axes, or on each; None: any number
+
+
+def narrowest(limits: Iterable[Limit]) -> Limit:
+  """Returns the smallest of several limits, on each axis if one of them is given for each."""
+  known = [limit for limit in limits if limit is not None]
+  axes = max((len(limit) for limit in known if isinstance(limit, tuple)), default=0)
+  if not axes:
+    return min(known, default=None)
+  return tuple(map(min, zip(*(each(limit, axes) for limit in known), strict=True)))
+
+
+def represents(limit: Limit, extent: Sequence[int]) -> bool:
+  """Returns whether `extent` positions on each axis are within a limit."""
+  return limit is None or all(map(operator.le, extent, each(limit, len(extent))))
+
+
+def by_axis(positions: Limit | Sequence[int]) -> str:
+  """Returns positions on each axis as text, '8 x 16'; equal ones as one number."""
+  several = positions if isinstance(positions, Sequence) else (positions,)
+  return ' x '.join(map(str, several if len(set(several)) > 1 else several[:1]))
+
+
+def each(limit: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
+  return limit if isinstance(limit, tuple) else (limit,) * axes
 
 
 def joined(values: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from flax import linen as nn
 from posjax import dims as dims_lib
 from posjax.encodings.core import combinators
 from posjax.encodings.core.declarations import (
+  Limit,
   Trait,
   hook,
   hooks_of,
@@ -45,6 +46,8 @@ class Encoding(nn.Module):
   """
 
   dims: dims_lib.Dims | None = dataclasses.field(default=None, kw_only=True)  # from with_dims
+  # The only axis of positions that it sees, such as 1 in 'alibi@1'; None: all axes.
+  axis: int | None = dataclasses.field(default=None, kw_only=True)
 
   shift_invariant: ClassVar[Annotated[bool, Trait(
     says='adding a constant to all positions changes no output',
@@ -56,12 +59,13 @@ class Encoding(nn.Module):
     shown='positions are whole numbers',
     chain=any,
   )]] = False
-  limit: ClassVar[Annotated[int | None, Trait(
-    says='how many positions it represents, counted from 0, on each axis; None: any',
-    shown='{:,} positions at most',
+  limit: ClassVar[Annotated[Limit, Trait(
+    says='how many positions it represents, counted from 0: on every axis, or on each; None: any',
+    shown='{} positions at most',
   )]] = None
-  axes: ClassVar[Annotated[int | None, Trait(
-    says='how many axes of a position it reads; None: it reads no positions and accepts any',
+  axes: ClassVar[Annotated[float | None, Trait(
+    says='how many axes of a position it reads; infinite: all that there are; None: it reads no'
+    ' positions and accepts any',
     shown='axes of positions: {}',
   )]] = 1
   fractions: ClassVar[Annotated[bool, Trait(
@@ -161,6 +165,11 @@ class Encoding(nn.Module):
     """Raises ValueError, one line, if an argument is invalid or does not fit `dims`."""
 
   def with_dims(self, dims: dims_lib.Dims) -> Self:
+    if self.axis is not None:
+      if self.axes == math.inf:
+        raise ValueError(f'it reads all axes of positions, and cannot be limited to @{self.axis}')
+      if self.axis >= dims.P:
+        raise ValueError(f'there is no axis {self.axis}: positions have {dims.P}, counted from 0')
     self.check(dims)
     return self.clone(dims=dims)
 
@@ -211,6 +220,14 @@ class Encoding(nn.Module):
   @hook('token', 'changes keys', heads=True, chain=combinators.tokens_in_turn)
   def key(self, k: AttentionInput) -> AttentionInput:
     return k
+
+  @hook('layer')
+  def derive(self) -> dict[str, Any]:
+    """Returns what the hooks below need of the weights alone, by name, for `derived`.
+
+    It is computed, and differentiated, once per call of attention, not once per pair of blocks.
+    """
+    return {}
 
   @hook('key block', heads=True, chain=combinators.tokens_in_turn)
   def key_block(self, k: AttentionInput) -> AttentionInput:
@@ -281,6 +298,10 @@ class Encoding(nn.Module):
 
   def weight(self, name: str, init: Callable[..., jax.Array], **sizes: int) -> jax.Array:
     return dims_lib.weight(self, name, init, self.dims, **sizes)
+
+  def derived(self, name: str) -> Any:
+    """Returns a value of the hook `derive`, for hooks of key blocks, pairs and queries."""
+    return self.get_variable('derived', name)
 
   def weights(self) -> Any:
     """Returns the weights. As a method it makes Linen run `setup`, which creates them."""

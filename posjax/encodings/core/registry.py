@@ -18,6 +18,8 @@ from posjax.errors import UserError
 
 FOLDER = Path(__file__).parents[1]
 
+SET = 'dims', 'axis', 'parent', 'name'  # fields of an encoding that are not arguments
+
 # Largest arguments: float32 counts up to 2**24 exactly, as positions need, and can hold 1e38.
 LARGEST = {int: 2**24, float: 1e38}
 
@@ -51,7 +53,7 @@ def find(name: str) -> type[Encoding]:
 
 def arguments(encoding: Encoding | type[Encoding]) -> dict[str, Any]:
   """Returns the arguments of an encoding, or of its class, with their values or defaults."""
-  own = (f.name for f in dataclasses.fields(encoding) if f.name not in ('dims', 'parent', 'name'))
+  own = (f.name for f in dataclasses.fields(encoding) if f.name not in SET)
   values = {name: getattr(encoding, name) for name in own}
   return {k: dict(v) if isinstance(v, FrozenDict) else v for k, v in values.items()}
 
@@ -69,7 +71,9 @@ def unlabelled(section: str) -> str:
 
 def sections_of(layers: Sequence[str]) -> list[str]:
   """Returns the sections that a pattern of layers reads: ('rope', 'alibi+rope') reads two."""
-  return [*dict.fromkeys(part for layer in layers for part in layer.split('+'))]
+  return [*dict.fromkeys(
+    part.partition('@')[0] for layer in layers for part in layer.split('+')
+  )]
 
 
 def build(dims: Dims, /, layers: Sequence[str], **sections: Any) -> tuple[Encoding, ...]:
@@ -78,7 +82,7 @@ def build(dims: Dims, /, layers: Sequence[str], **sections: Any) -> tuple[Encodi
   Args:
     dims: the model's `Dims`.
     layers: for each layer of the pattern a name ('rope'), a name with a label ('rope_global'), or a
-      chain of names ('randomize+rope').
+      chain of names ('randomize+rope'); a part may see one axis only ('alibi@0+alibi@1').
     **sections: the arguments of each encoding, under its name and label.
 
   Raises:
@@ -87,7 +91,9 @@ def build(dims: Dims, /, layers: Sequence[str], **sections: Any) -> tuple[Encodi
   check_sections(layers, sections)
   found = {part: find(unlabelled(part)) for part in sections_of(layers)}
   made = {part: _make(part, kind, sections.get(part, {})) for part, kind in found.items()}
-  return tuple(_compose(dims, layer, [made[part] for part in layer.split('+')]) for layer in layers)
+  return tuple(
+    _compose(dims, layer, [_part(part, made) for part in layer.split('+')]) for layer in layers
+  )
 
 
 def check_sections(layers: Sequence[str], sections: Iterable[str]) -> None:
@@ -128,11 +134,21 @@ def _make(section, kind, values):
   return kind(**values)
 
 
+def _part(part, made):
+  """Returns the encoding of 'alibi' or, on the second axis of positions, 'alibi@1'."""
+  section, at, axis = part.partition('@')
+  if at and not axis.isdecimal():
+    raise UserError(
+      f"encoding.layers: {part}: after @ comes the axis of positions, counted from 0: '{section}@0'"
+    )
+  return made[section].clone(axis=int(axis)) if at else made[section]
+
+
 def _compose(dims, layer, parts):
   """Returns the encoding of a layer; checks each part alone, so that a message names the part."""
   for section, part in zip(layer.split('+'), parts, strict=True):
-    with _blame_section(section):
-      part.check(dims)
+    with _blame_section(section.partition('@')[0]):
+      part.with_dims(dims)
   with _blame_section(layer):
     return (parts[0] if len(parts) == 1 else Chain(tuple(parts))).with_dims(dims)
 

@@ -4,15 +4,21 @@ from typing import Any
 
 import flax
 import jax
+import jax.numpy as jnp
 
 from posjax.encodings.core.entry import checked
+
+# The position, on all axes, of a token without a place, such as a class token: far from all others,
+# and exact in float32.
+NOWHERE = -(2**24)
 
 
 @flax.struct.dataclass
 class Positions:
   """Positions of tokens, and the data that decides which tokens see each other.
 
-  pos          [B or 1, T, P]  positions for encodings, integers or fractions; P is 1 in text
+  pos          [B or 1, T, P]  positions for encodings, integers or fractions; P is 1 in text;
+               `NOWHERE` for a token without a place
   order        [B or 1, T]     attention's own token count, for causality and windows
   segment_ids  [B or 1, T]     tokens see only their own segment; -1: padding or an empty slot
   consecutive  whether `pos` is [1, T, 1] and increases by one, apart from padding: biases are
@@ -27,6 +33,11 @@ class Positions:
   consecutive: bool = flax.struct.field(pytree_node=False, default=False, kw_only=True)
   position_features: Any = flax.struct.field(default=(), kw_only=True)
   ids: Any = flax.struct.field(default=(), kw_only=True)
+
+  @property
+  def placed(self) -> jax.Array:
+    """Returns which tokens have a place, [B or 1, T]; see `NOWHERE`."""
+    return self.pos[..., 0] != NOWHERE
 
   def attach(
     self, h: jax.Array, v: jax.Array | None = None, features: Any = ()
@@ -67,6 +78,24 @@ class Pair:
   def distance(self) -> jax.Array:
     """Returns q.pos - k.pos, [B or 1, 1, T, S, P]: positive if the key is before the query."""
     return self.q.pos[:, None, :, None] - self.k.pos[:, None, None, :]
+
+
+def on_axis(value: Any, axis: int | None) -> Any:
+  """Returns an argument of a hook for an encoding that sees one axis only; None: all axes."""
+  if axis is None:
+    return value
+  if isinstance(value, Pair):
+    return value.replace(q=on_axis(value.q, axis), k=on_axis(value.k, axis))
+  if isinstance(value, Positions):
+    return value.replace(pos=value.pos[..., axis : axis + 1])
+  return value
+
+
+def on_all_axes(pos: jax.Array, new: jax.Array, axis: int | None) -> jax.Array:
+  """Returns positions `pos` with `new` ones on the only axis that an encoding sees."""
+  if axis is None:
+    return new
+  return jnp.concatenate([pos[..., :axis], new, pos[..., axis + 1 :]], axis=-1)
 
 
 @flax.struct.dataclass

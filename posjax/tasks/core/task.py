@@ -73,6 +73,7 @@ class Task:
   tokenizer: Tokenizer = dataclasses.field(default=BYTES, kw_only=True, metadata=SET)
   forms: ClassVar[tuple[str, ...]] = ('decoder',)  # supported forms of a model, the default first
   axes: ClassVar[int] = 1  # axes of a position
+  vectors: ClassVar[int] = 0  # width of the vectors that the (first) stack reads; 0: token ids
   counts: ClassVar[bool] = True  # whether positions count the tokens of a segment
   unit: ClassVar[str] = 'token'  # the unit of row lengths
   best: ClassVar[str] = 'loss'  # the metric whose minimum selects the best checkpoint
@@ -97,6 +98,11 @@ class Task:
     """The number of test examples for which a text is generated and scored."""
     return 0
 
+  @property
+  def pos_dtype(self) -> str:
+    """The dtype of positions: 'int32', or 'float32' for fractions."""
+    return 'int32'
+
   def extent(self, length: int) -> tuple[int, ...]:
     """Returns the most positions on each axis that a row of `length` tokens may take."""
     return (length,) * self.axes
@@ -108,11 +114,14 @@ class Task:
   def row(self, length: int) -> Batch:
     """Returns shapes and dtypes of a training batch with one row of `length` tokens."""
     shape = jax.ShapeDtypeStruct
-    pos, tokens = shape((1, length, self.axes), jnp.int32), shape((1, length), jnp.int32)
+    pos, tokens = shape((1, length, self.axes), self.pos_dtype), shape((1, length), jnp.int32)
+    vectors = shape((1, length, self.vectors), jnp.float32)
+    first = Stream(vectors if self.vectors else tokens, pos, tokens)
     answers = (1, self.answers(length))
-    source = Stream(tokens, pos, tokens) if self.form == 'encoder_decoder' else None
     targets, weights = shape(answers, jnp.int32), shape(answers, jnp.bool_)
-    return Batch(Stream(tokens, pos, tokens), targets, weights, source)
+    if self.form == 'encoder_decoder':
+      return Batch(Stream(tokens, pos, tokens), targets, weights, first)
+    return Batch(first, targets, weights)
 
   @classmethod
   def arguments(cls) -> dict[str, Any]:
@@ -167,6 +176,14 @@ class Task:
       UserError: the task has no text.
     """
     raise UserError('--mode=generate: this task has no text to continue; task.name=text has')
+
+  def prompt_positions(self, tokens: np.ndarray) -> np.ndarray | None:
+    """Returns the positions [T, axes] of the tokens of a prompt; None: 0, 1, …."""
+    return None
+
+  def position_after(self, pos_TP: np.ndarray) -> np.ndarray:
+    """Returns the position [axes] of the token after a prompt, by default the next on all axes."""
+    return pos_TP[-1] + 1
 
   def decode(self, tokens: np.ndarray) -> bytes:
     """Returns the text of generated tokens."""
