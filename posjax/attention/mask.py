@@ -9,7 +9,7 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from posjax.encodings.core.tokens import Positions
+from posjax.encodings.core.tokens import NOWHERE, Positions
 
 
 def visible(q: Positions, k: Positions, *, causal: bool, window: int) -> jax.Array:
@@ -35,8 +35,10 @@ def in_chunks(at: Positions, pos: jax.Array, chunk: int, shift: int = 0) -> Posi
     return at
   per_axis = int(65_536 ** (1 / pos.shape[-1]))
   number_BTP = ((pos + shift) // chunk).astype(at.segment_ids.dtype) % per_axis
-  places = per_axis ** jnp.arange(pos.shape[-1], dtype=number_BTP.dtype)
+  # The first axis counts most: a block of a row-major grid then has few chunks, and skips the rest.
+  places = per_axis ** jnp.arange(pos.shape[-1], dtype=number_BTP.dtype)[::-1]
   number = jnp.sum(number_BTP * places, axis=-1, dtype=number_BTP.dtype)
+  number = jnp.where(pos[..., 0] == NOWHERE, 65_535, number)  # tokens without a place: their own
   own = at.segment_ids * 65_536 + number
   return at.replace(segment_ids=jnp.where(at.segment_ids >= 0, own, at.segment_ids))
 

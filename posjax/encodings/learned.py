@@ -7,6 +7,7 @@ Gehring et al. 2017, arXiv 1705.03122; BERT, arXiv 1810.04805; GPT-2 (Radford et
 In BERT, GPT-2 and ViT, the first row of the table is position 0. In RoBERTa and OPT, two rows that
 no token uses precede it; with `offset=2` such a table loads unchanged. GPT-2 and ViT initialize the
 table with N(0, 0.02), x-transformers with D^-0.5 times N(0, 1), which is `stddev` = D^-0.5.
+A table for more or fewer positions: `posjax.encodings.parts.resize`.
 """
 
 from typing import Any
@@ -47,16 +48,6 @@ class Learned(Encoding):
   def embed(self, x_BTD: jax.Array, at: Positions, state: Any) -> tuple[jax.Array, Any]:
     pe_BTD = self.table_RD[at.pos[..., 0] + self.offset]
     return (x_BTD.astype(at_least_float32(x_BTD)) + pe_BTD).astype(x_BTD.dtype), state
-
-
-def resize(table_RD: jax.Array, rows: int, method: str = 'linear') -> jax.Array:
-  """Returns the table resized to `rows` positions, more or fewer, by interpolation.
-
-  New row r samples the old rows at (r + 1/2) R / rows - 1/2; no rows are assumed beyond the ends.
-  'linear' and 'cubic' are timm's 'bilinear' and 'bicubic' with antialias, its default, along one
-  axis.
-  """
-  return jax.image.resize(table_RD, (rows, table_RD.shape[1]), method)
 
 
 EXAMPLES = dict(learned=dict(length=64)), dict(learned=dict(length=64, offset=2))

@@ -48,6 +48,8 @@ def from_config(config: ConfigDict, task: Task) -> Transformer:
     vectors=task.vectors, **sizes,
   )
   model = model.clone(pattern=pattern(config, model.dims, config.encoding.layers))
+  if task.pos_dtype == 'float32':
+    check_fractions(config.task.name, model.pattern)
   if task.form != 'encoder_decoder':
     return model
   encoder = Stack(pattern=None, causal=False, **sizes)
@@ -60,6 +62,15 @@ def from_config(config: ConfigDict, task: Task) -> Transformer:
     encoder=encoder.clone(pattern=pattern(config, encoder.dims, layers)),
     cross=dataclasses.replace(cross, windows=every, chunks=(0,), shifts=(0,)),
   )
+
+
+def check_fractions(task: str, pattern: Pattern) -> None:
+  """Raises UserError for encodings that represent whole positions only."""
+  for name, encoding in pattern.by_name.items():
+    if encoding.whole_positions:
+      raise UserError(
+        f'encoding.{name}: it represents whole positions, but those of task {task} are fractions'
+      )
 
 
 def check_recurrent(config: ConfigDict, task: Task) -> None:

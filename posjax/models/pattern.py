@@ -71,7 +71,7 @@ class Pattern:
     found = {name: None for name in self.by_name}
     for own in self.layers():
       encoding = self.by_name[own.encoding]
-      limit, chunk = encoding.limit, own.chunk
+      limit, chunk = encoding.limits, own.chunk
       if not (encoding.shift_invariant and limit and 0 < chunk <= min(each(limit, axes=1))):
         found[own.encoding] = limit
     return found

@@ -16,7 +16,7 @@ from posjax.encodings.complex_order import ComplexOrder
 from posjax.encodings.convolution import Convolution
 from posjax.encodings.floater import Floater, integrate
 from posjax.encodings.fourier import Fourier
-from posjax.encodings.learned import Learned, resize
+from posjax.encodings.learned import Learned
 from posjax.encodings.sinusoidal import Sinusoidal, sinusoid
 from posjax.errors import UserError
 from posjax.models.pattern import Pattern
@@ -147,27 +147,6 @@ def test_learned_in_roberta_and_opt_begins_with_row_two():
   )
   assert not real.all() and real.sum() > 6
   close(got[real], z['opt/y'][real], 0, 0)
-
-
-@pytest.mark.parametrize('method, name', [('linear', 'bilinear'), ('cubic', 'bicubic')])
-def test_resizing_a_table_along_two_axes_equals_timm(method, name):
-  """From 6 x 6 patches to 8 x 5: more patches along one axis, fewer along the other."""
-  z = golden('vit_interpolation')
-  grid = jnp.float64(z['pos'][0, 1:]).reshape(6, 6, 6)
-  down = resize(grid.reshape(6, 36), 8, method).reshape(8, 6, 6)
-  across = resize(down.swapaxes(0, 1).reshape(6, 48), 5, method).reshape(5, 8, 6)
-  want = z[f'timm/8x5_{name}_aa1'][0, 1:].reshape(8, 5, 6)
-  close(across.swapaxes(0, 1), want, 1e-12, 1e-12)
-
-
-@pytest.mark.parametrize('method', ['linear', 'cubic'])
-def test_resizing_a_table_preserves_constants_and_lines(method):
-  table_RD = normal(0, 16, 3)
-  close(resize(table_RD, 16, method), table_RD, 1e-14, 1e-14)
-  close(resize(jnp.ones((16, 3)), 41, method), jnp.ones((41, 3)), 1e-14, 1e-14)
-  line = resize(jnp.arange(16.0)[:, None], 48, method)[:, 0]
-  inner = slice(6, -6)  # with two old rows on either side
-  close(line[inner], (jnp.arange(48)[inner] + 0.5) / 3 - 0.5, 1e-14, 1e-13)
 
 
 # Complex words.

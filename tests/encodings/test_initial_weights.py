@@ -18,6 +18,7 @@ from posjax.encodings.alibi import Alibi, slopes
 from posjax.encodings.bipe import Bipe
 from posjax.encodings.cable import Cable
 from posjax.encodings.complex_order import ComplexOrder
+from posjax.encodings.comrope import Comrope
 from posjax.encodings.convolution import Convolution
 from posjax.encodings.cope import Cope
 from posjax.encodings.dape import Dape
@@ -29,22 +30,29 @@ from posjax.encodings.fox import Fox
 from posjax.encodings.head_scale import HeadScale
 from posjax.encodings.kerple import Kerple
 from posjax.encodings.learned import Learned
+from posjax.encodings.learned_nd import LearnedNd
+from posjax.encodings.liere import Liere
+from posjax.encodings.log_cpb import LogCpb
 from posjax.encodings.mlp_bias import MlpBias
 from posjax.encodings.path import Path
 from posjax.encodings.path_fox import PathFox
 from posjax.encodings.pope import Pope
+from posjax.encodings.rope_mixed import RopeMixed
 from posjax.encodings.selective_rope import SelectiveRope
 from posjax.encodings.shaw import Shaw
 from posjax.encodings.sinusoidal import Sinusoidal
 from posjax.encodings.ssmax import Ssmax
+from posjax.encodings.swin import Swin
 from posjax.encodings.t5 import T5
+from posjax.encodings.t5_nd import T5Nd
 from posjax.encodings.transformer_xl import TransformerXl
 from posjax.encodings.tupe import Tupe
 from posjax.encodings.wavlm import Wavlm
-from tests.conftest import examples, title
+from tests.conftest import examples, on_each, title
 from tests.support import problem
 
 DIMS = Dims(D=64, N=16, K=8, H=32, V=50, L=3)
+GRID = dataclasses.replace(DIMS, P=2)
 MANY_HEADS = Dims(D=64, N=2048, K=8, H=32, L=3)
 
 
@@ -87,6 +95,11 @@ def exponent(raw):
   return 2 * special.expit(raw)
 
 
+def direction(theta_LPKC):
+  """Returns the angle of the first plane of each layer and head."""
+  return np.arctan2(theta_LPKC[:, 1, :, 0], theta_LPKC[:, 0, :, 0])
+
+
 def norms(weights):
   """Returns the norm of V at each tap, so that W begins as V."""
   return np.sqrt((weights['direction_RHD'] ** 2).sum(axis=(1, 2)))
@@ -101,6 +114,7 @@ PHASES = {'down_LDR': normal(0.02), 'up_LRKC': normal(0.02), 'taps_LRKC': normal
 # The released code clips its draws, rand() * 2 and rand(), at 0.01: arXiv 2205.09921.
 R_TO_2, R_TO_1 = (Via(uniform(0.01, high), softplus) for high in (2, 1))
 EXPONENT = Via(uniform(0.01, 1.99), exponent)  # rand() * 2, clipped on both sides
+NETWORK = {'hidden_LPC': normal(0.02), 'hidden_bias_LC': 0, 'output_LCN': normal(0.02)}
 WIDTH = DIMS.N * DIMS.H
 
 # An encoding, {weight: its distribution, a number, or a function of other weights}, sizes.
@@ -112,6 +126,12 @@ CASES = [
   (Bipe(stddev=0.5), {'table_RD': normal(0.5)}, DIMS),
   (Learned(), {'table_RD': normal(0.02)}, DIMS),  # GPT-2
   (Learned(stddev=0.5, offset=2), {'table_RD': normal(0.5)}, DIMS),
+  # timm; big_vision has D^-0.5.
+  (LearnedNd((9, 8)), {'table_RD': normal(0.02)}, GRID),
+  (
+    LearnedNd((9, 8), factorized=True, stddev=0.125),
+    {'axis_0_RD': normal(0.125), 'axis_1_RD': normal(0.125)}, GRID,
+  ),
   # x-transformers: the logarithms of the fixed slopes.
   (Alibi(learned='apart', factor=2.0), {'log_slope_RN': np.log(2 * slopes(DIMS.N))}, DIMS),
   (Cable(), GATES, DIMS),
@@ -220,11 +240,26 @@ CASES = [
     SelectiveRope(bias=True, gate=True),
     PHASES | {'bias_LKC': 0, 'gate_LDK': normal(0.02), 'gate_bias_LK': 0}, DIMS,
   ),
+  # A random angle for each head and layer of the released code: arXiv 2403.13298.
+  (
+    RopeMixed(), {'theta_LPKC': Via(uniform(-math.pi, math.pi), direction)},
+    dataclasses.replace(GRID, K=16, L=32),
+  ),
+  (Liere(), {'generator_LPKCR': uniform(0, 2 * math.pi)}, GRID),  # rand() * 2 pi
+  # A - A^T and the multipliers of the released code, of N(0, 1).
+  (Comrope(), {'generator_LKCR': normal(2**0.5), 'theta_LPC': normal(1)}, GRID),
+  (Comrope(kind='ap', deviation=0.5), {'generator_LKCR': normal(0.5**0.5)}, GRID),
   # Xavier's, of each layer's table: tensor2tensor.
   (Shaw(clip=64), {'keys_LRH': glorot(129, 32), 'values_LRH': glorot(129, 32)}, DIMS),
+  # Tables and Linears of N(0, 0.02), and factors of 10: Swin and Swin V2.
+  (Swin((9, 8), class_rows=True), {'table_LRN': normal(0.02)}, GRID),
+  (LogCpb(), NETWORK, GRID),
+  (LogCpb(cosine=True), NETWORK | {'log_factor_LN': math.log(10)}, GRID),
+  (LogCpb(form='cr'), NETWORK | {'output_bias_LN': 0}, GRID),
   (Sinusoidal(scaled=True), {'scale': 1 / 8}, DIMS),  # D^-0.5 in x-transformers
   (Ssmax(bias=True), {'scale_LN': 0.43, 'bias_LN': 0}, DIMS),
   (T5(), {'table_RN': normal(1 / 8)}, MANY_HEADS),  # D^-0.5 in mesh TensorFlow and Hugging Face
+  (T5Nd(), {'table_PRN': normal(1 / 8)}, dataclasses.replace(MANY_HEADS, P=2)),
   # normal(0.02) of the released code.
   (
     TransformerXl(),
@@ -305,7 +340,8 @@ def listed():
 
 @pytest.mark.parametrize('name', encodings.names())
 def test_all_weights_are_listed(name):
-  for encoding in examples(name):
+  for encoding in (own for example in examples(name) for own in on_each(example)):
+    dims = problem.dims_of(encoding)
     for part in encoding.parts if isinstance(encoding, Chain) else (encoding,):
-      weights = jax.eval_shape(part.with_dims(problem.DIMS).init_weights, jax.random.key(0))
+      weights = jax.eval_shape(part.with_dims(dims).init_weights, jax.random.key(0))
       assert {*weights} <= listed().get(type(part), set())

@@ -140,7 +140,7 @@ def ends(encoding, inputs, at_q, at_k, *, capacity=CAPACITY):
   k_BSKH, k_features, at_k = end(inputs['k'], at_k, DIMS.K)
   own = inputs.get('own', inputs['v'])
   q = bound.query(at_q.attach(q_BTNH * DIMS.scale, own, q_features))
-  return q, bound.key(at_k.attach(k_BSKH, inputs['v'], k_features)), bound
+  return q, bound.key(at_k.attach(k_BSKH, inputs['v'], k_features)), bound.prepared()
 
 
 def attention(encoding, inputs, at_q, at_k, *, capacity=CAPACITY, turn=None, **how):

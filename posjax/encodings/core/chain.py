@@ -49,7 +49,7 @@ class Chain(Encoding):
   @property
   def limit(self) -> Limit:
     """The most tokens for which no part receives a position beyond its own limit."""
-    narrow = narrowest(part.limit for part in self.parts)
+    narrow = narrowest(part.limits for part in self.parts)
     if isinstance(narrow, tuple):  # of a grid, whose positions no encoding moves
       return narrow
     tokens = range(1, (narrow or 0) + 1)

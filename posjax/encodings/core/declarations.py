@@ -4,6 +4,7 @@ A trait is a fact that an encoding tells the rest of the program; a hook is a st
 Chains, bound encodings, fused attention, pages and tables of docs/encodings.md follow from them.
 """
 
+import math
 import operator
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +44,7 @@ def least(values: Iterable) -> Any:
   return min((value for value in values if value is not None), default=None)
 
 
-Limit = int | tuple[int, ...] | None  # of positions on all axes, or on each; None: any number
+Limit = int | tuple[float, ...] | None  # of positions on all axes, or on each; None: any number
 
 
 def narrowest(limits: Iterable[Limit]) -> Limit:
@@ -63,10 +64,11 @@ def represents(limit: Limit, extent: Sequence[int]) -> bool:
 def by_axis(positions: Limit | Sequence[int]) -> str:
   """Returns positions on each axis as text, '8 x 16'; equal ones as one number."""
   several = positions if isinstance(positions, Sequence) else (positions,)
-  return ' x '.join(map(str, several if len(set(several)) > 1 else several[:1]))
+  shown = ['any' if n == math.inf else str(n) for n in several]
+  return ' x '.join(shown if len(set(several)) > 1 else shown[:1])
 
 
-def each(limit: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
+def each(limit: int | tuple[float, ...], axes: int) -> tuple[float, ...]:
   return limit if isinstance(limit, tuple) else (limit,) * axes
 
 

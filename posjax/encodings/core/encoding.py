@@ -173,6 +173,13 @@ class Encoding(nn.Module):
     self.check(dims)
     return self.clone(dims=dims)
 
+  @property
+  def limits(self) -> Limit:
+    """The limit; if it sees one axis only, none on the others."""
+    if self.axis is None or self.limit is None:
+      return self.limit
+    return tuple(self.limit if axis == self.axis else math.inf for axis in range(self.dims.P))
+
   def farthest(self, last: int, train: bool) -> int:
     """Returns the largest position that `positions` assigns to tokens 0 to `last`."""
     return last

@@ -81,20 +81,28 @@ class Pair:
 
 
 def on_axis(value: Any, axis: int | None) -> Any:
-  """Returns an argument of a hook for an encoding that sees one axis only; None: all axes."""
+  """Returns an argument of a hook for an encoding that sees one axis only; None: all axes.
+
+  On one axis, tokens without a place are at 0.
+  """
   if axis is None:
     return value
   if isinstance(value, Pair):
     return value.replace(q=on_axis(value.q, axis), k=on_axis(value.k, axis))
   if isinstance(value, Positions):
-    return value.replace(pos=value.pos[..., axis : axis + 1])
+    pos = value.pos[..., axis : axis + 1]
+    return value.replace(pos=jnp.where(pos == NOWHERE, 0, pos))
   return value
 
 
 def on_all_axes(pos: jax.Array, new: jax.Array, axis: int | None) -> jax.Array:
-  """Returns positions `pos` with `new` ones on the only axis that an encoding sees."""
+  """Returns positions `pos` with `new` ones on the only axis that an encoding sees.
+
+  Tokens without a place get none.
+  """
   if axis is None:
     return new
+  new = jnp.where(pos[..., axis : axis + 1] == NOWHERE, NOWHERE, new)
   return jnp.concatenate([pos[..., :axis], new, pos[..., axis + 1 :]], axis=-1)
 
 

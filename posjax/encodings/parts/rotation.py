@@ -1,5 +1,6 @@
 """Rotations of planes (pairs of channels) by position-dependent angles (arXiv 2104.09864)."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax.encodings.core.arrays import at_least_float32
+from posjax.encodings.core.tokens import Positions
 
 LAYOUTS = ('half', 'interleaved')
 
@@ -25,6 +27,20 @@ def cos_sin(
   """
   # A product, not an einsum: accelerators would round its operands to bfloat16.
   angle = pos_BT[..., None].astype(dtype) * jnp.asarray(theta, dtype)
+  return jnp.cos(angle), jnp.sin(angle)
+
+
+def cos_sin_on_axes(
+  at: Positions, theta: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike
+) -> tuple[jax.Array, jax.Array]:
+  """Returns cosines and sines of sum_a pos_a theta_a, [B or 1, T, ...], for theta [P, ...].
+
+  The angle of a token without a place is 0.
+  """
+  theta = jnp.asarray(theta, dtype)
+  pos_BTP = jnp.where(at.placed[..., None], at.pos, 0).astype(dtype)
+  # A product, not an einsum, as in `cos_sin`.
+  angle = jnp.sum(pos_BTP.reshape(*pos_BTP.shape, *[1] * (theta.ndim - 1)) * theta, axis=2)
   return jnp.cos(angle), jnp.sin(angle)
 
 
@@ -56,7 +72,9 @@ def rotate(
   return rotate_by(x_BTNH, *cos_sin(pos_BT, theta, at_least_float32(x_BTNH)), layout)
 
 
-def rotate_heads(x_BTNH: jax.Array, cos_BTNC: jax.Array, sin_BTNC: jax.Array) -> jax.Array:
+def rotate_heads(
+  x_BTNH: jax.Array, cos_BTNC: jax.Array, sin_BTNC: jax.Array, layout: str = 'half'
+) -> jax.Array:
   """Rotates like `rotate_by`, with separate cosines and sines for each head."""
-  heads = jax.vmap(rotate_by, in_axes=2, out_axes=2)
+  heads = jax.vmap(functools.partial(rotate_by, layout=layout), in_axes=2, out_axes=2)
   return heads(x_BTNH[:, :, :, None], cos_BTNC, sin_BTNC)[:, :, :, 0]
