@@ -74,7 +74,8 @@ class TransformerXl(Encoding):
     query_BTND = jnp.concatenate([b * sin - a * cos, a * sin + b * cos], axis=-1)
     key_BSD = jnp.broadcast_to(key_BSD, (len(query_BTND), *key_BSD.shape[1:]))
     bias_BNTS = jnp.einsum('BTND,BSD->BNTS', query_BTND, key_BSD)
-    return self._clamped(bias_BNTS, ab_BTND, q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0])
+    distance_B1TS = q.pos[:, None, :, None, 0] - k.pos[:, None, None, :, 0]
+    return self._clamped(bias_BNTS, ab_BTND, distance_B1TS)
 
   def _clamped(self, bias_BNTS, ab_BTND, distance_B1TS):
     """Replaces the bias of distances beyond the ends by the bias at the end."""
