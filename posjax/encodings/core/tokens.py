@@ -1,5 +1,6 @@
 """Inputs of hooks: positions, one side of attention, a pair of blocks, and state."""
 
+import dataclasses
 from typing import Any
 
 import flax
@@ -88,10 +89,10 @@ def on_axis(value: Any, axis: int | None) -> Any:
   if axis is None:
     return value
   if isinstance(value, Pair):
-    return value.replace(q=on_axis(value.q, axis), k=on_axis(value.k, axis))
+    return dataclasses.replace(value, q=on_axis(value.q, axis), k=on_axis(value.k, axis))
   if isinstance(value, Positions):
     pos = value.pos[..., axis : axis + 1]
-    return value.replace(pos=jnp.where(pos == NOWHERE, 0, pos))
+    return dataclasses.replace(value, pos=jnp.where(pos == NOWHERE, 0, pos))
   return value
 
 
