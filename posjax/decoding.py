@@ -72,35 +72,45 @@ class Prompts:
 
   tokens   [B, T] prompts, padded on the left
   padding  [B] lengths of the padding
-  pos      [B, T, P] positions, which later tokens count on; None: 0, 1, …
-  sources  [B, S] padded on the right; None: no encoder
+  pos      [B, T, P] positions; None: 0, 1, …
+  after    [B, P] positions of the first generated tokens, which later ones count on; None: the
+           next ones, on all axes
+  sources  [B, S] or vectors [B, S, C], padded on the right; None: no encoder
   ends     [B] lengths of the sources
   """
 
   tokens: np.ndarray
   padding: np.ndarray
   pos: np.ndarray | None = None
+  after: np.ndarray | None = None
   sources: np.ndarray | None = None
   ends: np.ndarray | None = None
 
 
 def pad(
   prompts: Collection[np.ndarray], sources: Collection[np.ndarray] | None = None,
-  pos: Collection[np.ndarray] | None = None,
+  pos: Collection[np.ndarray] | None = None, after: Collection[np.ndarray] | None = None,
 ) -> Prompts:
-  """Pads prompts, none of them empty, their positions and sources, each to one bucket."""
+  """Pads prompts, none of them empty, their positions and sources, each to one bucket.
+
+  `after`, next to `pos`: the position of the token after each prompt, see `Prompts`.
+  """
 
   def stack(rows, left):
     length = bucket(max(map(len, rows)))
     sides = [(length - len(row), 0) if left else (0, length - len(row)) for row in rows]
-    padded = [
+    padded = np.stack([
       np.pad(row, [side] + [(0, 0)] * (row.ndim - 1))
       for row, side in zip(map(np.asarray, rows), sides, strict=True)
-    ]
-    return np.stack(padded).astype(np.int32), np.array(sides, np.int32)  # also in 64-bit mode
+    ])
+    dtype = np.float32 if padded.dtype.kind == 'f' else np.int32  # also in 64-bit mode
+    return padded.astype(dtype), np.array(sides, np.int32)
 
   tokens, padding = stack(prompts, left=True)
-  padded = Prompts(tokens, padding[:, 0], pos and stack(pos, left=True)[0])
+  padded = Prompts(tokens, padding[:, 0])
+  if pos is not None:
+    pos_BTP = stack(pos, left=True)[0]
+    padded = padded.replace(pos=pos_BTP, after=after and np.array([*after], pos_BTP.dtype))
   if sources is None:
     return padded
   read, sides = stack(sources, left=False)
@@ -154,7 +164,10 @@ def prefill(
 def read_prompts(
   model: Transformer, params: Any, prompts: Prompts, rng: jax.Array, *, capacity: int, slots: int
 ) -> tuple[jax.Array, Positions, Cache]:
-  """Returns the outputs [B, V] and the positions [B, 1] of the last tokens, and a new cache."""
+  """Returns the outputs [B, V] of the last tokens, their positions [B, 1], and a new cache.
+
+  Given `after`, the positions are those from which generated tokens count on.
+  """
   B, T = prompts.tokens.shape
   order_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
   pos_BT = order_BT - prompts.padding[:, None]
@@ -163,16 +176,18 @@ def read_prompts(
   at = Positions(own, order_BT, segments(pos_BT >= 0))
   source = None
   if prompts.sources is not None:
-    order_BS = jnp.broadcast_to(
-      jnp.arange(prompts.sources.shape[1], dtype=jnp.int32), prompts.sources.shape
-    )
+    shape = prompts.sources.shape[:2]
+    order_BS = jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32), shape)
     real_BS = order_BS < prompts.ends[:, None]
     source = prompts.sources, Positions(order_BS[..., None], order_BS, segments(real_BS))
   # Sampling never uses length 0, so key 0 is free for drawn positions.
   positions = jax.random.fold_in(rng, 0)
   cache = model.init_cache(B, capacity, slots=slots, rng=positions)
   logits_BTV, cache = model.apply({'params': params}, prompts.tokens, at, cache, source=source)
-  return logits_BTV[:, -1], jax.tree.map(lambda x: x[:, -1:], at), cache
+  last = jax.tree.map(lambda x: x[:, -1:], at)
+  if prompts.after is not None:
+    last = last.replace(pos=prompts.after[:, None] - 1)
+  return logits_BTV[:, -1], last, cache
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'slots'))

@@ -108,9 +108,13 @@ def run(
     print(run_summary.read_with(saved.read_with), file=sys.stderr, flush=True)
   text = read(prompt)
   tokens, source = task.prompt(text)
-  longest = max(len(tokens) + config.generate.tokens, 0 if source is None else len(source))
-  state.check_limit(saved.model, [longest], 'the prompt with generate.tokens')
-  prompts = pad([tokens] * samples, None if source is None else [source] * samples)
+  pos = task.prompt_positions(tokens)
+  after = None if pos is None else task.position_after(pos)
+  first = len(tokens) if after is None else int(after.max())
+  longest = max(first + config.generate.tokens, 0 if source is None else len(source))
+  state.check_limit(saved.model, (longest,) * task.axes, 'the prompt with generate.tokens')
+  each = lambda x: None if x is None else [x] * samples
+  prompts = pad([tokens] * samples, each(source), each(pos), each(after))
   shown = text if task.end is None else text + b'\n'  # a continuation, or an answer
   with jax.set_mesh(setup.mesh):
     chunks = ended(

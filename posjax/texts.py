@@ -33,7 +33,8 @@ def score(
   for start in range(0, len(requests), ROWS):
     some = requests[start : start + ROWS]
     prompts, sources, pos = ([getattr(r, key) for r in some] for key in ('prompt', 'source', 'pos'))
-    padded = pad(prompts, *(own if own[0] is not None else None for own in (sources, pos)))
+    after: list[Any] = [own if own is None else task.position_after(own) for own in pos]
+    padded = pad(prompts, *(own if own[0] is not None else None for own in (sources, pos, after)))
     found, _ = beam_search(
       model, params, padded, tokens=length, beams=beams, penalty=config.generate.length_penalty,
       end=task.tokenizer.eos, never=task.never, rng=jax.random.key(config.seed),

@@ -51,3 +51,8 @@ class Dialogue(TextPairs):
     learned = np.repeat(np.arange(kept) % 2 == 1, sizes)
     places = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
     return Example(row[:-1], row[1:], learned, None if self.counts else places[:, None])
+
+  def prompt_positions(self, tokens: np.ndarray) -> np.ndarray | None:
+    """The last token of a prompt is the special token before the reply."""
+    places = np.append(np.arange(len(tokens) - 1, dtype=np.int32), np.int32(0))
+    return None if self.counts else places[:, None]

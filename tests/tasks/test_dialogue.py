@@ -61,6 +61,16 @@ def test_positions_restart_in_each_turn():
     np.testing.assert_array_equal(mine, other)
 
 
+def test_a_prompt_has_the_positions_of_training():
+  task = Dialogue(positions='turn')
+  example, (prompt, _) = task.example((TURNS,), 64), task.prompt(TURNS[0].encode())
+  np.testing.assert_array_equal(prompt, example.x[: len(prompt)])
+  pos = task.prompt_positions(prompt)
+  np.testing.assert_array_equal(pos, example.pos[: len(prompt)])
+  np.testing.assert_array_equal(task.position_after(pos), example.pos[len(prompt)])
+  assert Dialogue().prompt_positions(prompt) is None
+
+
 @pytest.mark.parametrize(('length', 'replies'), [
   (8, None), (9, 'hello'), (15, 'hello'), (16, 'helloso'), (99, 'helloso'),
 ])

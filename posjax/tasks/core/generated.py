@@ -62,10 +62,12 @@ def name_of(task: Task) -> str:
 
 
 def identity(task: Task) -> dict[str, str]:
-  """Returns name, hash and split of a generated task; its arguments determine name and hash."""
-  arguments = {
-    name: getattr(task, name) for name in task.arguments() if name not in task.evaluation
-  }
+  """Returns name, hash and split of a generated task; its arguments determine name and hash.
+
+  Arguments in which arms of one table may differ do not: they change no token and no target.
+  """
+  same = {*task.evaluation, *task.may_differ}
+  arguments = {name: getattr(task, name) for name in task.arguments() if name not in same}
   text = json.dumps([name_of(task), VERSION, arguments])
   words = ', '.join(f'{key}={value}' for key, value in arguments.items())
   return dict(

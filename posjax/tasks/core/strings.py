@@ -9,6 +9,7 @@ import numpy as np
 
 from posjax import data
 from posjax.batch import Batch, Example
+from posjax.errors import UserError
 from posjax.tasks.core.generated import Generated, Lazy, identity, name_of
 from posjax.tasks.core.pairs import Pairs, lay_out
 from posjax.tasks.core.task import Data, Test
@@ -66,7 +67,16 @@ class Strings(Pairs):
       )
 
   def largest(self, length: int) -> int:
-    """Returns the largest size for which every problem fits in `length` tokens."""
+    """Returns the largest size for which every problem fits in `length` tokens.
+
+    Raises:
+      UserError: no problem fits.
+    """
+    if (least := self.room(self.smallest)) > length:
+      raise UserError(
+        f'evaluate.multiples: rows of {length} tokens are too short; the smallest problem of '
+        f'{name_of(self)} needs {least}'
+      )
     sizes = range(self.smallest, length + 1)
     return max(size for size in sizes if self.room(size) <= length)
 

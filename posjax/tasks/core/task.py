@@ -178,7 +178,11 @@ class Task:
     raise UserError('--mode=generate: this task has no text to continue; task.name=text has')
 
   def prompt_positions(self, tokens: np.ndarray) -> np.ndarray | None:
-    """Returns the positions [T, axes] of the tokens of a prompt; None: 0, 1, …."""
+    """Returns the positions [T, axes] of the tokens of a prompt; None: 0, 1, ….
+
+    Raises:
+      UserError: a part of the prompt has no positions, such as an image without an end.
+    """
     return None
 
   def position_after(self, pos_TP: np.ndarray) -> np.ndarray:
