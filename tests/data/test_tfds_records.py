@@ -98,11 +98,11 @@ def test_errors_of_tfds_are_one_line(annotated):
 def test_other_features_are_refused():
   words = tfds.features.Sequence(tfds.features.Text())
   found = tfds.features.FeaturesDict({
-    'score': np.float32, 'pixels': tfds.features.Tensor(shape=(2,), dtype=np.uint8),
+    'score': np.float32, 'pixels': tfds.features.Tensor(shape=(2,), dtype=np.float32),
     'lists': tfds.features.Sequence(words), 'turns': tfds.features.Sequence({'words': words}),
   })
   wrong = {
-    'score': 'Tensor(shape=(), dtype=float32)', 'pixels': 'Tensor(shape=(2,), dtype=uint8)',
+    'score': 'Tensor(shape=(), dtype=float32)', 'pixels': 'Tensor(shape=(2,), dtype=float32)',
     'lists': 'a list of lists', 'turns.words': 'a list of lists',
   }
   for field, said in wrong.items():
@@ -113,6 +113,14 @@ def test_other_features_are_refused():
     )
 
 
+def test_an_array_of_whole_numbers_is_the_list_of_its_numbers():
+  read = features.reader('a', tfds.features.FeaturesDict({
+    'image': tfds.features.Image(shape=(2, 2, 1)), 'label': tfds.features.ClassLabel(num_classes=3),
+  }), ('image', 'label'))
+  image = np.array([[[0], [7]], [[255], [1]]], np.uint8)
+  assert read({'image': image, 'label': 2}) == (('0', '7', '255', '1'), '2')
+
+
 # Names of datasets and fields -> the types of the values in a mocked record.
 MOCKED = {
   'imdb_reviews': (('text', 'label'), 'ss'),
@@ -121,6 +129,7 @@ MOCKED = {
   'squad': (('question', 'context', 'answers.text'), 'sst'),
   'wmt14_translate/de-en': (('de', 'en'), 'ss'),
   'cnn_dailymail': (('article', 'highlights'), 'ss'),
+  'mnist': (('image', 'label'), 'ts'),
 }
 MOCK = """
 import json, sys
@@ -152,5 +161,7 @@ def test_mocked_datasets_are_found_by_a_fresh_process(name, tmp_path):
     if name == 'conll2003':
       assert {*record[1]} <= {'O', 'B-PER', 'I-PER', 'B-ORG', 'I-ORG', 'B-LOC', 'I-LOC', 'B-MISC',
                               'I-MISC'}
+    if name == 'mnist':
+      assert len(record[0]) == 28 * 28 and {*map(int, record[0])} <= {*range(256)}
     if name == 'imdb_reviews':
       assert record[1] in ('neg', 'pos')

@@ -63,9 +63,26 @@ def load(corpus: Mapping[str, Any], **roles: Any) -> Records:
   return records
 
 
+def numbers(task: Any, records: Records) -> dict[Any, int]:
+  """Returns the number of each label, the last value of a record.
+
+  Raises:
+    UserError: there are not `task.classes` of them.
+  """
+  found = sorted({label for split in SPLITS for *_, label in records.records(split)})
+  if len(found) != task.classes:
+    key = f'task.{name_of(task)}.classes'
+    raise UserError(
+      f'{key} = {task.classes}: {records.name} has {len(found)} labels; set '
+      f'--config.{key}={len(found)}'
+    )
+  return {label: index for index, label in enumerate(found)}
+
+
 def identity(task: Task, records: Records) -> dict[str, str]:
   """Returns name, hash and split; the records and the task's arguments determine the hash."""
-  arguments = {key: getattr(task, key) for key in task.arguments() if key not in task.evaluation}
+  left_out = (*task.evaluation, *task.may_differ)
+  arguments = {key: getattr(task, key) for key in task.arguments() if key not in left_out}
   text = json.dumps([records.sha256, name_of(task), arguments])
   return dict(
     name=str(records), sha256=hashlib.sha256(text.encode()).hexdigest(), split=records.splits[0]
