@@ -4,7 +4,8 @@ Ruoss et al. 2023, "Randomized positional encodings boost length generalization 
 ACL, arXiv 2305.16843: an encoder whose positions are ordered random draws from 0 to 2,047, in
 training and in tests. Here strings of up to 20 tokens in training and of up to 100 in tests, and
 draws from 512 places. The released code has a relative encoding whose table lacks the keys after a
-query: the arm `released`; Transformer-XL has both sides in the other arms. Its other tasks: --config.task.name=, docs/tasks.md.
+query: the arm `released`; Transformer-XL has both sides in the other arms. Its other tasks:
+--config.task.name=, docs/tasks.md.
 """
 
 import numpy as np
@@ -28,7 +29,9 @@ def randomized(name):
 
 ARMS = {name: (f'--config=configs/{name}.py', *TASK) for name in PLAIN}
 ARMS |= {f'randomize+{name}': randomized(name) for name in PLAIN}
-ARMS['released'] = (*randomized('transformer_xl'), '--config.encoding.transformer_xl.one_sided=True')
+ARMS['released'] = (
+  *randomized('transformer_xl'), '--config.encoding.transformer_xl.one_sided=True',
+)
 SEEDS = (10, 11, 12)
 RATES = (1e-3, 3e-3)
 MEASURE = 'bucket_sort', 'token accuracy'

@@ -16,6 +16,9 @@ from posjax.sweep.experiment import Claim
 
 TASK = (
   '--config.task.name=scenes',
+  '--config.task.scenes.images=1',
+  '--config.task.scenes.block=2',
+  '--config.task.scenes.side=3',
   '--config.model.head_dim=32',
   '--config.train.length=32',
   '--config.train.batch=32',
