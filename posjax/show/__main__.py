@@ -5,12 +5,18 @@
   python -m posjax.show local_global:small --config.train.length=1024
   python -m posjax.show --all
 
+  python -m posjax.show rope_nd --grid=12,12
+  python -m posjax.show --workdir=runs/rope_nd --checkpoint=best
+
 NAME is an encoding, a chain, a comma-separated pattern of layers, or a config; a size may follow
 after a colon. --ENCODING.ARGUMENT=VALUE sets an argument; --config.KEY=VALUE sets any key, as in
 posjax.main.
 
-The hooks of the encoding run on a text of equal tokens: see posjax/show/probe.py. --all writes one
-HTML page with every encoding and config; it needs no server.
+The hooks of the encoding run on a text of equal tokens: see posjax/show/probe.py. An encoding that
+reads several axes of positions is shown on a grid of tokens in an encoder. --all writes one HTML
+page with every encoding and config; it needs no server.
+
+--workdir shows the attention weights of a trained run on a held-out example of its task.
 
 Exit codes: 0 done; 1 with --all, an encoding could not be shown; 2 a mistake in the command line,
 or no device.
@@ -25,6 +31,8 @@ if __name__ == '__main__':
 import argparse
 import datetime
 import importlib.metadata
+import math
+import os
 import platform
 import re
 import shlex
@@ -42,9 +50,14 @@ from posjax.errors import UserError, one_line, one_of
 from posjax.runtime import files
 
 if TYPE_CHECKING:
-  from posjax.show.facts import Facts
+  from posjax.show.grid import Shown
 
 PROGRAM = 'python -m posjax.show'
+NEEDS = {  # what goes with a flag
+  'grid': ('NAME',), 'weights': ('NAME', '--all'), 'checkpoint': ('--workdir',),
+  'example': ('--workdir',),
+}
+MOST_CELLS = 4096
 PACKAGES = ('posjax', 'jax', 'jaxlib', 'flax', 'numpy', 'matplotlib')
 
 
@@ -54,14 +67,40 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
   add = parser.add_argument
   add('name', nargs='?', metavar='NAME', help='encoding, chain, pattern or config to show')
   add('--all', action='store_true', help='all encodings and configs on one page, OUT/index.html')
+  add('--workdir', default='', metavar='RUN', help="folder of a trained run: its attention weights")
+  add('--grid', default=(), type=sizes, metavar='8,8',
+      help='cells on each axis of positions, for NAME')
+  add('--checkpoint', default='newest', help='of --workdir: newest, best or a step')
+  add('--example', default=0, type=count, help='validation row for --workdir')
   add('--weights', default='initial', choices=('initial', 'normal'),
       help='initial values, or all drawn from N(0, 1)')
   add('--out', type=program.folder('--out'), default=Path('show'),
       help='folder for the written files')
   options, others = parser.parse_known_args(argv)
-  if bool(options.name) == options.all:
-    raise UserError(f'name what to show, or --all; for example {PROGRAM} rope')
+  given = {'NAME': options.name, '--all': options.all, '--workdir': options.workdir}
+  if sum(map(bool, given.values())) != 1:
+    raise UserError(f'name what to show, or --all, or --workdir=RUN; for example {PROGRAM} rope')
+  for flag, needs in NEEDS.items():
+    if getattr(options, flag) != parser.get_default(flag) and not any(map(given.get, needs)):
+      raise UserError(f'--{flag}: only with {" or ".join(needs)}')
+  validation.check_checkpoint('--checkpoint', options.checkpoint)
   return options, [*map(override, others)]
+
+
+def sizes(text: str) -> tuple[int, ...]:
+  """Returns the sizes of a grid. Raises UserError for a wrong --grid."""
+  if not re.fullmatch(r'[1-9]\d{0,3}(,[1-9]\d{0,3}){1,2}', text):
+    raise UserError(f'--grid={text}: must be two or three sizes, such as 8,8 or 3,6,6')
+  found = tuple(map(int, text.split(',')))
+  if math.prod(found) > MOST_CELLS:
+    raise UserError(f'--grid={text}: {math.prod(found):,} cells; at most {MOST_CELLS:,} are shown')
+  return found
+
+
+def count(text: str) -> int:
+  if not re.fullmatch(r'\d{1,9}', text):
+    raise UserError(f'--example={text}: must be the number of a row, counted from 0')
+  return int(text)
 
 
 def override(argument: str) -> str:
@@ -109,18 +148,25 @@ def check(name: str, valid: Collection[str]) -> None:
     raise UserError(f'{name}: no such encoding or config; {near}') from error
 
 
-def look(name: str, overrides: Sequence[str], values: str) -> list['Facts']:
-  """Returns the `Facts` of each distinct layer of the config for `name`."""
+def look(
+  name: str, overrides: Sequence[str], values: str, grid: tuple[int, ...] = ()
+) -> list['Shown']:
+  """Returns the facts of each distinct layer of the config for `name`.
+
+  `grid` has the cells on each axis; (): those of the task, or the usual ones.
+  """
   import jax
 
-  from posjax import state
   from posjax.show import facts
+  from posjax.show import grid as on_grid
 
   config = load(name, overrides)
-  _, model = state.build(config)
+  model, sizes = on_grid.model_of(config, grid)
+  same = dict(seed=config.seed, values=values)
   with jax.enable_x64(True):
     return [
-      facts.gather(model, layer, length=config.train.length, seed=config.seed, values=values)
+      on_grid.gather(model, layer, sizes=sizes, **same) if sizes
+      else facts.gather(model, layer, length=config.train.length, **same)
       for layer in dict.fromkeys(model.pattern.layers())
     ]
 
@@ -132,13 +178,15 @@ def show(argv: list[str]) -> int:
 
   compile_cache.keep(options.out)
   with memory.memory_as_user_error():
+    if options.workdir:
+      return run(options, overrides)
     return gallery(options, overrides, argv) if options.all else one(options, overrides)
 
 
 def one(options: argparse.Namespace, overrides: Sequence[str]) -> int:
   from posjax.show import picture, words
 
-  layers = look(options.name, overrides, options.weights)
+  layers = look(options.name, overrides, options.weights, options.grid)
   print('\n\n\n'.join(map(words.text, layers)), flush=True)
   options.out.mkdir(parents=True, exist_ok=True)
   path = options.out / f'{file_name(options, overrides)}.png'
@@ -147,12 +195,32 @@ def one(options: argparse.Namespace, overrides: Sequence[str]) -> int:
   return 0
 
 
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+  """Shows the attention weights of a trained run."""
+  from posjax import run as run_lib
+  from posjax.runtime import remote
+  from posjax.show import trained, trained_picture, trained_words
+
+  remote.check('--workdir', options.workdir)
+  workdir = os.path.expanduser(options.workdir)
+  config, _, name = run_lib.of_run(workdir, [*overrides])
+  which = dict(checkpoint=options.checkpoint, example=options.example)
+  made = trained.gather(config, workdir, name=name, **which)
+  print(trained_words.text(made))
+  options.out.mkdir(parents=True, exist_ok=True)
+  path = options.out / f'{made.file_name}.png'
+  trained_picture.draw(made, path)
+  print(f'\npicture: {path}')
+  return 0
+
+
 def file_name(options: argparse.Namespace, overrides: Sequence[str]) -> str:
   """Returns a name such as 'rope-rope.base=500000', so that other options get another file."""
   name = Path(options.name).name.replace('.py', '')
   given = [text.removeprefix('--config.').removeprefix('encoding.') for text in overrides]
+  given += [f'grid={",".join(map(str, options.grid))}'] if options.grid else []
   given += [options.weights] if options.weights != 'initial' else []
-  return re.sub(r'[^\w.+=,-]', '-', '-'.join([name, *given]))[:200]
+  return re.sub(r'[^\w.+=,@-]', '-', '-'.join([name, *given]))[:200]
 
 
 def gallery(options: argparse.Namespace, overrides: Sequence[str], argv: list[str]) -> int:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from posjax.show import picture, words
-from posjax.show.facts import Facts
-from posjax.show.probe import parts_of
+from posjax.show.grid import Shown
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2933; --faint: #66727f; --paper: #fff; --line: #d9dee4;
@@ -69,10 +68,9 @@ class Entry(NamedTuple):
   html: str
 
 
-def entry(name: str, command: str, layers: Sequence[Facts]) -> Entry:
-  """Returns the `Entry` for `name`, from the `Facts` of its distinct layers."""
-  parts = {type(part): part for facts in layers for part in parts_of(facts.encoding)}
-  papers = [words.paper(part) for part in parts.values()]
+def entry(name: str, command: str, layers: Sequence[Shown]) -> Entry:
+  """Returns the `Entry` for `name`, from the facts of its distinct layers."""
+  papers = [*dict.fromkeys(paper for facts in layers for paper in words.papers(facts))]
   told = [name, *map(' '.join, papers), *(words.traits(facts.encoding) for facts in layers)]
   text = '\n'.join([
     f'<h3>{html.escape(name)}</h3>', *map(paper, papers), *map(layer, layers),
@@ -87,21 +85,21 @@ def paper(told: words.Paper) -> str:
   return f'<p>{html.escape(told.summary)}</p>{citation}{equation}'
 
 
-def layer(facts: Facts) -> str:
+def layer(facts: Shown) -> str:
   title = html.escape(words.title(facts))
   rows = ''.join(
     f'<dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd>'
     for label, text in words.lines(facts)
   )
   return (
-    f'<p><code>{title}</code></p>\n<div class="wide"><img alt="{title}: {facts.kind} by distance, '
-    f'and for all pairs" src="data:image/png;base64,{image(facts)}"></div>\n'
+    f'<p><code>{title}</code></p>\n<div class="wide"><img alt="{title}: {words.drawn(facts)}" '
+    f'src="data:image/png;base64,{image(facts)}"></div>\n'
     f'<dl class="facts">{rows}</dl>\n'
     f'<details><summary>numbers</summary><pre>{html.escape(words.numbers(facts))}</pre></details>'
   )
 
 
-def image(facts: Facts) -> str:
+def image(facts: Shown) -> str:
   """Returns the picture in base64, as a PNG of 256 colors, a third of the full size."""
   drawn, small = io.BytesIO(), io.BytesIO()
   picture.draw([facts], drawn, with_words=False, dpi=110)
@@ -138,7 +136,9 @@ def legend() -> str:
     'Every picture is of a text of equal tokens, which differ only in their positions. Left: the '
     'bias or the logit of the last token for each earlier token, by distance, in a text of the '
     'trained length and in one four times as long. Right: all pairs of the trained length, and the '
-    'wavelengths if there are any. The tables list the numbers at the line ends and at the dots.'
+    'wavelengths if there are any. The tables list the numbers at the line ends and at the dots. '
+    'Encodings that read several axes of positions are on a grid of equal tokens: the bias or the '
+    'logit of one token, marked by a ring, for all tokens. Gray: not seen.'
   )
 
 

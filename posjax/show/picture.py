@@ -17,38 +17,32 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.image import AxesImage
 
 from posjax.plotting import spread_labels
-from posjax.show import words
-from posjax.show.facts import EXTENSION, Curves, Facts
-from posjax.show.probe import parts_of
+from posjax.show import grid_picture, words
+from posjax.show.facts import EXTENSION, Curves, Line
+from posjax.show.grid import Grid, Shown
+from posjax.show.style import FAINT, HEADS, MARK, STYLE, UNSEEN, WIDTH
+from posjax.show.table import evenly
 
-WIDTH = 10.0  # inches, of the figure
-PANELS = 6.4  # inches, the height of the panels of a layer
+PANELS = 6.4  # inches, the height of the panels of a text
 LINE = 0.165  # inches, height of a line of text
 WRAP = 128  # characters per line
-INK, FAINT, MARK = '#1f2933', '#7b8794', '#c2410c'
-HEADS = '#0b2545', '#1565c0', '#00897b', '#b8860b'  # colors from the first head to the last
 TILES = 4  # largest number of heads whose pairs are drawn
-STYLE = {
-  'font.size': 9, 'axes.edgecolor': FAINT, 'axes.labelcolor': INK, 'text.color': INK,
-  'xtick.color': FAINT, 'ytick.color': FAINT, 'axes.spines.top': False, 'axes.spines.right': False,
-  'axes.titlesize': 9.5, 'axes.titlelocation': 'left', 'text.parse_math': False,
-  'axes.formatter.useoffset': False,
-}
 
 
 def draw(
-  layers: Sequence[Facts], path: pathlib.Path | BinaryIO, *, with_words: bool = True, dpi: int = 130
+  layers: Sequence[Shown], path: pathlib.Path | BinaryIO, *, with_words: bool = True, dpi: int = 130
 ) -> None:
   """Writes a PNG of `Facts`, one layer below the other; `path` may be a file object."""
   with matplotlib.rc_context(STYLE):
     figure(layers, with_words=with_words).savefig(path, dpi=dpi, format='png')
 
 
-def figure(layers: Sequence[Facts], *, with_words: bool = True) -> Figure:
+def figure(layers: Sequence[Shown], *, with_words: bool = True) -> Figure:
   heads = [head(facts) if with_words else [] for facts in layers]
   feet = [foot(facts) if with_words else [] for facts in layers]
   heights = [
-    [LINE * len(h) + 0.15, PANELS, LINE * len(f)] for h, f in zip(heads, feet, strict=True)
+    [LINE * len(above) + 0.15, panels_height(facts), LINE * len(below)]
+    for facts, above, below in zip(layers, heads, feet, strict=True)
   ]
   made = Figure(figsize=(WIDTH, sum(map(sum, heights)) + 0.2), layout='constrained')
   made.get_layout_engine().set(w_pad=0.1, h_pad=0.06)
@@ -61,12 +55,11 @@ def figure(layers: Sequence[Facts], *, with_words: bool = True) -> Figure:
   return made
 
 
-def head(facts: Facts) -> list[tuple[str, dict[str, Any]]]:
+def head(facts: Shown) -> list[tuple[str, dict[str, Any]]]:
   """Returns [(text, font options)], the lines above the panels."""
   big = dict(size=10.5, weight='bold')
   found = [(line, big) for line in textwrap.wrap(words.title(facts), 100)]
-  for part in parts_of(facts.encoding):
-    paper = words.paper(part)
+  for paper in words.papers(facts):
     found += [('', {})] + [(line, {}) for line in textwrap.wrap(paper.summary, WRAP)]
     found += [(line, dict(color=FAINT)) for line in textwrap.wrap(paper.citation, WRAP)]
     equation = [''] * bool(paper.equation) + paper.equation.splitlines()
@@ -74,7 +67,7 @@ def head(facts: Facts) -> list[tuple[str, dict[str, Any]]]:
   return found
 
 
-def foot(facts: Facts) -> list[tuple[str, str]]:
+def foot(facts: Shown) -> list[tuple[str, str]]:
   found = []
   for label, text in words.lines(facts):
     for i, line in enumerate(textwrap.wrap(text, WRAP)):
@@ -93,7 +86,19 @@ def write(place: SubFigure, lines: Sequence[tuple[str, Any]], height: float) -> 
       place.text(0.115, y, how, va='top', size=8.5)
 
 
-def panels(place: SubFigure, facts: Facts) -> None:
+def panels_height(facts: Shown) -> float:
+  """Returns the height of the panels of a layer, in inches."""
+  return grid_picture.height(facts) if isinstance(facts, Grid) else PANELS
+
+
+def panels(place: SubFigure, facts: Shown) -> None:
+  if isinstance(facts, Grid):
+    grid_picture.panels(place, facts)
+  else:
+    line_panels(place, facts)
+
+
+def line_panels(place: SubFigure, facts: Line) -> None:
   grid = place.add_gridspec(2, 2, width_ratios=[1.15, 1])
   near, far = (place.add_subplot(grid[i, 0]) for i in range(2))
   curves(near, facts, facts.trained)
@@ -113,7 +118,7 @@ def panels(place: SubFigure, facts: Facts) -> None:
     pairs(place, grid[:, 1], facts, 'bottom')
 
 
-def thin(facts: Facts) -> str:
+def thin(facts: Line) -> str:
   return '; thin: unscaled' if facts.unscaled else ''
 
 
@@ -122,7 +127,7 @@ def inks(count: int) -> np.ndarray:
   return ramp(np.linspace(0, 1, max(count, 2)))[:count]
 
 
-def curves(ax: Axes, facts: Facts, curve: Curves) -> None:
+def curves(ax: Axes, facts: Line, curve: Curves) -> None:
   """Draws a line per head with its label and last number; the table lists the dots."""
   dots, ends = words.distances(curve), {}
   for (label, n), ink in zip(facts.heads.items(), inks(len(facts.heads)), strict=True):
@@ -172,10 +177,10 @@ def idle(ax: Axes, text: str) -> None:
   ax.text(0, 0.5, '\n'.join(textwrap.wrap(text, 50)), va='center', color=FAINT)
 
 
-def pairs(place: SubFigure, cell: SubplotSpec, facts: Facts, side: str) -> None:
+def pairs(place: SubFigure, cell: SubplotSpec, facts: Line, side: str) -> None:
   """Draws all query-key pairs at the trained length for up to TILES heads, on one color scale."""
   heads = [*facts.heads.items()]
-  chosen = [heads[i] for i in np.unique(np.linspace(0, len(heads) - 1, TILES).round().astype(int))]
+  chosen = [heads[i] for i in evenly(len(heads), TILES)]
   across = 1 if len(chosen) == 1 else 2
   grid = cell.subgridspec(-(-len(chosen) // across), across)
   low, high = at_least_apart(np.nanmin(facts.picture), np.nanmax(facts.picture))
@@ -196,9 +201,9 @@ def pairs(place: SubFigure, cell: SubplotSpec, facts: Facts, side: str) -> None:
   bar.set_label(facts.kind)
 
 
-def pair(ax: Axes, facts: Facts, n: int, low: float, high: float) -> AxesImage:
+def pair(ax: Axes, facts: Line, n: int, low: float, high: float) -> AxesImage:
   T = facts.trained.length
-  ax.set_facecolor('#eef1f4')
+  ax.set_facecolor(UNSEEN)
   ax.spines[:].set_visible(False)
   ticks = [0, T // 2, T - 1]
   ax.set_xticks(ticks, [f'{t:,}' for t in ticks])
@@ -209,7 +214,7 @@ def pair(ax: Axes, facts: Facts, n: int, low: float, high: float) -> AxesImage:
   )
 
 
-def frequencies(ax: Axes, facts: Facts) -> None:
+def frequencies(ax: Axes, facts: Line) -> None:
   """Draws a dot per wavelength: filled if at most the trained length, hollow if longer."""
   T, wavelengths = facts.trained.length, 2 * np.pi / facts.theta
   index = np.arange(len(wavelengths)) + 1

@@ -1,4 +1,4 @@
-"""Runs the hooks of an encoding on the simplest text: equal tokens.
+"""Runs the hooks of an encoding on the simplest text or grid: equal tokens.
 
 The residual stream is 1 in each channel, and heads are slices of it without a projection. So all
 queries and keys are the same vector u, scaled to u . u / sqrt(H) = 1: without an encoding, each
@@ -11,7 +11,8 @@ All results are float64. No encoding is handled by its name.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,16 +26,16 @@ from posjax.attention.mask import in_chunks, visible
 from posjax.encodings import (
   AttentionInput,
   Bound,
-  Chain,
   Encoding,
   Positions,
   State,
-  name_of,
   parts_of,
 )
 from posjax.encodings.core.arrays import per_head, qk_logits
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.tokens import Pair
+from posjax.models.pattern import Layer
+from posjax.tasks.core.grids import grid
 
 DRAWS = 16  # of random positions; results are the mean over them
 BLOCK = 256  # keys per block of scores
@@ -45,11 +46,17 @@ NOTHING = -1e9  # keys with a lower logit count as not seen
 jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
-def at_start(length: int) -> Positions:
-  """Returns the positions of a text of `length` tokens, as in training."""
+def at_start(length: int, axes: int = 1) -> Positions:
+  """Returns the positions of a text of `length` tokens, as in training, equal on all axes."""
   order = jnp.arange(length, dtype=jnp.int32)[None]
   ids = jnp.asarray(np.resize(np.frombuffer(TEXT, np.uint8), length), jnp.int32)[None]
-  return Positions(order[..., None], order, jnp.zeros_like(order), ids=ids)
+  pos_BTP = jnp.repeat(order[..., None], axes, axis=-1)
+  return Positions(pos_BTP, order, jnp.zeros_like(order), ids=ids)
+
+
+def on_grid(sizes: Sequence[int]) -> Positions:
+  """Returns the positions of the cells of a grid, in row-major order."""
+  return at_start(math.prod(sizes)).replace(pos=jnp.asarray(grid(*sizes))[None])
 
 
 def first_weights(encoding: Encoding, seed: int, drawn: str = 'initial') -> Any:
@@ -63,32 +70,32 @@ def first_weights(encoding: Encoding, seed: int, drawn: str = 'initial') -> Any:
 
 
 def streams(
-  bound: Bound, at: Positions, state: Any, content: jax.Array, sign: jax.Array, shift: jax.Array
+  bound: Bound, at: Positions, state: Any, content: jax.Array, sign: jax.Array, roll: jax.Array
 ) -> list[jax.Array]:
   """Returns a layer's input and the stream that heads are slices of, [1, T, D] each."""
   none_BTD = jnp.zeros((1, at.order.shape[1], bound.module.dims.D))
   added = bound.embed(none_BTD, at, state)[0]
   own = bound.embed(none_BTD + 1, at, state)[0] - added
-  return [jnp.roll(c * own + sign * added, shift, axis=-1) for c in (1, content)]
+  return [jnp.roll(c * own + sign * added, roll, axis=-1) for c in (1, content)]
 
 
 def rotates(encoding: Encoding) -> list[tuple[int, int]]:
-  """Returns the cases to average: (sign of the added term, shift of the channels)."""
+  """Returns the cases to average: (sign of the added term, roll of the channels)."""
   if not any(overrides(part, 'embed') for part in parts_of(encoding)):
     return [(1, 0)]
   H, D = encoding.dims.H, encoding.dims.D
-  return [(sign, shift) for sign in (1, -1) for shift in range(0, D, H)]
+  return [(sign, roll) for sign in (1, -1) for roll in range(0, D, H)]
 
 
 def ends(
-  bound: Bound, at: Positions, state: State, chunk: int, content: jax.Array, sign: jax.Array,
-  shift: jax.Array,
+  bound: Bound, at: Positions, state: State, layer: Layer, content: jax.Array, sign: jax.Array,
+  roll: jax.Array,
 ) -> tuple[AttentionInput, AttentionInput]:
   """Returns all queries and keys, after the hooks that run once per token."""
   dims, pos = bound.module.dims, at.pos
   at, sequence = bound.locate(at, state.sequence, jnp.float64)
-  x_BTD, h_BTD = streams(bound, at, sequence, content, sign, shift)
-  at = in_chunks(at.replace(ids=()), pos, chunk)
+  x_BTD, h_BTD = streams(bound, at, sequence, content, sign, roll)
+  at = in_chunks(at.replace(ids=()), pos, layer.chunk, layer.shift)
   features, _ = bound.features(x_BTD, at, state.layer)
   channels = np.arange(dims.K * dims.H) % dims.D
   h_BTKH = h_BTD[..., channels].reshape(*h_BTD.shape[:2], dims.K, dims.H) * dims.H**-0.25
@@ -96,13 +103,15 @@ def ends(
   return q, bound.key(at.attach(h_BTKH, h_BTKH, features))
 
 
-def met(bound: Bound, q: AttentionInput, k: AttentionInput, window: int) -> jax.Array:
+def met(
+  bound: Bound, q: AttentionInput, k: AttentionInput, *, causal: bool, window: int
+) -> jax.Array:
   """Returns the scores before the softmax, [B, N, T, S]; NaN where a query does not see a key."""
   S = k.h.shape[1]
 
   def visit(carry, k):
     k = bound.key_block(k)
-    mask = visible(q, k, causal=True, window=window)
+    mask = visible(q, k, causal=causal, window=window)
     pair = Pair(q, k, mask, bound.position_bias(q, k))
     s_BNTS, carry = bound.score(qk_logits(q.h, k.h), pair, carry)
     return carry, jnp.where(mask & (s_BNTS > NOTHING), s_BNTS, jnp.nan)
@@ -113,40 +122,41 @@ def met(bound: Bound, q: AttentionInput, k: AttentionInput, window: int) -> jax.
 
 
 def logits(
-  encoding: Encoding, weights: Any, rows: Sequence[int] | np.ndarray, length: int, *,
-  window: int = 0, chunk: int = 0, train: bool = True, seed: int = 0,
+  encoding: Encoding, weights: Any, at: Positions, rows: Sequence[int] | np.ndarray, layer: Layer,
+  *, causal: bool = True, train: bool = True, seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the logits of some queries of a text of equal tokens: two [N, len(rows), length].
+  """Returns the logits of some queries of a text of equal tokens: two [N, len(rows), T].
 
   Args:
     encoding: the module, with dims.
     weights: the weights of one layer.
+    at: the positions of the T tokens.
     rows: indices of the queries.
-    length: tokens in the text.
-    window: keys that a query sees; 0: all.
-    chunk: tokens per chunk, which see each other; 0: all.
+    layer: its window and chunk.
+    causal: whether keys of later order are masked.
     train: whether positions are drawn as in training.
     seed: of the random positions.
 
   Returns:
     The logits without content (q and k hold only terms added to embeddings), and those with it.
   """
-  at, rows, number = at_start(length), np.asarray(rows), draws(encoding, length, train)
+  T, rows = at.order.shape[1], np.asarray(rows)
+  number = draws(encoding, T, train)
 
   @jit
   def run(weights, content, cases):
     def one(case):
-      rng, sign, shift = case
-      bound, state = Bound(encoding, weights), encoding.init_state(1, length, train, rng)
-      q, k = ends(bound, at, state, chunk, content, sign, shift)
+      rng, sign, roll = case
+      bound, state = Bound(encoding, weights), encoding.init_state(1, T, train, rng)
+      q, k = ends(bound, at, state, layer, content, sign, roll)
       q = jax.tree.map(lambda x: x[:, rows], q)
-      return met(bound, q, k, window)[0]
+      return met(bound.prepared(), q, k, causal=causal, window=layer.window)[0]
 
     return jnp.mean(lax.map(one, cases), axis=0)
 
-  signs, shifts = map(jnp.asarray, zip(*rotates(encoding), strict=True))
+  signs, rolls = map(jnp.asarray, zip(*rotates(encoding), strict=True))
   rngs = jax.random.split(jax.random.key(seed), number)
-  cases = jnp.repeat(rngs, len(signs)), jnp.tile(signs, number), jnp.tile(shifts, number)
+  cases = jnp.repeat(rngs, len(signs)), jnp.tile(signs, number), jnp.tile(rolls, number)
   return tuple(np.asarray(run(weights, content, cases)) for content in (0.0, 1.0))
 
 
@@ -163,7 +173,7 @@ def reads(encoding: Encoding) -> bool:
   """Returns whether the features depend on the values of the layer's input."""
   if not any(overrides(part, 'features') for part in parts_of(encoding)):
     return False
-  weights, at = first_weights(encoding, 0, 'normal'), at_start(4)
+  weights, at = first_weights(encoding, 0, 'normal'), at_start(4, encoding.dims.P)
   state = encoding.init_state(1, 4, True, jax.random.key(0)).layer
   features = jit(lambda weights, x_BTD: Bound(encoding, weights).features(x_BTD, at, state)[0])
   x_BTD = np.random.default_rng(1).normal(size=(2, 1, 4, encoding.dims.D))
@@ -175,7 +185,7 @@ def adds(encoding: Encoding) -> bool:
   """Returns whether the hook `key` adds a nonzero term that does not depend on the key."""
   if not any(overrides(part, 'key') for part in parts_of(encoding)):
     return False
-  weights, at = first_weights(encoding, 0), at_start(4)
+  weights, at = first_weights(encoding, 0), at_start(4, encoding.dims.P)
   state = encoding.init_state(1, 4, True, jax.random.key(0))
 
   @jit
@@ -190,58 +200,6 @@ def adds(encoding: Encoding) -> bool:
   return bool(of_none.any()) and np.allclose(of_two - of_one, of_one - of_none)
 
 
-def frequencies(encoding: Encoding, weights: Any, length: int) -> np.ndarray:
-  """Returns the frequencies of the encoding, radians per position, [C], fastest first.
-
-  They are measured from the channels of keys, features and embeddings that are sinusoids of the
-  position. `length` is the capacity given to `init_state`.
-  """
-  if isinstance(encoding, Chain):  # separately, because a part may move the positions of another
-    own = [(part, weights.get(name_of(part), {})) for part in encoding.parts]
-    return np.concatenate([frequencies(part, of_part, length) for part, of_part in own])
-  dims, rng = encoding.dims, jax.random.key(0)
-
-  @jit
-  def channels(weights, pos_R):
-    bound, zeros = Bound(encoding, weights), jnp.zeros_like(pos_R)[None]
-    state = encoding.init_state(1, length, False, rng)
-    at = Positions(pos_R[None, :, None], zeros, zeros, ids=zeros)
-    at, sequence = bound.locate(at, state.sequence, jnp.float64)
-    none_BTD = jnp.zeros((1, len(pos_R), dims.D))
-    added = bound.embed(none_BTD, at, sequence)[0]
-    own = bound.embed(none_BTD + 1, at, sequence)[0] - added
-    features, _ = bound.features(none_BTD + 1, at, state.layer)
-    h_BTKH = jnp.ones((1, len(pos_R), dims.K, dims.H))
-    k = bound.key(at.replace(ids=()).attach(h_BTKH, h_BTKH, features))
-    block = bound.key_block(k)
-    made = k.h, k.features, block.h, block.features, own, added
-    leaves = [x for x in jax.tree.leaves(made) if x.dtype == jnp.float64]
-    return jnp.concatenate([x[0].reshape(len(pos_R), -1) for x in leaves], axis=-1)
-
-  return sinusoids(lambda pos_R: np.asarray(channels(weights, pos_R)))
-
-
-def sinusoids(channels: Callable[[jax.Array], np.ndarray], points: int = 8) -> np.ndarray:
-  """Returns the distinct frequencies of the sinusoids among `channels`, a function [R] -> [R, C].
-
-  A sinusoid, and little else, has f(p + h) + f(p - h) = 2 cos(h theta) f(p) for all p. The step h
-  grows until h theta is about 1, so that slow sinusoids lose no digits. A channel that violates the
-  equation while h theta is still tiny is not a sinusoid.
-  """
-  theta, last = None, 1
-  for step in 4 ** np.arange(13):
-    before, here, after = (channels(jnp.arange(points) + i * step) for i in range(3))
-    with np.errstate(invalid='ignore', divide='ignore'):
-      cos = np.sum(here * (before + after), axis=0) / (2 * np.sum(here**2, axis=0))
-      off = np.max(np.abs(before + after - 2 * cos * here), axis=0) / np.max(np.abs(here), axis=0)
-    found = np.where(off < 1e-8, np.arccos(np.clip(cos, -1, 1)) / step, np.nan)
-    theta = found if theta is None else theta
-    good = (off < 1e-8) & (theta * step < 2)
-    theta, last = np.where(good, found, theta), np.where(good, step, last)
-  theta = -np.sort(-theta[(theta > 1e-9) & (theta * last > 0.03)])
-  return theta[np.diff(theta, prepend=np.inf) < -1e-6 * theta]
-
-
 def flops(encoding: Encoding, weights: Any, length: int) -> tuple[float, float]:
   """Returns forward FLOPs per token: (in each layer, once for all layers).
 
@@ -251,13 +209,13 @@ def flops(encoding: Encoding, weights: Any, length: int) -> tuple[float, float]:
   x_BTD = jax.ShapeDtypeStruct((1, length, dims.D), jnp.float32)
 
   def once(weights, x_BTD):
-    bound, at = Bound(encoding, weights), at_start(length)
+    bound, at = Bound(encoding, weights), at_start(length, dims.P)
     at, sequence = bound.locate(at, state.sequence, jnp.float32)
     return bound.embed(x_BTD, at, sequence)[0], at.pos, at.position_features
 
   def layer(weights, x_BTD, pos, position_features):
     bound = Bound(encoding, weights)
-    at = at_start(length).replace(pos=pos, position_features=position_features, ids=())
+    at = at_start(length, dims.P).replace(pos=pos, position_features=position_features, ids=())
     features, _ = bound.features(x_BTD, at, state.layer)
     h_BTKH = jnp.zeros((1, length, dims.K, dims.H))
     q = bound.query(at.attach(jnp.zeros((1, length, dims.N, dims.H)), h_BTKH, features))

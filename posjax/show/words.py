@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +10,10 @@ from posjax import run_summary
 from posjax.encodings import Encoding, name_of
 from posjax.encodings.core.chain import overrides
 from posjax.encodings.core.encoding import HOOKS, TRAITS
-from posjax.show import probe
-from posjax.show.facts import EXTENSION, Curves, Facts
+from posjax.show import grid_words, probe
+from posjax.show.facts import EXTENSION, Curves, Facts, Line
+from posjax.show.grid import Grid, Shown
+from posjax.show.table import aligned, evenly, figure, number
 
 FAMILIES = {  # as in docs/shelf.md: the first of these hooks that an encoding has decides
   'init_carry': 'content',
@@ -52,6 +53,11 @@ def paper(encoding: Encoding) -> Paper:
   return Paper(' '.join(first.split()), ' '.join(citation), '\n\n'.join(blocks))
 
 
+def papers(facts: Facts) -> list[Paper]:
+  """Returns the `Paper` of each encoding in a chain, once."""
+  return [*dict.fromkeys(map(paper, probe.parts_of(facts.encoding)))]
+
+
 def has(facts: Facts, hook: str) -> bool:
   """Whether an encoding overrides a hook; `features` counts only if content-dependent."""
   return any(overrides(part, hook) for part in probe.parts_of(facts.encoding)) and (
@@ -85,10 +91,6 @@ def traits(encoding: Encoding) -> str:
   return '; '.join(found) or 'none but the defaults'
 
 
-def number(x: float) -> str:
-  return '-' if np.isnan(x) else f'{x:.6g}' if abs(x) > 1e-9 else '0'
-
-
 def distances(curve: Curves) -> list[int]:
   """Returns distances for the table: 0, powers of two, and the farthest that a head sees."""
   powers = 2 ** np.arange((curve.length - 1).bit_length())
@@ -96,7 +98,7 @@ def distances(curve: Curves) -> list[int]:
   return np.unique([0, *powers[powers < curve.length], *last]).tolist()
 
 
-def table(facts: Facts) -> list[list[str]]:
+def table(facts: Line) -> list[list[str]]:
   """Returns rows of cells with the numbers of the curves; the first row has the distances."""
   curves = {f'{facts.trained.length:,} tokens': facts.trained}
   if facts.extended:
@@ -112,33 +114,30 @@ def table(facts: Facts) -> list[list[str]]:
   return rows
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-  first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  line = lambda name, *cells: '  '.join(
-    [f'{name:<{first}}', *(f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=True))]
-  )
-  return '\n'.join(line(*row) for row in rows)
-
-
-def lines(facts: Facts) -> list[tuple[str, str]]:
+def lines(facts: Shown) -> list[tuple[str, str]]:
   """Returns [(label, text)] of all facts except the curves, the equation and the citation."""
+  if isinstance(facts, Grid):
+    own, tokens = [('angles', grid_words.angles(facts))], grid_words.tokens(facts)
+  else:
+    own = [('frequencies', frequencies(facts)), ('longer text', extension(facts))]
+    tokens = 'for the last of T equal tokens'
   found = [
     ('does', acts(facts)),
     ('parameters', parameters(facts)),
     ('FLOPs', flops(facts)),
-    ('frequencies', frequencies(facts)),
-    ('longer text', extension(facts)),
+    *own,
     ('traits', traits(facts.encoding)),
     ('attention', attention(facts)),
-    ('shown', shown(facts)),
+    ('shown', shown(facts, tokens)),
   ]
   return [(label, text) for label, text in found if text]
 
 
 def title(facts: Facts) -> str:
-  name, window, chunk, _ = facts.layer
+  name, window, chunk, shift = facts.layer
   label = '' if name == name_of(facts.encoding) else f'{name}: '
   seen = (f', window {window:,}' if window else '') + (f', chunks of {chunk:,}' if chunk else '')
+  seen += f' from {-shift:,} on' if chunk and shift else ''
   return f'{label}{run_summary.signature(facts.encoding)}{seen}'
 
 
@@ -156,13 +155,13 @@ def flops(facts: Facts) -> str:
   share = layer / facts.plain_flops
   return (
     f'{layer:+,.0f} per token in each layer, {share:.1%} of the {facts.plain_flops:,.0f} of '
-    f'attention itself at {facts.trained.length:,} tokens'
+    f'attention itself at {facts.lengths[0]:,} tokens'
     + (f'; {once:+,.0f} per token once for all layers' if once else '')
     + ' (forward, over all pairs, before XLA simplifies the program)'
   )
 
 
-def frequencies(facts: Facts) -> str | None:
+def frequencies(facts: Line) -> str | None:
   """Returns the line about frequencies, or None if no channel is a sinusoid of the position."""
   theta, T = facts.theta, facts.trained.length
   if not len(theta):
@@ -180,11 +179,7 @@ def frequencies(facts: Facts) -> str | None:
   return text
 
 
-def figure(x: float) -> str:
-  return f'{x:,.4g}' if x < 10_000 else f'{x:,.0f}'
-
-
-def extension(facts: Facts) -> str:
+def extension(facts: Line) -> str:
   T, label, n = facts.trained.length, *next(iter(facts.heads.items()))
   if not facts.extended:
     return f'not shown: {EXTENSION * T:,} tokens exceed its {facts.encoding.limit:,} positions'
@@ -208,38 +203,46 @@ def attention(facts: Facts) -> str:
   return f'reference, {blocks}, {fused}. auto at {taken}'
 
 
-def shown(facts: Facts) -> str:
-  drawn = f', mean of {facts.drawn} draws of the positions' if facts.drawn > 1 else ''
+def drawn(facts: Shown) -> str:
+  """Returns what the picture is of."""
+  if isinstance(facts, Grid):
+    return f'{facts.kind} for the cells of a grid'
+  return f'{facts.kind} by distance, and for all pairs'
+
+
+def shown(facts: Facts, tokens: str) -> str:
+  mean = f', mean of {facts.drawn} draws of the positions' if facts.drawn > 1 else ''
   weights = 'as initialized' if facts.values == 'initial' else 'drawn from N(0, 1)'
   return (
-    f'{facts.kind}: {SHOWN[facts.kind]}, for the last of T equal tokens, q = k = u with '
-    f'u.u / sqrt(H) = 1, float64; weights {weights}{drawn}'
+    f'{facts.kind}: {SHOWN[facts.kind]}, {tokens}, q = k = u with '
+    f'u.u / sqrt(H) = 1, float64; weights {weights}{mean}'
   )
 
 
-def text(facts: Facts) -> str:
+def text(facts: Shown) -> str:
   """Returns the printed text."""
   label = max(len(label) for label, _ in lines(facts)) + 2
   parts = [title(facts)]
-  for part in probe.parts_of(facts.encoding):
-    own = paper(part)
+  for own in papers(facts):
     parts.append('\n'.join(filter(None, (own.summary, own.citation))))
     parts.append(indented(own.equation))
   parts.append('\n'.join(f'{name:<{label}}{words}' for name, words in lines(facts)))
   return '\n\n'.join([*filter(None, parts), numbers(facts)])
 
 
-def numbers(facts: Facts) -> str:
-  """Returns the table of the curves and, if there are frequencies, their table."""
+def numbers(facts: Shown) -> str:
+  """Returns the tables of what the picture shows."""
+  if isinstance(facts, Grid):
+    return grid_words.numbers(facts)
   return '\n\n'.join([aligned(table(facts)), *([wavelengths(facts)] if len(facts.theta) else [])])
 
 
-def wavelengths(facts: Facts, most: int = 32) -> str:
+def wavelengths(facts: Line, most: int = 32) -> str:
   """Returns a table of frequencies with wavelengths, also unscaled; at most `most` rows."""
   heading = ['frequency', 'radians per token', 'wavelength', f'periods in {facts.trained.length:,}']
   paired = facts.unscaled and len(facts.unscaled.theta) == len(facts.theta)
   rows = [heading + (['unscaled'] if paired else [])]
-  shown = np.linspace(0, len(facts.theta) - 1, min(len(facts.theta), most)).round().astype(int)
+  shown = evenly(len(facts.theta), most)
   for i, theta in zip(shown, facts.theta[shown], strict=True):
     row = [
       f'{i + 1}', f'{theta:.6g}', figure(2 * np.pi / theta),

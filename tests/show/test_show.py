@@ -12,7 +12,8 @@ from posjax import encodings
 from posjax.dims import Dims
 from posjax.encodings import alibi, rope, t5
 from posjax.show import __main__ as show
-from posjax.show import page, picture, probe, words
+from posjax.show import frequencies, grid, page, picture, probe, words
+from tests.show.test_grid import check_grid
 
 first_look = show.look  # a test replaces it
 
@@ -105,7 +106,7 @@ def test_slow_sinusoids_lose_no_digits():
     others = [np.ones(len(p)), np.zeros(len(p)), np.sqrt(p + 1), 1 + np.cos(1e-3 * p)]
     return np.concatenate([np.cos(angle), 2 * np.sin(angle), np.stack(others, -1)], axis=-1)
 
-  np.testing.assert_allclose(probe.sinusoids(channels), theta, 1e-9)
+  np.testing.assert_allclose(frequencies.sinusoids(channels), theta, 1e-9)
 
 
 def check_picture(facts):
@@ -168,6 +169,20 @@ def test_a_command_writes_a_picture_and_prints_the_facts(tmp_path, capsys):
   ('rope --rope.base 1', '--rope.base: no such flag'),
   ('', 'name what to show, or --all'),
   ('rope --all', 'name what to show, or --all'),
+  ('rope --workdir=runs', 'name what to show, or --all, or --workdir=RUN'),
+  ('rope --grid=8', '--grid=8: must be two or three sizes, such as 8,8 or 3,6,6'),
+  ('rope --grid=8,x', '--grid=8,x: must be two or three sizes'),
+  ('rope --grid=100,100', '--grid=100,100: 10,000 cells; at most 4,096 are shown'),
+  ('--all --grid=8,8', '--grid: only with NAME'),
+  ('--workdir=runs --weights=normal', '--weights: only with NAME or --all'),
+  ('rope --example=1', '--example: only with --workdir'),
+  ('--workdir=runs --example=-1', '--example=-1: must be the number of a row'),
+  ('--workdir=runs --checkpoint=last', '--checkpoint=last: it must be newest, best or a step'),
+  ('--workdir=no/such/run', 'no/such/run: no checkpoint is here; train first'),
+  ('rope --grid=8,8', 'encoding.rope: it reads 1 position axis, but the positions have 2'),
+  ('alibi@0+alibi@2', 'there is no axis 2: positions have 2'),
+  ('swin --swin.window=7 --grid=8,8', '--grid is 8, and encoding.swin represents 7 positions'),
+  ('fox@0+alibi@1', 'it is causal only, and a grid is read by an encoder'),
 ])
 def test_mistakes_are_one_line(line, message, capsys):
   assert show.main(line.split()) == 2
@@ -258,7 +273,10 @@ def test_some_encodings_can_be_shown(name):
 @pytest.mark.parametrize('name', show.everything())
 def test_everything_can_be_shown(name):
   for facts in look(name):
-    check(facts)
-    check_picture(facts)
+    if isinstance(facts, grid.Grid):
+      check_grid(facts)
+    else:
+      check(facts)
+      check_picture(facts)
     assert name not in shelf() or shelf()[name] in words.family(facts)
     assert page.entry(name, '', [facts]).html
