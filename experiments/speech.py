@@ -8,7 +8,7 @@ two learning rates. Test `late` at 128 frames has the utterances of test `speech
 frames of silence. A random digit for each word has a word error of 0.9.
 
 The claims were written after a few runs of transformer_xl, sinusoidal and nope with seed 0. A run
-takes 17 s of CPU (1 December 2026), all 30 about nine minutes.
+takes 17 to 23 s of CPU (1 December 2026), all 30 about eleven minutes.
 """
 
 from posjax.sweep.experiment import Claim
