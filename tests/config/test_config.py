@@ -727,7 +727,7 @@ def test_run_name_depends_on_training_data_of_a_task_not_on_its_tests():
     settings = f'--config=rope --config.task.name={task}'
     run = parse(settings)
     for argument, value in tasks.arguments(tasks.find(task)).items():
-      other = parse(f'{settings} --config.task.{task}.{argument}={changed(value)}')
+      other = parse(f'{settings} --config.task.{task}.{argument}={show(changed(value))}')
       of_tests = argument in tasks.find(task).evaluation
       assert (other.name == run.name) == of_tests, (task, argument)
       assert (identity.difference(run.config, other.config) == {}) == of_tests
