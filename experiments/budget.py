@@ -107,7 +107,7 @@ def draw(found: np.ndarray, path: Path) -> None:
     for i, own in enumerate(losses_at):
       axes.plot(BUDGETS, own.mean(axis=-1), color=f'C{i}')
       axes.fill_between(BUDGETS, own.min(axis=-1), own.max(axis=-1), color=f'C{i}', alpha=0.15)
-    axes.figure.canvas.draw()  # sets the limits
+    axes.figure.draw_without_rendering()  # sets the limits
     ends = losses_at[:, -1].mean(axis=-1)
     place = axes.transData + axes.transAxes.inverted()
     order = np.argsort(ends)

@@ -124,7 +124,7 @@ def draw(found: dict[str, list[list[float] | None]], costs: dict[str, float], pa
 
 def label(axes, across: dict[str, float], far: dict[str, float]) -> None:
   """Writes the names to the right of the axes, with a line to each point."""
-  axes.figure.canvas.draw()  # sets the limits
+  axes.figure.draw_without_rendering()  # sets the limits
   place = axes.transData + axes.transAxes.inverted()
   names = sorted(far, key=far.get)
   heights = spread_labels([place.transform((0, far[name]))[1] for name in names], 1 / 18)
