@@ -40,6 +40,7 @@ class Abacus(Encoding):
   max_offset: int = 99
   stddev: float = 0.02
   longer_tables = ('table_RD',)
+  reads_ids = True
   axes = None
 
   def check(self, dims: Dims) -> None:

@@ -58,6 +58,7 @@ class Bipe(Encoding):
   step: int = 1
   stddev: float = 0.02
   longer_tables = ('table_RD',)
+  reads_ids = True
 
   def check(self, dims: Dims) -> None:
     check_ids('separators', self.separators)

@@ -31,6 +31,7 @@ class ComplexOrder(Encoding):
   base: float = 10_000.0
   shared: bool = False
   shift_invariant = False
+  reads_ids = property(lambda self: not self.shared)
 
   def check(self, dims: Dims) -> None:
     if dims.D % 2:

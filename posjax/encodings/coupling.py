@@ -39,6 +39,7 @@ class Coupling(Encoding):
   digits: tuple[int, ...] = tuple(range(48, 58))
   operators: tuple[int, ...] = (43, 61)
   starts: int = 91
+  reads_ids = True
 
   def check(self, dims: Dims) -> None:
     check_ids('digits', self.digits)

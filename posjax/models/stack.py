@@ -169,6 +169,8 @@ class Stack(nn.Module):
         raise UserError(f'encoding.{name}: it reads later tokens, which this model must predict')
       if encoding.causal_only and not self.causal:
         raise UserError(f'encoding.{name}: it is causal only, but this model sees later tokens')
+      if encoding.reads_ids and isinstance(at.ids, tuple):
+        raise UserError(f'encoding.{name}: it reads token ids, but the tokens here are vectors')
       check_axes(name, encoding, at.pos.shape[-1])
       encoding = Bound(encoding, weights[name])
       ats[name], states[name] = encoding.locate(at, states[name], dtype)

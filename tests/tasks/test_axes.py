@@ -10,7 +10,7 @@ import pytest
 
 from posjax.batch import padded
 from posjax.data import pipeline
-from posjax.encodings import Chain, Positions
+from posjax.encodings import Chain, Positions, find, names
 from posjax.encodings.abacus import Abacus
 from posjax.encodings.nope import Nope
 from posjax.encodings.rope import Rope
@@ -98,3 +98,22 @@ def test_an_encoding_of_one_axis_is_refused():
     transformer.init(model(Grid(), axes=1), jax.random.key(0))
   with pytest.raises(ValueError, match='^rope reads 1 position axis, and grid 2$'):
     Chain((Rope(), Grid())).with_dims(model(Nope()).dims)
+
+
+@pytest.mark.parametrize('name', names())
+def test_encodings_that_read_ids_are_refused_for_vectors(name):
+  """Only these: every other encoding of one axis embeds and moves tokens without ids."""
+  bare = transformer.Transformer(
+    pattern=None, vectors=4, causal=not find(name)().looks_ahead, **(SIZES | {'outputs': 8})
+  )
+  try:
+    encoding = find(name)().with_dims(bare.dims)
+  except ValueError:
+    pytest.skip('its defaults do not fit these dims')
+  own = bare.clone(pattern=Pattern((encoding,), (0,), (name,), (0,)))
+  make = lambda: jax.eval_shape(lambda rng: transformer.init(own, rng), jax.random.key(0))
+  if encoding.reads_ids:
+    with pytest.raises(UserError, match=f'^encoding.{name}: it reads token ids, but the tokens'):
+      make()
+  else:
+    assert make()['input_CD'].shape == (4, SIZES['dim'])

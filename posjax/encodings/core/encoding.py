@@ -68,6 +68,11 @@ class Encoding(nn.Module):
     ' positions and accepts any',
     shown='axes of positions: {}',
   )]] = 1
+  reads_ids: ClassVar[Annotated[bool, Trait(
+    says='it reads token ids: not for tokens that are vectors',
+    shown='reads token ids',
+    chain=any,
+  )]] = False
   fractions: ClassVar[Annotated[bool, Trait(
     says='it moves positions, to fractions too',
     shown='moves positions to fractions',

@@ -73,7 +73,7 @@ class Task:
   tokenizer: Tokenizer = dataclasses.field(default=BYTES, kw_only=True, metadata=SET)
   forms: ClassVar[tuple[str, ...]] = ('decoder',)  # supported forms of a model, the default first
   axes: ClassVar[int] = 1  # axes of a position
-  vectors: ClassVar[int] = 0  # width of the vectors that the (first) stack reads; 0: token ids
+  vectors: ClassVar[int] = 0  # width of the vectors that the model, or its encoder, reads; 0: ids
   counts: ClassVar[bool] = True  # whether positions count the tokens of a segment
   unit: ClassVar[str] = 'token'  # the unit of row lengths
   best: ClassVar[str] = 'loss'  # the metric whose minimum selects the best checkpoint
